@@ -1,0 +1,1 @@
+"""Many images: Prefect flows, schedules and the command line."""

@@ -1,0 +1,1 @@
+"""The mathematics of one restoration: torch and numpy only."""

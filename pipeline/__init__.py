@@ -1,0 +1,1 @@
+"""One image: read, tile, restore, blend, write, record."""

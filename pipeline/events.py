@@ -1,0 +1,101 @@
+"""What the core tells whoever listens: progress bars, logs, Prefect. The core itself prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Stage = Literal["restore", "stitch", "pyramid", "record", "export"]
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins or resumes."""
+
+    source: Path
+    """Image that is restored."""
+    store: Path
+    """Result that is written."""
+    tiles: int
+    """Tiles of the plan."""
+    done: int
+    """Tiles that an earlier run of the same command finished."""
+    projected_s: float
+    """Seconds the plan expects the fits to take on this pool."""
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """One of the stages of a run begins."""
+
+    store: Path
+    stage: Stage
+    total: int
+    """Units of the stage: tiles when restoring, shards when stitching, levels of the pyramid."""
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """A fit is under way; sent at most about once a second for each worker."""
+
+    store: Path
+    tile: int
+    """Index of the tile in the plan."""
+    iteration: int
+    """Iterations done."""
+    iterations: int
+    """The cap on iterations."""
+    seconds: float
+    """Time spent in this fit so far."""
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """One attempt at one tile ended."""
+
+    store: Path
+    tile: int
+    ok: bool
+    iterations: int
+    stop_reason: str
+    """Why the fit stopped, or the error where `ok` is false."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageAdvanced:
+    """One more unit of a stage other than `restore` is done."""
+
+    store: Path
+    stage: Stage
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something a user should know that does not stop the run."""
+
+    store: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run is over."""
+
+    store: Path
+    status: Literal["complete", "partial"]
+    seconds: float
+
+
+Event: TypeAlias = (
+    RunStarted | StageStarted | FitProgress | TileDone | StageAdvanced | Warned | RunEnded
+)
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,215 @@
+"""Recipes: the settings of a restoration, read from YAML, checked once, then trusted."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from glassplate.models.fit import FitSettings
+from glassplate.models.networks import NetworkSettings
+from glassplate.models.noise import NoiseSettings
+from glassplate.models.stopping import StoppingSettings
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.scaling import ScalingSettings
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TilesSettings(Section):
+    """How the image is cut."""
+
+    core: int = Field(256, ge=16, le=8192)
+    """Largest side of the pixels a tile owns."""
+    halo: int = Field(32, ge=0, le=1024)
+    """Context on each side of a core that is restored too and blended away."""
+    batch: Literal["auto"] | int = "auto"
+    """Tiles fitted together as one unit of work."""
+    threads: Literal["auto"] | int = "auto"
+    """CPU threads of one fit; part of the plan, since sums depend on it in the last bit."""
+
+
+class OperatorSettings(Section):
+    """The forward operator A: how the measurement came from what is sought."""
+
+    scale: Literal[1, 2, 4] = 1
+    """Super-resolution factor."""
+    kernel: Literal["lanczos2", "lanczos3"] = "lanczos3"
+    """Low-pass filter of the downsampling."""
+
+
+class OutputSettings(Section):
+    """The Zarr that is written."""
+
+    chunk: int = Field(256, ge=16, le=4096)
+    """Side of a chunk, what a viewer reads at once."""
+    shard: int = Field(2048, ge=16, le=16384)
+    """Largest side of a shard, what is written at once."""
+    invalid: Literal["keep", "fill"] = "keep"
+    """What becomes of invalid pixels: keep (NaN, or the original value for integers) or fill with
+    the network's estimate."""
+    flux: Literal["auto", "surface", "total"] = "auto"
+    """Super-resolution: keep surface brightness, or divide by the scale squared so that sums over an
+    area stay; auto: total where BUNIT counts per pixel (adu, electrons, counts)."""
+
+
+class Recipe(Section):
+    """All settings of a restoration."""
+
+    task: Literal["denoise", "superres", "identity"] = "denoise"
+    seed: int = Field(0, ge=0, lt=2**31)
+    tiles: TilesSettings = TilesSettings()
+    network: NetworkSettings = NetworkSettings()
+    fit: FitSettings = FitSettings()
+    stopping: StoppingSettings = StoppingSettings()
+    noise: NoiseSettings = NoiseSettings()
+    scaling: ScalingSettings = ScalingSettings()
+    operator: OperatorSettings = OperatorSettings()
+    output: OutputSettings = OutputSettings()
+
+    @model_validator(mode="after")
+    def _scale_fits_the_task(self) -> Recipe:
+        if self.task != "superres" and self.operator.scale != 1:
+            raise ValueError(
+                f"scale {self.operator.scale} is for task superres, not {self.task}; "
+                "drop --scale or add --set task=superres"
+            )
+        if self.task == "superres" and self.operator.scale == 1:
+            raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
+        return self
+
+    def sha256(self) -> str:
+        """Hash of the canonical JSON; two recipes with the same hash restore alike."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    folder = resources.files("glassplate.configs")
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """Text of a shipped recipe with its comments.
+
+    Raises
+    ------
+    UsageError
+        If there is no such recipe; the message has the nearest name.
+    """
+    if name not in recipe_names():
+        raise UsageError(
+            f"recipe {name!r} is neither a file nor a shipped recipe"
+            f"{_nearest(name, recipe_names())}; `glassplate recipes` lists them"
+        )
+    return resources.files("glassplate.configs").joinpath(f"{name}.yaml").read_text("utf-8")
+
+
+def load_recipe(
+    name_or_path: str, overrides: Sequence[str] = (), *, scale: int | None = None
+) -> Recipe:
+    """Read a recipe, apply ``section.key=value`` overrides, check it.
+
+    Parameters
+    ----------
+    name_or_path
+        A shipped recipe's name or a YAML file.
+    overrides
+        Strings such as ``fit.iterations=500``; values are YAML.
+    scale
+        Shorthand for ``operator.scale=...``.
+
+    Raises
+    ------
+    UsageError
+        If the recipe, a key or a value is unknown or impossible.
+    """
+    path = Path(name_or_path)
+    is_file = path.suffix in {".yaml", ".yml"} or path.is_file()
+    if is_file and not path.is_file():
+        raise UsageError(f"recipe {path}: no such file")
+    text = path.read_text("utf-8") if is_file else recipe_text(name_or_path)
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"recipe {name_or_path}: not YAML: {_one_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"recipe {name_or_path}: expected sections, got {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    if scale is not None:
+        _override(raw, f"operator.scale={scale}")
+    return parse_recipe(raw, str(name_or_path))
+
+
+def parse_recipe(raw: Mapping[str, Any], origin: str) -> Recipe:
+    """Check a recipe given as nested mappings.
+
+    Raises
+    ------
+    UsageError
+        If a key or a value is unknown or impossible; the first fault is named with its place.
+    """
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"recipe {origin}: {_fault(error)}") from error
+
+
+def known_keys() -> list[str]:
+    """Every settable key, dotted."""
+    keys = []
+    for name, value in Recipe().model_dump().items():
+        keys += [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
+    return keys
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"--set {text}: expected KEY=VALUE, such as fit.iterations=500")
+    if key not in known_keys():
+        raise UsageError(f"--set {text}: unknown key {key!r}{_nearest(key, known_keys())}")
+    section, _, leaf = key.rpartition(".")
+    place = raw
+    if section:
+        place = raw.setdefault(section, {})
+        if place is None:
+            place = raw[section] = {}
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: {_one_line(error)}") from error
+
+
+def _fault(error: ValidationError) -> str:
+    """First fault of a validation, as one line with the nearest known key."""
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"] if isinstance(part, str))
+    if fault["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"unknown key {place!r}{_nearest(place, known_keys())}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    return f"{place} is {fault['input']!r}: {message}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

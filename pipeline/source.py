@@ -1,0 +1,91 @@
+"""An opened input: lazy pixels, valid, variance, header, unit. Formats live in fits.py, tiff.py, raster.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.pipeline.tiles import Box
+
+Format = Literal["fits", "tiff", "png", "jpeg"]
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Which image to restore; small, hashable and picklable, so that each worker opens its own."""
+
+    path: Path
+    hdu: int | str | None = None
+    """FITS extension by index or EXTNAME; None: the first that can be restored."""
+    page: int | None = None
+    """TIFF page; None: the first."""
+    mask: Path | None = None
+    """Image on the same grid: non-zero means the pixel is not to be trusted."""
+    variance: Path | None = None
+    """Image on the same grid: variance of each pixel in squared source units."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels of one box, as read."""
+
+    values: npt.NDArray[np.floating]
+    """``(c, h, w)`` in source units, in the source's working dtype; finite, 0 where the file has
+    NaN or BLANK."""
+    valid: npt.NDArray[np.bool_]
+    """``(c, h, w)``; True means trust the pixel."""
+    variance: npt.NDArray[np.float32] | None = None
+    """``(c, h, w)`` in squared source units, where the user or the file gives it."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """One image of a file, as `glassplate inspect` shows it."""
+
+    index: int
+    """HDU or page number."""
+    name: str
+    shape: tuple[int, ...]
+    """``(y, x)`` or ``(c, y, x)``; () where there is no image."""
+    dtype: str
+    """numpy name of the pixel type as the file's scaling presents it; "" where there is none."""
+    unit: str | None
+    restorable: bool
+    reason: str | None
+    """Why it cannot be restored; None where it can."""
+
+
+class Source(Protocol):
+    """One image of one file, open for lazy reading. Not picklable, not shared between processes."""
+
+    spec: SourceSpec
+    format: Format
+    info: ImageInfo
+    shape: tuple[int, int, int]
+    """``(c, y, x)``; c is 1 for a two-dimensional image."""
+    ndim: Literal[2, 3]
+    """2 where the result is ``(y, x)``, 3 where it is ``(c, y, x)``."""
+    joint: bool
+    """Whether one network paints all channels (colours) or each plane is fitted by itself (cubes)."""
+    dtype: np.dtype[Any]
+    """Pixel type of the file."""
+    working_dtype: np.dtype[Any]
+    """float32 where that holds every value of `dtype` exactly, else float64."""
+    output_dtype: np.dtype[Any]
+    """Pixel type of the result: float32, or `dtype` for integer TIFF, PNG and JPEG."""
+    unit: str | None
+    metadata: dict[str, Any]
+    """JSON-able: all that the exports need, under the key "fits", "tiff" or "raster"."""
+
+    def read(self, box: Box) -> Pixels:
+        """Read one box, touching no more of the file than its storage forces."""
+        ...
+
+    def close(self) -> None:
+        """Close the file and remove what was unpacked for it."""
+        ...
