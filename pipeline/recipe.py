@@ -98,7 +98,9 @@ class Recipe(Section):
 def recipe_names() -> list[str]:
     """Names of the shipped recipes, sorted."""
     folder = resources.files("glassplate.configs")
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
 
 
 def recipe_text(name: str) -> str:

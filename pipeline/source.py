@@ -1,4 +1,4 @@
-"""An opened input: lazy pixels, valid, variance, header, unit. Formats live in fits.py, tiff.py, raster.py."""
+"""An opened input: lazy pixels, valid, variance, header, unit; one module for each format beside it."""
 
 from __future__ import annotations
 
