@@ -1,0 +1,89 @@
+# Needs: Python 3.11 or later, pip, gcc, make. Everything else is installed into .venv by constraints.txt.
+#
+# Two environments:
+#   .venv        all that is needed to work on glassplate: its dependencies, the "dev" extra, and glassplate
+#                itself, editable. The demo runs from it.
+#   .venv-test   the built wheel and nothing else. It borrows the dependencies of .venv through a .pth file
+#                (torch a second time would cost 750 MB and a minute), so that tests and type checks see what
+#                a user would install, and the editable glassplate of .venv stays as it is: Python does not
+#                read the .pth files of a folder that it reached through a .pth file, and the editable
+#                install is one of these.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+PIP_FLAGS ?= --quiet
+PYTEST_FLAGS ?=
+
+VENV := .venv
+TEST := .venv-test
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PACKAGED := $(wildcard models/* pipeline/* flows/* configs/*) pyproject.toml README.md LICENSE
+# Imported by the tests from the wheel, never from the folders beside it: -P keeps the current folder off
+# sys.path.
+ISOLATED := $(TEST)/bin/python -P
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types wheel venv clean distclean
+
+help:
+	@echo "make demo       restore two real images and say what came out (5 minutes on 2 cores)"
+	@echo "make test       lint, type-check and test the built wheel (15 minutes on 2 cores)"
+	@echo "make lint       ruff, codespell, import-linter"
+	@echo "make types      mypy, strict, against the built wheel"
+	@echo "make wheel      dist/glassplate-VERSION-py3-none-any.whl"
+	@echo "make venv       .venv with glassplate (editable) and all that it takes to work on it"
+	@echo "make clean      remove what was built; make distclean: .venv too"
+	@echo
+	@echo "PYTHON=python3.12                 which Python makes .venv"
+	@echo "TORCH_INDEX=URL                   where to look for torch too, for example"
+	@echo "                                  https://download.pytorch.org/whl/cpu for the small CPU build"
+	@echo "PYTEST_FLAGS='-m \"not slow\"'      handed to pytest by make test"
+
+# Made again when the dependencies change, not when the code does: the install is editable.
+venv: $(VENV)/.installed
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; 3.11 or later is needed: make PYTHON=..." % v[:2])'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools wheel
+	$(PIP) install $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/python examples/demo.py
+
+# build/ keeps files that were deleted from the folders, and they would end up in the wheel.
+wheel: dist/.built
+dist/.built: $(PACKAGED) | $(VENV)/.installed
+	rm -rf build dist
+	$(VENV)/bin/python -m build --wheel --no-isolation --outdir dist > /dev/null
+	rm -rf build
+	@touch $@
+
+$(TEST)/.installed: dist/.built $(VENV)/.installed
+	test -x $(TEST)/bin/python || $(VENV)/bin/python -m venv --without-pip $(TEST)
+	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(TEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	$(PIP) --python $(TEST)/bin/python install $(PIP_FLAGS) --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+lint: $(TEST)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
+	$(ISOLATED) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+types: $(TEST)/.installed
+	$(ISOLATED) -m mypy
+
+test: lint types
+	GLASSPLATE_WHEEL="$$(echo dist/*.whl)" $(ISOLATED) -m pytest $(PYTEST_FLAGS)
+
+clean:
+	rm -rf build dist $(TEST) glassplate.egg-info demo-output
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find models pipeline flows configs tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
