@@ -1,7 +1,48 @@
-"""What all tests share."""
+"""What every test shares: no network, no traces in the home folder, one seed."""
 
-from hypothesis import settings
+from __future__ import annotations
 
-# The machine may be busy: a timing never decides a test. Derandomised, so that a failure repeats.
-settings.register_profile("glassplate", deadline=None, derandomize=True, max_examples=60)
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Set before anything imports Prefect: its database and results stay out of the user's home, nothing is
+# reported anywhere, and a machine under load gets time to start the server.
+_PREFECT_HOME = tempfile.TemporaryDirectory(prefix="glassplate-tests-prefect-")
+os.environ.update(
+    PREFECT_HOME=_PREFECT_HOME.name,
+    DO_NOT_TRACK="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
+)
+os.environ.pop("PREFECT_API_URL", None)
+
+# Seeded, so that a failure comes back; no deadline, since two cores may be shared.
+settings.register_profile(
+    "glassplate",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("glassplate")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout: for files that the wheel does not carry, never to import from."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real images beside the checkout, which the project does not ship."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real images are not here")
+    return folder

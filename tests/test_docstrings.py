@@ -1,0 +1,75 @@
+"""Examples in docstrings run, and every public name has a docstring.
+
+Modules are imported under their installed names: `pytest --doctest-modules pipeline` would import a second
+copy of each as `pipeline.x`.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+PACKAGES = ("glassplate.models", "glassplate.pipeline", "glassplate.flows", "glassplate.configs")
+MODULES = sorted(
+    {
+        name
+        for package in PACKAGES
+        for name in [
+            package,
+            *(
+                module.name
+                for module in pkgutil.walk_packages(
+                    importlib.import_module(package).__path__, f"{package}."
+                )
+            ),
+        ]
+    }
+)
+
+
+def public_names(module):
+    """The functions and classes that a module defines for others, and their methods."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(value) or inspect.isclass(value):
+            yield name, value
+        if inspect.isclass(value):
+            for key, member in vars(value).items():
+                function = member.fget if isinstance(member, property) else member
+                function = getattr(function, "__func__", function)
+                if not key.startswith("_") and inspect.isfunction(function):
+                    yield f"{name}.{key}", function
+
+
+def test_all_modules_are_found():
+    assert {"glassplate.pipeline.recipe", "glassplate.models.fit", "glassplate.flows"} <= set(
+        MODULES
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_says_what_it_is(name):
+    module = importlib.import_module(name)
+    silent = [
+        key
+        for key, value in public_names(module)
+        if not (value.__doc__ or "").strip() or _made_by_dataclass(value)
+    ]
+    assert (module.__doc__ or "").strip(), f"{name} has no docstring"
+    assert silent == [], f"{name}: without a docstring: {silent}"
+
+
+def _made_by_dataclass(value):
+    """Whether the docstring is the signature that `dataclass` fills in for want of one."""
+    return inspect.isclass(value) and value.__doc__.startswith(f"{value.__name__}(")

@@ -1,0 +1,189 @@
+"""The wheel: what is in it, what is not, and that it is what the other tests run against."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from glassplate.pipeline.recipe import load_recipe, recipe_names
+
+FOLDERS = ("models", "pipeline", "flows", "configs")
+PACKAGED = (*FOLDERS, "pyproject.toml", "README.md", "LICENSE")
+LAYOUT = re.compile(r"glassplate/(models|pipeline|flows|configs)/[a-z_]+\.(py|yaml)")
+
+
+def build_wheel(repository: Path, folder: Path) -> Path:
+    """Build the wheel from a copy of what goes into it."""
+    tree = folder / "tree"
+    tree.mkdir()
+    for name in PACKAGED:
+        copy = shutil.copytree if (repository / name).is_dir() else shutil.copy
+        copy(repository / name, tree / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, tree]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def wheel(repository, tmp_path_factory) -> Path:
+    """The wheel under test: the one that `make test` installed, else one built now."""
+    given = os.environ.get("GLASSPLATE_WHEEL")
+    return (
+        repository / given if given else build_wheel(repository, tmp_path_factory.mktemp("wheel"))
+    )
+
+
+@pytest.fixture(scope="session")
+def names(wheel) -> list[str]:
+    """Files in the wheel."""
+    return zipfile.ZipFile(wheel).namelist()
+
+
+class TestWheel:
+    def test_holds_one_name_at_the_top(self, names):
+        tops = {name.split("/")[0] for name in names}
+        assert {top for top in tops if not top.endswith(".dist-info")} == {"glassplate"}
+
+    def test_holds_every_module_and_recipe_of_the_tree(self, repository, names):
+        wanted = {
+            f"glassplate/{path.relative_to(repository).as_posix()}"
+            for folder in FOLDERS
+            for pattern in ("*.py", "*.yaml", "py.typed")
+            for path in (repository / folder).glob(pattern)
+        }
+        inside = {name for name in names if name.startswith("glassplate/")}
+        assert inside == wanted
+
+    def test_says_that_it_is_typed(self, names):
+        for folder in ("models", "pipeline", "flows"):
+            assert f"glassplate/{folder}/py.typed" in names
+
+    def test_carries_the_licence(self, wheel, names):
+        licence = next(name for name in names if name.endswith(".dist-info/licenses/LICENSE"))
+        assert b"Apache License" in zipfile.ZipFile(wheel).read(licence)
+
+    def test_does_not_ask_for_what_is_only_compared_with(self, wheel, names):
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        text = zipfile.ZipFile(wheel).read(metadata).decode()
+        needed = [
+            line for line in text.splitlines() if "Requires-Dist" in line and "extra" not in line
+        ]
+        assert not any("bm3d" in line or "scikit-image" in line for line in needed)
+        assert any("torch" in line for line in needed)
+
+
+def test_folders_are_flat(repository):
+    """A folder inside one of the four works in an editable install and is missing from the wheel."""
+    nested = [
+        path
+        for folder in FOLDERS
+        for path in (repository / folder).iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    ]
+    assert nested == []
+
+
+@pytest.mark.skipif(
+    "GLASSPLATE_WHEEL" not in os.environ, reason="only make test installs the wheel"
+)
+def test_the_suite_runs_against_the_installed_wheel(repository):
+    for folder in FOLDERS:
+        module = importlib.import_module(f"glassplate.{folder}")
+        assert repository / folder != Path(module.__file__).parent
+        assert Path(module.__file__).is_relative_to(sys.prefix)
+
+
+def test_the_command_is_installed():
+    (entry,) = {
+        (point.name, point.value)
+        for point in importlib.metadata.entry_points(group="console_scripts")
+        if point.name == "glassplate"
+    }
+    assert entry == ("glassplate", "glassplate.flows.cli:main")
+    assert callable(importlib.import_module("glassplate.flows.cli").main)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_loads(name):
+    load_recipe(name)
+
+
+def test_the_promised_recipes_are_shipped():
+    promised = {
+        "astro-denoise",
+        "archive-denoise",
+        "archive-upscale",
+        "draft",
+        "reference",
+        "identity",
+    }
+    assert promised <= set(recipe_names())
+
+
+def test_the_version_is_in_the_changelog(repository):
+    version = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(
+        rf"^## {re.escape(version)}\b", (repository / "CHANGELOG.md").read_text(), re.M
+    )
+
+
+class TestConstraints:
+    @pytest.fixture(scope="class")
+    def pins(self, repository) -> dict[str, str]:
+        lines = (repository / "constraints.txt").read_text().splitlines()
+        entries = [line.split("#")[0].strip() for line in lines]
+        return {
+            canonicalize_name(entry.split("==")[0]): entry.split("==")[1]
+            for entry in entries
+            if entry
+        }
+
+    def test_pin_everything_that_gets_installed(self, pins):
+        """What glassplate and its dev extra ask for, and what that asks for in turn."""
+        reached = set(_closure("glassplate", ("dev",)))
+        assert reached - set(pins) - {"glassplate"} == set()
+
+    def test_agree_with_what_is_installed(self, pins):
+        wrong = {
+            name: (pins[name], version)
+            for name, version in _closure("glassplate", ("dev",)).items()
+            if name in pins and version.split("+")[0] != pins[name]
+        }
+        assert wrong == {}
+
+    def test_name_no_machine(self, repository):
+        text = (repository / "constraints.txt").read_text()
+        assert "://" not in text
+        assert not re.search(r"^\s*-", text, re.M)
+
+
+def _closure(name: str, extras: tuple[str, ...]) -> dict[str, str]:
+    """Versions of the installed distributions that `name` needs, directly or not."""
+    found: dict[str, str] = {}
+    asked: set[tuple[str, str]] = set()
+    waiting = [(name, extra) for extra in ("", *extras)]
+    while waiting:
+        current, extra = waiting.pop()
+        if (canonicalize_name(current), extra) in asked:
+            continue
+        asked.add((canonicalize_name(current), extra))
+        distribution = importlib.metadata.distribution(current)
+        found[canonicalize_name(current)] = distribution.version
+        for text in distribution.requires or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                waiting += [(requirement.name, e) for e in ("", *requirement.extras)]
+    return found
