@@ -22,8 +22,6 @@ class RunStarted:
     """Tiles of the plan."""
     done: int
     """Tiles that an earlier run of the same command finished."""
-    projected_s: float
-    """Seconds the plan expects the fits to take on this pool."""
 
 
 @dataclass(frozen=True)

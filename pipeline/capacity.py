@@ -1,0 +1,101 @@
+"""Memory and disk: projected before anything runs, and refused where they cannot fit."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+
+from glassplate.models.fit import projected_bytes
+from glassplate.pipeline.errors import CapacityError
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.plan import Plan
+
+GIB = 2**30
+
+# Resident memory of a process that has imported what a worker needs, before it does any work
+# (measured: 330 to 400 MB with torch, zarr, distributed and astropy), with room for the allocator.
+PROCESS_BYTES = 450 * 2**20
+
+# Bytes of scratch memory for a pixel of a strip that is blended: float64 sums and images, weights,
+# the input and its validity, for each channel.
+BLEND_BYTES_PER_PIXEL = 64
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Projected use of a run."""
+
+    host_bytes: int
+    """Peak memory of the command and its workers together."""
+    device_bytes: int
+    """Peak memory of one GPU; 0 on the CPU."""
+    disk_bytes: int
+    """Disk below the result's folder, before compression, with the scratch windows."""
+    stages: dict[str, int]
+    """Peak memory of one worker at each stage, beyond the bare process."""
+
+
+def project(plan: Plan, *, workers: int) -> Capacity:
+    """Project the memory and disk of a plan.
+
+    Parameters
+    ----------
+    workers
+        Processes that work at once; 1 means the command does the work itself.
+    """
+    channels, height, width = plan.grid.window_shape
+    scale, layout = plan.layout.scale, plan.layout
+    window = channels * height * width * np.dtype(plan.working_dtype).itemsize
+    reading = window * 6 + plan.resident_bytes
+    on_cpu = plan.numerics.device == "cpu"
+    fitting = 0
+    if plan.recipe.task != "identity":
+        fitting = projected_bytes(plan.problem, plan.grid.window_shape, plan.batch_size)
+    shard_pixels = min(layout.shard_side, max(layout.shape[1:])) ** 2 * channels
+    strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
+    itemsize = np.dtype(layout.dtype).itemsize
+    stitching = shard_pixels * (itemsize + 8) * 2 + strip_pixels * BLEND_BYTES_PER_PIXEL
+    stages = {
+        "restore": reading + window * scale**2 * 2 + (fitting if on_cpu else 0),
+        "stitch": stitching + plan.resident_bytes,
+        "pyramid": shard_pixels * itemsize * 3 + strip_pixels * 4 * BLEND_BYTES_PER_PIXEL,
+    }
+    processes = 1 if workers == 1 else workers + 1
+    host = processes * PROCESS_BYTES + workers * max(stages.values())
+    scratch = len(plan.grid) * window * scale**2
+    return Capacity(
+        host_bytes=int(host),
+        device_bytes=0 if on_cpu else int(fitting),
+        disk_bytes=int(layout.uncompressed_bytes + scratch),
+        stages={name: int(value) for name, value in stages.items()},
+    )
+
+
+def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int) -> None:
+    """Refuse a plan that cannot fit.
+
+    Raises
+    ------
+    CapacityError
+        Naming what is projected, what there is, and what to lower.
+    """
+    free = psutil.virtual_memory().available
+    if capacity.host_bytes > free:
+        raise CapacityError(
+            f"{plan.spec.path}: projected memory {capacity.host_bytes / GIB:.1f} GiB for {workers} "
+            f"worker(s) exceeds the {free / GIB:.1f} GiB that is free; lower --workers, tiles.core "
+            f"from {plan.recipe.tiles.core} or output.shard from {plan.recipe.output.shard}"
+        )
+    folder = next(parent for parent in store.absolute().parents if parent.is_dir())
+    room = shutil.disk_usage(folder).free
+    if capacity.disk_bytes > room:
+        raise CapacityError(
+            f"{store}: projected {capacity.disk_bytes / GIB:.2f} GiB of disk exceed the "
+            f"{room / GIB:.2f} GiB free in {folder}; free some or choose another -o"
+        )

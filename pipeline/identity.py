@@ -1,0 +1,111 @@
+"""What a result was made from: two runs with the same identity may share a store, no others."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.source import SourceSpec
+
+# Distributions whose version may change a pixel.
+PIXEL_MAKERS = ("glassplate", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """A file by content."""
+
+    path: str
+    """Absolute, for humans; a moved file is the same file."""
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Input, settings and software of a run."""
+
+    source: FileIdentity
+    hdu: int | str | None
+    page: int | None
+    mask: FileIdentity | None
+    variance: FileIdentity | None
+    recipe_sha256: str
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
+    """Hash the inputs and name the software."""
+    return RunIdentity(
+        source=file_identity(spec.path),
+        hdu=spec.hdu,
+        page=spec.page,
+        mask=file_identity(spec.mask) if spec.mask else None,
+        variance=file_identity(spec.variance) if spec.variance else None,
+        recipe_sha256=recipe.sha256(),
+        versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
+    )
+
+
+def file_identity(path: Path) -> FileIdentity:
+    """Hash a file in pieces."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileIdentity(str(path.absolute()), path.stat().st_size, digest)
+
+
+def check_same(
+    store: Path, manifest: Mapping[str, Any], identity: RunIdentity, recipe: Recipe
+) -> None:
+    """Refuse to mix two runs in one store.
+
+    Raises
+    ------
+    StoreError
+        Naming the first difference and the way out.
+    """
+    there, here = manifest["identity"], identity.to_json()
+    way_out = f"choose another -o, or remove {store} to start afresh"
+    for what in ("source", "mask", "variance"):
+        if _digest(there[what]) != _digest(here[what]):
+            path = (here[what] or there[what])["path"]
+            raise StoreError(f"{store}: made from another {what} than {path}; {way_out}")
+    for what in ("hdu", "page"):
+        if there[what] != here[what]:
+            raise StoreError(
+                f"{store}: made from {what} {there[what]}, not {here[what]}; {way_out}"
+            )
+    for name, version in here["versions"].items():
+        if there["versions"].get(name) != version:
+            raise StoreError(
+                f"{store}: made with {name} {there['versions'].get(name)}, this is {version}; "
+                f"{way_out}"
+            )
+    if there["recipe_sha256"] != here["recipe_sha256"]:
+        key, was, now = _first_difference(manifest["recipe"], recipe.model_dump(mode="json"))
+        raise StoreError(
+            f"{store}: made with another recipe ({key} was {was}, is now {now}); {way_out}"
+        )
+
+
+def _digest(file: Mapping[str, Any] | None) -> str | None:
+    return file["sha256"] if file else None
+
+
+def _first_difference(was: Any, now: Any, key: str = "") -> tuple[str, Any, Any]:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for name in sorted(set(was) | set(now)):
+            if was.get(name) != now.get(name):
+                place = f"{key}.{name}" if key else name
+                return _first_difference(was.get(name), now.get(name), place)
+    return key, was, now

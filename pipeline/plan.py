@@ -1,0 +1,236 @@
+"""What will be done, before anything is done: tiles, batches, scaling, noise, memory, disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from glassplate.models.fit import Problem, seconds_per_iteration
+from glassplate.models.metrics import mad_sigma
+from glassplate.models.noise import NoiseModel, estimate_noise
+from glassplate.models.numerics import Numerics, resolve
+from glassplate.models.operators import Downsample, Identity
+from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.capacity import project
+from glassplate.pipeline.header import is_per_pixel
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sampling import sample
+from glassplate.pipeline.scaling import Sample, make_transform
+from glassplate.pipeline.source import Source, SourceSpec
+from glassplate.pipeline.store import Layout
+from glassplate.pipeline.tiles import TileGrid
+
+# Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
+# a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
+COPIED_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the pixels of a result; picklable, and written to its manifest."""
+
+    spec: SourceSpec
+    recipe: Recipe
+    recipe_name: str
+    grid: TileGrid
+    layout: Layout
+    working_dtype: str
+    """Pixel type in which windows are kept until they are stitched."""
+    transform: PixelTransform
+    noise: NoiseModel
+    numerics: Numerics
+    flux_factor: float
+    """What restored values are multiplied by at the end; 1, or 1 / scale**2 to keep sums."""
+    batch_size: int
+    resident_bytes: int
+    """Decoded pixels each worker keeps, of formats that cannot be read in parts."""
+    noise_before: float | None
+    """Robust standard deviation between neighbours of the input, source units."""
+
+    @property
+    def batches(self) -> list[range]:
+        """Tile numbers of every unit of work."""
+        return [
+            range(start, min(start + self.batch_size, len(self.grid)))
+            for start in range(0, len(self.grid), self.batch_size)
+        ]
+
+    @property
+    def problem(self) -> Problem:
+        """What a fit needs to know beside its pixels."""
+        recipe = self.recipe
+        operator = (
+            Downsample(recipe.operator.scale, recipe.operator.kernel)
+            if recipe.task == "superres"
+            else Identity()
+        )
+        return Problem(
+            network=recipe.network,
+            fit=recipe.fit,
+            stopping=recipe.stopping,
+            operator=operator,
+            transform=self.transform,
+            noise=self.noise,
+            numerics=self.numerics,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of the plan but the recipe, for the manifest."""
+        return {
+            "output_shape": list(self.layout.stored_shape),
+            "output_dtype": self.layout.dtype,
+            "grid": {**asdict(self.grid), "dimensions": list(self.grid.dimensions)},
+            "tiles": len(self.grid),
+            "batches": len(self.batches),
+            "batch_size": self.batch_size,
+            "layout": asdict(self.layout),
+            "working_dtype": self.working_dtype,
+            "transform": self.transform.to_json(),
+            "noise": self.noise.to_json(),
+            "numerics": asdict(self.numerics),
+            "flux_factor": self.flux_factor,
+            "noise_before": self.noise_before,
+        }
+
+    def as_recorded(self, recorded: dict[str, Any]) -> Plan:
+        """This plan with what depends on the machine taken from an earlier run's manifest.
+
+        A run that resumes on another machine must go on with the precision, threads, noise and
+        scaling that it began with, or its tiles would not fit together.
+        """
+        return replace(
+            self,
+            numerics=Numerics(**recorded["numerics"]),
+            noise=NoiseModel.from_json(recorded["noise"]),
+            transform=PixelTransform.from_json(recorded["transform"]),
+            batch_size=recorded["batch_size"],
+        )
+
+
+def make_plan(spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: str = "auto") -> Plan:
+    """Open the source, look at it, and decide how it will be restored.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read or has no valid pixel.
+    UsageError
+        If the recipe does not fit the source or the machine.
+    """
+    source = open_source(spec)
+    try:
+        return _plan_for(source, recipe, recipe_name, device)
+    finally:
+        source.close()
+
+
+def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: str) -> Plan:
+    samples = sample(source)
+    identity = recipe.task == "identity"
+    noise = _noise(samples, recipe)
+    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
+    layout = Layout(
+        source_shape=source.shape,
+        ndim=source.ndim,
+        joint=source.joint,
+        scale=recipe.operator.scale,
+        dtype=source.output_dtype.name,
+        chunk=recipe.output.chunk,
+        max_shard=recipe.output.shard,
+    )
+    batch = recipe.tiles.batch
+    batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
+    batches = -(-len(grid) // batch_size)
+    return Plan(
+        spec=source.spec,
+        recipe=recipe,
+        recipe_name=recipe_name,
+        grid=grid,
+        layout=layout,
+        working_dtype=source.working_dtype.name if identity else "float32",
+        transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
+        noise=noise,
+        numerics=resolve(device, "auto", threads=_threads(recipe, batches)),
+        flux_factor=_flux_factor(recipe, source),
+        batch_size=batch_size,
+        resident_bytes=source.resident_bytes,
+        noise_before=_noise_between_neighbours(samples),
+    )
+
+
+def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
+    if recipe.task == "identity":
+        return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
+    return estimate_noise(samples, recipe.noise)
+
+
+def _threads(recipe: Recipe, batches: int) -> int:
+    """CPU threads of one fit: one, unless there are fewer fits than cores.
+
+    Two fits on a core each do twice the work of one fit on two cores (docs/design/002-pool.md); but
+    an image of one tile need not leave the other cores idle. Never from the number of workers: the
+    last bits of a sum depend on its threads, and the result must not depend on the pool.
+    """
+    if recipe.tiles.threads != "auto":
+        return recipe.tiles.threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(4, (cores or 1) // batches))
+
+
+def _flux_factor(recipe: Recipe, source: Source) -> float:
+    scale, flux = recipe.operator.scale, recipe.output.flux
+    per_pixel = source.format == "fits" and is_per_pixel(source.unit)
+    keep_sums = flux == "total" or (flux == "auto" and per_pixel)
+    return 1 / scale**2 if keep_sums else 1.0
+
+
+def _noise_between_neighbours(samples: list[Sample]) -> float | None:
+    values = [
+        sigma
+        for pixels, valid in samples
+        if np.isfinite(sigma := mad_sigma(np.where(valid, pixels, np.nan)))
+    ]
+    return float(np.median(values)) if values else None
+
+
+def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
+    """The document of `glassplate plan --json`; runs a short trial to estimate the time."""
+    capacity = project(plan, workers=workers)
+    return {
+        "source": str(plan.spec.path),
+        "recipe": plan.recipe_name,
+        "input_shape": list(plan.layout.source_shape[-plan.layout.ndim :]),
+        "output_shape": list(plan.layout.stored_shape),
+        "output_dtype": plan.layout.dtype,
+        "tiles": len(plan.grid),
+        "tile_grid": list(plan.grid.dimensions),
+        "window_shape": list(plan.grid.window_shape),
+        "batches": len(plan.batches),
+        "workers": workers,
+        "host_bytes": capacity.host_bytes,
+        "device_bytes": capacity.device_bytes,
+        "disk_bytes": capacity.disk_bytes,
+        "seconds": projected_seconds(plan, workers),
+        "noise": plan.noise.to_json(),
+        "transform": plan.transform.to_json(),
+        "numerics": asdict(plan.numerics),
+        "stages": capacity.stages,
+    }
+
+
+# Bytes per second at which one worker reads, blends, compresses and writes (benchmarks/pipeline.py).
+COPY_BYTES_PER_S = 40e6
+
+
+def projected_seconds(plan: Plan, workers: int) -> float:
+    """Time to expect: every fit to its cap on iterations, and the copying around it."""
+    copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
+    if plan.recipe.task == "identity":
+        return copying
+    fit = seconds_per_iteration(plan.problem, plan.grid.window_shape) * plan.recipe.fit.iterations
+    rounds = -(-len(plan.batches) // workers)
+    return fit * plan.batch_size * rounds + copying

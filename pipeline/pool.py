@@ -1,0 +1,297 @@
+"""Who does the work: this process, a local Dask cluster, or a scheduler somewhere else.
+
+Dask is a pool of futures here, not a graph: a bounded number of tasks is in flight, each reads and
+writes its own pixels and returns a small record. Tasks may run twice or be killed without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from glassplate.pipeline.errors import UsageError
+
+Task = TypeVar("Task")
+Tell = Callable[[Mapping[str, Any]], None]
+Work = Callable[[Any, Tell], Any]
+
+# Tasks in flight for each worker: one runs, one waits, so that no worker idles while the client
+# takes in a result; more would only grow the loss when a worker dies.
+IN_FLIGHT = 2
+
+# Tries at a task whose worker died under it; Dask itself has moved it three times by then.
+SOLITARY_TRIES = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done."""
+
+    reason: str
+    """One line."""
+
+
+class Pool(Protocol):
+    """Does tasks, in any order."""
+
+    workers: int
+    """Tasks that run at once."""
+    name: str
+    """For the manifest: inline, local or the scheduler's address."""
+
+    def map(
+        self, work: Work, tasks: Sequence[Task], tell: Tell
+    ) -> Iterator[tuple[Task, Any | Failure]]:
+        """Do `work(task, tell)` for every task; yield each with its result as it ends.
+
+        Parameters
+        ----------
+        work
+            An importable function; what it raises becomes a `Failure`.
+        tasks
+            Small and picklable.
+        tell
+            Called in this process with what the work tells while it runs.
+        """
+        ...
+
+
+class InlinePool:
+    """One task after another, in this process."""
+
+    workers = 1
+    name = "inline"
+
+    def map(
+        self, work: Work, tasks: Sequence[Task], tell: Tell
+    ) -> Iterator[tuple[Task, Any | Failure]]:
+        """See `Pool.map`."""
+        for task in tasks:
+            yield task, attempt(work, task, tell)
+
+
+def attempt(work: Work, task: Any, tell: Tell) -> Any | Failure:
+    """Do one task; what goes wrong with it becomes a `Failure`, since others can still be done."""
+    try:
+        return work(task, tell)
+    except Exception as error:  # any fault of one task must not end the others
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+class DaskPool:
+    """Futures on a Dask scheduler; safe to use from several threads at once."""
+
+    def __init__(self, client: Any, *, name: str) -> None:
+        self._client = client
+        self.name = name
+        info = client.scheduler_info(n_workers=-1)["workers"]
+        self.workers = max(1, sum(worker["nthreads"] for worker in info.values()))
+        has_slots = any("GPU" in worker.get("resources", {}) for worker in info.values())
+        self._resources = {"GPU": 1} if has_slots else None
+
+    def map(
+        self, work: Work, tasks: Sequence[Task], tell: Tell
+    ) -> Iterator[tuple[Task, Any | Failure]]:
+        """See `Pool.map`."""
+        topic = f"glassplate-{uuid.uuid4().hex}"
+        self._client.subscribe_topic(topic, lambda event: tell(event[1]))
+        suspects: list[Task] = []
+        try:
+            for task, outcome in self._flow(work, tasks, topic, IN_FLIGHT * self.workers):
+                if isinstance(outcome, _WorkerDied):
+                    suspects.append(task)
+                else:
+                    yield task, outcome
+            # a task that kills its worker takes innocent ones with it: try each by itself
+            for task, outcome in self._flow(work, suspects, topic, 1):
+                died = isinstance(outcome, _WorkerDied)
+                yield task, Failure("its worker died, also alone") if died else outcome
+        finally:
+            self._client.unsubscribe_topic(topic)
+
+    def _flow(
+        self, work: Work, tasks: Iterable[Task], topic: str, in_flight: int
+    ) -> Iterator[tuple[Task, Any]]:
+        """Keep `in_flight` tasks submitted until all are done."""
+        from distributed import as_completed
+
+        waiting = iter(tasks)
+        of_key: dict[str, Task] = {}
+        running = as_completed(loop=self._client.loop)
+
+        def submit() -> None:
+            for task in waiting:
+                future = self._client.submit(
+                    _on_worker, work, task, topic, resources=self._resources, pure=False
+                )
+                of_key[future.key] = task
+                running.add(future)
+                return
+
+        try:
+            for _ in range(in_flight):
+                submit()
+            for future in running:
+                submit()
+                yield of_key.pop(future.key), _outcome(future)
+        finally:
+            self._client.cancel(list(running.futures), force=True)
+
+
+@dataclass(frozen=True)
+class _WorkerDied:
+    """The outcome of a task whose workers died one after the other."""
+
+
+def _outcome(future: Any) -> Any:
+    from distributed.scheduler import KilledWorker
+
+    if future.status == "finished":
+        return future.result()
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return _WorkerDied()
+    return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _on_worker(work: Work, task: Any, topic: str) -> Any:
+    """Run in a worker: do the task, telling the client through the scheduler's event log."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    return attempt(work, task, lambda message: worker.log_event(topic, dict(message)))
+
+
+def cpu_count() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu_count(device: str) -> int:
+    """GPUs a local pool would use; 0 where the device is the CPU."""
+    if device == "cpu":
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def default_workers(kind: str, *, workers: int | None, device: str) -> int:
+    """Workers that a pool of this kind would have: a GPU each, or a core each.
+
+    One core for each worker is the measured optimum: two fits side by side on a core each take less
+    time than one after the other on both (docs/design/002-pool.md).
+    """
+    if kind == "inline":
+        return 1
+    if workers is not None:
+        return workers
+    return gpu_count(device) or cpu_count()
+
+
+@contextmanager
+def open_pool(
+    kind: str = "auto",
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    tasks: int | None = None,
+) -> Iterator[Pool]:
+    """Open a pool, and close it with its workers at the end.
+
+    Parameters
+    ----------
+    kind
+        ``inline``, ``local``, ``auto`` or a scheduler's address such as ``tcp://host:8786``. auto: a
+        local cluster where there are several tasks and several workers to do them, else inline.
+    workers
+        Workers of a local cluster; None: one for each GPU, or for each core.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    tasks
+        Units of work to expect, where known.
+
+    Raises
+    ------
+    UsageError
+        If the number of workers or the address is impossible, or nobody answers there.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1")
+    count = default_workers(kind, workers=workers, device=device)
+    if kind == "auto":
+        kind = "local" if count > 1 and (tasks is None or tasks > 1) else "inline"
+    if kind == "inline":
+        yield InlinePool()
+    elif kind == "local":
+        with _local_cluster(count, device) as client:
+            yield DaskPool(client, name="local")
+    elif "://" in kind or ":" in kind:
+        with _connected(kind) as client:
+            yield DaskPool(client, name=kind)
+    else:
+        raise UsageError(
+            f"--pool {kind}: expected auto, inline, local or an address such as tcp://host:8786"
+        )
+
+
+@contextmanager
+def _local_cluster(count: int, device: str) -> Iterator[Any]:
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    gpus = gpu_count(device)
+    spec = {f"worker-{i}": {"cls": Nanny, "options": worker_options(i, gpus)} for i in range(count)}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"dashboard": False, "dashboard_address": None, "host": "127.0.0.1"},
+    }
+    with (
+        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(count, timeout=120)
+        yield client
+
+
+def worker_options(index: int, gpus: int) -> dict[str, Any]:
+    """Options of one local worker: a GPU of its own, or one thread of the CPU."""
+    # torch sets its threads for each fit (the plan says how many); what OpenMP and MKL would start
+    # beside it is kept to one
+    env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
+    return {
+        "nthreads": 1,
+        "resources": {"GPU": 1},
+        "env": env,
+        "memory_limit": 0,  # the plan bounds memory; Dask would pause or kill by its own guess
+        "dashboard": False,
+        "dashboard_address": None,
+        "host": "127.0.0.1",
+        "silence_logs": logging.CRITICAL,  # a worker that dies is survived, and said once
+    }
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            f"--pool {address}: no Dask scheduler answers there ({' '.join(str(error).split())})"
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise UsageError(
+                f"--pool {address}: the scheduler has no workers; start some with `dask worker`"
+            )
+        yield client

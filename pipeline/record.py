@@ -1,0 +1,92 @@
+"""The end of a run: quality maps, iteration log, checksums, provenance, summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassplate.models.metrics import mad_sigma
+from glassplate.pipeline import provenance
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.quality import count_reasons, write_iterations, write_quality
+from glassplate.pipeline.sampling import sample_boxes
+from glassplate.pipeline.scratch import Scratch
+from glassplate.pipeline.stitch import sha256_of
+from glassplate.pipeline.store import open_array
+
+CHECKSUMS = "checksums.sha256"
+
+
+def result_summary(
+    store: Path,
+    plan: Plan,
+    records: Mapping[int, Mapping[str, Any]],
+    failures: Mapping[int, str],
+) -> dict[str, Any]:
+    """What a user wants to know first: noise before and after, iterations, why tiles stopped."""
+    iterations = [record["iterations"] for record in records.values()]
+    return {
+        "noise_before": plan.noise_before,
+        "noise_after": _noise_after(store, plan),
+        "noise_model": plan.noise.origin,
+        "iterations": float(np.mean(iterations)),
+        "stop_reasons": count_reasons(records.values()),
+        "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
+        "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},
+    }
+
+
+def _noise_after(store: Path, plan: Plan) -> float | None:
+    """Robust deviation between neighbours of the result, in the windows where the input was sampled."""
+    array, scale = open_array(store, "0"), plan.layout.scale
+    values = []
+    for box in sample_boxes(plan.layout.source_shape):
+        index = plan.layout.index((0, plan.layout.shape[0]), box.scaled(scale))
+        pixels = np.asarray(array[index], np.float64).reshape(-1, *box.scaled(scale).shape)
+        sigma = mad_sigma(pixels)
+        if np.isfinite(sigma):
+            values.append(sigma)
+    return float(np.median(values)) if values else None
+
+
+def record_result(
+    store: Path,
+    plan: Plan,
+    records: Mapping[int, Mapping[str, Any]],
+    manifest: Mapping[str, Any],
+    files: Mapping[str, str],
+) -> None:
+    """Write what describes the pixels, and the checksum of every file of every array.
+
+    Parameters
+    ----------
+    files
+        SHA-256 of the shards' files, as the workers that wrote them computed it.
+    """
+    scratch = Scratch(store / ".scratch")
+    write_quality(store, plan, records, scratch)
+    logged = sorted(tile for tile, record in records.items() if "log_crc32" in record)
+    write_iterations(store, logged, len(plan.grid), scratch)
+    provenance.write_standards(store, manifest)
+    known = dict(files)
+    for path in sorted(store.rglob("*")):
+        name = path.relative_to(store).as_posix()
+        if path.is_file() and name not in known and _is_described(name):
+            known[name] = sha256_of(path)
+    target = provenance.provenance_path(store, CHECKSUMS)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text("".join(f"{known[name]}  {name}\n" for name in sorted(known)), "utf-8")
+    os.replace(partial, target)
+
+
+def _is_described(name: str) -> bool:
+    """Whether a file belongs into the checksums.
+
+    Not the scratch, and not what is written after them: the group's own attributes (its status) and
+    the provenance, which `sha256sum` could not list in itself.
+    """
+    return not name.startswith((".scratch/", "provenance/")) and name != "zarr.json"

@@ -1,0 +1,166 @@
+"""Phase 1: restore the windows of one batch, each into its own scratch file.
+
+`restore_batch` is what a pool runs. It may run twice, be killed, or run beside another batch: it
+writes only files of its own tiles, whole, and returns the records that the journal keeps.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassplate.models.fit import Measurement, Record, Restoration, fit_batch
+from glassplate.pipeline.open_source import cached_source
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.scratch import Scratch
+from glassplate.pipeline.seeds import tile_seed
+from glassplate.pipeline.source import Pixels
+from glassplate.pipeline.tiles import Tile
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+# Seconds between two messages of a fit under way: often enough for a progress bar, too rare to cost.
+TELL_PERIOD_S = 1.0
+
+LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """One unit of work: the tiles of a batch that are still to be done."""
+
+    plan: Plan
+    scratch: Path
+    tiles: tuple[int, ...]
+    attempt: int
+    """0 for the first try."""
+
+
+def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
+    """Restore the tiles of a batch.
+
+    Returns
+    -------
+    records
+        One for each tile, in order, ready for the journal.
+
+    Raises
+    ------
+    OSError
+        If the scratch cannot be written (a full disk) or the source not read.
+    FloatingPointError
+        If a fit diverges.
+    """
+    plan, scratch = task.plan, Scratch(task.scratch)
+    source = cached_source(plan.spec)
+    tiles = [plan.grid.tile(index) for index in task.tiles]
+    pixels = [_channels(source.read(tile.window), tile) for tile in tiles]
+    if plan.recipe.task == "identity":
+        return [_copy(plan, scratch, t, p, task) for t, p in zip(tiles, pixels, strict=True)]
+    measurements = [
+        Measurement(
+            values=p.values.astype(np.float32),
+            valid=p.valid,
+            variance=p.variance,
+            seed=tile_seed(plan.recipe.seed, tile.index, task.attempt),
+        )
+        for tile, p in zip(tiles, pixels, strict=True)
+    ]
+    restorations = fit_batch(measurements, plan.problem, _progress(task, tell))
+    return [
+        _write(plan, scratch, tile, restoration, task)
+        for tile, restoration in zip(tiles, restorations, strict=True)
+    ]
+
+
+def _channels(pixels: Pixels, tile: Tile) -> Pixels:
+    planes = slice(*tile.channels)
+    variance = None if pixels.variance is None else pixels.variance[planes]
+    return Pixels(pixels.values[planes], pixels.valid[planes], variance)
+
+
+def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
+    last = time.monotonic()
+
+    def on_record(place: int, record: Record) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= TELL_PERIOD_S:
+            last = now
+            tell(
+                {
+                    "tile": task.tiles[place],
+                    "iteration": record.iteration,
+                    "iterations": task.plan.recipe.fit.iterations,
+                    "seconds": record.seconds,
+                }
+            )
+
+    return on_record
+
+
+def _copy(
+    plan: Plan, scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask
+) -> dict[str, Any]:
+    start = time.monotonic()
+    crc32 = scratch.write_window(tile.index, pixels.values.astype(plan.working_dtype, copy=False))
+    return {
+        **_common(tile, task),
+        "crc32": crc32,
+        "iterations": 0,
+        "stop_reason": "identity",
+        "seconds": round(time.monotonic() - start, 6),
+    }
+
+
+def _write(
+    plan: Plan, scratch: Scratch, tile: Tile, restoration: Restoration, task: BatchTask
+) -> dict[str, Any]:
+    log = np.array(
+        [[getattr(record, field) for field in LOG_FIELDS] for record in restoration.log], "f8"
+    ).reshape(-1, len(LOG_FIELDS))
+    log_crc32 = scratch.write_log(tile.index, log)
+    crc32 = scratch.write_window(tile.index, restoration.values)
+    return {
+        **_common(tile, task),
+        "seed": tile_seed(plan.recipe.seed, tile.index, task.attempt),
+        "crc32": crc32,
+        "log_crc32": log_crc32,
+        "iterations": restoration.iterations,
+        "best_iteration": restoration.best_iteration,
+        "stop_reason": restoration.stop_reason,
+        "heldout_loss": finite_or_none(restoration.heldout_loss),
+        "chi2": finite_or_none(restoration.chi2),
+        "whiteness": finite_or_none(restoration.whiteness),
+        "seconds": round(restoration.seconds, 3),
+    }
+
+
+def _common(tile: Tile, task: BatchTask) -> dict[str, Any]:
+    return {
+        "tile": tile.index,
+        "attempt": task.attempt,
+        "ok": True,
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "ended": round(time.time(), 3),
+    }
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, or None where it is NaN or infinite, which JSON cannot say."""
+    return float(value) if math.isfinite(value) else None
+
+
+def is_disk_full(reason: str) -> bool:
+    """Whether a failure's one-line reason tells of a full disk."""
+    return os.strerror(errno.ENOSPC) in reason or os.strerror(errno.EDQUOT) in reason

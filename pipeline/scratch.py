@@ -1,0 +1,64 @@
+"""Restored windows between fitting and stitching: one file for each tile, written once, atomically."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Scratch:
+    """The folder of restored windows of one result."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def window_path(self, tile: int) -> Path:
+        """File of a tile's window; a thousand tiles share a folder, so that none grows too full."""
+        return self.folder / f"{tile // 1000:05d}" / f"window-{tile:08d}.npy"
+
+    def log_path(self, tile: int) -> Path:
+        """File of a tile's iteration log."""
+        return self.folder / f"{tile // 1000:05d}" / f"log-{tile:08d}.npy"
+
+    def write_window(self, tile: int, values: npt.NDArray[Any]) -> int:
+        """Write a restored window ``(c, h, w)``; return the CRC-32 of the file."""
+        return _write(self.window_path(tile), values)
+
+    def write_log(self, tile: int, log: npt.NDArray[Any]) -> int:
+        """Write an iteration log ``(record, field)``; return the CRC-32 of the file."""
+        return _write(self.log_path(tile), log)
+
+    def read_window(self, tile: int) -> npt.NDArray[Any]:
+        """Window of a tile, ``(c, h, w)``, mapped: only the part that is used is read."""
+        window: npt.NDArray[Any] = np.load(
+            self.window_path(tile), mmap_mode="r", allow_pickle=False
+        )
+        return window
+
+    def read_log(self, tile: int) -> npt.NDArray[Any]:
+        """Iteration log of a tile, ``(record, field)``."""
+        log: npt.NDArray[Any] = np.load(self.log_path(tile), allow_pickle=False)
+        return log
+
+    def window_is(self, tile: int, crc32: int) -> bool:
+        """Whether the window is there and whole."""
+        path = self.window_path(tile)
+        return path.is_file() and zlib.crc32(path.read_bytes()) == crc32
+
+
+def _write(path: Path, values: npt.NDArray[Any]) -> int:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    content = buffer.getbuffer()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the process id keeps two tries at one tile apart; whichever ends last writes the same bytes
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    return zlib.crc32(content)

@@ -1,0 +1,187 @@
+"""Phase 2: blend all windows that touch an output shard, and write the shard once.
+
+Nobody else writes there, so there is nothing to lock; the windows are read in the order of their
+tiles, so the result does not depend on who restored them or when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.pipeline.blend import Piece, axis_weight, blend
+from glassplate.pipeline.open_source import cached_source
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.pyramid import write_level_shard
+from glassplate.pipeline.scratch import Scratch
+from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.store import Shard, open_array, residual_box, shard_file, tile_rows
+from glassplate.pipeline.tiles import Box
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class StitchTask:
+    """One shard of level 0, with its residual and footprint."""
+
+    plan: Plan
+    store: Path
+    scratch: Path
+    shard: Shard
+    missing: frozenset[int]
+    """Tiles that were quarantined: they contribute nothing."""
+
+
+@dataclass(frozen=True)
+class LevelTask:
+    """One shard of a coarser level."""
+
+    plan: Plan
+    store: Path
+    level: int
+    shard: Shard
+
+
+def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
+    """Blend one shard from the scratch windows and write image, residual and footprint.
+
+    Returns
+    -------
+    record
+        Number of the shard and the SHA-256 of each file written, for the journal.
+    """
+    plan, layout, shard = task.plan, task.plan.layout, task.shard
+    source = cached_source(plan.spec)
+    channels = shard.channels[1] - shard.channels[0]
+    image = np.empty((channels, *shard.box.shape), layout.dtype)
+    footprint = np.empty((channels, *shard.box.shape), np.float32)
+    below = residual_box(shard.box, layout.scale)
+    residual = np.empty((channels, *below.shape), layout.residual_dtype)
+    for strip in tile_rows(shard.box, layout.chunk):
+        restored, weight = _restored(task, strip)
+        lower = residual_box(strip, layout.scale)
+        pixels = _source_pixels(source, lower, shard.channels)
+        final = finish(plan, restored, pixels)
+        place = (slice(None), *strip.relative_to(shard.box).slices)
+        image[place], footprint[place] = final, weight
+        residual[(slice(None), *lower.relative_to(below).slices)] = (
+            _residual(final, pixels, layout.residual_dtype)
+            if layout.scale == 1
+            else _residual_through_operator(task, strip, pixels)
+        )
+    written = {"0": (image, shard.box), "footprint": (footprint, shard.box)}
+    written["residual"] = (residual, below)
+    files = {}
+    for name, (values, box) in written.items():
+        index = layout.index(shard.channels, box)
+        open_array(task.store, name)[index] = values.reshape(values.shape[-layout.ndim :])
+        path = shard_file(task.store, name, layout, shard)
+        files[path.relative_to(task.store).as_posix()] = sha256_of(path)
+    return {"shard": shard.index, "files": files}
+
+
+def write_level(task: LevelTask, tell: Tell) -> dict[str, Any]:
+    """Make one shard of a coarser level; return the SHA-256 of its file."""
+    write_level_shard(task.store, task.plan.layout, task.level, task.shard)
+    path = shard_file(task.store, str(task.level), task.plan.layout, task.shard)
+    return {"files": {path.relative_to(task.store).as_posix(): sha256_of(path)}}
+
+
+def _restored(task: StitchTask, box: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """Blended windows over a region of the output, ``(c, h, w)``, and the footprint ``(h, w)``."""
+    channels = task.shard.channels[1] - task.shard.channels[0]
+    return blend(box, channels, _pieces(task, box))
+
+
+def _pieces(task: StitchTask, box: Box) -> Iterator[Piece]:
+    grid, scale = task.plan.grid, task.plan.layout.scale
+    scratch = Scratch(task.scratch)
+    # the windows of the source's pixels under the region, grown to whole pixels
+    lower = Box(box.y0 // scale, -(-box.y1 // scale), box.x0 // scale, -(-box.x1 // scale))
+    for tile in grid.touching(task.shard.group, lower):
+        if tile.index not in task.missing:
+            yield Piece(
+                box=tile.window.scaled(scale),
+                values=scratch.read_window(tile.index),
+                weight_y=axis_weight(grid.y, tile.row, scale),
+                weight_x=axis_weight(grid.x, tile.col, scale),
+            )
+
+
+def _source_pixels(source: Source, box: Box, channels: tuple[int, int]) -> Pixels:
+    pixels = source.read(box)
+    planes = slice(*channels)
+    return Pixels(pixels.values[planes], pixels.valid[planes])
+
+
+def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.NDArray[Any]:
+    """Turn blended estimates into stored pixels: flux, invalid pixels, rounding.
+
+    Parameters
+    ----------
+    restored
+        ``(c, h, w)`` source units; NaN where no tile contributed.
+    pixels
+        The input under the same region, ``(c, h / scale, w / scale)``.
+
+    Returns
+    -------
+    final
+        ``(c, h, w)`` in the result's dtype. Invalid pixels are NaN, or the input's own value for
+        integers, unless the recipe fills them; so are pixels to which no tile contributed.
+    """
+    scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
+    final = restored * plan.flux_factor
+    unknown = np.isnan(restored)
+    if plan.recipe.output.invalid == "keep" or plan.recipe.task == "identity":
+        unknown |= ~_enlarged(pixels.valid, scale)
+    if dtype.kind == "f":
+        final[unknown] = np.nan
+        return final.astype(dtype)
+    final[unknown] = (_enlarged(pixels.values, scale) * plan.flux_factor)[unknown]
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(final), limits.min, limits.max).astype(dtype)
+
+
+def _enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
+    return values if scale == 1 else values.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def _residual(final: npt.NDArray[Any], pixels: Pixels, dtype: str) -> npt.NDArray[Any]:
+    """Input minus restored: what was removed. NaN where the input is invalid (0 for integers)."""
+    if np.dtype(dtype).kind == "f":
+        difference = pixels.values.astype(np.float64) - final
+        return np.where(pixels.valid, difference, np.nan).astype(dtype)
+    whole = pixels.values.astype(np.int64) - final.astype(np.int64)
+    return whole.astype(dtype)
+
+
+def _residual_through_operator(
+    task: StitchTask, strip: Box, pixels: Pixels
+) -> npt.NDArray[np.float32]:
+    """Input minus A(restored), on the input's grid, ``(c, h, w)`` float32."""
+    import torch
+
+    operator, layout = task.plan.problem.operator, task.plan.layout
+    # whole source pixels of margin, so that A sees the neighbours it reaches
+    margin = -(-operator.support // layout.scale) * layout.scale
+    around = strip.grown(margin, layout.shape[1:])
+    restored, _ = _restored(task, around)
+    estimate = torch.from_numpy(restored)[None]  # (1, C, H, W)
+    measured = operator.forward(estimate)[0].numpy()  # (C, h, w)
+    inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
+    predicted = measured[(slice(None), *inner.slices)]
+    return np.where(pixels.valid, pixels.values - predicted, np.nan).astype(np.float32)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
