@@ -82,8 +82,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     for name, (values, box) in written.items():
         index = layout.index(shard.channels, box)
         open_array(task.store, name)[index] = values.reshape(values.shape[-layout.ndim :])
-        path = shard_file(task.store, name, layout, shard)
-        files[path.relative_to(task.store).as_posix()] = sha256_of(path)
+        files |= _checksum(task.store, shard_file(task.store, name, layout, shard))
     return {"shard": shard.index, "files": files}
 
 
@@ -91,7 +90,12 @@ def write_level(task: LevelTask, tell: Tell) -> dict[str, Any]:
     """Make one shard of a coarser level; return the SHA-256 of its file."""
     write_level_shard(task.store, task.plan.layout, task.level, task.shard)
     path = shard_file(task.store, str(task.level), task.plan.layout, task.shard)
-    return {"files": {path.relative_to(task.store).as_posix(): sha256_of(path)}}
+    return {"files": _checksum(task.store, path)}
+
+
+def _checksum(store: Path, path: Path) -> dict[str, str]:
+    """SHA-256 of a shard's file; none for a shard of nothing but the fill value, which has no file."""
+    return {path.relative_to(store).as_posix(): sha256_of(path)} if path.is_file() else {}
 
 
 def _restored(task: StitchTask, box: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:

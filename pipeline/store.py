@@ -175,8 +175,6 @@ def create(
             compressors=COMPRESSOR,
             fill_value=np.nan if np.dtype(dtype).kind == "f" else 0,
             dimension_names=names,
-            # an all-fill shard must leave a file too: what is there can be checked
-            config={"write_empty_chunks": True},
         )
     group.create_group("provenance")
     fill(making)
@@ -223,7 +221,7 @@ def ome_attributes(layout: Layout, name: str) -> dict[str, Any]:
 
 def open_array(store: Path, name: str) -> zarr.Array[Any]:
     """One array of a result, open for reading and writing whole shards."""
-    return zarr.open_array(store / name, mode="r+", config={"write_empty_chunks": True})
+    return zarr.open_array(store / name, mode="r+")
 
 
 def read_attributes(store: Path) -> dict[str, Any]:

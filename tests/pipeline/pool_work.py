@@ -1,0 +1,35 @@
+"""Work for the pool's tests; a module of its own, since workers import it by name."""
+
+import os
+import time
+
+
+def double(task, tell):
+    tell({"task": task})
+    return task * 2
+
+
+def fail_at_seven(task, tell):
+    if task == 7:
+        raise ValueError("seven is\nnot done")
+    return task
+
+
+def die_at_seven(task, tell):
+    if task == 7:
+        os._exit(1)
+    return task
+
+
+def die_once(task, tell):
+    """Kill the worker the first time; `task` is a marker file."""
+    if not os.path.exists(task):
+        with open(task, "w"):
+            pass
+        os._exit(1)
+    return "survived"
+
+
+def slow_then_late(task, tell):
+    time.sleep(0.2 if task == 0 else 0)
+    return task

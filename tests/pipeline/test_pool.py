@@ -1,0 +1,123 @@
+"""Every pool does every task once, in any order, and survives what goes wrong with one of them."""
+
+import os
+from pathlib import Path
+
+import pool_work
+import pytest
+
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.pool import Failure, InlinePool, default_workers, open_pool, worker_options
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def local_pool():
+    # workers find the tests' work by name
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, before])
+    try:
+        with open_pool("local", workers=2, device="cpu") as pool:
+            yield pool
+    finally:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(params=["inline", "local"])
+def pool(request):
+    return InlinePool() if request.param == "inline" else request.getfixturevalue("local_pool")
+
+
+def quiet(message):
+    pass
+
+
+def test_every_task_is_done_once(pool):
+    results = list(pool.map(pool_work.double, range(30), quiet))
+    assert sorted(results) == [(i, 2 * i) for i in range(30)]
+
+
+def test_no_tasks_are_done_at_once(pool):
+    assert list(pool.map(pool_work.double, [], quiet)) == []
+
+
+def test_a_failure_is_one_line_and_the_others_go_on(pool):
+    results = dict(pool.map(pool_work.fail_at_seven, range(10), quiet))
+    assert results.pop(7) == Failure("ValueError: seven is not done")
+    assert results == {i: i for i in range(10) if i != 7}
+
+
+def test_what_the_work_tells_arrives(pool):
+    told = []
+    list(pool.map(pool_work.double, range(5), told.append))
+    deadline = 50
+    while len(told) < 5 and deadline:  # events of a cluster travel beside the results
+        import time
+
+        time.sleep(0.1)
+        deadline -= 1
+    assert sorted(message["task"] for message in told) == list(range(5))
+
+
+def test_results_come_as_they_end(local_pool):
+    tasks = [task for task, _ in local_pool.map(pool_work.slow_then_late, range(4), quiet)]
+    assert tasks[0] != 0
+
+
+def test_a_worker_that_dies_once_is_survived(local_pool, tmp_path):
+    results = dict(local_pool.map(pool_work.die_once, [str(tmp_path / "marker")], quiet))
+    assert set(results.values()) == {"survived"}
+
+
+def test_a_task_that_kills_its_workers_takes_no_other_with_it(local_pool):
+    results = dict(local_pool.map(pool_work.die_at_seven, range(12), quiet))
+    assert results.pop(7) == Failure("its worker died, also alone")
+    assert results == {i: i for i in range(12) if i != 7}
+
+
+def test_leaving_early_leaves_the_pool_usable(local_pool):
+    for _ in local_pool.map(pool_work.double, range(50), quiet):
+        break
+    assert dict(local_pool.map(pool_work.double, [1], quiet)) == {1: 2}
+
+
+def test_a_schedulers_address_is_a_pool(local_pool):
+    address = local_pool._client.scheduler.address
+    with open_pool(address) as pool:
+        assert pool.workers == 2
+        assert pool.name == address
+        assert dict(pool.map(pool_work.double, [4], quiet)) == {4: 8}
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "message"),
+    [
+        ("sideways", None, "--pool sideways: expected auto, inline, local or an address"),
+        ("local", 0, "--workers 0: at least 1"),
+        ("tcp://127.0.0.1:9", None, "no Dask scheduler answers there"),
+    ],
+)
+def test_an_impossible_pool_is_refused(kind, workers, message):
+    with pytest.raises(UsageError, match=message), open_pool(kind, workers=workers):
+        pass
+
+
+def test_auto_takes_this_process_for_a_single_task():
+    with open_pool("auto", workers=2, device="cpu", tasks=1) as pool:
+        assert pool.name == "inline"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices"), [(0, [None] * 3), (1, ["0"] * 3), (2, ["0", "1", "0"])]
+)
+def test_each_worker_has_a_gpu_of_its_own_or_a_thread(gpus, devices):
+    options = [worker_options(i, gpus) for i in range(3)]
+    assert [o["env"].get("CUDA_VISIBLE_DEVICES") for o in options] == devices
+    assert all(o["nthreads"] == 1 and o["resources"] == {"GPU": 1} for o in options)
+
+
+def test_workers_default_to_the_cores():
+    assert default_workers("local", workers=None, device="cpu") == len(os.sched_getaffinity(0))
+    assert default_workers("inline", workers=7, device="cpu") == 1
+    assert default_workers("auto", workers=3, device="cpu") == 3
