@@ -1,9 +1,18 @@
-"""Prior networks: untrained, fitted to one tile, thrown away."""
+"""Prior networks: untrained, fitted to one tile, thrown away.
+
+`SkipNetwork` is the encoder-decoder with skip connections of Ulyanov, Vedaldi & Lempitsky, "Deep Image
+Prior" (CVPR 2018), read from their `models/skip.py`. One thing differs and changes no function it can
+compute: convolutions before a batch norm carry no bias (the norm removes it).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -22,3 +31,132 @@ class NetworkSettings:
     """Channels of each skip connection."""
     output: Literal["linear", "sigmoid"] = "linear"
     """Last layer: linear may be negative, as sky must; sigmoid is the paper's."""
+
+
+class Convolution(nn.Conv2d):
+    """A convolution with reflected borders whose float32 weights take the precision of its input."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__(inputs, outputs, size, stride, bias=bias)
+        self.margin = size // 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
+        if self.margin:
+            x = F.pad(x, (self.margin,) * 4, mode="reflect")
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.conv2d(x, self.weight.to(x.dtype), bias, self.stride)
+
+
+class BatchNorm(nn.Module):
+    """Normalise each channel by the statistics of this very input, in float32; nothing is remembered."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) to the same."""
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+
+
+def convolve_and_norm(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, LeakyReLU: the one building stone."""
+    return nn.Sequential(
+        Convolution(inputs, outputs, size, stride), BatchNorm(outputs), nn.LeakyReLU(0.2)
+    )
+
+
+class SkipNetwork(nn.Module):
+    """The encoder-decoder with skip connections of the DIP paper; (B, inputs, H, W) to (B, outputs, H, W).
+
+    H and W are sizes that `padded_size` gives. Made on the meta device; `make_network` gives the weights
+    their values.
+    """
+
+    def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
+        super().__init__()
+        wide, skip = settings.channels, settings.skip_channels
+        self.sigmoid = settings.output == "sigmoid"
+        self.skips, self.downs, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for scale in range(settings.scales):
+            above = inputs if scale == 0 else wide
+            if skip:
+                self.skips.append(convolve_and_norm(above, skip, 1))
+            self.downs.append(
+                nn.Sequential(
+                    convolve_and_norm(above, wide, 3, stride=2), convolve_and_norm(wide, wide, 3)
+                )
+            )
+            self.ups.append(
+                nn.Sequential(
+                    BatchNorm(skip + wide),
+                    convolve_and_norm(skip + wide, wide, 3),
+                    convolve_and_norm(wide, wide, 1),
+                )
+            )
+        self.head = Convolution(wide, outputs, 1, bias=True)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Paint an estimate from the input; float32 whatever the precision of `z`."""
+        x, features = z, []
+        for scale, down in enumerate(self.downs):
+            if self.skips:
+                features.append(self.skips[scale](x))  # (B, skip, H/2^k, W/2^k)
+            x = down(x)  # (B, wide, H/2^(k+1), W/2^(k+1))
+        for up in reversed(self.ups):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            if features:
+                x = torch.cat([features.pop(), x], 1)
+            x = up(x)  # (B, wide, H/2^k, W/2^k)
+        # The head works in float32: bf16 would round the estimate to 1/256 of its value.
+        x = self.head(x.float())  # (B, outputs, H, W)
+        return torch.sigmoid(x) if self.sigmoid else x
+
+
+def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
+    """Smallest size the network can take that holds `height` and `width`, in pixels.
+
+    A multiple of 2^scales, and two pixels at the deepest scale: a border must have something to reflect.
+    """
+    multiple = 2**settings.scales
+    rows, columns = (max(2, -(-n // multiple)) * multiple for n in (height, width))
+    return rows, columns
+
+
+def make_network(
+    settings: NetworkSettings, inputs: int, outputs: int, generator: torch.Generator
+) -> SkipNetwork:
+    """Build a prior network whose weights depend on the generator alone, never on torch's global one.
+
+    Parameters
+    ----------
+    settings
+        Its shape.
+    inputs, outputs
+        Channels of the input and of the estimate.
+    generator
+        On the CPU, so that the weights are the same on every device.
+
+    Returns
+    -------
+    The network, float32, on the CPU. Weights are torch's default for convolutions (uniform within
+    ``1 / sqrt(fan in)``), which is also the paper's.
+    """
+    with torch.device("meta"):
+        network = SkipNetwork(settings, inputs, outputs)
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, Convolution):
+                bound = (module.in_channels * module.kernel_size[0] ** 2) ** -0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, BatchNorm):
+                module.weight.fill_(1)
+                module.bias.fill_(0)
+    return network

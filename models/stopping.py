@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,54 @@ class StoppingSettings:
     """Iterations without a better held-out loss after which the fit ends."""
     minimum: int = 100
     """Iterations before which no fit ends."""
+
+
+class LogRecord(Protocol):
+    """What a stopping rule reads of a record of the iteration log."""
+
+    @property
+    def iteration(self) -> int:
+        """Optimiser steps so far."""
+
+    @property
+    def heldout_loss(self) -> float:
+        """Loss of the average on pixels kept from the fit; NaN where none are."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which record is the best so far, and whether to go on."""
+
+    best: int
+    """Position in the log of the record whose average is the answer."""
+    reason: str | None
+    """Why the fit ends here; None to go on."""
+
+
+def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> Decision:
+    """Judge a log after each of its records.
+
+    Parameters
+    ----------
+    log
+        All records so far, at least one, in order.
+    settings
+        The rule.
+    cap
+        Iterations after which every fit ends.
+
+    Returns
+    -------
+    With rule `heldout`, best is the record of least held-out loss; without held-out pixels, or with rule
+    `fixed`, the last one.
+    """
+    last = log[-1]
+    judged = [n for n, record in enumerate(log) if math.isfinite(record.heldout_loss)]
+    held = settings.rule == "heldout" and bool(judged)
+    best = min(judged, key=lambda n: log[n].heldout_loss) if held else len(log) - 1
+    waited = last.iteration - log[best].iteration
+    if held and last.iteration >= settings.minimum and waited >= settings.patience:
+        return Decision(best, "held-out minimum")
+    if last.iteration >= cap:
+        return Decision(best, "iteration cap")
+    return Decision(best, None)

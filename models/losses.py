@@ -1,0 +1,60 @@
+"""Data terms: the distance of A(x) to the measurement y, and what the residual says."""
+
+from __future__ import annotations
+
+import torch
+
+
+def weighted_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``sum w (x - y)^2 / count(w > 0)``, a scalar; 0 where no pixel has a weight.
+
+    `x`, `y` and `weight` are (B, C, h, w); a weight of 0 means the pixel does not count, whatever `y`
+    holds there.
+    """
+    squares = weight * (x - y).square()
+    return squares.sum() / (weight > 0).sum().clamp(min=1)
+
+
+def masked_mean(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Mean of `values` where `counts` is True, a scalar; NaN where it is True nowhere."""
+    return torch.where(counts, values, 0).sum() / counts.sum()
+
+
+def chi2(
+    x: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """``mean (y - x)^2 / var`` over valid pixels of non-zero variance, a scalar.
+
+    1 where the residual is what the noise model says, below where the fit follows the noise, above where
+    it misses structure; NaN where no pixel is valid and noisy. All arguments are (B, C, h, w).
+    """
+    noisy = valid & (variance > 0)
+    return masked_mean((y - x).square() / variance.clamp(min=torch.finfo(x.dtype).tiny), noisy)
+
+
+def whiteness(residual: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Autocorrelation of the residual at lag 1, a scalar; 0 for white noise.
+
+    Parameters
+    ----------
+    residual
+        (B, C, h, w), in units of the noise where the noise varies.
+    valid
+        (B, C, h, w) bool; a pair counts where both pixels are valid.
+
+    Returns
+    -------
+    The mean over horizontal and vertical neighbours of the product of the residuals, less the squared
+    mean, over their variance; NaN where there is no pair or no variance.
+    """
+    mean = masked_mean(residual, valid)
+    centred = torch.where(valid, residual - mean, 0)  # (B, C, h, w)
+    products = torch.zeros((), dtype=residual.dtype, device=residual.device)
+    pairs = torch.zeros_like(products)
+    for axis in (-1, -2):
+        n = residual.shape[axis]
+        a, b = centred.narrow(axis, 0, n - 1), centred.narrow(axis, 1, n - 1)
+        both = valid.narrow(axis, 0, n - 1) & valid.narrow(axis, 1, n - 1)
+        products = products + torch.where(both, a * b, 0).sum()
+        pairs = pairs + both.sum()
+    return (products / pairs) / masked_mean(centred.square(), valid)

@@ -1,0 +1,71 @@
+"""The domain in which a prior network paints: linear, or asinh for a high dynamic range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+import torch
+
+Array = TypeVar("Array", "np.ndarray[Any, Any]", torch.Tensor)
+
+
+@dataclass(frozen=True)
+class PixelTransform:
+    """A monotone map between source units and the network's domain, one for the whole image.
+
+    ``linear``: ``u = (x - offset) / scale``.
+    ``asinh``: ``u = asinh((x - offset) / softening) / scale``; linear for ``|x - offset|`` well below
+    ``softening``, logarithmic well above it (Lupton, Gunn & Szalay 1999).
+
+    Every method takes a numpy array or a torch tensor of any shape and returns the same kind.
+    """
+
+    kind: Literal["linear", "asinh"] = "linear"
+    offset: float = 0.0
+    """Level that maps to 0, in source units."""
+    scale: float = 1.0
+    """Divisor: source units for linear, a pure number for asinh."""
+    softening: float = 1.0
+    """Distance from the offset where asinh turns logarithmic, in source units (asinh)."""
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "softening"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"transform: {name} is {value}, must be finite and above 0")
+
+    def forward(self, x: Array) -> Array:
+        """Source units to the network's domain."""
+        if self.kind == "linear":
+            return cast(Array, (x - self.offset) / self.scale)
+        return cast(Array, _of(x).arcsinh((x - self.offset) / self.softening) / self.scale)
+
+    def inverse(self, u: Array) -> Array:
+        """The network's domain to source units."""
+        if self.kind == "linear":
+            return cast(Array, u * self.scale + self.offset)
+        return cast(Array, _of(u).sinh(u * self.scale) * self.softening + self.offset)
+
+    def derivative(self, x: Array) -> Array:
+        """``du/dx`` at `x`, in 1 / source units: always above 0."""
+        if self.kind == "linear":
+            return cast(Array, _of(x).full_like(x, 1 / self.scale))
+        t = (x - self.offset) / self.softening
+        return cast(Array, 1 / (_of(x).sqrt(t * t + 1) * (self.scale * self.softening)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> PixelTransform:
+        """The transform that `to_json` described."""
+        return cls(**fields)
+
+
+def _of(x: np.ndarray[Any, Any] | torch.Tensor) -> Any:
+    """Return the library that `x` belongs to; both name these functions alike."""
+    return torch if isinstance(x, torch.Tensor) else np
