@@ -90,7 +90,7 @@ def resolve(
 def _multiplies_bf16(device: str) -> bool:
     """Whether bf16 convolutions run on native instructions; emulated ones are slower than fp32."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older torch does not tell; fp32 is right everywhere, only slower.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -40,13 +40,13 @@ class PixelTransform:
     def forward(self, x: Array) -> Array:
         """Source units to the network's domain."""
         if self.kind == "linear":
-            return cast(Array, (x - self.offset) / self.scale)
+            return (x - self.offset) / self.scale
         return cast(Array, _of(x).arcsinh((x - self.offset) / self.softening) / self.scale)
 
     def inverse(self, u: Array) -> Array:
         """The network's domain to source units."""
         if self.kind == "linear":
-            return cast(Array, u * self.scale + self.offset)
+            return u * self.scale + self.offset
         return cast(Array, _of(u).sinh(u * self.scale) * self.softening + self.offset)
 
     def derivative(self, x: Array) -> Array:

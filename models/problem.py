@@ -1,0 +1,119 @@
+"""The values that a fit takes and gives: settings, measurement, problem, record, restoration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.models.networks import NetworkSettings
+from glassplate.models.noise import NoiseModel
+from glassplate.models.numerics import Numerics
+from glassplate.models.operators import Operator
+from glassplate.models.stopping import StoppingSettings
+from glassplate.models.transform import PixelTransform
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a prior network is fitted to a tile."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    input: Literal["auto", "blindspot", "noise"] = "auto"
+    """blindspot: the measurement with random pixels dropped; noise: the paper's fixed random code."""
+    iterations: int = 1000
+    """Cap on optimiser steps."""
+    learning_rate: float = 0.01
+    """Adam's step size."""
+    drop: float = 0.3
+    """Share of pixels dropped at each iteration (blindspot)."""
+    input_depth: int = 32
+    """Channels of the random code (noise)."""
+    input_noise: float = 0.0333
+    """Standard deviation of the noise added to the code at each iteration (noise)."""
+    average: float = 0.99
+    """Decay of the exponential average of the outputs, which is the answer."""
+    posterior: bool = True
+    """Give back each pixel's own measurement by Bayes' rule (blindspot)."""
+    posterior_radius: float = 3.0
+    """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
+    log_period: int = 25
+    """Iterations between records of the log."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One tile's window as it was measured."""
+
+    values: FloatArray
+    """(c, h, w) float32, source units; 0 where not valid."""
+    valid: BoolArray
+    """(c, h, w) bool, True means trust the pixel."""
+    variance: FloatArray | None
+    """(c, h, w) float32, squared source units, where the source has it per pixel."""
+    seed: int
+    """Everything random in the fit derives from it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all tiles of an image share."""
+
+    network: NetworkSettings
+    fit: FitSettings
+    stopping: StoppingSettings
+    operator: Operator
+    transform: PixelTransform
+    noise: NoiseModel
+    numerics: Numerics
+
+    @property
+    def input(self) -> Literal["blindspot", "noise"]:
+        """What `auto` means here: the measurement itself, unless the estimate has more pixels."""
+        if self.fit.input != "auto":
+            return self.fit.input
+        return "blindspot" if self.operator.scale == 1 else "noise"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the iteration log; the fields are declared here and nowhere else."""
+
+    iteration: int
+    """Optimiser steps so far."""
+    data_term: float
+    """Mean data term of the iterations since the last record, squared units of the transform."""
+    heldout_loss: float
+    """Weighted squares of the average on held-out pixels, same units; NaN where none are held out."""
+    chi2: float
+    """Mean squared residual of the average over the noise variance; NaN where there is no noise."""
+    seconds: float
+    """Since the fit of this tile began."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What one fit gave."""
+
+    values: FloatArray
+    """(c, h scale, w scale) float32, source units, finite everywhere, invalid pixels included."""
+    log: tuple[Record, ...]
+    iterations: int
+    """Optimiser steps taken."""
+    best_iteration: int
+    """Step whose average is the answer."""
+    stop_reason: str
+    """"held-out minimum", "iteration cap" or "no valid pixels"."""
+    heldout_loss: float
+    chi2: float
+    """As in `Record`, of the average that is the answer, before the posterior step."""
+    whiteness: float
+    """Lag-1 autocorrelation of that average's residual in units of the noise; 0 when only white noise
+    was removed."""
+    seconds: float

@@ -1,0 +1,101 @@
+"""One window's measurement on the device, and every question that the loop asks of it."""
+
+from __future__ import annotations
+
+import torch
+
+from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, fill, split
+from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
+from glassplate.models.networks import padded_size
+from glassplate.models.posterior import posterior_mean
+from glassplate.models.problem import FloatArray, Measurement, Problem
+
+
+class Window:
+    """One window's measurement on the device, and every question that the loop asks of it."""
+
+    def __init__(self, measurement: Measurement, problem: Problem) -> None:
+        self.problem = problem
+        device = problem.numerics.device
+        self.dice = torch.Generator().manual_seed(measurement.seed)
+        seed = int(torch.randint(2**62, (), generator=self.dice))
+        self.draws = torch.Generator(device).manual_seed(seed)
+        valid = torch.from_numpy(measurement.valid)[None].to(device)  # (1, C, h, w)
+        values = torch.from_numpy(measurement.values)[None].to(device)
+        self.y = torch.where(valid, values, problem.transform.offset)
+        self.channels = self.y.shape[1]
+        share = problem.stopping.heldout if problem.stopping.rule == "heldout" else 0.0
+        self.parts = split(valid, share, problem.noise.correlated, self.dice)
+        # What a pixel's neighbours say of it: a level that does not know the pixel's own noise.
+        self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
+        level = problem.transform.inverse(fill(self.painted, self.parts.usable))
+        self.precision = torch.ones_like(self.y)
+        self.variance: torch.Tensor | None = None
+        if measurement.variance is not None:
+            self.variance = torch.from_numpy(measurement.variance)[None].to(device)
+            self.precision = _relative_precision(self.variance, valid)
+        self.judging = self.precision * problem.transform.derivative(level).square()
+
+    def input(self) -> Input:
+        """The input that the settings ask for."""
+        fit, scale = self.problem.fit, self.problem.operator.scale
+        h, w = self.y.shape[-2:]
+        size = padded_size(self.problem.network, h * scale, w * scale)
+        scene = Scene(self.painted, self.parts, scale, size, self.draws)
+        if self.problem.input == "noise":
+            return NoiseCode(scene, fit.input_depth, fit.input_noise)
+        return BlindSpot(scene, fit.drop, self.problem.noise.correlated)
+
+    def estimate(self, u: torch.Tensor) -> torch.Tensor:
+        """The network's output (1, C, H', W') in source units, without its padding: (1, C, H, W)."""
+        scale = self.problem.operator.scale
+        h, w = self.y.shape[-2:]
+        return self.problem.transform.inverse(u[..., : h * scale, : w * scale])
+
+    def data_term(self, x: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+        """Weighted squares in source units; see docs/design/003-data-term.md for the weight."""
+        seen = self.problem.operator.forward(x)  # (1, C, h, w)
+        slope = self.problem.transform.derivative(seen.detach())
+        return weighted_squares(seen, self.y, self.precision * slope.square() * asked)
+
+    def judge(self, mean: torch.Tensor) -> tuple[float, float]:
+        """Held-out loss and chi2 of an average."""
+        seen = self.problem.operator.forward(mean)
+        squares = self.judging * (seen - self.y).square()
+        heldout_loss = masked_mean(squares, self.parts.heldout)
+        surprise = chi2(seen, self.y, self.noise(seen), self.parts.valid)
+        return float(heldout_loss), float(surprise)
+
+    def noise(self, seen: torch.Tensor) -> torch.Tensor:
+        """Variance of the measurement's noise, (1, C, h, w), given an estimate of it."""
+        if self.variance is not None:
+            return self.variance
+        variance: torch.Tensor = self.problem.noise.variance(seen)
+        return variance
+
+    def whiteness(self, mean: torch.Tensor) -> float:
+        """Lag-1 autocorrelation of an average's residual."""
+        seen = self.problem.operator.forward(mean)
+        variance = self.noise(seen)
+        sigma = torch.where(variance > 0, variance, 1).sqrt()
+        return float(whiteness((self.y - seen) / sigma, self.parts.valid))
+
+    def answer(self, mean: torch.Tensor) -> FloatArray:
+        """The restoration's values, (c, H, W)."""
+        fit, operator = self.problem.fit, self.problem.operator
+        blind = self.problem.input == "blindspot"
+        if fit.posterior and blind and operator.scale == 1:
+            mean = posterior_mean(
+                mean, self.y, self.noise(mean), self.parts.valid, fit.posterior_radius
+            )
+        values: FloatArray = mean[0].float().cpu().numpy()
+        return values
+
+
+def _relative_precision(variance: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Median variance over variance, at most 10, so that no pixel rules the fit; (1, C, h, w)."""
+    noisy = valid & (variance > 0)
+    if not noisy.any():
+        return torch.ones_like(variance)
+    ratio = variance[noisy].median() / torch.where(noisy, variance, 1)
+    return torch.where(noisy, ratio.clamp(max=10.0), 1.0)
