@@ -1,0 +1,145 @@
+"""The command line: commands, exit codes, and errors of one line.
+
+Nothing slow is imported here: torch, Prefect, Dask, Zarr and astropy come in inside the commands, so
+that ``glassplate --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from glassplate.flows import commands_info, commands_jobs, commands_results, commands_run
+from glassplate.flows.signals import interrupt_on_sigterm
+from glassplate.flows.wording import is_disk_full, one_line, reason
+from glassplate.pipeline.errors import GlassplateError
+
+DEBUG = "--debug"
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """The group of all commands; turns every way to fail into a line and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and end the process with its exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        debug = DEBUG in words
+
+        def command() -> Any:
+            return super(Commands, self).main(
+                [word for word in words if word != DEBUG],
+                "glassplate",
+                complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+
+        code = _exit_code(command, debug=debug)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Restore very large FITS and TIFF images with Deep Image Prior.",
+    epilog="Errors are one line; --debug, anywhere, adds the traceback.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for commands in (commands_run, commands_jobs, commands_results, commands_info):
+    commands.add_to(app)
+
+
+@app.callback()
+def _every_command(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("glassplate"))
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    else:
+        return
+    raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    interrupt_on_sigterm()
+    if DEBUG not in sys.argv and not sys.warnoptions:
+        # what libraries have to say to programmers is not for users; faults reach them as errors
+        warnings.simplefilter("ignore")
+        logging.getLogger().addHandler(logging.NullHandler())
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers too
+    app()
+
+
+def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
+    """Run a command; say what went wrong on standard error."""
+    try:
+        code = command()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except GlassplateError as error:
+        if debug:
+            traceback.print_exc()
+        _complain(one_line(error))
+        return error.exit_code
+    except Exception as error:  # the last resort: a user is to see a line, not a stack
+        usage = _usage_error(error)
+        if usage is not None:
+            _complain(usage)
+            return 2
+        if debug:
+            traceback.print_exc()
+        hint = "" if debug or is_disk_full(error) else f" (run it again with {DEBUG} to see where)"
+        _complain(f"{reason(error)}{hint}")
+        return 1
+    if code == INTERRUPTED:  # typer makes Ctrl-C an exit code of its own
+        _complain("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: Exception) -> str | None:
+    """What is wrong with the command's words; None for any other error.
+
+    By its methods: recent releases of typer carry their own copy of click, whose classes differ.
+    """
+    describe = getattr(error, "format_message", None)
+    if describe is None:
+        return None
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "glassplate")
+    text = " ".join(describe().split())
+    return f"{text} (see {path} --help)"
+
+
+def _complain(text: str) -> None:
+    print(f"glassplate: {text}", file=sys.stderr, flush=True)

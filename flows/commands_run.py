@@ -1,0 +1,152 @@
+"""`glassplate restore` and `glassplate plan`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glassplate.flows import options
+from glassplate.flows.signals import Interrupted
+from glassplate.flows.wording import amount, duration, number, plural
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.recipe import Recipe
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(restore)
+    app.command()(plan)
+
+
+def restore(
+    source: options.Input,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.zarr", help="The result.")],
+    recipe: options.RecipeName = None,
+    overrides: options.Overrides = None,
+    scale: options.Scale = None,
+    hdu: options.Hdu = None,
+    page: options.Page = None,
+    mask: options.Mask = None,
+    variance: options.Variance = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
+    ] = None,
+    pool: options.PoolKind = "auto",
+    workers: options.Workers = None,
+    device: options.Device = "auto",
+    progress: options.Progress = "auto",
+    keep_scratch: Annotated[
+        bool, typer.Option("--keep-scratch", help="Keep the restored windows.")
+    ] = False,
+) -> int:
+    """Restore one image. The same command again resumes.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or unusable input, 3 done but for some tiles,
+    130 interrupted.
+    """
+    kind = options.parse_progress(progress)
+    options.parse_device(device)
+    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
+    name, settings = _recipe(source, recipe, overrides, scale)
+
+    from glassplate.flows.progress import open_display
+    from glassplate.flows.reports import ImageReport
+    from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.run import RestoreRequest
+    from glassplate.pipeline.run import restore as restore_image
+
+    request = RestoreRequest(
+        spec=spec,
+        store=output,
+        recipe=settings,
+        recipe_name=name,
+        device=device,
+        export=export,
+        keep_scratch=keep_scratch,
+    )
+    try:
+        with (
+            open_display(kind) as display,
+            StandbyPool(pool, workers=workers, device=device) as workforce,
+        ):
+            result = restore_image(request, workforce, display)
+            display.drop(output)
+            report = ImageReport.of(source, result)
+            display.say("ImageReport", report.text(), report.facts())
+    except KeyboardInterrupt as error:
+        raise Interrupted(_how_to_resume(output)) from error
+    return 3 if result.status == "partial" else 0
+
+
+def plan(
+    source: options.Input,
+    recipe: options.RecipeName = None,
+    overrides: options.Overrides = None,
+    scale: options.Scale = None,
+    hdu: options.Hdu = None,
+    page: options.Page = None,
+    mask: options.Mask = None,
+    variance: options.Variance = None,
+    pool: options.PoolKind = "auto",
+    workers: options.Workers = None,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
+    options.parse_device(device)
+    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
+    name, settings = _recipe(source, recipe, overrides, scale)
+
+    from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.plan import make_plan, summarise
+
+    made = make_plan(spec, settings, recipe_name=name, device=device)
+    with StandbyPool(pool, workers=workers, device=device) as workforce:
+        summary = summarise(made, workers=workforce.workers)
+    typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
+
+
+def _recipe(
+    source: Path, recipe: str | None, overrides: list[str] | None, scale: int | None
+) -> tuple[str, Recipe]:
+    """Name and settings of the wished recipe, or of that of the file's format."""
+    options.parse_scale(scale)
+    from glassplate.flows.job import default_recipe
+    from glassplate.pipeline.recipe import load_recipe
+
+    name = recipe or default_recipe(source)
+    return name, load_recipe(name, overrides or (), scale=scale)
+
+
+def _how_to_resume(store: Path) -> str:
+    if store.exists():
+        return f"interrupted; what is done is kept in {store}, the same command goes on from there"
+    return "interrupted before anything was written"
+
+
+def _plan_text(summary: dict[str, Any]) -> str:
+    def size(shape: list[int]) -> str:
+        return " x ".join(str(length) for length in shape)
+
+    noise = summary["noise"]
+    return "\n".join(
+        [
+            f"{summary['source']}, recipe {summary['recipe']}",
+            f"  input    {size(summary['input_shape'])}",
+            f"  output   {size(summary['output_shape'])} {summary['output_dtype']}",
+            f"  tiles    {summary['tiles']} ({size(summary['tile_grid'])}), "
+            f"{plural(summary['workers'], 'worker')}",
+            f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
+            f"  memory   {amount(summary['host_bytes'])}"
+            + (
+                f", {amount(summary['device_bytes'])} on the GPU" if summary["device_bytes"] else ""
+            ),
+            f"  disk     {amount(summary['disk_bytes'])} at most",
+            f"  time     about {duration(summary['seconds'])}, if no fit stops early",
+        ]
+    )

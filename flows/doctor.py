@@ -1,0 +1,211 @@
+"""A look at this machine: what is installed, what it has, and whether it really works."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from glassplate.flows.wording import amount, duration, one_line, plural, reason
+
+PACKAGES = ("glassplate", "torch", "numpy", "zarr", "astropy", "tifffile", "imagecodecs")
+POOL_PACKAGES = ("dask", "distributed", "prefect", "fastapi", "pydantic")
+
+# What a restoration of one image of moderate size takes: a process with torch, and its windows.
+LEAST_MEMORY_BYTES = 2 * 2**30
+LEAST_DISK_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    """One line."""
+    facts_: dict[str, Any] = field(default_factory=dict)
+    """The numbers behind it."""
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        whole = asdict(self)
+        return {**whole.pop("facts_"), **whole}
+
+
+def examine(*, with_flow: bool = True) -> list[Finding]:
+    """Look at everything; nothing raises, what fails is a finding.
+
+    Parameters
+    ----------
+    with_flow
+        Run a real Prefect flow too, which takes 10 to 20 seconds.
+    """
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("versions", _versions),
+        ("cpu", _cpu),
+        ("gpu", _gpu),
+        ("memory", _memory),
+        ("disk", _disk),
+        ("restore", _restore),
+    ]
+    if with_flow:
+        checks.append(("flow", _flow))
+    return list(_found(checks))
+
+
+def _found(checks: list[tuple[str, Callable[[], Finding]]]) -> Iterator[Finding]:
+    for name, check in checks:
+        try:
+            yield check()
+        except Exception as error:  # what fails, in any way, is what a doctor is to find
+            yield Finding(name, False, reason(error))
+
+
+def _versions() -> Finding:
+    found: dict[str, str | None] = {}
+    for name in (*PACKAGES, *POOL_PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    missing = [name for name, number in found.items() if number is None]
+    detail = f"Python {platform.python_version()}, " + ", ".join(
+        f"{name} {number}" for name, number in found.items() if number
+    )
+    if missing:
+        detail += f"; missing: {', '.join(missing)}"
+    return Finding("versions", not missing, detail, {"packages": found})
+
+
+def _cpu() -> Finding:
+    import torch
+
+    from glassplate.models.numerics import resolve
+    from glassplate.pipeline.pool import cpu_count
+
+    chosen = resolve("cpu")
+    facts = {
+        "cores": cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "precision": chosen.precision,
+        "memory_format": chosen.memory_format,
+        "machine": platform.machine(),
+    }
+    detail = f"{plural(cpu_count(), 'core')}, {platform.machine()}; fits in {chosen.precision}"
+    return Finding("cpu", True, detail, facts)
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("gpu", True, "none; the CPU fits the tiles", {"gpus": []})
+    gpus = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        gpus.append({"name": properties.name, "memory_bytes": properties.total_memory})
+    detail = ", ".join(f"{gpu['name']} with {amount(gpu['memory_bytes'])}" for gpu in gpus)
+    return Finding("gpu", True, detail, {"gpus": gpus})
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    ok = memory.available >= LEAST_MEMORY_BYTES
+    detail = f"{amount(memory.available)} free of {amount(memory.total)}"
+    if not ok:
+        detail += f"; at least {amount(LEAST_MEMORY_BYTES)} should be free"
+    facts = {"total_bytes": memory.total, "available_bytes": memory.available}
+    return Finding("memory", ok, detail, facts)
+
+
+def _disk() -> Finding:
+    here = Path.cwd()
+    usage = shutil.disk_usage(here)
+    ok = usage.free >= LEAST_DISK_BYTES and os.access(here, os.W_OK)
+    detail = f"{amount(usage.free)} free in {here}"
+    if not os.access(here, os.W_OK):
+        detail += "; it cannot be written to"
+    return Finding("disk", ok, detail, {"free_bytes": usage.free, "total_bytes": usage.total})
+
+
+def _restore() -> Finding:
+    """Restore a small sky with the draft recipe, and verify it."""
+    from glassplate.pipeline.pool import open_pool
+    from glassplate.pipeline.recipe import load_recipe
+    from glassplate.pipeline.run import RestoreRequest, restore
+    from glassplate.pipeline.source import SourceSpec
+    from glassplate.pipeline.verify import verify
+
+    with tempfile.TemporaryDirectory(prefix="glassplate-doctor-") as folder:
+        store = Path(folder, "sky.zarr")
+        request = RestoreRequest(
+            spec=SourceSpec(path=_small_sky(Path(folder))),
+            store=store,
+            recipe=load_recipe("draft"),
+            recipe_name="draft",
+        )
+        with open_pool("inline") as pool:
+            result = restore(request, pool)
+        bad = [check for check in verify(store) if not check.ok]
+    before, after = result.summary["noise_before"], result.summary["noise_after"]
+    if bad:
+        return Finding("restore", False, f"{bad[0].name}: {bad[0].detail}")
+    detail = f"noise {before:.3g} before, {after:.3g} after, in {duration(result.seconds)}"
+    facts = {"noise_before": before, "noise_after": after, "seconds": result.seconds}
+    return Finding("restore", after < before, detail, facts)
+
+
+def _flow() -> Finding:
+    """Run a job of one image as a real Prefect flow, with a database of its own."""
+    import time
+
+    from glassplate.flows.job import Job
+    from glassplate.flows.server import prefect_api
+
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="glassplate-doctor-") as folder:
+        source = _small_sky(Path(folder))
+        job = Job.model_validate(
+            {
+                "inputs": str(source),
+                "output": str(Path(folder, "out")),
+                "recipe": "identity",
+                "pool": "inline",
+                "name": "glassplate-doctor",
+            }
+        )
+        with prefect_api(services=False) as ready:
+            from glassplate.flows.bulk import run_job
+
+            url = ready()
+            report = run_job(job, "none")
+    (image,) = report.images
+    seconds = time.monotonic() - begun
+    if report.exit_code != 0:
+        return Finding("flow", False, one_line(ValueError(image.reason)))
+    return Finding("flow", True, f"ran on {url} in {duration(seconds)}", {"seconds": seconds})
+
+
+def _small_sky(folder: Path) -> Path:
+    """Write a made sky of 48 x 64 pixels: stars on a level background, white noise of 5 units."""
+    import numpy as np
+    from astropy.io import fits
+
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :64]  # (h, w)
+    image = np.full(y.shape, 100.0)
+    for _ in range(6):
+        cy, cx, peak = random.uniform(0, 48), random.uniform(0, 64), random.uniform(50, 500)
+        image += peak * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 6)
+    path = folder / "sky.fits"
+    fits.writeto(path, (image + random.normal(0, 5, y.shape)).astype("f4"))
+    return path

@@ -1,0 +1,126 @@
+"""The options of the commands, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glassplate.flows.progress import KINDS, Kind
+from glassplate.pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.source import SourceSpec
+
+Input = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
+]
+Result = Annotated[Path, typer.Argument(metavar="OUT.zarr", help="A result.", show_default=False)]
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="A job.", show_default=False)]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A shipped recipe or a YAML file. Without it: astro-denoise for FITS, archive-denoise "
+        "for the rest.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one value of the recipe; may be repeated."
+    ),
+]
+Scale = Annotated[
+    int | None, typer.Option("--scale", metavar="2|4", help="Super-resolution factor.")
+]
+Hdu = Annotated[
+    str | None,
+    typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
+]
+Page = Annotated[
+    int | None, typer.Option("--page", metavar="N", min=0, help="TIFF page. Default: the first.")
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask", metavar="FILE", help="Image of the pixels not to trust: non-zero there."
+    ),
+]
+Variance = Annotated[
+    Path | None,
+    typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
+]
+PoolKind = Annotated[
+    str,
+    typer.Option(
+        "--pool",
+        metavar="auto|inline|local|ADDRESS",
+        help="Who does the work; a Dask scheduler's address, or local processes.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Local processes. Default: one a GPU, or a core."
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda", help="What fits the tiles.")
+]
+Progress = Annotated[
+    str, typer.Option("--progress", metavar="|".join(KINDS), help="How progress is shown.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def parse_progress(text: str) -> Kind:
+    """One of the kinds of display.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    for kind in KINDS:
+        if kind == text:
+            return kind
+    raise UsageError(f"--progress {text}: expected one of {', '.join(KINDS)}")
+
+
+def parse_device(text: str) -> str:
+    """One of the devices.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    if text not in {"auto", "cpu", "cuda"}:
+        raise UsageError(f"--device {text}: expected auto, cpu or cuda")
+    return text
+
+
+def parse_scale(scale: int | None) -> int | None:
+    """A super-resolution factor.
+
+    Raises
+    ------
+    UsageError
+        If there is no operator for it.
+    """
+    if scale not in {None, 1, 2, 4}:
+        raise UsageError(f"--scale {scale}: expected 2 or 4")
+    return scale
+
+
+def parse_source(
+    path: Path, *, hdu: str | None, page: int | None, mask: Path | None, variance: Path | None
+) -> SourceSpec:
+    """Which image is meant; digits are the number of an extension, else its name."""
+    from glassplate.pipeline.source import SourceSpec
+
+    number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
+    return SourceSpec(path=path, hdu=number, page=page, mask=mask, variance=variance)

@@ -1,0 +1,166 @@
+"""A Prefect server of our own, for as long as a command runs, where PREFECT_API_URL names none.
+
+Prefect would start one by itself, but in the same process group, so that Ctrl-C in a terminal ends the
+server before the run has said goodbye to it; and that one schedules nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from glassplate.flows import embedded
+from glassplate.pipeline.errors import GlassplateError
+
+# First start on an empty database: 11 to 14 s on 2 cores under load; slower disks want room.
+START_S = 120.0
+STOP_S = 10.0
+
+
+@contextmanager
+def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
+    """Provide a Prefect API, and set PREFECT_API_URL to it meanwhile.
+
+    Enter this before Prefect is imported. What it yields waits until the server answers, so that
+    the caller can import Prefect, which takes seconds, while the server starts.
+
+    Parameters
+    ----------
+    services
+        Whether the server schedules runs and shows its pages, or only records.
+
+    Yields
+    ------
+    wait
+        Waits until the API answers and returns its URL.
+
+    Raises
+    ------
+    GlassplateError
+        From `wait`, if the server ends or does not answer in time.
+    """
+    embedded.prepare()
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        yield lambda: given
+        return
+    home = embedded.home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GlassplateError(
+            f"Prefect's folder {home} cannot be made: {error.strerror}; set PREFECT_HOME to another"
+        ) from error
+    with (home / "server.lock").open("w") as lock:
+        # two servers that start at once on an empty database both try to build it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process, url = _start(home / "server.log", services=services)
+
+        def wait() -> str:
+            _wait(process, url, home / "server.log")
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            return url
+
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield wait
+        finally:
+            _send_the_rest()
+            del os.environ["PREFECT_API_URL"]
+            _stop(process)
+
+
+def _start(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the server on a free port of the loopback interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/api"
+        own = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
+        if services:
+            own["PREFECT_UI_API_URL"] = url
+        else:
+            own["PREFECT__SERVER_EPHEMERAL"] = "1"  # no scheduler, no pages: starts sooner
+        with log.open("ab") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "glassplate.flows.server", str(listener.fileno())],
+                stdin=subprocess.PIPE,  # its end tells the server that we are gone
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, **own},
+                pass_fds=[listener.fileno()],
+                process_group=0,  # Ctrl-C is for us; we end the server last
+            )
+    return process, url
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + START_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise GlassplateError(
+                f"Prefect's server ended with code {process.returncode}; its log: {log}"
+            )
+        with (
+            suppress(urllib.error.URLError, OSError),
+            opener.open(f"{url}/health", timeout=5) as reply,
+        ):
+            if reply.status == 200:
+                return
+        time.sleep(0.1)
+    raise GlassplateError(f"Prefect's server did not answer within {START_S:.0f} s; its log: {log}")
+
+
+def _send_the_rest() -> None:
+    """Let Prefect, if it was used, send the logs and events that it still holds."""
+    if "prefect.logging.handlers" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        APILogWorker.drain_all(timeout=STOP_S)
+        EventsWorker.drain_all(timeout=STOP_S)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main(descriptor: int) -> None:
+    """Serve Prefect's API on an open socket until told to stop."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(
+        create_app(final=True), log_level="error", timeout_graceful_shutdown=3, lifespan="on"
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,59 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+import errno
+
+from glassplate.pipeline.errors import GlassplateError
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``4.2 s``, ``3 min 5 s`` or ``2 h 40 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def amount(count_bytes: float) -> str:
+    """Bytes as ``512 B`` or ``3.4 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count_bytes < 1024 or unit == "TiB":
+            return f"{count_bytes:.0f} B" if unit == "B" else f"{count_bytes:.1f} {unit}"
+        count_bytes /= 1024
+    raise ValueError(f"{count_bytes} is not an amount of bytes")
+
+
+def number(value: float | None, unit: str | None = None) -> str:
+    """A measured value to four digits with its unit; ``unknown`` where there is none."""
+    if value is None or value != value:
+        return "unknown"
+    return f"{value:.4g} {unit}" if unit else f"{value:.4g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 tile`` or ``5 tiles``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error tells of a full disk or quota."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, on one line: our own errors say it all, others name their type too."""
+    if is_disk_full(error):
+        return "the disk is full; free some space and run the same command again to resume"
+    if isinstance(error, GlassplateError):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
