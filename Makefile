@@ -25,7 +25,7 @@ ISOLATED := $(TEST)/bin/python -P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel venv clean distclean
+.PHONY: help demo test lint types wheel venv docs picture clean distclean
 
 help:
 	@echo "make demo       restore two real images and say what came out (5 minutes on 2 cores)"
@@ -33,6 +33,8 @@ help:
 	@echo "make lint       ruff, codespell, import-linter"
 	@echo "make types      mypy, strict, against the built wheel"
 	@echo "make wheel      dist/glassplate-VERSION-py3-none-any.whl"
+	@echo "make docs       write the table of recipe keys into docs/recipes.md"
+	@echo "make picture    make demo, and the picture of the README"
 	@echo "make venv       .venv with glassplate (editable) and all that it takes to work on it"
 	@echo "make clean      remove what was built; make distclean: .venv too"
 	@echo
@@ -50,8 +52,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev]"
 	@touch $@
 
+# The table of recipe keys in the guide, made from the settings.
+docs: $(VENV)/.installed
+	$(VENV)/bin/python docs/recipe_keys.py
+
 demo: $(VENV)/.installed
 	$(VENV)/bin/python examples/demo.py
+
+# The picture of the README, from the demo's own results.
+picture: $(VENV)/.installed
+	$(VENV)/bin/python examples/demo.py --picture docs/images/before-after.png
 
 # build/ keeps files that were deleted from the folders, and they would end up in the wheel.
 wheel: dist/.built

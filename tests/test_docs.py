@@ -1,0 +1,228 @@
+"""The documentation: what it tells a user to type exists, its links lead somewhere, its code runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+
+from glassplate.pipeline.recipe import known_keys, load_recipe, parse_recipe, recipe_names
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+GUIDE = sorted((REPOSITORY / "docs").glob("*.md"))
+NOTES = sorted((REPOSITORY / "docs" / "design").glob("*.md"))
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *GUIDE,
+    *NOTES,
+]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Recipes and jobs that examples give names to; everything else must be shipped.
+OWN_FILES = {"mine.yaml", "job.yaml"}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced code of one language, in order."""
+    return [text for kind, text in FENCE.findall(page.read_text("utf-8")) if kind == language]
+
+
+def command_lines(page: Path, program: str) -> list[list[str]]:
+    """Calls of a program in the bash examples of a page, as words."""
+    lines = [
+        line
+        for text in blocks(page, "bash")
+        for line in text.replace("\\\n", " ").splitlines()
+        if re.match(rf"(\$ )?(\.venv/bin/)?{program}\b", line)
+    ]
+    words = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    return [
+        call[: next((i for i, w in enumerate(call) if w in {">", "|", "&&"}), None)]
+        for call in words
+    ]
+
+
+def glassplate(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    command = [str(Path(sys.executable).with_name("glassplate")), *words]
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """Options of each command, as its --help shows them."""
+    names = re.findall(r"^\W*([a-z]+)  ", glassplate("--help").stdout, re.MULTILINE)
+    texts = {name: glassplate(name, "--help").stdout for name in names}
+    return {name: set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", t)) for name, t in texts.items()}
+
+
+def test_the_help_was_understood(options):
+    assert {"restore", "plan", "batch", "serve", "inspect", "verify", "export"} <= set(options)
+    assert {"--recipe", "--set", "-o", "--scale"} <= options["restore"]
+
+
+@pages
+def test_commands_and_options_exist(page, options):
+    for call in command_lines(page, "glassplate"):
+        assert call[1] in options, f"{page.name}: {' '.join(call)}"
+        used = {word.split("=")[0] for word in call[2:] if re.match(r"--?[a-z]", word)}
+        assert used <= options[call[1]] | {"--help"}, f"{page.name}: {' '.join(call)}"
+
+
+@pages
+def test_recipes_and_settings_exist(page):
+    for call in command_lines(page, "glassplate"):
+        after = dict(itertools.pairwise(call))
+        recipe = after.get("--recipe", after.get("recipes", "draft"))
+        if recipe not in OWN_FILES:
+            assert recipe in recipe_names(), f"{page.name}: {' '.join(call)}"
+        settings = [b for a, b in itertools.pairwise(call) if a == "--set"]
+        scale = int(after["--scale"]) if "--scale" in after else None
+        load_recipe(recipe if recipe in recipe_names() else "draft", settings, scale=scale)
+
+
+@pages
+def test_make_targets_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert {call[1] for call in command_lines(page, "make")} <= targets
+
+
+@pages
+def test_links_lead_somewhere(page):
+    text = re.sub(FENCE, "", page.read_text("utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            heads = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{page.name}: {link}"
+
+
+@pages
+def test_yaml_examples_are_taken(page):
+    from glassplate.flows.job import Job
+
+    for text in blocks(page, "yaml"):
+        document = yaml.safe_load(text)
+        if "inputs" in document:
+            Job.model_validate(document)
+        else:
+            parse_recipe(document, page.name)
+
+
+def test_every_page_is_in_the_index():
+    for index, others in (
+        (REPOSITORY / "docs" / "index.md", GUIDE),
+        (NOTES[-1].with_name("README.md"), NOTES),
+    ):
+        text = index.read_text("utf-8")
+        missing = [p.name for p in others if p != index and f"({p.name})" not in text]
+        assert missing == [], f"{index} does not link {missing}"
+
+
+class TestRecipeKeys:
+    page = REPOSITORY / "docs" / "recipes.md"
+
+    def test_are_all_documented(self):
+        text = self.page.read_text("utf-8")
+        assert [key for key in known_keys() if f"| `{key}` |" not in text] == []
+
+    def test_are_documented_as_they_are(self):
+        made = subprocess.run(
+            [sys.executable, REPOSITORY / "docs" / "recipe_keys.py", "--check"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def test_each_says_what_it_means(self):
+        rows = re.findall(r"^\| `[\w.]+` \|.*\|$", self.page.read_text("utf-8"), re.MULTILINE)
+        assert [row for row in rows if re.search(r"\|\s*\|$", row)] == []
+
+
+class TestPythonExamples:
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory):
+        """A folder with an image and its result, as the examples assume."""
+        folder = tmp_path_factory.mktemp("examples")
+        values = np.random.default_rng(0).normal(100, 5, (96, 80)).astype(np.float32)
+        fits.writeto(folder / "image.fits", values)
+        words = ("restore", "image.fits", "-o", "image.zarr", "--recipe", "identity")
+        done = glassplate(*words, "--pool", "inline", "--progress", "none", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    @pages
+    def test_compile(self, page):
+        for text in blocks(page, "python"):
+            compile(text, page.name, "exec")
+
+    @pytest.mark.parametrize("name", ["results.md", "python.md"])
+    def test_run_in_order(self, name, folder, monkeypatch, capsys):
+        monkeypatch.chdir(folder)
+        names: dict[str, object] = {"__name__": "example"}
+        for text in blocks(REPOSITORY / "docs" / name, "python"):
+            exec(compile(text, name, "exec"), names)
+        assert "nan" not in capsys.readouterr().out
+
+
+class TestTrouble:
+    """Each heading of trouble.md quotes a message; each must be one that the program can give."""
+
+    page = REPOSITORY / "docs" / "trouble.md"
+
+    @pytest.fixture(scope="class")
+    def messages(self) -> list[str]:
+        """Every text in the code, with what is filled in as a star."""
+        found = []
+        for package in ("models", "pipeline", "flows"):
+            for file in importlib.resources.files(f"glassplate.{package}").iterdir():
+                if file.name.endswith(".py"):
+                    found += [_text(node) for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+        return [text for text in found if text]
+
+    def test_quotes_messages_that_exist(self, messages):
+        quoted = re.findall(r"^### `(.*)`$", self.page.read_text("utf-8"), re.MULTILINE)
+        assert len(quoted) >= 10
+        invented = [
+            quote
+            for quote in quoted
+            if not any(part and part in text for text in messages for part in [_starred(quote)])
+        ]
+        assert invented == []
+
+
+def _starred(quote: str) -> str:
+    """A quoted message with its placeholders, in capitals or dots, as stars."""
+    return re.sub(r"\b[A-Z]{2,}\b", "*", quote).strip(".").strip()
+
+
+def _text(node: ast.AST) -> str:
+    """The text of a string or f-string."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            part.value if isinstance(part, ast.Constant) else "*" for part in node.values
+        )
+    return ""
