@@ -1,0 +1,219 @@
+"""FITS sources: uncompressed images by positioned reads, tile-compressed ones through sections."""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.fits_images import (
+    Scaling,
+    each_hdu,
+    find_hdu,
+    hdu_info,
+    header_text,
+    row_layout,
+)
+from glassplate.pipeline.quiet import collected_warnings
+from glassplate.pipeline.segments import CACHE_BYTES, RowReader, SegmentCache, gather
+from glassplate.pipeline.source import (
+    MOST_JOINT_PLANES,
+    Format,
+    ImageInfo,
+    Pixels,
+    SourceSpec,
+    choose_working_dtype,
+)
+from glassplate.pipeline.tiles import Box
+
+# Tiles of one row each are the usual compression; a cell of this size holds enough of them that the
+# bookkeeping does not show, and few enough that a window reads little more than itself.
+_CELL = (64, 512)
+
+
+class FitsSource:
+    """One image of a FITS file."""
+
+    format: Format = "fits"
+
+    def __init__(self, spec: SourceSpec, path: Path) -> None:
+        """Open the image of `spec` in the plain file `path`.
+
+        Raises
+        ------
+        SourceError
+            If the file is no FITS file, or has no such image, or it cannot be restored.
+        """
+        if spec.page is not None:
+            raise UsageError(f"{spec.path}: --page is for TIFF, this is FITS; use --hdu")
+        self.spec = spec
+        with collected_warnings(spec.path) as complaints:
+            self._hdus = _open(path, spec.path)
+            try:
+                self._find(path)
+            except BaseException:
+                self._hdus.close()
+                raise
+        self.metadata["fits"]["warnings"] = list(complaints)
+
+    def _find(self, path: Path) -> None:
+        try:
+            self.info = find_hdu(self._hdus, self.spec.hdu, path)
+        except SourceError as error:
+            # the user's name for the file, not that of its unpacked copy
+            raise SourceError(str(error).replace(str(path), str(self.spec.path))) from error
+        hdu = self._hdus[self.info.index]
+        shape = self.info.shape
+        self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
+        planes = shape[0] if self.ndim == 3 else 1
+        self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
+        self.joint = self.shape[0] <= MOST_JOINT_PLANES
+        self._scaling = Scaling.of(hdu.header)
+        self.dtype: np.dtype[Any] = self._scaling.dtype
+        self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
+        self.output_dtype: np.dtype[Any] = np.dtype(np.float32)
+        self.unit = self.info.unit
+        self.metadata: dict[str, Any] = {"fits": _metadata(self._hdus, self.info, path)}
+        self._stored: _Compressed | RowReader
+        if isinstance(hdu, fits.CompImageHDU):
+            self._stored = _Compressed(hdu, self.shape)
+            self.resident_bytes = min(CACHE_BYTES, math.prod(self.shape) * 8)
+        else:
+            self._stored = RowReader(path, row_layout(hdu))
+            self.resident_bytes = 0
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box.
+
+        Raises
+        ------
+        SourceError
+            If the file ends before the box does, or a compressed tile is damaged.
+        """
+        stored = self._stored.read(box, channels)
+        values, valid = self._scaling.apply(stored, self.working_dtype)
+        return Pixels(values, valid)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stored.close()
+        self._hdus.close()
+
+
+def fits_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
+    """Every HDU of a file, and what the reader complained about.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened as FITS at all.
+    """
+    with collected_warnings(path) as complaints:
+        hdus = _open(path, path)
+        try:
+            infos = [hdu_info(index, hdu, path) for index, hdu in each_hdu(hdus)]
+        finally:
+            hdus.close()
+    return infos, complaints
+
+
+class _Compressed:
+    """Boxes of a tile-compressed image, with the decoded cells kept."""
+
+    def __init__(self, hdu: Any, shape: tuple[int, int, int]) -> None:
+        self._hdu = hdu
+        self._shape = shape
+        tile_height, tile_width = (int(n) for n in hdu.tile_shape[-2:])
+        self._cell = (
+            tile_height * max(1, -(-_CELL[0] // tile_height)),
+            tile_width * max(1, -(-_CELL[1] // tile_width)),
+        )
+        self._cache = SegmentCache()
+        # the index before (y, x) of each plane: axes of length 1 are still there
+        self._leading = list(np.ndindex(*hdu.shape[:-2]))
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> npt.NDArray[Any]:
+        """Stored numbers, ``(c, *box.shape)``."""
+        planes = range(*(channels or (0, self._shape[0])))
+        return np.concatenate(
+            [gather(box, self._cell, functools.partial(self._fetch, plane)) for plane in planes]
+        )
+
+    def _fetch(self, plane: int, row: int, column: int) -> npt.NDArray[Any]:
+        return self._cache.get((plane, row, column), lambda: self._decode(plane, row, column))
+
+    def _decode(self, plane: int, row: int, column: int) -> npt.NDArray[Any]:
+        _, height, width = self._shape
+        high, wide = self._cell
+        rows = slice(row * high, min((row + 1) * high, height))
+        columns = slice(column * wide, min((column + 1) * wide, width))
+        try:
+            cell = self._hdu.section[(*self._leading[plane], rows, columns)]
+        # the codecs raise RuntimeError, ValueError, zlib.error, ... on damaged tiles
+        except Exception as error:
+            raise SourceError(
+                f"{self._hdu.fileinfo()['file'].name}: rows {rows.start} to {rows.stop} "
+                f"cannot be decompressed: {' '.join(str(error).split())}"
+            ) from error
+        cell = np.asarray(cell)[None]
+        return cell.astype(cell.dtype.newbyteorder("="), copy=False)
+
+    def close(self) -> None:
+        self._cache.clear()
+
+
+def _open(path: Path, named: Path) -> fits.HDUList:
+    try:
+        # memmap=True is refused by astropy wherever there is BZERO, BSCALE or BLANK; scaling is
+        # done here, since astropy overlooks BLANK = 0 and BLANK of unsigned images
+        return fits.open(
+            path,
+            memmap=False,
+            lazy_load_hdus=True,
+            do_not_scale_image_data=True,
+            ignore_blank=True,
+        )
+    # astropy raises OSError, but also ValueError, KeyError and VerifyError on malformed headers
+    except Exception as error:
+        raise SourceError(f"{named}: not a readable FITS file: {_one_line(error)}") from error
+
+
+def _metadata(hdus: fits.HDUList, info: ImageInfo, path: Path) -> dict[str, Any]:
+    text = header_text(hdus[info.index], path)
+    found: dict[str, Any] = {
+        "header": text,
+        "cards": _cards(text),
+        "hdu": info.index,
+        "name": info.name,
+    }
+    if info.index > 0:
+        found["primary"] = header_text(hdus[0], path)
+    return found
+
+
+def _cards(text: str) -> list[list[Any]]:
+    """The cards as triples, for people and programs without a FITS reader."""
+    triples = []
+    for card in fits.Header.fromstring(text, sep="\n").cards:
+        try:
+            value, comment = card.value, card.comment
+        # a card that cannot be parsed stays readable in "header"
+        except fits.VerifyError:
+            triples.append([card.keyword, str(card.image), ""])
+            continue
+        plain = isinstance(value, bool | int | float | str)
+        undefined = isinstance(value, fits.card.Undefined)
+        triples.append(
+            [card.keyword, None if undefined else value if plain else str(value), comment]
+        )
+    return triples
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,228 @@
+"""What images a FITS file holds, where their pixels lie, and why some cannot be restored."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.segments import RowLayout
+from glassplate.pipeline.source import ImageInfo
+
+_RAW_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How stored numbers become values: ``bzero + bscale * stored``."""
+
+    bscale: float
+    bzero: float
+    blank: int | None
+    """Stored integer that means "no value"."""
+    dtype: np.dtype[Any]
+    """Type that presents the values: unsigned by the BZERO convention, float where scaled."""
+
+    @classmethod
+    def of(cls, header: fits.Header) -> Scaling:
+        """Read it from an image header; the FITS standard 4.0, section 4.4.2.5."""
+        bitpix = int(header["BITPIX"])
+        bscale, bzero = header.get("BSCALE", 1), header.get("BZERO", 0)
+        blank = header.get("BLANK") if bitpix > 0 else None
+        stored = np.dtype(_RAW_TYPES[bitpix]).newbyteorder("=")
+        if bitpix < 0 or (bscale == 1 and bzero == 0):
+            presented = stored
+        elif bscale == 1 and bitpix == 8 and bzero == -128:
+            presented = np.dtype("i1")
+        elif bscale == 1 and bitpix > 8 and bzero == 1 << (bitpix - 1):
+            presented = np.dtype(f"u{bitpix // 8}")
+        else:
+            presented = np.dtype("f8" if bitpix > 16 else "f4")
+        blank = int(blank) if isinstance(blank, int | np.integer) else None
+        return cls(float(bscale), float(bzero), blank, presented)
+
+    def apply(
+        self, stored: npt.NDArray[Any], working: np.dtype[Any]
+    ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
+        """Values and valid of stored numbers of any shape; values are 0 where not valid.
+
+        astropy ignores ``BLANK = 0`` and BLANK beside the unsigned convention; here it counts.
+        """
+        if stored.dtype.kind == "f":
+            valid = np.isfinite(stored)
+        elif self.blank is not None:
+            valid = stored != self.blank
+        else:
+            valid = np.ones(stored.shape, bool)
+        # float64 inside: float32 would round before the offset is added
+        scaled = self.bscale != 1 or self.bzero != 0
+        values = stored.astype(np.float64 if scaled else working)
+        if self.bscale != 1:
+            values *= self.bscale
+        if self.bzero != 0:
+            values += self.bzero
+        values = values.astype(working, copy=False)
+        values[~valid] = 0
+        return values, valid
+
+
+def each_hdu(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:
+    """Every HDU with its index, read lazily; an exception in place of one that cannot be read."""
+    for index in itertools.count():
+        try:
+            hdu = _read_hdu(hdus, index)
+        except IndexError:
+            return
+        yield index, hdu
+        if isinstance(hdu, Exception):
+            return
+
+
+def _read_hdu(hdus: fits.HDUList, index: int) -> Any:
+    try:
+        return hdus[index]
+    except IndexError:
+        raise
+    # A damaged header makes astropy raise nearly anything, and one must not hide the others.
+    except Exception as error:
+        return error
+
+
+def hdu_info(index: int, hdu: Any, path: Path) -> ImageInfo:
+    """Describe an HDU, or the exception that reading it raised; never fails."""
+    if isinstance(hdu, Exception):
+        damage = f"damaged header: {' '.join(str(hdu).split())}"
+        return ImageInfo(index, "", (), "", None, False, damage)
+    name, dtype, unit = "", "", None
+    shape: tuple[int, ...] = ()
+    reason: str | None
+    try:
+        name = str(hdu.name or "")
+        reason = _not_an_image(hdu)
+        if reason is None:
+            shape = image_shape(hdu)
+            dtype = Scaling.of(hdu.header).dtype.name
+            unit = str(hdu.header.get("BUNIT") or "").strip() or None
+            reason = _unreadable(hdu, path)
+    # As above: "inspect" lists a file of which one HDU is odd.
+    except Exception as error:
+        reason = f"cannot be read: {' '.join(str(error).split())}"
+    return ImageInfo(index, name, shape, dtype, unit, reason is None, reason)
+
+
+def image_shape(hdu: Any) -> tuple[int, ...]:
+    """``(y, x)`` or ``(c, y, x)``: leading axes of length 1 do not count."""
+    shape = tuple(int(n) for n in hdu.shape)
+    return (*(n for n in shape[:-2] if n != 1), *shape[-2:])
+
+
+def row_layout(hdu: Any) -> RowLayout:
+    """Where the pixels of an uncompressed image lie."""
+    shape = image_shape(hdu)
+    planes = shape[0] if len(shape) == 3 else 1
+    stored = np.dtype(_RAW_TYPES[int(hdu.header["BITPIX"])])
+    return RowLayout(hdu.fileinfo()["datLoc"], planes, shape[-2], shape[-1], 1, stored)
+
+
+def header_text(hdu: Any, path: Path) -> str:
+    """The header as lines of 80 characters, without END: exactly as stored where it is stored so."""
+    if isinstance(hdu, fits.CompImageHDU):
+        return str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
+    raw = _raw_header(hdu, path)
+    lines = [raw[at : at + 80] for at in range(0, len(raw), 80)]
+    ends = [n for n, line in enumerate(lines) if line.rstrip() == "END"]
+    return "\n".join(lines[: ends[0]] if ends else lines)
+
+
+def find_hdu(hdus: fits.HDUList, wanted: int | str | None, path: Path) -> ImageInfo:
+    """The image that is meant: by index, EXTNAME or ``EXTNAME,EXTVER``; None: the first restorable.
+
+    Raises
+    ------
+    SourceError
+        If there is no such HDU or it cannot be restored; what there is is named.
+    """
+    for index, hdu in _candidates(hdus, wanted):
+        if wanted is not None and not _is_meant(wanted, index, hdu):
+            continue
+        info = hdu_info(index, hdu, path)
+        if info.restorable:
+            return info
+        if wanted is not None:
+            raise SourceError(f"{path}: HDU {index} {info.name}: {info.reason}")
+    seen = [hdu_info(index, hdu, path) for index, hdu in each_hdu(hdus)]
+    listed = "; ".join(f"{i.index} {i.name}: {i.reason or i.shape}" for i in seen[:20])
+    if wanted is None:
+        raise SourceError(f"{path}: no image to restore; its HDUs are {listed}")
+    raise SourceError(f"{path}: no HDU {wanted!r}; there are {listed}")
+
+
+def _candidates(hdus: fits.HDUList, wanted: int | str | None) -> Iterator[tuple[int, Any]]:
+    # a negative index would count from the end
+    if not isinstance(wanted, int) or wanted < 0:
+        yield from each_hdu(hdus)
+        return
+    with contextlib.suppress(IndexError):
+        yield wanted, _read_hdu(hdus, wanted)
+
+
+def _is_meant(wanted: int | str, index: int, hdu: Any) -> bool:
+    if isinstance(wanted, int):
+        return wanted == index
+    name, _, version = wanted.partition(",")
+    if isinstance(hdu, Exception) or name.strip().upper() != str(hdu.name).upper():
+        return wanted == str(index)
+    return not version or version.strip() == str(hdu.ver)
+
+
+def _not_an_image(hdu: Any) -> str | None:
+    if isinstance(hdu, fits.GroupsHDU):
+        return "random groups, not an image"
+    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        is_table = isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+        return "a table, not an image" if is_table else "of a kind that is not read"
+    shape = tuple(int(n) for n in hdu.shape)
+    if not shape:
+        return "no data"
+    if 0 in shape:
+        return f"zero size {shape}"
+    if len(shape) == 1:
+        return f"one-dimensional, {shape[0]} values"
+    if len(image_shape(hdu)) > 3:
+        return f"more than three axes longer than 1: {shape}"
+    return None
+
+
+def _unreadable(hdu: Any, path: Path) -> str | None:
+    """Why the pixels cannot be read: the file is cut, or a tile cannot be decoded."""
+    size = path.stat().st_size
+    if not isinstance(hdu, fits.CompImageHDU):
+        end = row_layout(hdu).end
+    else:
+        raw = fits.Header.fromstring(_raw_header(hdu, path))
+        table = raw["NAXIS1"] * raw["NAXIS2"] + raw.get("PCOUNT", 0)
+        end = hdu.fileinfo()["datLoc"] + table
+    if end > size:
+        return f"truncated: the file has {size} bytes, the pixels go on to byte {end}"
+    if isinstance(hdu, fits.CompImageHDU):
+        hdu.section[(0,) * len(hdu.shape)]  # raises where the compression is not known
+    return None
+
+
+def _raw_header(hdu: Any, path: Path) -> str:
+    where = hdu.fileinfo()
+    with path.open("rb") as file:
+        file.seek(where["hdrLoc"])
+        raw = file.read(where["datLoc"] - where["hdrLoc"])
+    # latin-1 keeps bytes that the standard forbids one to one
+    text = raw.decode("latin-1")
+    return re.sub(r"[\n\r]", " ", text)

@@ -1,0 +1,62 @@
+"""A source with the user's mask and variance joined to its pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.tiles import Box
+
+
+class JoinedSource:
+    """Another source whose pixels carry a mask, a variance, or both.
+
+    A pixel is invalid where the mask is non-zero or itself invalid, and where the variance is not
+    finite or not positive. A two-dimensional mask or variance holds for all channels.
+    """
+
+    def __init__(self, source: Source, *, mask: Source | None, variance: Source | None) -> None:
+        self._source, self._mask, self._variance = source, mask, variance
+        self.spec = source.spec
+        self.format, self.info, self.unit = source.format, source.info, source.unit
+        self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
+        self.dtype = source.dtype
+        self.working_dtype = source.working_dtype
+        self.output_dtype = source.output_dtype
+        self.metadata: dict[str, Any] = source.metadata
+        self.resident_bytes = sum(one.resident_bytes for one in self._all())
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box of the image and of its companions."""
+        pixels = self._source.read(box, channels)
+        values, valid = pixels.values, pixels.valid
+        variance: npt.NDArray[np.float32] | None = None
+        if self._mask is not None:
+            mask = self._mask.read(box, _channels_of(self._mask, channels))
+            valid = valid & (mask.values == 0) & mask.valid  # a (1, h, w) mask spreads
+        if self._variance is not None:
+            given = self._variance.read(box, _channels_of(self._variance, channels))
+            usable = given.valid & (given.values > 0)
+            valid = valid & usable
+            with np.errstate(over="ignore"):
+                single = np.where(usable, given.values, 0).astype(np.float32)
+            # what float32 rounds to 0 or infinity cannot serve as a weight
+            valid = valid & np.isfinite(single) & (single > 0)
+            variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
+        return Pixels(values, valid, variance)
+
+    def close(self) -> None:
+        """Close the image and its companions, which this owns."""
+        for source in self._all():
+            source.close()
+
+    def _all(self) -> list[Source]:
+        named = (self._source, self._mask, self._variance)
+        return [source for source in named if source is not None]
+
+
+def _channels_of(companion: Source, channels: tuple[int, int] | None) -> tuple[int, int] | None:
+    return None if companion.shape[0] == 1 else channels
