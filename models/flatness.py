@@ -82,8 +82,11 @@ class _Spectra:
     """``(n,)`` mean value."""
     energy: npt.NDArray[np.float32]
     """``(n, side * side)`` squared coefficients."""
-    shared: npt.NDArray[np.float32]
-    """The same, averaged over the channels of a place: colours share content, not noise."""
+    rough: FloatArray
+    """``(n,)`` mean energy of the orders below JUDGED, over all channels of the place: colours share
+    content, not noise."""
+    calm: FloatArray
+    """``(n,)`` the same of the orders below LOWEST."""
     share: float
     """Of a square's pixels, those that no other square has."""
 
@@ -92,6 +95,12 @@ class _Spectra:
         """``(side * side,)`` order i + j of each coefficient."""
         k = np.arange(self.side)
         return np.add.outer(k, k).ravel()
+
+    @property
+    def calm_count(self) -> int:
+        """How many of the calmest squares tell the correlation."""
+        total = len(self.level)
+        return max(int(LAG_SHARE * total), min(LAG_WANTED, total // 10))
 
 
 def white_flats(samples: Sequence[Sample]) -> tuple[Flats, Lag]:
@@ -111,11 +120,10 @@ def white_flats(samples: Sequence[Sample]) -> tuple[Flats, Lag]:
         which content fills first.
     """
     spectra = _spectra(samples, SMALL)
-    order = spectra.order
-    high = order >= MEASURED
+    high = spectra.order >= MEASURED
     flats = Flats(
         spectra.level,
-        spectra.shared[:, (order > 0) & (order < JUDGED)].mean(1, dtype=np.float64),
+        spectra.rough,
         spectra.energy[:, high].mean(1, dtype=np.float64),
         float(high.sum()) * spectra.share,
     )
@@ -144,11 +152,10 @@ def correlated_flats(samples: Sequence[Sample]) -> tuple[Flats, Lag]:
     """
     spectra = _spectra(samples, LARGE)
     weight = _completing(spectra.order)
-    judged = (spectra.order > 0) & (spectra.order < LOWEST)
     flats = Flats(
         spectra.level,
-        spectra.shared[:, judged].mean(1, dtype=np.float64),
-        spectra.energy.astype(np.float64) @ weight,
+        spectra.calm,
+        (spectra.energy @ weight.astype(np.float32)).astype(np.float64),
         # of 256 numbers some 100 count where the low orders outweigh the high ones
         100 * spectra.share,
     )
@@ -181,19 +188,25 @@ def _spectra(samples: Sequence[Sample], side: int) -> _Spectra:
     dense = sum(valid[0].size for _, valid in samples) <= DENSE_PIXELS
     stride = side // 4 if dense else side // 2
     cosine = np.kron(_cosines(side), _cosines(side))
-    levels = [np.zeros((0,))]
-    parts = [np.zeros((0, side * side), np.float32)]
-    shares = [np.zeros((0, side * side), np.float32)]
+    order = np.add.outer(np.arange(side), np.arange(side)).ravel()
+    rows: list[tuple[npt.NDArray[Any], ...]] = []
     for squares in _squares(samples, side, stride):
         coefficients = squares @ cosine.T  # (c, n, side * side)
         energy = (coefficients**2).astype(np.float32)
-        levels.append(coefficients[..., 0].ravel() / side)
-        parts.append(energy.reshape(-1, side * side))
-        shares.append(np.broadcast_to(energy.mean(0), energy.shape).reshape(-1, side * side))
-    level, energy = np.concatenate(levels), np.concatenate(parts)
-    kept = energy[:, 1:].sum(1) > ROUNDING * np.abs(level).max(initial=0) ** 2
-    shared = np.concatenate(shares)[kept]
-    return _Spectra(side, level[kept], energy[kept], shared, (stride / side) ** 2)
+        place = energy.mean(0)
+        judged = [place[:, (order > 0) & (order < end)].mean(1) for end in (JUDGED, LOWEST)]
+        rough, calm = (np.tile(mean.astype(np.float64), len(energy)) for mean in judged)
+        level = coefficients[..., 0].ravel() / side
+        rows.append((level, energy.reshape(-1, side * side), rough, calm))
+    share = (stride / side) ** 2
+    if not rows:
+        nothing = np.zeros(0)
+        return _Spectra(side, nothing, np.zeros((0, side**2), np.float32), nothing, nothing, share)
+    level, energy, rough, calm = (np.concatenate(column) for column in zip(*rows, strict=True))
+    kept = energy[:, 1:].sum(1) > ROUNDING * np.abs(level).max() ** 2
+    if not kept.all():  # the energies are large: copied only if they must be
+        level, energy, rough, calm = level[kept], energy[kept], rough[kept], calm[kept]
+    return _Spectra(side, level, energy, rough, calm, share)
 
 
 def _squares(samples: Sequence[Sample], side: int, stride: int) -> Iterator[FloatArray]:
@@ -226,18 +239,11 @@ def _completing(order: npt.NDArray[np.int_]) -> FloatArray:
 
 def _calmest(spectra: _Spectra) -> FloatArray | None:
     """Average the spectra of the calmest squares, ``(side * side,)``; None where they are too few."""
-    total = len(spectra.level)
-    count = _calm_count(total)
-    if count < LAG_LEAST:
+    if spectra.calm_count < LAG_LEAST:
         return None
-    judged = (spectra.order > 0) & (spectra.order < LOWEST)
-    calm = np.argsort(spectra.shared[:, judged].mean(1), kind="stable")[:count]
-    mean: FloatArray = spectra.energy[calm].mean(0, dtype=np.float64)
+    chosen = np.argsort(spectra.calm, kind="stable")[: spectra.calm_count]
+    mean: FloatArray = spectra.energy[chosen].mean(0, dtype=np.float64)
     return mean
-
-
-def _calm_count(total: int) -> int:
-    return max(int(LAG_SHARE * total), min(LAG_WANTED, total // 10))
 
 
 def _lag_of_slope(spectra: _Spectra) -> Lag:
@@ -276,5 +282,5 @@ def _lag_of_spectrum(spectra: _Spectra, weight: FloatArray) -> Lag:
 
 def _lag_error(spectra: _Spectra) -> float:
     """Scatter of the correlation found in white noise: 0.9 over the root of the pixels read."""
-    pixels = _calm_count(len(spectra.level)) * spectra.share * spectra.side**2
+    pixels = spectra.calm_count * spectra.share * spectra.side**2
     return 0.9 / math.sqrt(pixels)

@@ -17,6 +17,7 @@ from glassplate.models.flatness import (
     white_flats,
 )
 from glassplate.models.noise_curve import (
+    FEWEST,
     Classes,
     Line,
     brightness_classes,
@@ -34,8 +35,6 @@ Array = TypeVar("Array")
 # Measured: white noise on Set9 and on star fields -0.03 to 0.03, counts of XMM -0.04 to 0.02; resampled
 # DECam exposures 0.07 to 0.19, a scanned plate 0.46, 2MASS 0.53 (design note 004).
 CORRELATED_FROM = 0.05
-# Fewest squares from which anything is read.
-FEWEST = 8
 
 
 @dataclass(frozen=True)

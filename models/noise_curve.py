@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from glassplate.models.flatness import Flats, FloatArray, Sample
 
-# Share of the flattest squares that gives the first estimate, and the least number of them.
-FLAT_SHARE, FLAT_LEAST = 0.01, 200
+# Share of the flattest squares that gives the first estimate; in small images this many, or a tenth.
+FLAT_SHARE, FLAT_WANTED = 0.01, 200
+# Fewest squares from which anything is read.
+FEWEST = 8
 # Edges of the brightness classes, shares of the squares; fine at the bright end, where there are few.
 CLASS_EDGES = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1)
 # Share of a brightness class that is measured, and the least number.
@@ -102,10 +104,14 @@ def find_limits(samples: Sequence[Sample], sigma: float) -> Limits:
     return Limits(low if piles[0] else -math.inf, high if piles[1] else math.inf)
 
 
+def flat_count(total: int) -> int:
+    """How many of the flattest squares give the first estimate."""
+    return max(int(FLAT_SHARE * total), min(FLAT_WANTED, total // 10), min(FEWEST, total))
+
+
 def uncut(flats: Flats, samples: Sequence[Sample]) -> Flats:
     """Leave out the squares whose noise was cut off by more than half, and make good the rest."""
-    count = max(int(FLAT_SHARE * len(flats)), FLAT_LEAST)
-    sigma = math.sqrt(flats.flattest(count).power.mean())
+    sigma = math.sqrt(flats.flattest(flat_count(len(flats))).power.mean())
     limits = find_limits(samples, sigma)
     if math.isinf(limits.low) and math.isinf(limits.high):
         return flats
@@ -113,12 +119,12 @@ def uncut(flats: Flats, samples: Sequence[Sample]) -> Flats:
         distance = limits.distance(flats, sigma)
         for least in (2.5, 2.0, 1.5, 1.0, 0.5):
             safe = distance > least
-            if safe.sum() > max(0.05 * len(flats), 2 * FLAT_LEAST):
+            if safe.sum() > max(0.05 * len(flats), 2 * flat_count(len(flats))):
                 break
         else:
             return flats
         good = flats.take(safe)
-        chosen = good.flattest(max(int(FLAT_SHARE * len(good)), FLAT_LEAST))
+        chosen = good.flattest(flat_count(len(good)))
         sigma = math.sqrt(chosen.power.mean() / limits.kept_share(chosen, sigma).mean())
     share = limits.kept_share(good, sigma)
     return Flats(good.level, good.rough, good.power / share, good.freedom)
@@ -126,7 +132,7 @@ def uncut(flats: Flats, samples: Sequence[Sample]) -> Flats:
 
 def constant_variance(flats: Flats) -> float:
     """Variance in the flattest squares, enlarged by all that are no rougher than noise alone."""
-    count = max(int(FLAT_SHARE * len(flats)), FLAT_LEAST)
+    count = flat_count(len(flats))
     first = float(flats.flattest(count).power.mean())
     flat = int((flats.rough <= first).sum())
     return float(flats.flattest(max(count, flat)).power.mean())
