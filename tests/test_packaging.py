@@ -140,17 +140,17 @@ def test_the_version_is_in_the_changelog(repository):
     )
 
 
-class TestConstraints:
-    @pytest.fixture(scope="class")
-    def pins(self, repository) -> dict[str, str]:
-        lines = (repository / "constraints.txt").read_text().splitlines()
-        entries = [line.split("#")[0].strip() for line in lines]
-        return {
-            canonicalize_name(entry.split("==")[0]): entry.split("==")[1]
-            for entry in entries
-            if entry
-        }
+@pytest.fixture(scope="module")
+def pins(repository) -> dict[str, str]:
+    """Version of each distribution that constraints.txt names."""
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    entries = [line.split("#")[0].strip() for line in lines]
+    return {
+        canonicalize_name(entry.split("==")[0]): entry.split("==")[1] for entry in entries if entry
+    }
 
+
+class TestConstraints:
     def test_pin_everything_that_gets_installed(self, pins):
         """What glassplate and its dev extra ask for, and what that asks for in turn."""
         reached = set(_closure("glassplate", ("dev",)))
