@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,7 +113,8 @@ class DaskPool:
                 died = isinstance(outcome, _WorkerDied)
                 yield task, Failure("its worker died, also alone") if died else outcome
         finally:
-            self._client.unsubscribe_topic(topic)
+            if self._client.status == "running":  # an interrupted run closes the pool first
+                self._client.unsubscribe_topic(topic)
 
     def _flow(
         self, work: Work, tasks: Iterable[Task], topic: str, in_flight: int
@@ -140,7 +142,8 @@ class DaskPool:
                 submit()
                 yield of_key.pop(future.key), _outcome(future)
         finally:
-            self._client.cancel(list(running.futures), force=True)
+            if self._client.status == "running":
+                self._client.cancel(list(running.futures), force=True)
 
 
 @dataclass(frozen=True)
@@ -275,8 +278,17 @@ def worker_options(index: int, gpus: int) -> dict[str, Any]:
         "dashboard": False,
         "dashboard_address": None,
         "host": "127.0.0.1",
+        "preload": [__name__],  # `dask_setup`
         "silence_logs": logging.CRITICAL,  # a worker that dies is survived, and said once
     }
+
+
+def dask_setup(worker: Any) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process of a command, to the command itself.
+
+    Called by Dask in each local worker as it starts.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
