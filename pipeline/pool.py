@@ -253,7 +253,8 @@ def _local_cluster(count: int, device: str) -> Iterator[Any]:
     spec = {f"worker-{i}": {"cls": Nanny, "options": worker_options(i, gpus)} for i in range(count)}
     scheduler = {
         "cls": Scheduler,
-        "options": {"dashboard": False, "dashboard_address": None, "host": "127.0.0.1"},
+        # port 0: without an address Dask takes 8787, and warns if another run has it
+        "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"},
     }
     with (
         SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
