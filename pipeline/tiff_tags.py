@@ -6,6 +6,7 @@ import base64
 import math
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,6 @@ CARRIED = {
 }
 
 _ASCII = 2
-_RATIONALS = (5, 10)
 _MOST_RATIONAL = 2**32 - 1
 _RASTER_TYPE_KEY = 1025
 _PIXEL_IS_POINT = 2
@@ -83,8 +83,9 @@ def read_tags(page: Any) -> dict[str, Any]:
     }
     if 282 in page.tags and 283 in page.tags:
         x, y = page.tags.valueof(282), page.tags.valueof(283)
-        found["resolution"] = [[int(x[0]), int(x[1])], [int(y[0]), int(y[1])]]
-        found["resolution_unit"] = int(page.tags.valueof(296, 2))
+        if x[1] and y[1]:  # some writers put 0/0 for "not known"
+            found["resolution"] = [[int(x[0]), int(x[1])], [int(y[0]), int(y[1])]]
+            found["resolution_unit"] = int(page.tags.valueof(296, 2))
     if page.iccprofile:
         found["icc"] = base64.b64encode(page.iccprofile).decode()
     if 34665 in page.tags:
@@ -172,16 +173,11 @@ def _xmp_pattern(name: str, value: bytes) -> re.Pattern[bytes]:
 
 
 def _scaled_ratio(numerator: int, denominator: int, factor: float) -> tuple[int, int]:
-    top, bottom = factor.as_integer_ratio()
-    n, d = numerator * top, denominator * bottom
-    common = math.gcd(n, d) or 1
-    # an unscaled ratio stays as it was, 3000000/10000 and all
-    if factor == 1:
-        common = 1
-    n, d = n // common, d // common
-    while max(n, d) > _MOST_RATIONAL:
-        n, d = n // 2, max(1, d // 2)
-    return n, d
+    ratio = Fraction(numerator, denominator) * Fraction(factor)
+    # both parts must fit in 32 bits
+    finest = int(_MOST_RATIONAL / max(float(ratio), 1.0))
+    near = ratio.limit_denominator(max(1, finest))
+    return min(near.numerator, _MOST_RATIONAL), near.denominator
 
 
 def _pixel_is_point(found: Mapping[str, Any]) -> bool:
