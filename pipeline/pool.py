@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import GlassplateError, UsageError
 
 Task = TypeVar("Task")
 Tell = Callable[[Mapping[str, Any]], None]
@@ -25,8 +25,9 @@ Work = Callable[[Any, Tell], Any]
 # takes in a result; more would only grow the loss when a worker dies.
 IN_FLIGHT = 2
 
-# Tries at a task whose worker died under it; Dask itself has moved it three times by then.
-SOLITARY_TRIES = 1
+# Seconds without a result after which the pool looks whether it still has workers: a worker that
+# died is started again within about three.
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -120,30 +121,49 @@ class DaskPool:
         self, work: Work, tasks: Iterable[Task], topic: str, in_flight: int
     ) -> Iterator[tuple[Task, Any]]:
         """Keep `in_flight` tasks submitted until all are done."""
-        from distributed import as_completed
+        from distributed import wait
 
         waiting = iter(tasks)
-        of_key: dict[str, Task] = {}
-        running = as_completed(loop=self._client.loop)
+        running: dict[Any, Task] = {}
 
         def submit() -> None:
             for task in waiting:
                 future = self._client.submit(
                     _on_worker, work, task, topic, resources=self._resources, pure=False
                 )
-                of_key[future.key] = task
-                running.add(future)
+                running[future] = task
                 return
 
         try:
             for _ in range(in_flight):
                 submit()
-            for future in running:
-                submit()
-                yield of_key.pop(future.key), _outcome(future)
+            while running:
+                try:
+                    with self._client.as_current():
+                        ended = wait(list(running), PATIENCE_S, "FIRST_COMPLETED").done
+                except TimeoutError:
+                    self._check_alive()
+                    continue
+                for future in ended:
+                    submit()
+                    yield running.pop(future), _outcome(future)
         finally:
             if self._client.status == "running":
-                self._client.cancel(list(running.futures), force=True)
+                self._client.cancel(list(running), force=True)
+
+    def _check_alive(self) -> None:
+        """Stop waiting where nobody is left to do the work.
+
+        Raises
+        ------
+        GlassplateError
+            If the scheduler has no workers.
+        """
+        if not self._client.scheduler_info(n_workers=-1)["workers"]:
+            raise GlassplateError(
+                f"pool {self.name}: all its workers are gone; what is done is kept, "
+                "start the workers and give the same command again"
+            )
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ class BatchTask:
     plan: Plan
     scratch: Path
     tiles: tuple[int, ...]
-    attempt: int
+    attempt: int = 0
     """0 for the first try."""
+    reseed: int = 0
+    """Counts up where a fit diverged; after any other fault the same seed gives the same bytes."""
 
 
 def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
@@ -71,7 +73,7 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
             values=p.values.astype(np.float32),
             valid=p.valid,
             variance=p.variance,
-            seed=tile_seed(plan.recipe.seed, tile.index, task.attempt),
+            seed=tile_seed(plan.recipe.seed, tile.index, task.reseed),
         )
         for tile, p in zip(tiles, pixels, strict=True)
     ]
@@ -132,7 +134,7 @@ def _write(
     crc32 = scratch.write_window(tile.index, restoration.values)
     return {
         **_common(tile, task),
-        "seed": tile_seed(plan.recipe.seed, tile.index, task.attempt),
+        "seed": tile_seed(plan.recipe.seed, tile.index, task.reseed),
         "crc32": crc32,
         "log_crc32": log_crc32,
         "iterations": restoration.iterations,

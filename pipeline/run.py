@@ -328,13 +328,7 @@ def _restore_tiles(run: _Run) -> None:
 
     with Journal(_tiles_journal(run.store)) as journal:
         for attempt in range(ATTEMPTS):
-            # a batch is fitted as the plan cut it; after a failure, tile by tile
-            batches = run.plan.batches if attempt == 0 else [range(t, t + 1) for t in run.missing]
-            tasks = [
-                BatchTask(run.plan, run.scratch_folder, tiles, attempt)
-                for batch in batches
-                if (tiles := tuple(tile for tile in batch if tile not in run.records))
-            ]
+            tasks = _batch_tasks(run, attempt)
             for task, outcome in run.pool.map(restore_batch, tasks, tell):
                 _take_in(run, journal, task, outcome)
     if not run.records:
@@ -342,6 +336,25 @@ def _restore_tiles(run: _Run) -> None:
         raise GlassplateError(f"{run.request.spec.path}: all {total} tiles failed: {reasons[0]}")
     for tile in run.missing:
         run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile]}"))
+
+
+def _batch_tasks(run: _Run, attempt: int) -> list[BatchTask]:
+    """Tiles still to be done: as the plan cut them; after a failure, one by one."""
+    if attempt == 0:
+        waiting = [
+            tuple(tile for tile in batch if tile not in run.records) for batch in run.plan.batches
+        ]
+        return [BatchTask(run.plan, run.scratch_folder, tiles) for tiles in waiting if tiles]
+    return [
+        BatchTask(
+            run.plan,
+            run.scratch_folder,
+            (tile,),
+            attempt,
+            reseed=attempt if run.failures[tile].startswith("FloatingPointError") else 0,
+        )
+        for tile in run.missing
+    ]
 
 
 def _take_in(run: _Run, journal: Journal, task: BatchTask, outcome: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pool_work
 import pytest
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pool import Failure, InlinePool, default_workers, open_pool, worker_options
 
 HERE = str(Path(__file__).parent)
@@ -85,7 +85,7 @@ def test_leaving_early_leaves_the_pool_usable(local_pool):
 def test_a_schedulers_address_is_a_pool(local_pool):
     address = local_pool._client.scheduler.address
     with open_pool(address) as pool:
-        assert pool.workers == 2
+        assert pool.workers in (1, 2), "one may just be starting again"
         assert pool.name == address
         assert dict(pool.map(pool_work.double, [4], quiet)) == {4: 8}
 
@@ -121,3 +121,18 @@ def test_workers_default_to_the_cores():
     assert default_workers("local", workers=None, device="cpu") == len(os.sched_getaffinity(0))
     assert default_workers("inline", workers=7, device="cpu") == 1
     assert default_workers("auto", workers=3, device="cpu") == 3
+
+
+def test_a_pool_without_workers_ends_instead_of_waiting(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("glassplate.pipeline.pool.PATIENCE_S", 1.0)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        open_pool(cluster.scheduler_address) as pool,
+    ):
+        cluster.scale(0)
+        with pytest.raises(GlassplateError, match="all its workers are gone"):
+            list(pool.map(pool_work.double, range(5), quiet))
