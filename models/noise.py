@@ -11,7 +11,6 @@ import numpy as np
 
 from glassplate.models.flatness import (
     Flats,
-    Sample,
     correlated_flats,
     difference_sigma,
     white_flats,
@@ -27,6 +26,7 @@ from glassplate.models.noise_curve import (
     grows,
     uncut,
 )
+from glassplate.models.spectra import Sample
 
 Array = TypeVar("Array")
 """numpy array or torch tensor."""
@@ -189,6 +189,8 @@ def _estimated(
         return Line(difference_sigma(samples) ** 2), "estimated: gaussian, from differences"
     flats = uncut(flats, samples)
     classes = brightness_classes(flats)
+    if not len(classes.level):
+        return Line(constant_variance(flats)), "estimated: gaussian"
     if settings.gain is not None or settings.read_noise is not None:
         return _half_given(classes, settings)
     line = growing_variance(classes)
