@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from glassplate.pipeline.tiles import TileGrid
 # Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
 # a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
 COPIED_AT_ONCE = 32
+
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ class Plan:
         )
 
 
-def make_plan(spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: str = "auto") -> Plan:
+def make_plan(
+    spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: Device = "auto"
+) -> Plan:
     """Open the source, look at it, and decide how it will be restored.
 
     Raises
@@ -128,7 +133,7 @@ def make_plan(spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: str
         source.close()
 
 
-def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: str) -> Plan:
+def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     samples = sample(source)
     identity = recipe.task == "identity"
     noise = _noise(samples, recipe)

@@ -101,7 +101,7 @@ class DaskPool:
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`."""
         topic = f"glassplate-{uuid.uuid4().hex}"
-        self._client.subscribe_topic(topic, lambda event: tell(event[1]))
+        self._client.subscribe_topic(topic, lambda event: tell(event[1]["told"]))
         suspects: list[Task] = []
         try:
             for task, outcome in self._flow(work, tasks, topic, IN_FLIGHT * self.workers):
@@ -187,7 +187,7 @@ def _on_worker(work: Work, task: Any, topic: str) -> Any:
     from distributed import get_worker
 
     worker = get_worker()
-    return attempt(work, task, lambda message: worker.log_event(topic, dict(message)))
+    return attempt(work, task, lambda message: worker.log_event(topic, {"told": dict(message)}))
 
 
 def cpu_count() -> int:

@@ -78,7 +78,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         )
     written = {"0": (image, shard.box), "footprint": (footprint, shard.box)}
     written["residual"] = (residual, below)
-    files = {}
+    files: dict[str, str] = {}
     for name, (values, box) in written.items():
         index = layout.index(shard.channels, box)
         open_array(task.store, name)[index] = values.reshape(values.shape[-layout.ndim :])

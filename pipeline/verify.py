@@ -1,4 +1,4 @@
-"""Is a result whole, undamaged, and still that of its input?"""
+"""Check that a result is whole, undamaged, and still that of its input."""
 
 from __future__ import annotations
 

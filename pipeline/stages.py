@@ -1,0 +1,191 @@
+"""The stages of a run: restore every tile, stitch every shard, make every coarser level.
+
+Each stage begins where its journal says, so that a stage may be cut short anywhere and gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from glassplate.pipeline import provenance
+from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.events import (
+    FitProgress,
+    Listener,
+    StageAdvanced,
+    StageStarted,
+    TileDone,
+    Warned,
+)
+from glassplate.pipeline.journal import Journal, read_journal
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.pool import Failure, Pool, Tell
+from glassplate.pipeline.restoring import BatchTask, is_disk_full, restore_batch
+from glassplate.pipeline.stitch import LevelTask, StitchTask, stitch_shard, write_level
+
+# Tries at a tile before it is quarantined.
+ATTEMPTS = 2
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    store: Path
+    plan: Plan
+    pool: Pool
+    listener: Listener
+    manifest: dict[str, Any]
+    records: dict[int, dict[str, Any]]
+    """Last good record of each tile that is done."""
+    failures: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """Where windows wait to be stitched."""
+        return self.store / ".scratch"
+
+    @property
+    def missing(self) -> list[int]:
+        """Tiles that are not done, in order."""
+        return [tile for tile in range(len(self.plan.grid)) if tile not in self.records]
+
+
+def tiles_journal(store: Path) -> Path:
+    """Journal of every attempt at every tile."""
+    return provenance.provenance_path(store, "tiles.jsonl")
+
+
+def shards_journal(store: Path) -> Path:
+    """Journal of the shards that are written, of every level."""
+    return provenance.provenance_path(store, "shards.jsonl")
+
+
+def restore_tiles(run: Run) -> None:
+    """Phase 1: every tile that is not done, in batches; a tile that fails is tried again."""
+    total = len(run.plan.grid)
+    run.listener(StageStarted(run.store, "restore", total))
+
+    def tell(message: Mapping[str, Any]) -> None:
+        run.listener(FitProgress(run.store, **message))
+
+    with Journal(tiles_journal(run.store)) as journal:
+        for attempt in range(ATTEMPTS):
+            tasks = _batch_tasks(run, attempt)
+            for task, outcome in run.pool.map(restore_batch, tasks, tell):
+                _take_in(run, journal, task, outcome)
+    if not run.records:
+        reasons = sorted(set(run.failures.values()))
+        raise GlassplateError(f"{run.plan.spec.path}: all {total} tiles failed: {reasons[0]}")
+    for tile in run.missing:
+        run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile]}"))
+
+
+def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
+    """Tiles still to be done: as the plan cut them; after a failure, one by one."""
+    if attempt == 0:
+        waiting = [
+            tuple(tile for tile in batch if tile not in run.records) for batch in run.plan.batches
+        ]
+        return [BatchTask(run.plan, run.scratch_folder, tiles) for tiles in waiting if tiles]
+    return [
+        BatchTask(
+            run.plan,
+            run.scratch_folder,
+            (tile,),
+            attempt,
+            reseed=attempt if run.failures[tile].startswith("FloatingPointError") else 0,
+        )
+        for tile in run.missing
+    ]
+
+
+def _take_in(run: Run, journal: Journal, task: BatchTask, outcome: Any) -> None:
+    if isinstance(outcome, Failure):
+        if is_disk_full(outcome.reason):
+            raise GlassplateError(
+                f"{run.store}: {outcome.reason}; free some disk and give the same command again, "
+                f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
+            )
+        for tile in task.tiles:
+            run.failures[tile] = outcome.reason
+            journal.append(
+                {"tile": tile, "attempt": task.attempt, "ok": False, "error": outcome.reason}
+            )
+            run.listener(TileDone(run.store, tile, False, 0, outcome.reason, 0.0))
+        return
+    for record in outcome:
+        journal.append(record)
+        run.records[record["tile"]] = record
+        run.failures.pop(record["tile"], None)
+        run.listener(
+            TileDone(
+                store=run.store,
+                tile=record["tile"],
+                ok=True,
+                iterations=record["iterations"],
+                stop_reason=record["stop_reason"],
+                seconds=record["seconds"],
+            )
+        )
+
+
+def stitch(run: Run, journal: Journal) -> dict[str, str]:
+    """Phase 2: every shard of level 0; return the SHA-256 of each file."""
+    missing = run.missing
+    tasks = [
+        StitchTask(run.plan, run.store, run.scratch_folder, shard, frozenset(missing))
+        for shard in run.plan.layout.shards()
+    ]
+    return _shards(run, journal, "stitch", 0, tasks, stitch_shard)
+
+
+def pyramid(run: Run, journal: Journal) -> dict[str, str]:
+    """Every coarser level from the one below it; return the SHA-256 of each file."""
+    files: dict[str, str] = {}
+    for level in range(1, run.plan.layout.levels):
+        tasks = [
+            LevelTask(run.plan, run.store, level, shard) for shard in run.plan.layout.shards(level)
+        ]
+        files |= _shards(run, journal, "pyramid", level, tasks, write_level)
+    return files
+
+
+def _shards(
+    run: Run,
+    journal: Journal,
+    stage: Literal["stitch", "pyramid"],
+    level: int,
+    tasks: Sequence[StitchTask] | Sequence[LevelTask],
+    work: Callable[[Any, Tell], Any],
+) -> dict[str, str]:
+    """Do those tasks of a stage that the journal does not name as done with the same tiles."""
+    missing = run.missing
+    done = {
+        record["shard"]: record["files"]
+        for record in read_journal(journal.path)
+        if record["level"] == level and record["missing"] == missing
+    }
+    run.listener(StageStarted(run.store, stage, len(tasks)))
+    files = {path: digest for of_shard in done.values() for path, digest in of_shard.items()}
+    waiting = [task for task in tasks if task.shard.index not in done]
+    for count, (task, outcome) in enumerate(run.pool.map(work, waiting, lambda _: None)):
+        if isinstance(outcome, Failure):
+            raise GlassplateError(
+                f"{run.store}: writing shard {task.shard.index} of level {level} failed: "
+                f"{outcome.reason}; what is restored is kept, give the same command again"
+            )
+        journal.append(
+            {
+                "level": level,
+                "shard": task.shard.index,
+                "missing": missing,
+                "files": outcome["files"],
+            }
+        )
+        files |= outcome["files"]
+        run.listener(StageAdvanced(run.store, stage, len(done) + count + 1, len(tasks)))
+    return files
