@@ -1,0 +1,199 @@
+"""Quality of denoising, blind, beside methods that are told the noise.
+
+    python benchmarks/quality.py set9 --data ../shared/data
+    python benchmarks/quality.py xmm decam --data ../shared/data
+
+Prints a table for each set and writes it with its conditions to ``benchmarks/results/quality-SET.json``.
+Protocols are in benchmarks/results/README.md. BM3D (`pip install glassplate[benchmark]`) and
+scikit-image are compared with, never used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rivals import Method
+from studies import decam, set9, xmm
+
+from glassplate.models.fit import Measurement, Problem, fit_batch
+from glassplate.models.noise import estimate_noise
+from glassplate.models.numerics import resolve
+from glassplate.models.operators import Identity
+from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.sampling import sample
+from glassplate.pipeline.scaling import make_transform
+from glassplate.pipeline.seeds import tile_seed
+from glassplate.pipeline.source import Pixels
+from glassplate.pipeline.tiles import Box
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An image (c, y, x) as the pipeline's sampling wants a source."""
+
+    values: np.ndarray
+    joint: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(c, y, x)``."""
+        return self.values.shape
+
+    def read(self, box: Box) -> Pixels:
+        """All of a box, every pixel valid."""
+        values = self.values[(slice(None), *box.slices)]
+        return Pixels(values, np.ones(values.shape, bool))
+
+
+def glassplate(recipe: Recipe, threads: int) -> Method:
+    """Return the product's own path for one window: sample, estimate, scale, fit."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        samples = sample(InMemory(image))
+        noise = estimate_noise(samples, recipe.noise)
+        problem = Problem(
+            network=recipe.network,
+            fit=recipe.fit,
+            stopping=recipe.stopping,
+            operator=Identity(),
+            transform=make_transform(samples, recipe.scaling, noise, np.dtype("float32")),
+            noise=noise,
+            numerics=resolve("cpu", "auto", threads=threads),
+        )
+        valid = np.ones(image.shape, bool)
+        seed = tile_seed(recipe.seed, 0, 0)
+        [result] = fit_batch([Measurement(image.astype("f4"), valid, None, seed)], problem)
+        facts = {
+            "iterations": result.iterations,
+            "best_iteration": result.best_iteration,
+            "stop_reason": result.stop_reason,
+            "chi2": result.chi2,
+            "whiteness": result.whiteness,
+            "precision": problem.numerics.precision,
+            "noise": noise.to_json(),
+            "transform": problem.transform.to_json(),
+        }
+        return result.values.astype(np.float64), facts
+
+    return run
+
+
+SETS = {
+    "set9": (set9, "archive-denoise", ("psnr_db",)),
+    "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
+    "decam": (
+        decam,
+        "astro-denoise",
+        ("gain_db", "flux_ratio", "own_flux_ratio"),
+    ),
+}
+
+
+def run(name: str, options: argparse.Namespace) -> None:
+    """Run one set; print each figure as it comes, and write all of them after every image."""
+    study, recipe_name, keys = SETS[name]
+    recipe = load_recipe(options.recipe or recipe_name, options.set)
+    ours = {"glassplate": glassplate(recipe, options.threads)}
+    if options.reference:
+        ours["reference"] = glassplate(load_recipe("reference"), options.threads)
+    rows: dict[str, dict[str, Any]] = {}
+    document = {"conditions": conditions(options, recipe, recipe_name), "rows": rows}
+    target = options.output / f"quality-{name}{options.label}.json"
+    for image, method, figures in study(options.data, ours):
+        rows.setdefault(image, {})[method] = figures
+        shown = " ".join(f"{key} {figures[key]:.3f}" for key in keys if figures[key] is not None)
+        extra = (
+            f" it {figures['best_iteration']}/{figures['iterations']}"
+            if "iterations" in figures
+            else ""
+        )
+        print(f"{image:>12} {method:16} {shown} {figures['seconds']:.1f} s{extra}", flush=True)
+        target.write_text(json.dumps(document, indent=1, default=float) + "\n", "utf-8")
+    print(table(rows, keys))
+
+
+def table(rows: dict[str, dict[str, Any]], keys: tuple[str, ...]) -> str:
+    """Markdown tables, one for each figure, with the mean over the images."""
+    methods = list(next(iter(rows.values())))
+    lines = []
+    for key in (*keys, "seconds"):
+        lines += ["", f"| {key} | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
+        values = np.array(
+            [[figures[m].get(key) for m in methods] for figures in rows.values()], np.float64
+        )
+        for image, line in [*zip(rows, values, strict=True), ("mean", values.mean(0))]:
+            lines.append(f"| {image} | {' | '.join(f'{v:.2f}' for v in line)} |")
+    return "\n".join(lines)
+
+
+def conditions(options: argparse.Namespace, recipe: Recipe, name: str) -> dict[str, Any]:
+    """Everything that someone else needs to repeat the run, or to see why theirs differs."""
+    versions = {}
+    for package in ("glassplate", "torch", "numpy", "scipy", "scikit-image", "bm3d"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]]),
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+        },
+        "threads": options.threads,
+        "python": platform.python_version(),
+        "versions": versions,
+        "recipe": options.recipe or name,
+        "recipe_values": recipe.model_dump(mode="json"),
+    }
+
+
+def processor() -> str:
+    """Name of the processor, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.is_file() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if "model name" in line),
+        platform.processor(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", choices=sorted(SETS), help="what to run")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="evaluation images"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of one fit")
+    parser.add_argument("--recipe", help="another recipe than the default of the set")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as in restore"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="also the paper's own recipe (hours)"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--label", default="", help="ending of the JSON's name")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in options.sets:
+        run(name, options)
+
+
+if __name__ == "__main__":
+    main()

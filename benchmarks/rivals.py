@@ -1,0 +1,77 @@
+"""Classical methods that are told the noise, for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage import restoration
+
+Method = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
+"""From an image (c, y, x) to an estimate of the same shape and facts about how it came to be."""
+
+
+def nlm(sigma: float, strength: float = 0.8) -> Method:
+    """Non-local means, fast mode, told the noise."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        colour = len(image) > 1
+        result = restoration.denoise_nl_means(
+            image.transpose(1, 2, 0) if colour else image[0],
+            patch_size=5,
+            patch_distance=6,
+            h=strength * sigma,
+            sigma=sigma,
+            fast_mode=True,
+            channel_axis=-1 if colour else None,
+        )
+        result = result.transpose(2, 0, 1) if colour else result[None]
+        return result, {}
+
+    return run
+
+
+def bm3d(sigma: float) -> Method:
+    """BM3D, told the noise."""
+    import bm3d as package
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        if len(image) == 3:
+            return package.bm3d_rgb(image.transpose(1, 2, 0), sigma).transpose(2, 0, 1), {}
+        return np.stack([package.bm3d(plane, sigma) for plane in image]), {}
+
+    return run
+
+
+def total_variation(sigma: float, weight: float = 1.0) -> Method:
+    """Chambolle's total variation, in units of the noise."""
+    return lambda image: (
+        restoration.denoise_tv_chambolle(image[0] / sigma, weight=weight)[None] * sigma,
+        {},
+    )
+
+
+def gaussian(radius: float) -> Method:
+    """Gaussian filter."""
+    return lambda image: (ndimage.gaussian_filter(image, (0, radius, radius)), {})
+
+
+def unchanged(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Give the measurement back."""
+    return image, {}
+
+
+def in_anscombe(method: Method) -> Method:
+    """Apply a method for noise of 1 to counts, with the closed-form unbiased inverse."""
+
+    def run(counts: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        d, facts = method(2 * np.sqrt(counts + 3 / 8))
+        d = np.maximum(d, 2 * np.sqrt(3 / 8))
+        # Makitalo & Foi 2011
+        root = np.sqrt(1.5)
+        x = d**2 / 4 + root / (4 * d) - 11 / (8 * d**2) + 5 * root / (8 * d**3) - 1 / 8
+        return np.maximum(x, 0), facts
+
+    return run
