@@ -201,13 +201,25 @@ def fill(values: torch.Tensor, kept: torch.Tensor, radius: float | None = None) 
     weight = kept.to(values.dtype)
     known = values * weight
     if radius is None:
-        near = F.avg_pool2d(known, 3, 1, 1), F.avg_pool2d(weight, 3, 1, 1)
-    else:
-        near = gaussian_blur(known, radius), gaussian_blur(weight, radius)
-    # A Gaussian's far tail is no neighbour.
-    close = near[1] > 1e-3
-    mean = torch.where(close, near[0] / near[1].clamp(min=1e-3), _fill_far(known, weight))
+        return torch.where(kept, values, surroundings(values, kept))
+    sums, counts = gaussian_blur(known, radius), gaussian_blur(weight, radius)
+    close = counts > 1e-3  # a Gaussian's far tail is no neighbour
+    mean = torch.where(close, sums / counts.clamp(min=1e-3), _fill_far(known, weight))
     return torch.where(kept, values, mean)
+
+
+def surroundings(values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Mean of the kept ones of each pixel's eight neighbours, its own value left out.
+
+    Where none of them is kept, the mean of the kept pixels of the smallest surrounding square of 2, 4,
+    8, ... pixels that has one. All are (B, C, h, w).
+    """
+    weight = kept.to(values.dtype)
+    known = values * weight
+    # Nine times the mean of 3x3 is its sum, also at the border, where torch counts zeros beyond it.
+    sums = 9 * F.avg_pool2d(known, 3, 1, 1) - known
+    counts = (9 * F.avg_pool2d(weight, 3, 1, 1) - weight).round()
+    return torch.where(counts > 0, sums / counts.clamp(min=1), _fill_far(known, weight))
 
 
 def _fill_far(known: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

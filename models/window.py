@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, fill, split
+from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, split, surroundings
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
 from glassplate.models.networks import padded_size
 from glassplate.models.posterior import posterior_mean
@@ -26,16 +26,18 @@ class Window:
         self.channels = self.y.shape[1]
         share = problem.stopping.heldout if problem.stopping.rule == "heldout" else 0.0
         self.parts = split(valid, share, problem.noise.correlated, self.dice)
-        # What a pixel's neighbours say of it: a level that does not know the pixel's own noise.
         self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
         self.centre, self.spread = _moments(self.painted, self.parts.usable)
-        level = problem.transform.inverse(fill(self.painted, self.parts.usable))
+        # What a pixel's neighbours say of it: a level that does not know the pixel's own noise, without
+        # which the weights would follow the noise and the flux be biased.
+        level = problem.transform.inverse(surroundings(self.painted, self.parts.usable))
+        self.slope = problem.transform.derivative(level)  # (1, C, h, w)
         self.precision = torch.ones_like(self.y)
         self.variance: torch.Tensor | None = None
         if measurement.variance is not None:
             self.variance = torch.from_numpy(measurement.variance)[None].to(device)
             self.precision = _relative_precision(self.variance, valid)
-        self.judging = self.precision * problem.transform.derivative(level).square()
+        self.judging = self.precision * self.slope.square()
 
     def input(self) -> Input:
         """The input that the settings ask for."""
@@ -62,10 +64,15 @@ class Window:
         return self.problem.transform.inverse(u)
 
     def data_term(self, x: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        """Weighted squares in source units; see docs/design/003-data-term.md for the weight."""
+        """Weighted squares in source units.
+
+        With the weight ``du/dx`` at x times ``du/dx`` at the level of the neighbours, the gradient that
+        reaches the network is ``du/dx(level) (x - y)``: linear in x, so its mean vanishes where the mean
+        of x is y, and of moderate size on a star. docs/design/003-data-term.md has the rivals' figures.
+        """
         seen = self.problem.operator.forward(x)  # (1, C, h, w)
-        slope = self.problem.transform.derivative(seen.detach())
-        return weighted_squares(seen, self.y, self.precision * slope.square() * asked)
+        weight = self.precision * self.slope * self.problem.transform.derivative(seen.detach())
+        return weighted_squares(seen, self.y, weight * asked)
 
     def judge(self, mean: torch.Tensor) -> tuple[float, float]:
         """Held-out loss and chi2 of an average."""
