@@ -55,7 +55,7 @@ def write_fits(image: ExportedImage, path: Path) -> None:
         data_sum = OnesComplementSum()
         for plane in range(image.shape[0]):
             for band in image.bands(plane):
-                raw = np.ascontiguousarray(band, stored).tobytes()
+                raw = np.ascontiguousarray(band, stored).reshape(-1).view(np.uint8).data
                 data_sum.add(raw)
                 file.write(raw)
         file.write(b"\0" * (-file.tell() % _BLOCK))

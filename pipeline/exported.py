@@ -16,7 +16,7 @@ from glassplate.pipeline.store import read_attributes
 from glassplate.pipeline.tiles import Box
 
 # Pixels that an export holds at once, decoded: some tens of MB whatever the size of the image.
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,21 @@ class Scaling:
             valid = stored != self.blank
         else:
             valid = np.ones(stored.shape, bool)
-        # float64 inside: float32 would round before the offset is added
-        scaled = self.bscale != 1 or self.bzero != 0
-        values = stored.astype(np.float64 if scaled else working)
-        if self.bscale != 1:
-            values *= self.bscale
-        if self.bzero != 0:
-            values += self.bzero
-        values = values.astype(working, copy=False)
+        values = self._scaled(stored).astype(working)
         values[~valid] = 0
         return values, valid
+
+    def _scaled(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self.bscale == 1 and self.bzero == 0:
+            return stored
+        if self.dtype.kind in "iu":
+            # the conventions for the other sign flip the highest bit; floats would lose low bits
+            unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+            flipped = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
+            presented: npt.NDArray[Any] = flipped.view(self.dtype)
+            return presented
+        # float64: float32 would round before the offset is added
+        return stored.astype(np.float64) * self.bscale + self.bzero
 
 
 def each_hdu(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:

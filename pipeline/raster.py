@@ -30,6 +30,12 @@ from glassplate.pipeline.tiles import Box
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PALETTE = 3
 
+# Room for the profile, EXIF and XMP that come before the pixels.
+_HEAD_BYTES = 8 << 20
+
+# Cameras and editors append previews and padding after the end marker.
+_TAIL_BYTES = 1 << 16
+
 # JPEG markers of frames: baseline, extended, progressive, lossless and their arithmetic twins.
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 
@@ -153,10 +159,6 @@ def _decoded(path: Path, named: Path, found: Format) -> npt.NDArray[Any]:
     return pixels
 
 
-# Cameras and editors append previews and padding after the end marker.
-_TAIL_BYTES = 1 << 16
-
-
 def _header(path: Path, named: Path, found: Format) -> RasterHeader:
     with path.open("rb") as file:
         raw = file.read(_HEAD_BYTES)
@@ -164,10 +166,6 @@ def _header(path: Path, named: Path, found: Format) -> RasterHeader:
         return _png_header(raw) if found == "png" else _jpeg_header(raw)
     except (struct.error, IndexError, ValueError, zlib.error) as error:
         raise SourceError(f"{named}: damaged {found.upper()} header: {error}") from error
-
-
-# Room for the profile, EXIF and XMP that come before the pixels.
-_HEAD_BYTES = 8 << 20
 
 
 def _png_header(raw: bytes) -> RasterHeader:

@@ -32,7 +32,6 @@ from glassplate.pipeline.tiff_pages import (
 from glassplate.pipeline.tiff_tags import read_tags
 from glassplate.pipeline.tiles import Box
 
-_MINISWHITE = 0
 _GDAL_NODATA = 42113
 
 
@@ -75,8 +74,6 @@ class TiffSource:
         self.unit: str | None = None
         self.metadata: dict[str, Any] = {"tiff": {"page": self.info.index, **read_tags(page)}}
         self._nodata = page.nodata if _GDAL_NODATA in page.tags else None
-        # seen as an image, the 0 of MINISWHITE is white
-        self._inverted = page.dtype.kind == "b" and int(page.photometric) == _MINISWHITE
         layout = row_layout(page)
         self._stored = _Segments(page, path) if layout is None else RowReader(path, layout)
         self.resident_bytes = 0
@@ -94,7 +91,7 @@ class TiffSource:
         """
         stored = self._stored.read(box, channels)
         if stored.dtype.kind == "b":
-            stored = (stored ^ self._inverted).astype(np.uint8)
+            stored = stored.astype(np.uint8)
         valid = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
         values = stored.astype(self.working_dtype)
         if self._nodata is not None:
