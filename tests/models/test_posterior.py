@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from glassplate.models.posterior import gaussian_blur, posterior_mean
+
+
+def scene(seed=0, n=96, sigma=5.0, texture=10.0):
+    """Left half smooth and known to the prior, right half with texture that the prior does not see."""
+    rng = np.random.default_rng(seed)
+    truth = np.full((n, n), 100.0)
+    truth[:, n // 2 :] += texture * rng.standard_normal((n, n // 2))
+    y = truth + sigma * rng.standard_normal((n, n))
+    as_tensor = [torch.from_numpy(a)[None, None] for a in (truth, y, np.full((n, n), 100.0))]
+    return (*as_tensor, torch.full((1, 1, n, n), sigma**2, dtype=torch.float64))
+
+
+class TestPosteriorMean:
+    def test_texture_comes_back_and_smooth_parts_stay(self):
+        truth, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        x = posterior_mean(mu, y, variance, valid, 3.0)
+        smooth, rough = slice(0, 36), slice(60, 96)
+        error = (x - truth).square()
+        # 25 and 0 without a prior and without the measurement; Bayes' own risk is 0 and 20
+        assert error[..., smooth].mean() < 1.0
+        assert abs(error[..., rough].mean() - 25 * 100 / 125) < 2.0
+
+    def test_gain_grows_from_nothing_to_all(self):
+        _, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        torch.testing.assert_close(posterior_mean(mu, y, 1e9 * variance, valid, 3.0), mu)
+        torch.testing.assert_close(
+            posterior_mean(mu, y, 1e-9 * variance, valid, 3.0), y, rtol=1e-6, atol=1e-6
+        )
+
+    def test_without_noise_the_measurement_is_the_answer(self):
+        _, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        assert torch.equal(posterior_mean(mu, y, 0 * variance, valid, 3.0), mu + (y - mu))
+
+    def test_invalid_pixels_keep_the_estimate_and_tell_nothing(self):
+        _, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        valid[..., 10:20, 10:20] = False
+        spoilt = torch.where(valid, y, torch.nan)
+        x = posterior_mean(mu, spoilt, variance, valid, 3.0)
+        assert torch.equal(x[~valid], mu[~valid])
+        assert torch.isfinite(x).all()
+        other = posterior_mean(mu, torch.where(valid, y, 1e9), variance, valid, 3.0)
+        assert torch.equal(x, other)
+
+    def test_a_window_without_valid_pixels_is_the_estimate(self):
+        _, y, mu, variance = scene(n=4)
+        valid = torch.zeros_like(y, dtype=torch.bool)
+        assert torch.equal(posterior_mean(mu, y, variance, valid, 3.0), mu)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (40, 2)])
+def test_blur_keeps_the_total_of_an_inner_point_and_the_shape(shape):
+    x = torch.ones(1, 2, *shape, dtype=torch.float64)
+    blurred = gaussian_blur(x, 2.0)
+    assert blurred.shape == x.shape
+    assert blurred.max() <= 1 + 1e-12  # beyond the border is 0
+    point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    point[..., 20, 20] = 1
+    torch.testing.assert_close(gaussian_blur(point, 2.0).sum(), point.sum())

@@ -1,0 +1,54 @@
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from glassplate.models.stopping import Decision, StoppingSettings, decide
+
+
+@dataclass(frozen=True)
+class Line:
+    iteration: int
+    heldout_loss: float
+
+
+def log(*losses, period=10):
+    return [Line(period * (n + 1), loss) for n, loss in enumerate(losses)]
+
+
+NAN = math.nan
+RULE = StoppingSettings("heldout", heldout=0.02, patience=30, minimum=20)
+
+
+@pytest.mark.parametrize(
+    ("losses", "cap", "expected"),
+    [
+        # improving: go on; the latest is the best
+        ((5, 4, 3), 1000, Decision(2, None)),
+        # worse, but not for long enough
+        ((5, 4, 4.1, 4.2), 1000, Decision(1, None)),
+        # worse for the patience
+        ((5, 4, 4.1, 4.2, 4.3), 1000, Decision(1, "held-out minimum")),
+        # an equal loss is no better one
+        ((4, 4, 4, 4), 1000, Decision(0, "held-out minimum")),
+        # the cap, with the best before it
+        ((5, 3, 4), 30, Decision(1, "iteration cap")),
+        # no held-out pixels: the last one, at the cap
+        ((NAN, NAN), 1000, Decision(1, None)),
+        ((NAN, NAN), 20, Decision(1, "iteration cap")),
+    ],
+)
+def test_heldout_rule(losses, cap, expected):
+    assert decide(log(*losses), RULE, cap) == expected
+
+
+def test_no_fit_ends_before_the_minimum():
+    early = StoppingSettings("heldout", patience=10, minimum=50)
+    assert decide(log(1, 2, 3, 4), early, 1000).reason is None
+    assert decide(log(1, 2, 3, 4, 5), early, 1000) == Decision(0, "held-out minimum")
+
+
+def test_fixed_rule_takes_the_last_whatever_the_loss():
+    fixed = StoppingSettings("fixed")
+    assert decide(log(1, 2, 3), fixed, 1000) == Decision(2, None)
+    assert decide(log(1, 2, 3), fixed, 30) == Decision(2, "iteration cap")
