@@ -64,7 +64,7 @@ def context(repository, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(stages, context, tmp_path_factory) -> Path:
-    """What the first stage leaves in /wheels: its COPYs and its last RUN, carried out here."""
+    """What the first stage leaves in /wheels: its COPY steps and its last RUN, carried out here."""
     root = tmp_path_factory.mktemp("stage")
     copies(stages[1], context, root)
     command = stages[1].all("RUN")[-1].replace("/wheels", str(root / "wheels"))
@@ -74,7 +74,7 @@ def built(stages, context, tmp_path_factory) -> Path:
 
 
 def copies(stage: Stage, context: Path, root: Path) -> None:
-    """Carry out the COPYs from the build context into `root`, which stands for the working directory."""
+    """Carry out the COPY steps from the build context into `root`, which stands for the working directory."""
     for text in stage.all("COPY"):
         *sources, target = text.split()
         if sources[0].startswith("--from"):
