@@ -1,9 +1,10 @@
 """A bulk job as a Prefect flow: one flow run for the job, one task for each image, one pool for all.
 
 Prefect is for images: a task run costs it about 35 ms and 30 kB. Tiles go to the pool.
-"""
 
-from __future__ import annotations
+No postponed annotations in this module: Prefect reads those of the flow, and where it loads the flow
+for a scheduled run it cannot look the names up.
+"""
 
 import logging
 import threading
@@ -29,7 +30,8 @@ from glassplate.flows.job import Image, Job, default_recipe, images_of  # noqa: 
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.reports import ImageReport, JobReport  # noqa: E402
 from glassplate.flows.standby import StandbyPool  # noqa: E402
-from glassplate.flows.wording import reason  # noqa: E402
+from glassplate.flows.wording import one_line, reason  # noqa: E402
+from glassplate.pipeline.errors import GlassplateError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
     Listener,
@@ -69,17 +71,19 @@ def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
     Returns
     -------
     state
-        Completed, or Failed where no image could be restored; its data is `JobReport.facts`.
-
-    Raises
-    ------
-    UsageError
-        If the job has no images or its pool cannot be opened.
+        Completed, or Failed where no image could be restored; its data is `JobReport.facts`, or the
+        error where the job as a whole cannot be done.
     """
     begun = time.monotonic()
-    images = images_of(job)
     with open_display(progress) as display:
-        reports = _restore_all(job, images, display)
+        try:
+            images = images_of(job)
+            reports = _restore_all(job, images, display) if images else []
+        except (
+            GlassplateError
+        ) as error:  # said in one line here; raised, Prefect would log its stack
+            display.say("Error", one_line(error), {"message": one_line(error)})
+            return Failed(message=one_line(error), data=error)
         report = JobReport(images=tuple(reports), seconds=time.monotonic() - begun)
         display.say("JobReport", report.text(), report.facts())
     create_markdown_artifact(
@@ -138,8 +142,8 @@ def run_job(job: Job, progress: Kind) -> JobReport:
 
     Raises
     ------
-    UsageError
-        If the job has no images or its pool cannot be opened.
+    GlassplateError
+        If the job as a whole cannot be done: its pool cannot be opened, two images have one name.
     """
     with tags(*job.tags):
         state = restore_images(job, progress=progress, return_state=True)

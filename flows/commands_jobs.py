@@ -25,11 +25,13 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
     interrupted.
     """
     kind = options.parse_progress(progress)
-    from glassplate.flows.job import check_recipes, images_of, read_job
+    from glassplate.flows.job import check_recipes, images_of, read_job, require_any
     from glassplate.flows.server import prefect_api
 
     parsed = read_job(job)
-    check_recipes(images_of(parsed))
+    images = images_of(parsed)
+    require_any(parsed, images)
+    check_recipes(images)
     try:
         with prefect_api(services=False) as ready:
             from glassplate.flows.bulk import run_job
@@ -68,7 +70,7 @@ def serve(
 
     timetable = Timetable(cron=cron, interval_s=interval)
     parsed = read_job(job)
-    check_recipes(list(images_of(parsed)))
+    check_recipes(images_of(parsed))
     try:
         serve_job(
             parsed,

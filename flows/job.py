@@ -135,18 +135,15 @@ def read_job(path: Path) -> Job:
 def images_of(job: Job) -> list[Image]:
     """Find the images of a job, now.
 
-    A path without wildcards that is not there is listed too: the job is to report it.
+    A path without wildcards that is not there is listed too: the job is to report it. A glob may
+    match nothing: tonight's images may not have come yet.
 
     Raises
     ------
     UsageError
-        If nothing is found, two images would become one result, or an export would overwrite an
-        input.
+        If two images would become one result, or an export would overwrite an input.
     """
     images = [image for entry in job.inputs for image in _images_of_entry(job, entry)]
-    if not any(image.spec.path.is_file() for image in images):
-        wished = ", ".join(entry.path for entry in job.inputs[:3])
-        raise UsageError(f"inputs {wished}: no such file")
     owners: dict[Path, Path] = {}
     sources = {image.spec.path.resolve() for image in images}
     for image in images:
@@ -163,6 +160,19 @@ def images_of(job: Job) -> list[Image]:
                     f"export {export} would overwrite an input; choose another output folder"
                 )
     return list({image.store: image for image in images}.values())
+
+
+def require_any(job: Job, images: list[Image]) -> None:
+    """Refuse a job without a single file.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    if not any(image.spec.path.is_file() for image in images):
+        wished = ", ".join(entry.path for entry in job.inputs[:3])
+        raise UsageError(f"inputs {wished}: no such file")
 
 
 def check_recipes(images: list[Image]) -> None:

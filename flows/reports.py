@@ -132,6 +132,8 @@ class JobReport:
             ("partial", "restored in part"),
             ("quarantined", "quarantined"),
         )
+        if not self.images:
+            return "no images: nothing to do"
         counts = [f"{self.count(status)} {word}" for status, word in parts if self.count(status)]
         return f"{plural(len(self.images), 'image')}: {', '.join(counts)}; {duration(self.seconds)}"
 
@@ -145,6 +147,8 @@ class JobReport:
 
     def markdown(self) -> str:
         """The page that Prefect shows."""
+        if not self.images:
+            return self.headline()
         rows = [image.row() for image in self.images]
         cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
         lines = [

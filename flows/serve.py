@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Runs of one served job never overlap: the second would find every store locked by the first.
 RUNS_AT_ONCE = 1
 
+# A run that cannot even begin is told by Prefect alone; the rest is said by the run itself.
+SERVED_LEVEL = "ERROR"
+
 # Seconds that a stop may take: a run under way is told, closes its workers, and is then ended.
 STOP_S = 60.0
 
@@ -67,6 +70,7 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     KeyboardInterrupt
         When told to stop; all is stopped by then.
     """
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", SERVED_LEVEL)
     own_server = not os.environ.get("PREFECT_API_URL")
     with prefect_api(services=True) as ready:
         from prefect.client.schemas.schedules import CronSchedule

@@ -6,6 +6,9 @@ import errno
 
 from glassplate.pipeline.errors import GlassplateError
 
+# Some libraries put whole requests into a message; what comes after a few lines helps nobody.
+LONGEST = 600
+
 
 def duration(seconds: float) -> str:
     """Seconds as ``4.2 s``, ``3 min 5 s`` or ``2 h 40 min``."""
@@ -42,7 +45,8 @@ def plural(count: int, noun: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def is_disk_full(error: BaseException) -> bool:
