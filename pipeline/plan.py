@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -149,7 +148,6 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
     )
     batch = recipe.tiles.batch
     batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
-    batches = -(-len(grid) // batch_size)
     return Plan(
         spec=source.spec,
         recipe=recipe,
@@ -159,7 +157,7 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         working_dtype=source.working_dtype.name if identity else "float32",
         transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
         noise=noise,
-        numerics=resolve(device, "auto", threads=_threads(recipe, batches)),
+        numerics=resolve(device, "auto", threads=recipe.tiles.threads),
         flux_factor=_flux_factor(recipe, source),
         batch_size=batch_size,
         resident_bytes=source.resident_bytes,
@@ -171,19 +169,6 @@ def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
     if recipe.task == "identity":
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     return estimate_noise(samples, recipe.noise)
-
-
-def _threads(recipe: Recipe, batches: int) -> int:
-    """CPU threads of one fit: one, unless there are fewer fits than cores.
-
-    Two fits on a core each do twice the work of one fit on two cores (docs/design/002-pool.md); but
-    an image of one tile need not leave the other cores idle. Never from the number of workers: the
-    last bits of a sum depend on its threads, and the result must not depend on the pool.
-    """
-    if recipe.tiles.threads != "auto":
-        return recipe.tiles.threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(4, (cores or 1) // batches))
 
 
 def _flux_factor(recipe: Recipe, source: Source) -> float:

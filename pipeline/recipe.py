@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -34,10 +34,12 @@ class TilesSettings(Section):
     """Largest side of the pixels a tile owns."""
     halo: int = Field(32, ge=0, le=1024)
     """Context on each side of a core that is restored too and blended away."""
-    batch: Literal["auto"] | int = "auto"
+    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Tiles fitted together as one unit of work."""
-    threads: Literal["auto"] | int = "auto"
-    """CPU threads of one fit; part of the plan, since sums depend on it in the last bit."""
+    threads: int = Field(1, ge=1, le=64)
+    """CPU threads of one fit; part of the recipe, since sums depend on it in the last bit. Two fits
+    side by side on a core each are faster than one after the other on both, and do not stall when
+    another program wants a core (docs/design/002-pool.md)."""
 
 
 class OperatorSettings(Section):
