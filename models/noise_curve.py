@@ -168,8 +168,9 @@ def fit_line(classes: Classes, columns: npt.ArrayLike, fixed: npt.ArrayLike = 0.
     terms = np.atleast_2d(np.asarray(columns, dtype=np.float64))  # (m, k)
     base = np.broadcast_to(np.asarray(fixed, dtype=np.float64), classes.variance.shape)
     least = 0.1 * float(classes.variance.min(initial=np.inf))
-    model, trust = classes.variance, np.ones_like(classes.variance)
-    solution = np.zeros(len(terms))
+    model: FloatArray = classes.variance
+    trust: FloatArray = np.ones_like(model)
+    solution: FloatArray = np.zeros(len(terms))
     for _ in range(20):
         weight = trust / (classes.error * model)
         target = (classes.variance - base) * weight

@@ -47,7 +47,8 @@ class Spectra:
         Order 1 is left out: a gradient is no texture, and does not reach the high orders.
         """
         size = np.arange(3, end + 1)  # coefficients of order k: k + 1
-        return self.place_energy[:, 2:end].astype(np.float64) @ (size / size.sum())
+        mean: FloatArray = self.place_energy[:, 2:end].astype(np.float64) @ (size / size.sum())
+        return mean
 
 
 def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
