@@ -74,7 +74,7 @@ def built(stages, context, tmp_path_factory) -> Path:
 
 
 def copies(stage: Stage, context: Path, root: Path) -> None:
-    """Carry out the COPY steps from the build context into `root`, which stands for the working directory."""
+    """Carry out the COPY steps from the build context; `root` stands for the working directory."""
     for text in stage.all("COPY"):
         *sources, target = text.split()
         if sources[0].startswith("--from"):
