@@ -87,6 +87,7 @@ class FitsSource:
         else:
             self._stored = RowReader(path, row_layout(hdu))
             self.resident_bytes = 0
+            self._hdus.close()  # all that is needed of it is known
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box.

@@ -5,6 +5,7 @@ The formats are imported when one is met: tifffile and astropy take half a secon
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import OrderedDict
 from dataclasses import asdict, replace
@@ -189,6 +190,14 @@ _MOST_OPEN = 2
 _opened = threading.local()
 
 
+class _OpenSources(OrderedDict[Any, Source]):
+    """Open sources of one thread, closed when the thread ends."""
+
+    def __del__(self) -> None:
+        for source in self.values():
+            source.close()
+
+
 def cached_source(spec: SourceSpec) -> Source:
     """The source of `spec`, opened once in each worker thread; opened anew when a file changed.
 
@@ -197,7 +206,7 @@ def cached_source(spec: SourceSpec) -> Source:
     SourceError
         As `open_source`.
     """
-    held: OrderedDict[Any, Source] = _opened.__dict__.setdefault("sources", OrderedDict())
+    held: _OpenSources = _opened.__dict__.setdefault("sources", _OpenSources())
     key = (spec, *(_identity(path) for path in (spec.path, spec.mask, spec.variance)))
     if key in held:
         held.move_to_end(key)
@@ -213,6 +222,10 @@ def close_cached_sources() -> None:
     """Close what `cached_source` keeps open in this thread."""
     for source in _opened.__dict__.pop("sources", {}).values():
         source.close()
+
+
+# while the modules that close files still exist
+atexit.register(close_cached_sources)
 
 
 def _identity(named: Path | None) -> tuple[int, int] | None:

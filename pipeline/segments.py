@@ -138,23 +138,24 @@ class RowReader:
         wanted = channels or (0, layout.planes * layout.samples)
         planes = range(wanted[0] // layout.samples, (wanted[1] - 1) // layout.samples + 1)
         out = np.empty((len(planes), height, width, layout.samples), layout.dtype)
+        raw = out.reshape(-1).view(np.uint8).data
         pixel_bytes = layout.samples * layout.dtype.itemsize
+        # rows that span the image lie one after the other
+        rows, length = (1, height * width) if width == layout.width else (height, width)
+        length *= pixel_bytes
         for place, plane in enumerate(planes):
             first = (plane * layout.height + box.y0) * layout.width + box.x0
             start = layout.offset + first * pixel_bytes
-            if width == layout.width:
-                self._fill(out[place], start)
-                continue
-            for row in range(height):
-                self._fill(out[place, row], start + row * layout.width * pixel_bytes)
+            for row in range(rows):
+                at = (place * rows + row) * length
+                self._fill(raw[at : at + length], start + row * layout.width * pixel_bytes)
         native = out.astype(layout.dtype.newbyteorder("="), copy=False)  # (planes, h, w, samples)
         moved = np.moveaxis(native, 3, 1)  # (planes, samples, h, w)
         first = wanted[0] - planes[0] * layout.samples
         return moved.reshape(-1, height, width)[first : first + wanted[1] - wanted[0]]
 
-    def _fill(self, out: npt.NDArray[Any], start: int) -> None:
-        raw = out.reshape(-1).view(np.uint8).data
-        done = 0
+    def _fill(self, raw: memoryview, start: int) -> None:
+        done = os.preadv(self._file, [raw], start)
         while done < len(raw):
             count = os.preadv(self._file, [raw[done:]], start + done)
             if count == 0:

@@ -293,6 +293,17 @@ class TestDamage:
         (tmp_path / "a.fits").write_bytes(raw[: 2880 + data.nbytes])
         assert whole(opened(tmp_path / "a.fits")).values.sum() == 2500
 
+    def test_cut_while_it_is_open(self, tmp_path, opened):
+        fits.writeto(tmp_path / "a.fits", np.ones((50, 50), "f4"))
+        source = opened(tmp_path / "a.fits")
+        with (tmp_path / "a.fits").open("r+b") as file:
+            file.truncate(2880 + 20 * 50 * 4)
+        assert source.read(Box(0, 20, 0, 50)).values.sum() == 1000
+        with pytest.raises(
+            SourceError, match="truncated: ends at byte 6880, pixels go on to byte 12880"
+        ):
+            source.read(Box(0, 21, 0, 50))
+
     def test_cut_header(self, tmp_path):
         fits.writeto(tmp_path / "a.fits", np.ones((50, 50), "f4"))
         (tmp_path / "a.fits").write_bytes((tmp_path / "a.fits").read_bytes()[:400])

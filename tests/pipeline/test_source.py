@@ -294,6 +294,14 @@ class TestCache:
         thread.join()
         assert found[0] is not cached_source(SourceSpec(sky))
 
+    def test_the_end_of_a_thread_closes_them(self, sky):
+        kept = []
+        thread = threading.Thread(target=lambda: kept.append(cached_source(SourceSpec(sky))))
+        thread.start()
+        thread.join()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            kept[0].read(ALL)
+
     def test_only_few_stay_open(self, tmp_path):
         specs = []
         for n in range(4):
