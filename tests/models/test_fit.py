@@ -1,0 +1,233 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassplate.models import fit as loop
+from glassplate.models.fit import FitSettings, Measurement, Problem, fit_batch
+from glassplate.models.networks import NetworkSettings
+from glassplate.models.noise import NoiseModel
+from glassplate.models.numerics import resolve
+from glassplate.models.operators import Downsample, Identity
+from glassplate.models.stopping import StoppingSettings
+from glassplate.models.transform import PixelTransform
+
+SIGMA = 5.0
+
+
+def problem(**changes):
+    """A tiny problem: sky at 100 with noise of 5."""
+    fit = FitSettings(
+        iterations=changes.pop("iterations", 6),
+        log_period=changes.pop("log_period", 3),
+        input=changes.pop("input", "auto"),
+    )
+    base = Problem(
+        network=NetworkSettings(channels=8, scales=2, skip_channels=4),
+        fit=fit,
+        stopping=StoppingSettings(),
+        operator=Identity(),
+        transform=PixelTransform("linear", offset=90.0, scale=50.0),
+        noise=NoiseModel(SIGMA**2, 0.0, 0.0, changes.pop("correlated", False), "given: sigma"),
+        numerics=resolve("cpu", "fp32", threads=1),
+    )
+    return replace(base, **changes)
+
+
+def sky(h, w, seed=0, channels=1):
+    """A faint slope with a few soft blobs, and it with noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:h, 0:w]
+    truth = np.broadcast_to(100 + 0.05 * x, (channels, h, w)).copy()
+    for _ in range(4):
+        cy, cx = rng.uniform(0, h), rng.uniform(0, w)
+        truth += 60 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 40)
+    noisy = truth + SIGMA * rng.standard_normal(truth.shape)
+    return truth.astype(np.float32), noisy.astype(np.float32)
+
+
+def measurement(values, valid=None, variance=None, seed=7):
+    valid = np.ones(values.shape, bool) if valid is None else valid
+    return Measurement(np.where(valid, values, 0).astype(np.float32), valid, variance, seed)
+
+
+@settings(max_examples=25)
+@given(
+    c=st.integers(1, 3),
+    h=st.integers(1, 20),
+    w=st.integers(1, 20),
+    operator=st.sampled_from([Identity(), Downsample(2), Downsample(4, "lanczos2")]),
+    source=st.sampled_from(["blindspot", "noise"]),
+    correlated=st.booleans(),
+    bad=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
+    with_variance=st.booleans(),
+)
+def test_any_window_gets_finite_values(c, h, w, operator, source, correlated, bad, with_variance):
+    rng = np.random.default_rng(h * 100 + w)
+    values = (100 + 5 * rng.standard_normal((c, h, w))).astype(np.float32)
+    valid = rng.random((c, h, w)) >= bad
+    variance = np.full((c, h, w), 25, np.float32) if with_variance else None
+    [result] = fit_batch(
+        [measurement(values, valid, variance)],
+        problem(operator=operator, input=source, correlated=correlated, iterations=2, log_period=1),
+    )
+    assert result.values.shape == (c, h * operator.scale, w * operator.scale)
+    assert result.values.dtype == np.float32
+    assert np.isfinite(result.values).all()
+
+
+class TestDeterminism:
+    def test_a_window_does_not_know_its_batch(self):
+        _, noisy = sky(20, 24)
+        alone, other = measurement(noisy), measurement(noisy + 3, seed=8)
+        [one] = fit_batch([alone], problem())
+        torch.rand(5)  # what else goes on with torch's own dice does not matter
+        two = fit_batch([other, alone], problem())
+        assert one.values.tobytes() == two[1].values.tobytes()
+        assert one.values.tobytes() != two[0].values.tobytes()
+
+    def test_another_seed_is_another_fit(self):
+        _, noisy = sky(20, 24)
+        a, b = fit_batch([measurement(noisy), measurement(noisy, seed=9)], problem())
+        assert not np.array_equal(a.values, b.values)
+
+    def test_what_invalid_pixels_hold_does_not_matter(self):
+        _, noisy = sky(20, 24)
+        valid = np.random.default_rng(0).random(noisy.shape) > 0.2
+        for source in ("blindspot", "noise"):
+            clean = Measurement(np.where(valid, noisy, 0), valid, None, 7)
+            spoilt = Measurement(np.where(valid, noisy, 6e4).astype(np.float32), valid, None, 7)
+            a, b = fit_batch([clean, spoilt], problem(input=source))
+            assert a.values.tobytes() == b.values.tobytes()
+
+
+class TestSpecialWindows:
+    def test_without_valid_pixels_nothing_is_fitted(self):
+        empty = measurement(np.zeros((2, 5, 6), np.float32), np.zeros((2, 5, 6), bool))
+        [result] = fit_batch([empty], problem(operator=Downsample(2)))
+        assert result.stop_reason == "no valid pixels"
+        assert result.values.shape == (2, 10, 12)
+        assert (result.values == 90).all()
+        assert result.log == ()
+        assert result.iterations == 0
+
+    @pytest.mark.parametrize("floor", [0.0, 25.0])
+    def test_a_constant_stays(self, floor):
+        constant = measurement(np.full((1, 30, 30), 123.5, np.float32))
+        noise = NoiseModel(floor, 0.0, 0.0, False, "given")
+        [result] = fit_batch([constant], problem(noise=noise))
+        np.testing.assert_allclose(result.values, 123.5, atol=1e-3)
+
+    def test_no_noise_gives_back_the_measurement(self):
+        _, noisy = sky(20, 24)
+        noise = NoiseModel(0.0, 0.0, 0.0, False, "given")
+        [result] = fit_batch([measurement(noisy)], problem(noise=noise))
+        np.testing.assert_allclose(result.values, noisy, rtol=1e-6)
+        assert np.isnan(result.chi2)
+
+
+class TestLog:
+    def test_records_come_in_order_and_are_reported(self):
+        _, noisy = sky(20, 24)
+        heard = []
+        results = fit_batch(
+            [measurement(noisy), measurement(noisy, seed=8)],
+            problem(iterations=8),
+            lambda position, record: heard.append((position, record)),
+        )
+        assert [r.iteration for r in results[0].log] == [3, 6, 8]
+        assert heard == [(n, record) for n in (0, 1) for record in results[n].log]
+        seconds = [r.seconds for r in results[0].log]
+        assert seconds == sorted(seconds)
+        assert results[0].seconds >= seconds[-1]
+
+    def test_answer_is_the_average_at_the_least_heldout_loss(self):
+        _, noisy = sky(32, 32)
+        settings = problem(iterations=60, log_period=10)
+        [result] = fit_batch([measurement(noisy)], settings)
+        best = min(result.log, key=lambda record: record.heldout_loss)
+        assert result.best_iteration == best.iteration
+        assert result.heldout_loss == best.heldout_loss
+        assert result.chi2 == best.chi2
+        assert result.stop_reason == "iteration cap"
+
+    def test_the_fit_ends_when_heldout_pixels_get_no_better(self):
+        _, noisy = sky(24, 24)
+        stopping = StoppingSettings(patience=20, minimum=10)
+        # a fast average of a fast fit of pure noise must over-fit soon
+        fit = replace(problem().fit, iterations=2000, log_period=5, learning_rate=0.05, average=0.5)
+        [result] = fit_batch(
+            [measurement(np.random.default_rng(0).normal(100, SIGMA, noisy.shape))],
+            problem(fit=fit, stopping=stopping),
+        )
+        assert result.stop_reason == "held-out minimum"
+        assert result.iterations < 2000
+        assert result.iterations - result.best_iteration >= 20
+
+    def test_fixed_rule_holds_nothing_out_and_runs_to_the_cap(self):
+        _, noisy = sky(20, 24)
+        [result] = fit_batch([measurement(noisy)], problem(stopping=StoppingSettings("fixed")))
+        assert result.iterations == result.best_iteration == 6
+        assert np.isnan(result.heldout_loss)
+
+
+class TestInfinity:
+    def test_starts_again_with_smaller_steps_then_succeeds(self, monkeypatch):
+        rates = []
+        fit_one = loop._fit_one
+
+        def once(measurement, problem, report):
+            rates.append(problem.fit.learning_rate)
+            if len(rates) == 1:
+                raise FloatingPointError("fit: data term inf at iteration 3")
+            return fit_one(measurement, problem, report)
+
+        monkeypatch.setattr(loop, "_fit_one", once)
+        _, noisy = sky(20, 24)
+        [result] = fit_batch([measurement(noisy)], problem())
+        assert rates == [0.01, 0.001]
+        assert np.isfinite(result.values).all()
+
+    def test_gives_up_with_a_way_out(self):
+        _, noisy = sky(20, 24)
+        noisy[0, 3, 3] = np.inf
+        with pytest.raises(
+            FloatingPointError, match=r"data term (nan|inf) at iteration 3, must be"
+        ):
+            fit_batch([measurement(noisy)], problem())
+
+
+@pytest.mark.slow
+class TestQuality:
+    """Real fits, small; the bounds are about half of what was measured when they were written."""
+
+    def error(self, x, truth):
+        return float(np.mean((x - truth) ** 2))
+
+    @pytest.mark.parametrize("source", ["blindspot", "noise"])
+    def test_noise_falls_and_flux_stays(self, source):
+        truth, noisy = sky(64, 64)
+        fit = replace(problem().fit, iterations=300, log_period=25, input=source)
+        [result] = fit_batch([measurement(noisy)], problem(fit=fit))
+        assert self.error(result.values, truth) < 0.35 * SIGMA**2
+        assert abs(result.values.sum() / truth.sum() - 1) < 0.005
+
+    def test_missing_pixels_are_painted(self):
+        truth, noisy = sky(64, 64)
+        valid = np.random.default_rng(3).random(noisy.shape) > 0.3
+        fit = replace(problem().fit, iterations=200, log_period=25)
+        [result] = fit_batch([measurement(noisy, valid)], problem(fit=fit))
+        assert self.error(result.values[~valid], truth[~valid]) < 0.5 * SIGMA**2
+
+    def test_upscaling_beats_interpolation(self):
+        truth, _ = sky(64, 64)
+        operator = Downsample(2)
+        small = operator.forward(torch.from_numpy(truth)[None])[0].numpy()
+        fit = replace(problem().fit, iterations=400, log_period=25)
+        noise = NoiseModel(0.01, 0.0, 0.0, False, "given")
+        [result] = fit_batch([measurement(small)], problem(fit=fit, operator=operator, noise=noise))
+        nearest = small.repeat(2, -1).repeat(2, -2)
+        assert self.error(result.values, truth) < 0.5 * self.error(nearest, truth)
