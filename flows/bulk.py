@@ -6,7 +6,6 @@ No postponed annotations in this module: Prefect reads those of the flow, and wh
 for a scheduled run it cannot look the names up.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +39,8 @@ from glassplate.pipeline.events import (  # noqa: E402
     StageStarted,
     Warned,
 )
+from glassplate.pipeline.export import check_target  # noqa: E402
+from glassplate.pipeline.open_source import sniff_format  # noqa: E402
 from glassplate.pipeline.pool import Pool  # noqa: E402
 from glassplate.pipeline.run import RestoreRequest, restore  # noqa: E402
 
@@ -105,24 +106,13 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
     begun = time.monotonic()
     try:
         with _listening(name, image, shared) as listener:
-            recipe_name, recipe = image.load(default_recipe(image.spec.path))
-            request = RestoreRequest(
-                spec=image.spec,
-                store=image.store,
-                recipe=recipe,
-                recipe_name=recipe_name,
-                device=shared.job.device,
-                export=image.export_path(
-                    is_fits=default_recipe(image.spec.path) == "astro-denoise"
-                ),
-                keep_scratch=shared.job.keep_scratch,
-                context=shared.context,
-            )
+            request = _request(image, shared)
             report = ImageReport.of(image.spec.path, restore(request, shared.pool, listener))
     except Exception as error:  # whatever is wrong with one image, the others are to be restored
         if shared.stop.is_set():
             raise KeyboardInterrupt from error
-        logging.getLogger(__name__).debug("%s is quarantined", name, exc_info=True)
+        # whole only in Prefect's log; the terminal gets the line
+        get_run_logger().warning("%s is quarantined", name, exc_info=True)
         report = ImageReport(
             source=str(image.spec.path),
             store=str(image.store),
@@ -176,6 +166,25 @@ def _restore_all(job: Job, images: list[Image], display: Display) -> list[ImageR
             stop.set()
             raise
     return [_report(state) for state in states]
+
+
+def _request(image: Image, shared: Shared) -> RestoreRequest:
+    is_fits = sniff_format(image.spec.path) == "fits"
+    recipe_name, recipe = image.load(default_recipe(image.spec.path))
+    export = image.export_path(is_fits=is_fits)
+    if export is not None:
+        export.parent.mkdir(parents=True, exist_ok=True)
+        check_target(export)
+    return RestoreRequest(
+        spec=image.spec,
+        store=image.store,
+        recipe=recipe,
+        recipe_name=recipe_name,
+        device=shared.job.device,
+        export=export,
+        keep_scratch=shared.job.keep_scratch,
+        context=shared.context,
+    )
 
 
 def _report(state: State[Any]) -> ImageReport:

@@ -93,7 +93,10 @@ def _every_command(
 def main() -> None:
     """Entry point of the console script."""
     interrupt_on_sigterm()
-    if DEBUG not in sys.argv and not sys.warnoptions:
+    if DEBUG in sys.argv:
+        # of a job's images too, whose faults only Prefect's log would tell in full
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    elif not sys.warnoptions:
         # what libraries have to say to programmers is not for users; faults reach them as errors
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())

@@ -57,9 +57,12 @@ def restore(
     from glassplate.flows.progress import open_display
     from glassplate.flows.reports import ImageReport
     from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.export import check_target
     from glassplate.pipeline.run import RestoreRequest
     from glassplate.pipeline.run import restore as restore_image
 
+    if export is not None:
+        check_target(export)
     request = RestoreRequest(
         spec=spec,
         store=output,
