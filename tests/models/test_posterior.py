@@ -65,3 +65,41 @@ def test_blur_keeps_the_total_of_an_inner_point_and_the_shape(shape):
     point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
     point[..., 20, 20] = 1
     torch.testing.assert_close(gaussian_blur(point, 2.0).sum(), point.sum())
+
+
+class TestChannels:
+    def colour(self, seed=0):
+        """Texture in brightness only, noise in every channel."""
+        rng = np.random.default_rng(seed)
+        truth = 100 + 10 * rng.standard_normal((1, 1, 80, 80)) * np.ones((1, 3, 1, 1))
+        y = truth + 10 * rng.standard_normal(truth.shape)
+        mu = np.full_like(truth, 100)
+        return [torch.from_numpy(a) for a in (truth, y, mu, np.full_like(truth, 100.0))]
+
+    def test_what_channels_share_is_told_from_what_they_do_not(self):
+        truth, y, mu, variance = self.colour()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        together = (posterior_mean(mu, y, variance, valid, 5.0) - truth).square().mean()
+        each = [
+            posterior_mean(*(t[:, c : c + 1] for t in (mu, y, variance, valid)), 5.0)
+            for c in range(3)
+        ]
+        alone = (torch.cat(each, 1) - truth).square().mean()
+        # Bayes' own risk: 100 * 100 / 200 alone; together the mean of three is measured, 100 / 4
+        assert abs(alone - 50) < 4
+        assert abs(together - 25) < 4
+
+    def test_a_channel_without_valid_pixels_does_not_spoil_the_others(self):
+        truth, y, mu, variance = self.colour()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        valid[:, 1] = False
+        x = posterior_mean(mu, y, variance, valid, 5.0)
+        assert torch.equal(x[:, 1], mu[:, 1])
+        assert (x[:, 0] - truth[:, 0]).square().mean() < 45
+
+    def test_many_channels_go_their_own_way(self):
+        _, y, mu, variance = (t.repeat(1, 2, 1, 1) for t in self.colour())
+        valid = torch.ones_like(y, dtype=torch.bool)
+        x = posterior_mean(mu, y, variance, valid, 3.0)
+        first = posterior_mean(*(t[:, :1] for t in (mu, y, variance, valid)), 3.0)
+        assert torch.equal(x[:, :1], first)
