@@ -11,8 +11,9 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, Protocol, TypeVar
 
 from glassplate.pipeline.errors import GlassplateError, UsageError
@@ -276,11 +277,13 @@ def _local_cluster(count: int, device: str) -> Iterator[Any]:
         # port 0: without an address Dask takes 8787, and warns if another run has it
         "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"},
     }
-    with (
-        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        client.wait_for_workers(count, timeout=120)
+    with ExitStack() as stack:
+        with _interrupts_held():
+            cluster = stack.enter_context(
+                SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
+            )
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+            client.wait_for_workers(count, timeout=120)
         yield client
 
 
@@ -299,17 +302,24 @@ def worker_options(index: int, gpus: int) -> dict[str, Any]:
         "dashboard": False,
         "dashboard_address": None,
         "host": "127.0.0.1",
-        "preload": [__name__],  # `dask_setup`
         "silence_logs": logging.CRITICAL,  # a worker that dies is survived, and said once
     }
 
 
-def dask_setup(worker: Any) -> None:
-    """Leave Ctrl-C, which a terminal sends to every process of a command, to the command itself.
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C, which a terminal sends to every process of a command.
 
-    Called by Dask in each local worker as it starts.
+    Threads and processes inherit the signals that are blocked where they are started. One that comes
+    meanwhile is delivered here, at the end.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # started with the first process, it would unblock what is blocked here
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
