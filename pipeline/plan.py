@@ -14,6 +14,7 @@ from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.operators import Downsample, Identity
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
+from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.recipe import Recipe
@@ -157,7 +158,7 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         working_dtype=source.working_dtype.name if identity else "float32",
         transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
         noise=noise,
-        numerics=resolve(device, "auto", threads=recipe.tiles.threads),
+        numerics=_numerics(device, recipe),
         flux_factor=_flux_factor(recipe, source),
         batch_size=batch_size,
         resident_bytes=source.resident_bytes,
@@ -169,6 +170,13 @@ def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
     if recipe.task == "identity":
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     return estimate_noise(samples, recipe.noise)
+
+
+def _numerics(device: Device, recipe: Recipe) -> Numerics:
+    try:
+        return resolve(device, "auto", threads=recipe.tiles.threads)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _flux_factor(recipe: Recipe, source: Source) -> float:

@@ -1,0 +1,116 @@
+"""A plan is the same every time, covers every tile once, and promises no less than is used."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from glassplate.models.numerics import Numerics
+from glassplate.pipeline.capacity import project
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.plan import make_plan, summarise
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.source import SourceSpec
+
+SMALL = {
+    "network": {"channels": 4, "skip_channels": 4, "scales": 2},
+    "fit": {"iterations": 10},
+    "tiles": {"core": 32, "halo": 8},
+}
+
+
+@pytest.fixture
+def sky(tmp_path):
+    image = np.random.default_rng(0).normal(100, 5, (70, 100)).astype("f4")
+    fits.writeto(tmp_path / "sky.fits", image)
+    return SourceSpec(tmp_path / "sky.fits")
+
+
+def plan_of(spec, raw=SMALL):
+    return make_plan(spec, parse_recipe(raw, "test"), recipe_name="test", device="cpu")
+
+
+def test_the_same_image_gives_the_same_plan(sky):
+    assert plan_of(sky) == plan_of(sky)
+
+
+@pytest.mark.parametrize("batch", ["auto", 1, 3, 100])
+def test_batches_partition_the_tiles(sky, batch):
+    plan = plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, "batch": batch}})
+    assert [tile for tiles in plan.batches for tile in tiles] == list(range(len(plan.grid)))
+
+
+def test_the_manifest_holds_the_machines_part_of_a_plan(sky):
+    plan = plan_of(sky)
+    elsewhere = replace(plan, numerics=Numerics("cpu", "fp32", "contiguous", 3))
+    assert elsewhere.as_recorded(plan.to_json()) == plan
+
+
+def test_the_summary_promises_what_the_design_lists(sky):
+    summary = summarise(plan_of(sky), workers=2)
+    assert summary["tiles"] == summary["batches"] == 12
+    assert summary["output_shape"] == [70, 100]
+    for key in ("host_bytes", "disk_bytes", "seconds"):
+        assert summary[key] > 0
+    assert summary["device_bytes"] == 0
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("adu", 0.25), ("MJy/sr", 1.0), (None, 1.0)])
+def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
+    header = fits.Header([("BUNIT", unit)]) if unit else None
+    fits.writeto(tmp_path / "a.fits", np.ones((20, 20), "f4"), header)
+    raw = {**SMALL, "task": "superres", "operator": {"scale": 2}}
+    assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
+
+
+def test_an_absent_gpu_is_refused(sky):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        make_plan(sky, parse_recipe(SMALL, "test"), recipe_name="test", device="cuda")
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from glassplate.pipeline.capacity import project
+from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.run import RestoreRequest, restore
+from glassplate.pipeline.source import SourceSpec
+
+spec, recipe = SourceSpec(Path(sys.argv[1])), load_recipe(sys.argv[2], sys.argv[3:])
+restore(RestoreRequest(spec, Path(sys.argv[1] + ".zarr"), recipe, "test", device="cpu"), InlinePool())
+measured = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+plan = make_plan(spec, recipe, recipe_name="test", device="cpu")
+print(measured, project(plan, workers=1).host_bytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["identity"],
+        ["astro-denoise", "fit.iterations=3"],
+        ["draft", "task=superres", "operator.scale=2", "fit.iterations=3"],
+    ],
+)
+def test_projected_memory_is_at_least_what_is_measured(tmp_path, settings):
+    image = np.random.default_rng(0).normal(100, 5, (600, 900)).astype("f4")
+    fits.writeto(tmp_path / "a.fits", image)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.fits"), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured, projected = map(int, done.stdout.split())
+    assert measured <= projected <= 2.5 * measured
+
+
+def test_more_workers_need_more_memory(sky):
+    plan = plan_of(sky)
+    assert project(plan, workers=2).host_bytes > project(plan, workers=1).host_bytes

@@ -1,0 +1,106 @@
+"""Recipes are checked once; what is wrong is named with the nearest known key."""
+
+import pytest
+
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.recipe import (
+    known_keys,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+    recipe_text,
+)
+
+SHIPPED = ["archive-denoise", "archive-upscale", "astro-denoise", "draft", "identity", "reference"]
+
+
+def test_the_shipped_recipes_are_there():
+    assert recipe_names() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_line_of_a_shipped_recipe_is_explained(name):
+    load_recipe(name)
+    for line in recipe_text(name).splitlines():
+        assert not line.strip() or "#" in line or line.rstrip().endswith(":"), line
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"fit": {"iteration": 3}}, "unknown key 'fit.iteration'; did you mean 'fit.iterations'?"),
+        ({"tile": {}}, "unknown key 'tile'"),
+        ({"tiles": {"core": -5}}, "tiles.core is -5: Input should be greater than or equal to 16"),
+        (
+            {"fit": {"iterations": "many"}},
+            "fit.iterations is 'many': Input should be a valid integer",
+        ),
+        ({"operator": {"scale": 3}}, "operator.scale is 3: Input should be 1, 2 or 4"),
+        ({"operator": {"scale": 2}}, "scale 2 is for task superres, not denoise; drop --scale"),
+        ({"task": "superres"}, "task superres needs a scale of 2 or 4; add --scale 2"),
+        ({"task": "paint"}, "task is 'paint'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"scaling": {"softening": 0}}, "softening 0"),
+    ],
+)
+def test_what_is_wrong_is_named(raw, message):
+    with pytest.raises(UsageError) as error:
+        parse_recipe(raw, "test")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("fit.iterations", "expected KEY=VALUE"),
+        ("fit.iteration=10", "unknown key 'fit.iteration'; did you mean 'fit.iterations'?"),
+        ("fit.iterations=[1", "--set fit.iterations=[1"),
+        ("nonsense=1", "unknown key 'nonsense'"),
+    ],
+)
+def test_a_wrong_override_is_named(override, message):
+    with pytest.raises(UsageError) as error:
+        load_recipe("draft", [override])
+    assert message in str(error.value)
+
+
+def test_overrides_win_and_numbers_may_be_written_as_people_do():
+    recipe = load_recipe("draft", ["fit.iterations=7", "fit.learning_rate=1e-3", "seed=5"])
+    assert (recipe.fit.iterations, recipe.fit.learning_rate, recipe.seed) == (7, 1e-3, 5)
+
+
+def test_scale_is_short_for_the_operators():
+    recipe = load_recipe("draft", ["task=superres"], scale=4)
+    assert (recipe.task, recipe.operator.scale) == ("superres", 4)
+
+
+def test_a_file_is_a_recipe(tmp_path):
+    (tmp_path / "mine.yaml").write_text("fit: {iterations: 3}\n")
+    assert load_recipe(str(tmp_path / "mine.yaml")).fit.iterations == 3
+    (tmp_path / "bad.yaml").write_text("fit: [\n")
+    with pytest.raises(UsageError, match="not YAML"):
+        load_recipe(str(tmp_path / "bad.yaml"))
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(UsageError, match="expected sections, got list"):
+        load_recipe(str(tmp_path / "list.yaml"))
+    with pytest.raises(UsageError, match="no such file"):
+        load_recipe(str(tmp_path / "gone.yaml"))
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'draft'"):
+        load_recipe("daft")
+
+
+def test_the_hash_tells_recipes_apart_and_nothing_else():
+    assert load_recipe("draft").sha256() == load_recipe("draft").sha256()
+    assert load_recipe("draft").sha256() != load_recipe("draft", ["seed=1"]).sha256()
+    assert parse_recipe({"fit": {"drop": 0.3}}, "a").sha256() == parse_recipe({}, "b").sha256()
+
+
+def test_known_keys_are_all_settable():
+    assert "fit.iterations" in known_keys()
+    assert "task" in known_keys()
+    for key in known_keys():
+        assert key.count(".") <= 1
