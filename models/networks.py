@@ -29,6 +29,8 @@ class NetworkSettings:
     """Times the resolution is halved."""
     skip_channels: int = 32
     """Channels of each skip connection."""
+    upsample: Literal["nearest", "bilinear"] = "nearest"
+    """From scale to scale: nearest is as cheap as can be and fits faster; bilinear is the paper's."""
     output: Literal["linear", "sigmoid"] = "linear"
     """Last layer: linear may be negative, as sky must; sigmoid is the paper's."""
 
@@ -46,8 +48,21 @@ class Convolution(nn.Conv2d):
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
         if self.margin:
             x = F.pad(x, (self.margin,) * 4, mode="reflect")
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.conv2d(x, self.weight.to(x.dtype), bias, self.stride)
+        return F.conv2d(x, self.weight.to(x.dtype), None, self.stride)
+
+
+class Head(nn.Module):
+    """The last layer, 1x1 and in float32: bf16 would round the estimate to 1/256 of its value."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) of any precision to (B, outputs, H, W) float32."""
+        pixels = x.float().permute(0, 2, 3, 1)  # (B, H, W, inputs)
+        return F.linear(pixels, self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 class BatchNorm(nn.Module):
@@ -81,6 +96,7 @@ class SkipNetwork(nn.Module):
         super().__init__()
         wide, skip = settings.channels, settings.skip_channels
         self.sigmoid = settings.output == "sigmoid"
+        self.upsample = nn.Upsample(scale_factor=2, mode=settings.upsample)
         self.skips, self.downs, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for scale in range(settings.scales):
             above = inputs if scale == 0 else wide
@@ -98,7 +114,7 @@ class SkipNetwork(nn.Module):
                     convolve_and_norm(wide, wide, 1),
                 )
             )
-        self.head = Convolution(wide, outputs, 1, bias=True)
+        self.head = Head(wide, outputs)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Paint an estimate from the input; float32 whatever the precision of `z`."""
@@ -108,12 +124,11 @@ class SkipNetwork(nn.Module):
                 features.append(self.skips[scale](x))  # (B, skip, H/2^k, W/2^k)
             x = down(x)  # (B, wide, H/2^(k+1), W/2^(k+1))
         for up in reversed(self.ups):
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = self.upsample(x)  # (B, wide, H/2^k, W/2^k)
             if features:
                 x = torch.cat([features.pop(), x], 1)
             x = up(x)  # (B, wide, H/2^k, W/2^k)
-        # The head works in float32: bf16 would round the estimate to 1/256 of its value.
-        x = self.head(x.float())  # (B, outputs, H, W)
+        x = self.head(x)  # (B, outputs, H, W)
         return torch.sigmoid(x) if self.sigmoid else x
 
 
@@ -151,11 +166,11 @@ def make_network(
     network.to_empty(device="cpu")
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, Convolution):
-                bound = (module.in_channels * module.kernel_size[0] ** 2) ** -0.5
+            if isinstance(module, (Convolution, Head)):
+                bound = module.weight[0].numel() ** -0.5
                 module.weight.uniform_(-bound, bound, generator=generator)
-                if module.bias is not None:
-                    module.bias.uniform_(-bound, bound, generator=generator)
+            if isinstance(module, Head):
+                module.bias.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, BatchNorm):
                 module.weight.fill_(1)
                 module.bias.fill_(0)
