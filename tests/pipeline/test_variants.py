@@ -24,6 +24,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path, monkeypatch):
+    """Packed files are unpacked where pytest cleans up."""
+    monkeypatch.setenv("GLASSPLATE_SCRATCH", str(tmp_path))
+
+
 def boxes(height, width):
     middle = Box(
         height // 3, height // 3 + max(1, height // 3), width // 4, width // 4 + max(1, width // 2)
