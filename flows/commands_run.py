@@ -115,15 +115,15 @@ def plan(
 
 
 def _recipe(
-    source: Path, recipe: str | None, overrides: list[str] | None, scale: int | None
+    source: Path, recipe: str | None, overrides: list[str] | None, scale: str | None
 ) -> tuple[str, Recipe]:
     """Name and settings of the wished recipe, or of that of the file's format."""
-    options.parse_scale(scale)
+    factor = options.parse_scale(scale)
     from glassplate.flows.job import default_recipe
     from glassplate.pipeline.recipe import load_recipe
 
     name = recipe or default_recipe(source)
-    return name, load_recipe(name, overrides or (), scale=scale)
+    return name, load_recipe(name, overrides or (), scale=factor)
 
 
 def _how_to_resume(store: Path) -> str:

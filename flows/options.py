@@ -34,7 +34,7 @@ Overrides = Annotated[
     ),
 ]
 Scale = Annotated[
-    int | None, typer.Option("--scale", metavar="2|4", help="Super-resolution factor.")
+    str | None, typer.Option("--scale", metavar="2|4", help="Super-resolution factor.")
 ]
 Hdu = Annotated[
     str | None,
@@ -103,7 +103,7 @@ def parse_device(text: str) -> str:
     return text
 
 
-def parse_scale(scale: int | None) -> int | None:
+def parse_scale(text: str | None) -> int | None:
     """A super-resolution factor.
 
     Raises
@@ -111,9 +111,11 @@ def parse_scale(scale: int | None) -> int | None:
     UsageError
         If there is no operator for it.
     """
-    if scale not in {None, 1, 2, 4}:
-        raise UsageError(f"--scale {scale}: expected 2 or 4")
-    return scale
+    if text is None:
+        return None
+    if text not in {"1", "2", "4"}:
+        raise UsageError(f"--scale {text}: expected 2 or 4")
+    return int(text)
 
 
 def parse_source(

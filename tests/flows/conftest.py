@@ -1,0 +1,83 @@
+"""A made sky, and the command in this process and in one of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from typer.testing import CliRunner
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_sky(path, *, shape=(40, 56), seed=0):
+    """A level background with two stars, noise of 5 units and a hole; float32 FITS."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = 100 + np.random.default_rng(seed).normal(0, 5, shape)
+    for cy, cx in ((10, 12), (30, 40)):
+        image += 300 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 6)
+    image[3:5, 7:9] = np.nan
+    header = fits.Header({"BUNIT": "adu", "OBJECT": "made"})
+    fits.writeto(path, image.astype("f4"), header)
+    return path
+
+
+@pytest.fixture
+def sky(tmp_path):
+    return write_sky(tmp_path / "sky.fits")
+
+
+@pytest.fixture
+def make_sky():
+    return write_sky
+
+
+@pytest.fixture
+def gp():
+    """Run a command in this process."""
+    from glassplate.flows.cli import app
+
+    def run(*args):
+        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def command():
+    """Words that run the installed command in a process of its own."""
+    return [str(Path(sys.executable).parent / "glassplate")]
+
+
+@pytest.fixture
+def gp_process(command, tmp_path):
+    """Run a command in a process of its own; Prefect's home is that of the whole test session."""
+
+    def run(*args, timeout=300, **env):
+        done = subprocess.run(
+            [*command, *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=tmp_path,
+            env={**os.environ, **env},
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run

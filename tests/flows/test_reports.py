@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from glassplate.flows.reports import ImageReport, JobReport
+from glassplate.pipeline.run import RunResult
+
+
+def image(status, name="a"):
+    reason = "x.fits: no | such file" if status == "quarantined" else ""
+    return ImageReport(
+        source=f"/in/{name}.fits",
+        store=f"/out/{name}.zarr",
+        status=status,
+        reason=reason,
+        tiles=4,
+        noise_before=5.0,
+        noise_after=1.25,
+        unit="adu",
+        iterations=412.4,
+        stop_reasons={"heldout": 3, "cap": 1},
+        seconds=65.0,
+        exports=(f"/out/{name}.fits",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["restored", "done before"], 0),
+        (["restored", "quarantined"], 3),
+        (["restored", "partial"], 3),
+        (["partial"], 3),
+        (["partial", "quarantined"], 3),
+        (["quarantined", "quarantined"], 1),
+        (["done before", "quarantined"], 3),
+        ([], 0),
+    ],
+)
+def test_exit_codes(statuses, code):
+    assert JobReport(tuple(map(image, statuses)), 1.0).exit_code == code
+
+
+def test_the_text_names_all_that_a_user_wants_to_know():
+    text = image("restored").text()
+    for words in (
+        "a.fits: restored, 4 tiles, 1 min 5 s",
+        "5 before, 1.25 adu after",
+        "412 a tile",
+        "heldout (3 tiles), cap (1 tile)",
+        "/out/a.zarr",
+        "/out/a.fits",
+    ):
+        assert words in text
+    assert image("quarantined").text() == (
+        "a.fits: quarantined\n  reason      x.fits: no | such file"
+    )
+
+
+def test_the_job_has_a_headline():
+    report = JobReport((image("restored"), image("restored", "b"), image("quarantined", "c")), 90.0)
+    assert report.headline() == "3 images: 2 restored, 1 quarantined; 1 min 30 s"
+    assert report.text().splitlines()[-1] == report.headline()
+    assert JobReport((), 1.0).headline() == "no images: nothing to do"
+    assert JobReport((), 1.0).markdown() == "no images: nothing to do"
+
+
+def test_the_table_has_a_row_an_image_and_survives_bars_in_a_reason():
+    lines = JobReport((image("restored"), image("quarantined", "b")), 9.0).markdown().splitlines()
+    rows = lines[2:]
+    assert len(rows) == 4
+    cells = [row.replace("\\|", "").count("|") for row in rows]
+    assert len(set(cells)) == 1
+
+
+def test_facts_come_back_from_json():
+    report = JobReport((image("restored"), image("quarantined")), 9.0)
+    assert JobReport.from_facts(json.loads(json.dumps(report.facts()))) == report
+
+
+@pytest.mark.parametrize(
+    ("status", "already", "expected"),
+    [
+        ("complete", False, "restored"),
+        ("complete", True, "done before"),
+        ("partial", False, "partial"),
+    ],
+)
+def test_a_report_of_a_run(status, already, expected):
+    summary = {
+        "noise_before": 2.0,
+        "noise_after": None,
+        "iterations": 0.0,
+        "exports": ["/o/a.fits"],
+    }
+    result = RunResult(Path("/o/a.zarr"), status, 4, 4, 0, already, 3.0, summary)
+    report = ImageReport.of(Path("/in/a.fits"), result)
+    assert (report.status, report.exports) == (expected, ("/o/a.fits",))
+    assert "2 before, unknown after" in report.text()
+    assert "iterations" not in report.text()
