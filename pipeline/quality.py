@@ -46,10 +46,14 @@ def write_quality(
     for name, meaning in MAPS.items():
         values = [_number(records.get(tile, {}).get(name)) for tile in range(len(grid))]
         _write_map(group, name, np.array(values), grid, {"meaning": meaning})
+    fitted = plan.recipe.task != "identity"  # copies of one image cannot disagree
+    seams = [
+        seam_score(grid, tile, scratch, records) if fitted else np.nan for tile in range(len(grid))
+    ]
     _write_map(
         group,
         "seam",
-        np.array([seam_score(grid, tile, scratch, records) for tile in range(len(grid))]),
+        np.array(seams),
         grid,
         {"meaning": "RMS difference to the next tiles where both count, source units"},
     )
