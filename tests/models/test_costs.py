@@ -1,0 +1,81 @@
+"""Memory is proved: what a process really took, at its peak, against what was projected."""
+
+import subprocess
+import sys
+
+import pytest
+
+from glassplate.models.costs import projected_bytes
+from glassplate.models.fit import FitSettings, Problem
+from glassplate.models.networks import NetworkSettings
+from glassplate.models.noise import NoiseModel
+from glassplate.models.numerics import resolve
+from glassplate.models.operators import Downsample, Identity
+from glassplate.models.stopping import StoppingSettings
+from glassplate.models.transform import PixelTransform
+
+MEASURE = """
+import numpy as np
+from glassplate.models.fit import *
+from glassplate.models.networks import NetworkSettings
+from glassplate.models.noise import NoiseModel
+from glassplate.models.numerics import Numerics, resolve
+from glassplate.models.operators import Downsample, Identity
+from glassplate.models.stopping import StoppingSettings
+from glassplate.models.transform import PixelTransform
+
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+problem = {problem}
+shape, count = {shape}, {count}
+windows = [
+    Measurement(np.random.default_rng(n).random(shape, np.float32), np.ones(shape, bool), None, n)
+    for n in range(count)
+]
+before = peak()
+fit_batch(windows, problem)
+print(peak() - before)
+"""
+
+
+def problem(channels=32, scales=4, skip=32, scale=1, source="auto"):
+    return Problem(
+        NetworkSettings(channels=channels, scales=scales, skip_channels=skip),
+        FitSettings(iterations=2, log_period=1, input=source),
+        StoppingSettings(),
+        Identity() if scale == 1 else Downsample(scale),
+        PixelTransform(),
+        NoiseModel(0.01, 0.0, 0.0, False, "given"),
+        resolve("cpu"),
+    )
+
+
+CASES = [
+    ("window of 224", problem(), (3, 224, 224), 1),
+    pytest.param("tiny", problem(), (1, 4, 4), 1, marks=pytest.mark.slow),
+    pytest.param("batch", problem(), (1, 160, 160), 6, marks=pytest.mark.slow),
+    pytest.param("upscaled", problem(scale=2), (1, 128, 128), 1, marks=pytest.mark.slow),
+    pytest.param(
+        "reference", problem(128, 5, 4, source="noise"), (3, 128, 128), 1, marks=pytest.mark.slow
+    ),
+    pytest.param("draft", problem(16, 3, 16), (1, 288, 288), 1, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("name", "given", "shape", "count"), CASES)
+def test_projected_covers_measured_and_is_no_fantasy(name, given, shape, count):
+    script = MEASURE.format(problem=given, shape=shape, count=count)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    measured, projected = int(ran.stdout), projected_bytes(given, shape, count)
+    assert measured <= projected <= 2 * measured, f"{name}: {measured >> 20} MiB measured"
+
+
+def test_grows_with_what_is_fitted():
+    base = projected_bytes(problem(), (1, 128, 128), 1)
+    assert projected_bytes(problem(), (1, 256, 256), 1) > base
+    assert projected_bytes(problem(64), (1, 128, 128), 1) > base
+    assert projected_bytes(problem(scale=2), (1, 128, 128), 1) > base
+    assert projected_bytes(problem(), (1, 128, 128), 9) > base
