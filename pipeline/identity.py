@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.source import SourceSpec, split_extension
 
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
@@ -25,6 +25,8 @@ class FileIdentity:
     """Absolute, for humans; a moved file is the same file."""
     bytes: int
     sha256: str
+    extension: int | str | None = None
+    """Extension of a mask or variance image, where named."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,20 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         source=file_identity(spec.path),
         hdu=spec.hdu,
         page=spec.page,
-        mask=file_identity(spec.mask) if spec.mask else None,
-        variance=file_identity(spec.variance) if spec.variance else None,
+        mask=_companion(spec.mask),
+        variance=_companion(spec.variance),
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )
+
+
+def _companion(named: Path | None) -> FileIdentity | None:
+    """A mask or variance image, which may be named with its extension: ``file.fits[DQ]``."""
+    if named is None:
+        return None
+    path, extension = split_extension(named)
+    identity = file_identity(path)
+    return replace(identity, extension=extension) if extension is not None else identity
 
 
 def file_identity(path: Path) -> FileIdentity:
@@ -98,8 +109,8 @@ def check_same(
         )
 
 
-def _digest(file: Mapping[str, Any] | None) -> str | None:
-    return file["sha256"] if file else None
+def _digest(file: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
+    return (file["sha256"], file["extension"]) if file else None
 
 
 def _first_difference(was: Any, now: Any, key: str = "") -> tuple[str, Any, Any]:

@@ -65,7 +65,7 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     plan, scratch = task.plan, Scratch(task.scratch)
     source = cached_source(plan.spec)
     tiles = [plan.grid.tile(index) for index in task.tiles]
-    pixels = [_channels(source.read(tile.window), tile) for tile in tiles]
+    pixels = [source.read(tile.window, tile.channels) for tile in tiles]
     if plan.recipe.task == "identity":
         return [_copy(plan, scratch, t, p, task) for t, p in zip(tiles, pixels, strict=True)]
     measurements = [
@@ -82,12 +82,6 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
         _write(plan, scratch, tile, restoration, task)
         for tile, restoration in zip(tiles, restorations, strict=True)
     ]
-
-
-def _channels(pixels: Pixels, tile: Tile) -> Pixels:
-    planes = slice(*tile.channels)
-    variance = None if pixels.variance is None else pixels.variance[planes]
-    return Pixels(pixels.values[planes], pixels.valid[planes], variance)
 
 
 def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:

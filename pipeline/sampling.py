@@ -28,12 +28,9 @@ def sample(source: Source) -> list[Sample]:
     channels, height, width = source.shape
     samples = []
     for place, box in enumerate(boxes := sample_boxes(source.shape)):
-        pixels = source.read(box)
-        planes = slice(None)
-        if not source.joint:
-            plane = place * channels // len(boxes)
-            planes = slice(plane, plane + 1)
-        samples.append((pixels.values[planes], pixels.valid[planes]))
+        plane = place * channels // len(boxes)
+        pixels = source.read(box, None if source.joint else (plane, plane + 1))
+        samples.append((pixels.values, pixels.valid))
     if not any(valid.any() for _, valid in samples) and not _any_valid(source):
         raise SourceError(
             f"{source.spec.path}: all {channels * height * width} pixels are invalid "

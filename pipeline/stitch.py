@@ -20,7 +20,7 @@ from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pyramid import write_level_shard
 from glassplate.pipeline.scratch import Scratch
-from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.source import Pixels
 from glassplate.pipeline.store import Shard, open_array, residual_box, shard_file, tile_rows
 from glassplate.pipeline.tiles import Box
 
@@ -67,7 +67,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     for strip in tile_rows(shard.box, layout.chunk):
         restored, weight = _restored(task, strip)
         lower = residual_box(strip, layout.scale)
-        pixels = _source_pixels(source, lower, shard.channels)
+        pixels = source.read(lower, shard.channels)
         final = finish(plan, restored, pixels)
         place = (slice(None), *strip.relative_to(shard.box).slices)
         image[place], footprint[place] = final, weight
@@ -117,12 +117,6 @@ def _pieces(task: StitchTask, box: Box) -> Iterator[Piece]:
                 weight_y=axis_weight(grid.y, tile.row, scale),
                 weight_x=axis_weight(grid.x, tile.col, scale),
             )
-
-
-def _source_pixels(source: Source, box: Box, channels: tuple[int, int]) -> Pixels:
-    pixels = source.read(box)
-    planes = slice(*channels)
-    return Pixels(pixels.values[planes], pixels.valid[planes])
 
 
 def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.NDArray[Any]:

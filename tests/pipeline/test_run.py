@@ -179,6 +179,20 @@ def test_a_masked_pixel_of_an_integer_image_keeps_its_value(tmp_path):
     assert np.any(restored[mask == 0] != page[mask == 0])
 
 
+def test_a_mask_may_be_an_extension(sky, tmp_path):
+    dq = np.zeros((50, 70), "i2")
+    dq[30:34, 40:44] = 4
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones_like(dq)), fits.ImageHDU(dq, name="DQ")]
+    fits.HDUList(hdus).writeto(tmp_path / "dq.fits")
+    spec = SourceSpec(sky, mask=tmp_path / "dq.fits[DQ]")
+    restore(request(spec, tmp_path / "a.zarr", COPY), InlinePool())
+    np.testing.assert_array_equal(np.isnan(level0(tmp_path / "a.zarr"))[30:34, 40:44], True)
+    assert all(check.ok for check in verify(tmp_path / "a.zarr"))
+    other = SourceSpec(sky, mask=tmp_path / "dq.fits[1]")
+    with pytest.raises(StoreError, match="made from another mask"):
+        restore(request(other, tmp_path / "a.zarr", COPY), InlinePool())
+
+
 def test_any_order_and_any_repetition_gives_the_same_bytes(sky, tmp_path):
     digests = set()
     for seed in range(3):
