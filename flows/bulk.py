@@ -58,7 +58,8 @@ class Shared:
     """For the manifests: which flow run made them."""
 
 
-@flow(name="glassplate-bulk", flow_run_name="{job.name}", retries=0)
+# mypy does not follow Prefect (pyproject.toml), so its decorators have no types
+@flow(name="glassplate-bulk", flow_run_name="{job.name}", retries=0)  # type: ignore[untyped-decorator]
 def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
     """Restore every image of a job; those that are done are skipped, bad ones are quarantined.
 
@@ -94,7 +95,9 @@ def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
     return end(message=report.headline(), data=report.facts())
 
 
-@task(name="restore-image", task_run_name="{name}", cache_policy=NO_CACHE, retries=0)
+@task(  # type: ignore[untyped-decorator]
+    name="restore-image", task_run_name="{name}", cache_policy=NO_CACHE, retries=0
+)
 def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
     """Restore one image of a job; a fault of it is its own.
 

@@ -50,7 +50,7 @@ def restore(
     130 interrupted.
     """
     kind = options.parse_progress(progress)
-    options.parse_device(device)
+    wished = options.parse_device(device)
     spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -68,7 +68,7 @@ def restore(
         store=output,
         recipe=settings,
         recipe_name=name,
-        device=device,
+        device=wished,
         export=export,
         keep_scratch=keep_scratch,
     )
@@ -101,14 +101,14 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
-    options.parse_device(device)
+    wished = options.parse_device(device)
     spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool
     from glassplate.pipeline.plan import make_plan, summarise
 
-    made = make_plan(spec, settings, recipe_name=name, device=device)
+    made = make_plan(spec, settings, recipe_name=name, device=wished)
     with StandbyPool(pool, workers=workers, device=device) as workforce:
         summary = summarise(made, workers=workforce.workers)
     typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))

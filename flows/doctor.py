@@ -107,7 +107,7 @@ def _gpu() -> Finding:
 
     if not torch.cuda.is_available():
         return Finding("gpu", True, "none; the CPU fits the tiles", {"gpus": []})
-    gpus = []
+    gpus: list[dict[str, Any]] = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         gpus.append({"name": properties.name, "memory_bytes": properties.total_memory})

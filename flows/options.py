@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -12,6 +12,9 @@ from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from glassplate.pipeline.source import SourceSpec
+
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
 
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
@@ -90,7 +93,7 @@ def parse_progress(text: str) -> Kind:
     raise UsageError(f"--progress {text}: expected one of {', '.join(KINDS)}")
 
 
-def parse_device(text: str) -> str:
+def parse_device(text: str) -> DeviceName:
     """One of the devices.
 
     Raises
@@ -98,9 +101,10 @@ def parse_device(text: str) -> str:
     UsageError
         If it is none of them.
     """
-    if text not in {"auto", "cpu", "cuda"}:
-        raise UsageError(f"--device {text}: expected auto, cpu or cuda")
-    return text
+    for device in DEVICES:
+        if device == text:
+            return device
+    raise UsageError(f"--device {text}: expected auto, cpu or cuda")
 
 
 def parse_scale(text: str | None) -> int | None:
