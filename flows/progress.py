@@ -187,11 +187,14 @@ class RichDisplay:
     def __call__(self, event: Event) -> None:
         """Move the image's bar."""
         with self._lock:
-            if event.store not in self._tallies:
+            if event.store in self._tallies:
+                tally, bar = self._tallies[event.store]
+                tally.feed(event)
+            else:
                 tally = Tally(event.store)
-                self._tallies[event.store] = tally, self._bars.add_task(tally.name, figures="")
-            tally, bar = self._tallies[event.store]
-            tally.feed(event)
+                tally.feed(event)
+                bar = self._bars.add_task(tally.name, total=None, figures="")
+                self._tallies[event.store] = tally, bar
             if isinstance(event, Warned):
                 self._print(f"{tally.name}: warning: {event.message}")
             if isinstance(event, RunStarted):

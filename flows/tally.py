@@ -55,6 +55,8 @@ class Tally:
                 self.stage, self.stage_done = event.stage, event.done
                 self.stage_total = event.total
             case FitProgress():
+                if not self._history:  # until now, workers were being started
+                    self._begun = self._clock() - event.seconds
                 self._iterated(event.tile, event.iteration)
                 self._running[event.tile] = (event.iteration, event.iterations)
             case TileDone():

@@ -88,6 +88,14 @@ class TestTally:
         tally.feed(TileDone(STORE, 4, True, 100, "cap", 30))
         assert tally.left_s == pytest.approx(30 / 1 * 5)
 
+    def test_the_start_of_the_workers_is_no_work(self):
+        clock = Clock()
+        tally = Tally(STORE, clock)
+        tally.feed(RunStarted(Path("a.fits"), STORE, 4, 0))
+        clock.now += 60
+        tally.feed(FitProgress(STORE, 0, 50, 100, 2.0))
+        assert tally.left_s == pytest.approx(2 / 0.5 * 3.5)
+
     def test_no_time_is_left_when_all_is_done(self):
         clock = Clock()
         tally = Tally(STORE, clock)
@@ -117,7 +125,7 @@ class TestPlain:
 
     def test_tiles_are_told_now_and_then(self):
         lines = self.play(6)
-        assert "m31.fits: 2 of 4 tiles, 8 iterations/s, 48 s left" in lines
+        assert "m31.fits: 2 of 4 tiles, 8 iterations/s, 14 s left" in lines
         assert len(lines) == 4 + 5
 
     def test_many_tiles_are_not_many_lines(self):
