@@ -43,8 +43,15 @@ def write_job(folder: Path, sky: Path, page: Path) -> Path:
     job = {
         "name": "demo",
         "inputs": [
-            {"path": str(sky), "recipe": "astro-denoise"},
-            {"path": str(page), "recipe": "archive-upscale", "scale": 2},
+            # half and two fifths of the recipes' iterations: the demo is to end within five minutes
+            # on 2 cores
+            {"path": str(sky), "recipe": "astro-denoise", "set": ["fit.iterations=500"]},
+            {
+                "path": str(page),
+                "recipe": "archive-upscale",
+                "scale": 2,
+                "set": ["fit.iterations=200"],
+            },
         ],
         "output": str(folder / "restored"),
         "export": "auto",
