@@ -52,7 +52,7 @@ class InMemory:
         """``(c, y, x)``."""
         return self.values.shape
 
-    def read(self, box: Box) -> Pixels:
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """All of a box, every pixel valid."""
         values = self.values[(slice(None), *box.slices)]
         return Pixels(values, np.ones(values.shape, bool))
@@ -109,10 +109,11 @@ def run(name: str, options: argparse.Namespace) -> None:
     ours = {"glassplate": glassplate(recipe, options.threads)}
     if options.reference:
         ours["reference"] = glassplate(load_recipe("reference"), options.threads)
+    wanted = (lambda image: image in options.images) if options.images else (lambda _: True)
     rows: dict[str, dict[str, Any]] = {}
     document = {"conditions": conditions(options, recipe, recipe_name), "rows": rows}
     target = options.output / f"quality-{name}{options.label}.json"
-    for image, method, figures in study(options.data, ours):
+    for image, method, figures in study(options.data, ours, wanted):
         rows.setdefault(image, {})[method] = figures
         shown = " ".join(f"{key} {figures[key]:.3f}" for key in keys if figures[key] is not None)
         extra = (
@@ -120,7 +121,7 @@ def run(name: str, options: argparse.Namespace) -> None:
             if "iterations" in figures
             else ""
         )
-        print(f"{image:>12} {method:16} {shown} {figures['seconds']:.1f} s{extra}", flush=True)
+        print(f"{image:>12} {method:16} {shown} {figures['cpu_seconds']:.1f} s{extra}", flush=True)
         target.write_text(json.dumps(document, indent=1, default=float) + "\n", "utf-8")
     print(table(rows, keys))
 
@@ -129,7 +130,7 @@ def table(rows: dict[str, dict[str, Any]], keys: tuple[str, ...]) -> str:
     """Markdown tables, one for each figure, with the mean over the images."""
     methods = list(next(iter(rows.values())))
     lines = []
-    for key in (*keys, "seconds"):
+    for key in (*keys, "seconds", "cpu_seconds"):
         lines += ["", f"| {key} | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
         values = np.array(
             [[figures[m].get(key) for m in methods] for figures in rows.values()], np.float64
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="evaluation images"
     )
+    parser.add_argument("--images", nargs="+", help="names of the only images to run")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one fit")
     parser.add_argument("--recipe", help="another recipe than the default of the set")
     parser.add_argument(
