@@ -25,7 +25,8 @@ from prefect.states import Completed, Failed, State  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
-from glassplate.flows.job import Image, Job, default_recipe, images_of  # noqa: E402
+from glassplate.flows.images import Image, default_recipe, images_of  # noqa: E402
+from glassplate.flows.job import Job  # noqa: E402
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.reports import ImageReport, JobReport  # noqa: E402
 from glassplate.flows.standby import StandbyPool  # noqa: E402

@@ -25,7 +25,8 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
     interrupted.
     """
     kind = options.parse_progress(progress)
-    from glassplate.flows.job import check_recipes, images_of, read_job, require_any
+    from glassplate.flows.images import check_recipes, images_of, require_any
+    from glassplate.flows.job import read_job
     from glassplate.flows.server import prefect_api
 
     parsed = read_job(job)
@@ -65,7 +66,8 @@ def serve(
     Until Ctrl-C or SIGTERM. Each run looks for the inputs anew and skips what is done; runs never
     overlap. Uses the Prefect server of PREFECT_API_URL, or starts one of its own.
     """
-    from glassplate.flows.job import check_recipes, images_of, read_job
+    from glassplate.flows.images import check_recipes, images_of
+    from glassplate.flows.job import read_job
     from glassplate.flows.serve import Timetable, serve_job
 
     timetable = Timetable(cron=cron, interval_s=interval)

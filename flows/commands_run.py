@@ -119,7 +119,7 @@ def _recipe(
 ) -> tuple[str, Recipe]:
     """Name and settings of the wished recipe, or of that of the file's format."""
     factor = options.parse_scale(scale)
-    from glassplate.flows.job import default_recipe
+    from glassplate.flows.images import default_recipe
     from glassplate.pipeline.recipe import load_recipe
 
     name = recipe or default_recipe(source)

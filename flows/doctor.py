@@ -165,7 +165,7 @@ def _restore() -> Finding:
 
 
 def _flow() -> Finding:
-    """Run a job of one image as a real Prefect flow, with a database of its own."""
+    """Run a job of one image as a real Prefect flow, as `glassplate batch` would."""
     import time
 
     from glassplate.flows.job import Job

@@ -81,3 +81,25 @@ def gp_process(command, tmp_path):
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder: some inputs, one of them in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.fits", "in/b.fits", "in/c.tif", "in/night1/a.fits", "in/night2/a.fits"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"SIMPLE  = ")
+    return tmp_path
+
+
+@pytest.fixture
+def job_of(folder):
+    """Read a job from its text."""
+    from glassplate.flows.job import read_job
+
+    def read(text):
+        (folder / "job.yaml").write_text(text)
+        return read_job(folder / "job.yaml")
+
+    return read

@@ -96,7 +96,8 @@ class TestListening:
     @pytest.fixture
     def listening(self, tmp_path, monkeypatch):
         from glassplate.flows import bulk
-        from glassplate.flows.job import Image, Job
+        from glassplate.flows.images import Image
+        from glassplate.flows.job import Job
         from glassplate.pipeline.source import SourceSpec
 
         class Log(list):
