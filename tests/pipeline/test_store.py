@@ -126,7 +126,7 @@ def test_a_store_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_a_chunk_that_does_not_divide_is_refused():
-    with pytest.raises(UsageError, match="output.chunk 18 is no multiple of the scale 4; take 20"):
+    with pytest.raises(UsageError, match=r"output.chunk 18 is no multiple of the scale 4; take 20"):
         Layout((1, 20, 20), 2, True, 4, "float32", 18, 36)
 
 
