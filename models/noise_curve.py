@@ -176,7 +176,7 @@ def fit_line(classes: Classes, columns: npt.ArrayLike, fixed: npt.ArrayLike = 0.
         target = (classes.variance - base) * weight
         solution = np.linalg.lstsq((terms * weight).T, target, rcond=None)[0]
         # errors by the fit: those of the data would favour what came out low
-        model = np.maximum(solution @ terms + base, least)
+        model = np.maximum(solution @ terms + base, least).astype(np.float64)
         excess = np.maximum((classes.variance - model) / (classes.error * model), 0)
         trust = 1 / (1 + (excess / 2) ** 2)
     return solution

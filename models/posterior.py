@@ -44,9 +44,11 @@ def posterior_mean(
     x, (B, C, h, w): `mu` at invalid pixels, `y` where a valid pixel has no noise.
     """
     if mu.shape[1] > COLOURS:
-        each = range(mu.shape[1])
-        one = [[t[:, c : c + 1] for t in (mu, y, variance, valid)] for c in each]
-        return torch.cat([posterior_mean(*one[c], radius=radius) for c in each], 1)
+        each = [slice(c, c + 1) for c in range(mu.shape[1])]
+        alone = [
+            posterior_mean(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius) for c in each
+        ]
+        return torch.cat(alone, 1)
     residual = torch.where(valid, y - mu, 0)  # (B, C, h, w), source units
     noisy = valid & (variance > 0)
     sigma = torch.where(noisy, variance, 1).sqrt()
