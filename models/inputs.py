@@ -13,9 +13,9 @@ from glassplate.models.posterior import gaussian_blur
 
 # The random code is uniform in [0, CODE_AMPLITUDE), as in the DIP paper's code (get_noise).
 CODE_AMPLITUDE = 0.1
-# Fixed uniform noise on the last channel of a blind-spot input, far below the 1 that it tells apart from
-# 0. Where all pixels are alike (one pixel, or a single valid one, dropped) every batch norm would divide
-# by its epsilon, and the gradient grow 316-fold a layer, to infinity.
+# Fixed uniform noise on the last channel of an input made from the measurement, far below the 1 that it
+# tells from 0. Where all pixels are alike (a single one, dropped) every batch norm would divide by its
+# epsilon, and the gradient grow 316-fold a layer, to infinity.
 DITHER = 1e-3
 # Side of the squares dropped where the noise is correlated, pixels: their centre is then two pixels
 # from anything the network sees (DESIGN section 6: 19.0 dB of gain on DECam against 17.7).
@@ -112,6 +112,12 @@ class Scene:
         shape = (1, c, h * self.scale, w * self.scale)
         return torch.ones(shape, dtype=torch.bool, device=self.values.device)
 
+    def dither(self) -> torch.Tensor:
+        """Fixed noise for the last channel of an input, nothing for the others; (1, C + 1, H', W')."""
+        noise = torch.zeros((1, self.values.shape[1] + 1, *self.size), device=self.values.device)
+        noise[:, -1].uniform_(0, DITHER, generator=self.generator)
+        return noise
+
 
 class NoiseCode:
     """The paper's input: one random code, and a little fresh noise on it at each iteration."""
@@ -149,8 +155,7 @@ class BlindSpot:
         self.correlated = correlated
         # With squares, the rate of centres makes the share of dropped pixels what is asked for.
         self.rate = 1 - (1 - drop) ** (1 / SQUARE**2) if correlated else drop
-        shape, device = (1, 1, *scene.size), scene.values.device
-        self.dither = DITHER * torch.rand(shape, generator=scene.generator, device=device)
+        self.dither = scene.dither()
         self.everywhere = scene.everywhere()
 
     def draw(self) -> Draw:
@@ -163,22 +168,46 @@ class BlindSpot:
         dropped = squares(centres) if self.correlated else centres  # (1, 1, h, w)
         kept = self.usable & ~dropped  # (1, C, h, w)
         filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
-        share = kept.float().mean(1, keepdim=True)  # (1, 1, h, w)
-        z = self._pad(filled, share)  # (1, C + 1, H', W')
-        asked = centres & self.usable
+        z = prepare(filled, kept, self.scene) + self.dither
         # Above the measurement's resolution no pixel of the estimate has a pixel of its own that could
         # be kept from it: the whole output is averaged.
         answered = centres | self.always if self.scene.scale == 1 else self.everywhere
-        return Draw(z, asked, answered)
+        return Draw(z, centres & self.usable, answered)
 
-    def _pad(self, filled: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """Bring to the resolution of the estimate and the size of the network; what is added is missing."""
-        filled, share = (upsample(t, self.scene.scale) for t in (filled, share))
-        down, right = (n - m for n, m in zip(self.scene.size, share.shape[-2:], strict=True))
-        if down or right:
-            filled = F.pad(filled, (0, right, 0, down), mode="replicate")
-            share = F.pad(share, (0, right, 0, down))
-        return torch.cat([filled, share + self.dither], 1)
+
+class Whole:
+    """The measurement itself, interpolated, nothing dropped: for super-resolution.
+
+    There the network has to invent what lies between the pixels, not to clean them, and sees best what
+    it has to agree with. (Butterfly x2, 128x128, Y channel: 30.7 dB after 200 iterations; 29.4 with 30 %
+    dropped, 24 with the random code, 28.9 for Lanczos-3 interpolation.)
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.channels = scene.values.shape[1] + 1
+        usable = scene.parts.usable
+        z = prepare(fill(torch.where(usable, scene.values, 0), usable), usable, scene)
+        self.question = Draw(z + scene.dither(), usable, scene.everywhere())
+
+    def draw(self) -> Draw:
+        """Give the same input, ask about every usable pixel."""
+        return self.question
+
+
+def prepare(filled: torch.Tensor, kept: torch.Tensor, scene: Scene) -> torch.Tensor:
+    """Bring a filled measurement to the resolution of the estimate and to a size the network takes.
+
+    Both arguments are (1, C, h, w). The result is (1, C + 1, H', W'); its last channel is the share of
+    channels kept at each pixel, 0 in the padding.
+    """
+    share = kept.float().mean(1, keepdim=True)  # (1, 1, h, w)
+    if scene.scale > 1:
+        filled, share = upsample(filled, scene.scale), upsample(share, scene.scale)
+    down, right = (n - m for n, m in zip(scene.size, share.shape[-2:], strict=True))
+    if down or right:
+        filled = F.pad(filled, (0, right, 0, down), mode="replicate")
+        share = F.pad(share, (0, right, 0, down))
+    return torch.cat([filled, share], 1)
 
 
 def fill(values: torch.Tensor, kept: torch.Tensor, radius: float | None = None) -> torch.Tensor:

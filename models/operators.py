@@ -110,10 +110,8 @@ def _fold(x: torch.Tensor, margin: int) -> torch.Tensor:
 
 
 def upsample(y: torch.Tensor, scale: int) -> torch.Tensor:
-    """Bilinear interpolation (B, C, h, w) to (B, C, s h, s w) with the phase of `Downsample`."""
-    if scale == 1:
-        return y
-    return F.interpolate(y, scale_factor=scale, mode="bilinear", align_corners=False)
+    """Bicubic interpolation (B, C, h, w) to (B, C, s h, s w) with the phase of `Downsample`."""
+    return F.interpolate(y, scale_factor=scale, mode="bicubic", align_corners=False)
 
 
 def valid_adjoint(

@@ -25,8 +25,9 @@ class FitSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    input: Literal["auto", "blindspot", "noise"] = "auto"
-    """blindspot: the measurement with random pixels dropped; noise: the paper's fixed random code."""
+    input: Literal["auto", "blindspot", "measurement", "noise"] = "auto"
+    """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
+    paper's fixed random code; auto: measurement for super-resolution, else blindspot."""
     iterations: int = 1000
     """Cap on optimiser steps."""
     learning_rate: float = 0.01
@@ -74,11 +75,11 @@ class Problem:
     numerics: Numerics
 
     @property
-    def input(self) -> Literal["blindspot", "noise"]:
-        """What `auto` means here: the measurement itself, unless the estimate has more pixels."""
+    def input(self) -> Literal["blindspot", "measurement", "noise"]:
+        """The input, with what `auto` means here."""
         if self.fit.input != "auto":
             return self.fit.input
-        return "blindspot" if self.operator.scale == 1 else "noise"
+        return "blindspot" if self.operator.scale == 1 else "measurement"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, split, surroundings
+from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
 from glassplate.models.networks import padded_size
 from glassplate.models.posterior import posterior_mean
@@ -47,6 +47,8 @@ class Window:
         scene = Scene(self.painted, self.parts, scale, size, self.draws)
         if self.problem.input == "noise":
             return NoiseCode(scene, fit.input_depth, fit.input_noise)
+        if self.problem.input == "measurement":
+            return Whole(scene)
         return BlindSpot(scene, fit.drop, self.problem.noise.correlated)
 
     def estimate(self, output: torch.Tensor) -> torch.Tensor:

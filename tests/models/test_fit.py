@@ -60,7 +60,7 @@ def measurement(values, valid=None, variance=None, seed=7):
     h=st.integers(1, 20),
     w=st.integers(1, 20),
     operator=st.sampled_from([Identity(), Downsample(2), Downsample(4, "lanczos2")]),
-    source=st.sampled_from(["blindspot", "noise"]),
+    source=st.sampled_from(["blindspot", "measurement", "noise"]),
     correlated=st.booleans(),
     bad=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
     with_variance=st.booleans(),

@@ -9,6 +9,7 @@ from glassplate.models.inputs import (
     NoiseCode,
     Scene,
     Split,
+    Whole,
     fill,
     split,
     squares,
@@ -169,3 +170,25 @@ class TestNoiseCode:
         parts = split(everything((1, 20, 20)).valid, 0.1, False, dice())
         source = NoiseCode(scene(torch.rand(1, 20, 20), parts), 4, 0.0)
         assert torch.equal(source.draw().asked, parts.usable)
+
+
+class TestWhole:
+    def test_gives_the_measurement_but_never_what_is_held_out(self):
+        valid = torch.ones((1, 2, 20, 20), dtype=torch.bool)
+        parts = split(valid, 0.1, False, dice())
+        clean = torch.rand(2, 20, 20, generator=dice())
+        spoilt = torch.where(parts.usable[0], clean, torch.inf)
+        one, two = (Whole(scene(v, parts, scale=2, size=(48, 40))).draw() for v in (clean, spoilt))
+        assert torch.equal(one.z, two.z)
+        assert one.z.shape == (1, 3, 48, 40)
+        assert torch.equal(one.asked, parts.usable)
+        assert one.answered.shape == (1, 2, 40, 40)
+        assert one.answered.all()
+
+    def test_tells_what_is_missing_and_what_is_padding(self):
+        valid = torch.ones((1, 1, 8, 8), dtype=torch.bool)
+        parts = split(valid, 0.1, False, dice())
+        z = Whole(scene(torch.rand(1, 8, 8), parts, size=(16, 8))).draw().z
+        share = z[:, -1:].round()
+        assert torch.equal(share[..., :8, :].bool(), parts.usable)
+        assert not share[..., 8:, :].any()
