@@ -174,9 +174,11 @@ def fit_line(classes: Classes, columns: npt.ArrayLike, fixed: npt.ArrayLike = 0.
     for _ in range(20):
         weight = trust / (classes.error * model)
         target = (classes.variance - base) * weight
-        solution = np.linalg.lstsq((terms * weight).T, target, rcond=None)[0]
+        solution = np.asarray(
+            np.linalg.lstsq((terms * weight).T, target, rcond=None)[0], np.float64
+        )
         # errors by the fit: those of the data would favour what came out low
-        model = np.maximum(solution @ terms + base, least).astype(np.float64)
+        model = np.maximum(solution @ terms + base, least)
         excess = np.maximum((classes.variance - model) / (classes.error * model), 0)
         trust = 1 / (1 + (excess / 2) ** 2)
     return solution
