@@ -59,6 +59,8 @@ class Measured:
     """One run of one case."""
 
     seconds: float
+    cpu_seconds: float
+    """Processor time of the process and its children: what the work costs where others compute too."""
     peak_bytes: int
     """Largest sum of the resident memory of the process and its children."""
     stages: dict[str, float]
@@ -154,6 +156,13 @@ class PeakMemory:
             self.peak_bytes = max(self.peak_bytes, total)
 
 
+def cpu_seconds() -> float:
+    """User and system time so far, of this process and the children that it has now."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in (me, *me.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
 def child(wish: dict[str, Any]) -> Measured:
     """One case, in a process of its own: the pool is open before the clock starts."""
     run = {"copy": run_copy, "identity": run_identity}[wish["run"]]
@@ -163,8 +172,10 @@ def child(wish: dict[str, Any]) -> Measured:
         open_pool(kind, workers=None if kind == "inline" else workers, device="cpu") as pool,
         PeakMemory() if wish["memory"] else nullcontext() as memory,
     ):
+        before = cpu_seconds()
         seconds, stages = run(Path(wish["source"]), Path(wish["store"]), wish["sets"], pool)
-    return Measured(seconds, memory.peak_bytes if memory else 0, stages)
+        cpu = cpu_seconds() - before
+    return Measured(seconds, cpu, memory.peak_bytes if memory else 0, stages)
 
 
 def measure(
@@ -196,7 +207,7 @@ def throughput(folder: Path, workers: list[int], repeats: int) -> list[dict[str,
     size = MEGAPIXEL_64**2 * 4
     rows = []
     say(f"\nthroughput, {MEGAPIXEL_64} x {MEGAPIXEL_64} float32, median of {repeats}")
-    say("workers   copy MB/s   identity MB/s   ratio   seconds by stage")
+    say("workers   copy MB/s   identity MB/s   ratio   core-s/Mpx, both   seconds by stage")
     for count in workers:
         runs = [
             (measure("copy", source, count), measure("identity", source, count))
@@ -208,6 +219,7 @@ def throughput(folder: Path, workers: list[int], repeats: int) -> list[dict[str,
             name: round(statistics.median(pair[1].stages[name] for pair in runs), 2)
             for name in runs[0][1].stages
         }
+        cpu = [statistics.median(pair[i].cpu_seconds for pair in runs) for i in (0, 1)]
         row = {
             "workers": count,
             "copy_s": [round(pair[0].seconds, 3) for pair in runs],
@@ -215,12 +227,15 @@ def throughput(folder: Path, workers: list[int], repeats: int) -> list[dict[str,
             "copy_MB_per_s": round(size / copy / 1e6, 1),
             "identity_MB_per_s": round(size / identity / 1e6, 1),
             "identity_over_copy": round(copy / identity, 3),
+            "copy_cpu_s_per_megapixel": round(cpu[0] / MEGAPIXEL_64**2 * 1e6, 4),
+            "identity_cpu_s_per_megapixel": round(cpu[1] / MEGAPIXEL_64**2 * 1e6, 4),
             "stages_s": stages,
         }
         rows.append(row)
         say(
             f"{count:>7} {row['copy_MB_per_s']:>11} {row['identity_MB_per_s']:>15} "
-            f"{row['identity_over_copy']:>7}   {stages}"
+            f"{row['identity_over_copy']:>7} {row['copy_cpu_s_per_megapixel']:>10} "
+            f"{row['identity_cpu_s_per_megapixel']:>7}   {stages}"
         )
     source.unlink()
     return rows
