@@ -14,10 +14,17 @@ class Interrupted(GlassplateError):
     exit_code = 130
 
 
+# Seconds after which a request to stop is repeated. Python drops an exception that is raised inside a
+# finaliser or a callback of another library, and the request with it; closing a pool takes up to ten.
+REMIND_S = 30.0
+
+
 def interrupt_on_sigterm() -> None:
-    """Let SIGTERM, with which systems stop programs, do what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Let SIGTERM, with which systems stop programs, do what Ctrl-C does; neither is ever lost."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.setitimer(signal.ITIMER_REAL, REMIND_S)
     raise KeyboardInterrupt

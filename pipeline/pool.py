@@ -173,14 +173,16 @@ class _WorkerDied:
 
 
 def _outcome(future: Any) -> Any:
+    """Result of a future that ended; waits again where its worker died with the result."""
+    from distributed.client import CancelledError
     from distributed.scheduler import KilledWorker
 
-    if future.status == "finished":
+    try:
         return future.result()
-    error = future.exception()
-    if isinstance(error, KilledWorker):
+    except (KilledWorker, CancelledError):
         return _WorkerDied()
-    return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    except Exception as error:  # what the work raises is a Failure already: this is the cluster's
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _on_worker(work: Work, task: Any, topic: str) -> Any:
