@@ -93,8 +93,8 @@ def report(store: Path, picture: Path) -> None:
     for line in tile_lines(group):
         say(line)
     say(f"  Zarr      {store}")
-    for export in summary["exports"]:
-        say(f"  export    {os.path.relpath(export)}")
+    export = store.with_suffix(Path(about["source"]["path"]).suffix)
+    say(f"  export    {os.path.relpath(export)}")
     say(f"  picture   {picture}")
 
 
