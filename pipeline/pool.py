@@ -31,6 +31,11 @@ IN_FLIGHT = 2
 PATIENCE_S = 30.0
 
 
+# Seconds to wait for the small record of a task that has ended; it is there at once, unless its worker
+# died meanwhile, and then the task is done anew.
+RESULT_S = 30.0
+
+
 @dataclass(frozen=True)
 class Failure:
     """A task that could not be done."""
@@ -173,13 +178,16 @@ class _WorkerDied:
 
 
 def _outcome(future: Any) -> Any:
-    """Result of a future that ended; waits again where its worker died with the result."""
+    """Result of a future that ended; waits a while where its worker died with the result.
+
+    Not for ever: Dask computes a lost result again, but says nothing where that fails too.
+    """
     from distributed.client import CancelledError
     from distributed.scheduler import KilledWorker
 
     try:
-        return future.result()
-    except (KilledWorker, CancelledError):
+        return future.result(timeout=RESULT_S)
+    except (KilledWorker, CancelledError, TimeoutError):
         return _WorkerDied()
     except Exception as error:  # what the work raises is a Failure already: this is the cluster's
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
