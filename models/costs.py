@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from glassplate.models.networks import padded_size
+from glassplate.models.networks import NetworkSettings, padded_size
 from glassplate.models.problem import Problem
 
 # What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
 # scratch. Measured 107 MiB (torch 2.13, CPU).
 FIRST_FIT_BYTES = 128 << 20
-# Feature maps alive at the peak of the backward pass, in units of the widths at full resolution. The
-# network keeps 9 and 4; the rest is gradients and oneDNN's reordered copies. Measured 1022 MiB for
-# 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4.
-FEATURE_MAPS, SKIP_MAPS = 20, 13
+# Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale.
+# Those that the network keeps are half of them; the rest is gradients and oneDNN's reordered copies.
+# Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,
+# 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320.
+FEATURE_MAPS = {"skip": (20, 13), "lean": (15, 9)}
+# Bytes of a bf16 value at the peak, some of oneDNN's copies being float32. Measured, lean: 511 MiB for
+# 512x512, 390 MiB for 320x320 with 64 and 32 channels.
+BF16_BYTES = 2.6
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
 # float32 copies of the random code: itself, fresh noise, their sum, the network's own copy.
@@ -28,16 +32,29 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     window_shape
         ``(c, h, w)`` of the largest window, in pixels of the measurement.
     count
-        Windows of the batch; they are fitted one after another, so only their pixels add up.
+        Windows of the batch; an iteration of one of them at a time, so that only their pixels add up.
     """
     c, h, w = window_shape
     s = problem.operator.scale
     rows, columns = padded_size(problem.network, h * s, w * s)
     pixels = rows * columns
-    width = FEATURE_MAPS * problem.network.channels + SKIP_MAPS * problem.network.skip_channels
-    each = 2 if problem.numerics.precision == "bf16" else 4
-    features = width * each * pixels * 4 // 3  # every scale has a quarter of the last one's pixels
+    each = BF16_BYTES if problem.numerics.precision == "bf16" else 4
+    features = round(each * _feature_maps(problem.network, pixels))
     code = CODE_MAPS * problem.fit.input_depth if problem.input == "noise" else 0
     maps = 4 * (PIXEL_MAPS * c + code) * pixels
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
-    return FIRST_FIT_BYTES + features + maps + batch
+    at_once = min(count, problem.numerics.stack)
+    return FIRST_FIT_BYTES + features + at_once * maps + batch
+
+
+def _feature_maps(network: NetworkSettings, pixels: int) -> int:
+    """Values in the feature maps at the peak, for so many pixels at full resolution."""
+    per_channel, per_skip = FEATURE_MAPS[network.kind]
+    wide, skip = network.channels, network.skip_channels
+    fine, fine_skip = wide, skip
+    if network.kind == "lean":
+        fine = min(wide, network.fine_channels)
+        fine_skip, skip = min(skip, fine), min(skip, wide)
+    full = per_channel * fine + per_skip * fine_skip
+    # every scale has a quarter of the last one's pixels: together a third of the first's
+    return pixels * full + pixels * (per_channel * wide + per_skip * skip) // 3

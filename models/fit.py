@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from glassplate.models.averaging import Average
 from glassplate.models.costs import projected_bytes
-from glassplate.models.networks import make_network
-from glassplate.models.problem import FitSettings, Measurement, Problem, Record, Restoration
-from glassplate.models.stopping import decide
+from glassplate.models.inputs import Draw
+from glassplate.models.networks import SkipNetwork, make_network
+from glassplate.models.problem import (
+    FitSettings,
+    Measurement,
+    Problem,
+    Record,
+    Restoration,
+    Weights,
+)
+from glassplate.models.stopping import Decision, decide
 from glassplate.models.window import Window
 
 __all__ = [
+    "Fit",
     "FitSettings",
     "Measurement",
     "Problem",
     "Record",
     "Restoration",
+    "Weights",
     "fit_batch",
     "projected_bytes",
     "seconds_per_iteration",
@@ -34,9 +46,13 @@ OnRecord = Callable[[int, Record], None]
 
 
 def fit_batch(
-    measurements: Sequence[Measurement], problem: Problem, on_record: OnRecord | None = None
+    measurements: Sequence[Measurement],
+    problem: Problem,
+    on_record: OnRecord | None = None,
+    *,
+    start: Weights | None = None,
 ) -> list[Restoration]:
-    """Restore the windows of one batch.
+    """Restore the windows of one batch, `problem.numerics.stack` of them at a time.
 
     Parameters
     ----------
@@ -47,119 +63,164 @@ def fit_batch(
     on_record
         Called with the window's position in the batch and each record as it is made. A fit that starts
         again (see Raises) reports its iterations again.
+    start
+        Weights that every fit starts from, such as a donor's; None for random ones.
 
     Returns
     -------
     One restoration per measurement, in order. On the same device, software and thread count the same
-    measurement gives the same bytes, whatever else is in the batch.
+    measurement gives the same bytes, whatever else is in the batch and however many advance together.
 
     Raises
     ------
     FloatingPointError
         If a fit runs to infinity, and again with a tenth of the learning rate.
     """
+    results: dict[int, Restoration] = {}
+    running: dict[int, Fit] = {}
+    waiting = deque(enumerate(measurements))
     with problem.numerics.applied():
-        results = []
-        for position, measurement in enumerate(measurements):
-            report = _reporter(position, on_record)
-            if not measurement.valid.any():
-                results.append(_nothing_to_fit(measurement, problem))
-                continue
-            try:
-                results.append(_fit_one(measurement, problem, report))
-            except FloatingPointError:
-                fit = replace(problem.fit, learning_rate=problem.fit.learning_rate * CAUTION)
-                results.append(_fit_one(measurement, replace(problem, fit=fit), report))
-        return results
+        while waiting or running:
+            while waiting and len(running) < problem.numerics.stack:
+                position, measurement = waiting.popleft()
+                if measurement.valid.any():
+                    running[position] = Fit(measurement, problem, start)
+                else:
+                    results[position] = _nothing_to_fit(measurement, problem)
+            for fit in running.values():
+                fit.step()
+            for position, fit in list(running.items()):
+                if not fit.due:
+                    continue
+                try:
+                    record = fit.record()
+                except FloatingPointError:
+                    if fit.caution < 1:
+                        raise
+                    running[position] = Fit(fit.measurement, problem, start, CAUTION)
+                    continue
+                if on_record is not None:
+                    on_record(position, record)
+                if fit.ended:
+                    results[position] = running.pop(position).restoration()
+    return [results[position] for position in range(len(measurements))]
 
 
-def _fit_one(
-    measurement: Measurement, problem: Problem, report: Callable[[Record], None]
-) -> Restoration:
-    """Fit one window."""
-    start = time.perf_counter()
-    fit, numerics = problem.fit, problem.numerics
-    window = Window(measurement, problem)
-    source = window.input()
-    network = make_network(problem.network, source.channels, window.channels, window.dice)
-    # Torch's stub of Module.to leaves memory_format out.
-    network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=fit.learning_rate, fused=True)
-    average = _Average(fit.average)
-    total = torch.zeros((), device=numerics.device)
-    log: list[Record] = []
-    best = torch.empty(0)
+class Fit:
+    """One window's prior network while it is fitted: step by step, a record once a period.
 
-    for iteration in range(1, fit.iterations + 1):
-        z, asked, answered = source.draw()
-        z = z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
-        x = window.estimate(network(z))  # (1, C, H, W), source units
-        loss = window.data_term(x, asked)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        average.add(x.detach(), answered)
-        total += loss.detach()
+    Parameters
+    ----------
+    measurement
+        The window; at least one pixel valid.
+    problem
+        How it is fitted. `Numerics.applied` is the caller's to enter.
+    start
+        Weights that the network starts from; None for random ones.
+    caution
+        Factor on the learning rate.
+    """
 
-        # Reading the loss waits for the device, so it is read once a period only.
-        if iteration % fit.log_period and iteration != fit.iterations:
-            continue
-        mean = average.value()  # (1, C, H, W), source units
-        since = iteration - (log[-1].iteration if log else 0)
-        data_term = float(total) / since
-        total.zero_()
+    def __init__(
+        self,
+        measurement: Measurement,
+        problem: Problem,
+        start: Weights | None = None,
+        caution: float = 1.0,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.measurement, self.problem, self.caution = measurement, problem, caution
+        numerics = problem.numerics
+        self.window = Window(measurement, problem)
+        self.source = self.window.input()
+        network = make_network(
+            problem.network, self.source.channels, self.window.channels, self.window.dice
+        )
+        if start is not None:
+            network.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
+        # Torch's stub of Module.to leaves memory_format out.
+        self.network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
+        rate = caution * problem.fit.learning_rate
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=rate, fused=True)
+        self.average = Average(problem.fit.average, settled=start is not None)
+        self.total = torch.zeros((), device=numerics.device)
+        self.iteration = 0
+        self.log: list[Record] = []
+        self.decision = Decision(0, None)
+        self.best = torch.empty(0)
+
+    def step(self) -> None:
+        """One iteration; nothing is read back, so the device is not waited for."""
+        draw = self.source.draw()
+        x, loss = descend(self.network, self.optimiser, self.window, draw)
+        self.average.add(x, draw.answered)
+        self.total += loss
+        self.iteration += 1
+
+    @property
+    def due(self) -> bool:
+        """Whether a record is to be made now."""
+        settings = self.problem.fit
+        return self.iteration % settings.log_period == 0 or self.iteration == settings.iterations
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stopping rule has said so."""
+        return self.decision.reason is not None
+
+    def record(self) -> Record:
+        """Read the loss, judge the average, let the stopping rule decide."""
+        mean = self.average.value()  # (1, C, H, W), source units
+        since = self.iteration - (self.log[-1].iteration if self.log else 0)
+        data_term = float(self.total) / since
+        self.total.zero_()
         if not math.isfinite(data_term):
             raise FloatingPointError(
-                f"fit: data term {data_term} at iteration {iteration}, must be finite; lower "
-                f"fit.learning_rate from {fit.learning_rate:g}"
+                f"fit: data term {data_term} at iteration {self.iteration}, must be finite; lower "
+                f"fit.learning_rate from {self.problem.fit.learning_rate:g}"
             )
-        heldout_loss, surprise = window.judge(mean)
-        seconds = time.perf_counter() - start
-        log.append(Record(iteration, data_term, heldout_loss, surprise, seconds))
-        report(log[-1])
-        decision = decide(log, problem.stopping, fit.iterations)
-        if decision.best == len(log) - 1:
-            best = mean
-        if decision.reason is not None:
-            break
+        heldout_loss, surprise = self.window.judge(mean)
+        seconds = time.perf_counter() - self.started
+        self.log.append(Record(self.iteration, data_term, heldout_loss, surprise, seconds))
+        self.decision = decide(self.log, self.problem.stopping, self.problem.fit.iterations)
+        if self.decision.best == len(self.log) - 1:
+            self.best = mean
+        return self.log[-1]
 
-    record = log[decision.best]
-    return Restoration(
-        values=window.answer(best),
-        log=tuple(log),
-        iterations=log[-1].iteration,
-        best_iteration=record.iteration,
-        stop_reason=decision.reason or "iteration cap",
-        heldout_loss=record.heldout_loss,
-        chi2=record.chi2,
-        whiteness=window.whiteness(best),
-        seconds=time.perf_counter() - start,
-    )
-
-
-class _Average:
-    """Exponential average of the outputs, each pixel over the iterations that answered for it."""
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-        self.sums: torch.Tensor | None = None
-
-    def add(self, x: torch.Tensor, answered: torch.Tensor) -> None:
-        """Take in the estimate of one iteration; both (1, C, H, W)."""
-        if self.sums is None:
-            self.sums, self.weights = torch.zeros_like(x), torch.zeros_like(x)
-        self.latest = x
-        fresh = answered.to(x.dtype) * (1 - self.decay)
-        self.sums.mul_(self.decay).add_(fresh * x)
-        self.weights.mul_(self.decay).add_(fresh)
-
-    def value(self) -> torch.Tensor:
-        """(1, C, H, W): the average; the latest estimate where no iteration has answered yet."""
-        assert self.sums is not None
-        answered = self.weights > 0
-        return torch.where(
-            answered, self.sums / torch.where(answered, self.weights, 1), self.latest
+    def restoration(self) -> Restoration:
+        """What the fit gave, as the log stands."""
+        record = self.log[self.decision.best]
+        return Restoration(
+            values=self.window.answer(self.best),
+            log=tuple(self.log),
+            iterations=self.log[-1].iteration,
+            best_iteration=record.iteration,
+            stop_reason=self.decision.reason or "iteration cap",
+            heldout_loss=record.heldout_loss,
+            chi2=record.chi2,
+            whiteness=self.window.whiteness(self.best),
+            seconds=time.perf_counter() - self.started,
         )
+
+
+def descend(
+    network: SkipNetwork, optimiser: torch.optim.Optimizer, window: Window, draw: Draw
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One optimiser step.
+
+    Returns
+    -------
+    x, loss
+        The estimate before the step, (1, C, H, W) in source units, and its data term, a scalar.
+    """
+    numerics = window.problem.numerics
+    z = draw.z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
+    x = window.estimate(network(z))
+    loss = window.data_term(x, draw.asked)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return x.detach(), loss.detach()
 
 
 def _nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
@@ -168,16 +229,6 @@ def _nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
     scale, nan = problem.operator.scale, math.nan
     values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
     return Restoration(values, (), 0, 0, "no valid pixels", nan, nan, nan, 0.0)
-
-
-def _reporter(position: int, on_record: OnRecord | None) -> Callable[[Record], None]:
-    """Bind a window's position to the caller's listener."""
-
-    def report(record: Record) -> None:
-        if on_record is not None:
-            on_record(position, record)
-
-    return report
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:

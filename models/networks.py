@@ -1,8 +1,9 @@
 """Prior networks: untrained, fitted to one tile, thrown away.
 
-`SkipNetwork` is the encoder-decoder with skip connections of Ulyanov, Vedaldi & Lempitsky, "Deep Image
-Prior" (CVPR 2018), read from their `models/skip.py`. One thing differs and changes no function it can
-compute: convolutions before a batch norm carry no bias (the norm removes it).
+`SkipNetwork` of kind `skip` is the encoder-decoder with skip connections of Ulyanov, Vedaldi & Lempitsky,
+"Deep Image Prior" (CVPR 2018), read from their `models/skip.py`. One thing differs and changes no function
+it can compute: convolutions before a batch norm carry no bias (the norm removes it). Kind `lean` leaves
+out what costs time and gains nothing (docs/design/005-speed.md).
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ class NetworkSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    kind: Literal["skip"] = "skip"
-    """skip: encoder-decoder with skip connections, the network of the DIP paper."""
+    kind: Literal["lean", "skip"] = "lean"
+    """skip: encoder-decoder with skip connections, the network of the DIP paper; lean: the same with
+    fewer channels at full resolution, one convolution instead of two on the way down, and no norm of
+    what skip connections join."""
     channels: int = 32
     """Feature channels of every scale."""
+    fine_channels: int = 16
+    """Feature channels at full resolution, where most of the time goes; at most `channels` (lean)."""
     scales: int = 4
     """Times the resolution is halved."""
     skip_channels: int = 32
-    """Channels of each skip connection."""
+    """Channels of each skip connection; in a lean network at most those of its scale."""
     upsample: Literal["nearest", "bilinear"] = "nearest"
     """From scale to scale: nearest is as cheap as can be and fits faster; bilinear is the paper's."""
     output: Literal["linear", "sigmoid"] = "linear"
@@ -81,12 +86,14 @@ class BatchNorm(nn.Module):
 def convolve_and_norm(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """Convolution, batch norm, LeakyReLU: the one building stone."""
     return nn.Sequential(
-        Convolution(inputs, outputs, size, stride), BatchNorm(outputs), nn.LeakyReLU(0.2)
+        Convolution(inputs, outputs, size, stride),
+        BatchNorm(outputs),
+        nn.LeakyReLU(0.2, inplace=True),
     )
 
 
 class SkipNetwork(nn.Module):
-    """The encoder-decoder with skip connections of the DIP paper; (B, inputs, H, W) to (B, outputs, H, W).
+    """An encoder-decoder with skip connections; (B, inputs, H, W) to (B, outputs, H, W).
 
     H and W are sizes that `padded_size` gives. Made on the meta device; `make_network` gives the weights
     their values.
@@ -94,27 +101,31 @@ class SkipNetwork(nn.Module):
 
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
-        wide, skip = settings.channels, settings.skip_channels
+        wide, lean = settings.channels, settings.kind == "lean"
+        fine = min(settings.fine_channels, wide) if lean else wide
         self.sigmoid = settings.output == "sigmoid"
         self.upsample = nn.Upsample(scale_factor=2, mode=settings.upsample)
-        self.skips, self.downs, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.skips, self.downs = nn.ModuleList(), nn.ModuleList()
+        self.narrowings, self.ups = nn.ModuleList(), nn.ModuleList()
         for scale in range(settings.scales):
-            above = inputs if scale == 0 else wide
+            above, width = (inputs, fine) if scale == 0 else (wide, wide)
+            skip = min(settings.skip_channels, width) if lean else settings.skip_channels
             if skip:
                 self.skips.append(convolve_and_norm(above, skip, 1))
-            self.downs.append(
-                nn.Sequential(
-                    convolve_and_norm(above, wide, 3, stride=2), convolve_and_norm(wide, wide, 3)
-                )
-            )
-            self.ups.append(
-                nn.Sequential(
-                    BatchNorm(skip + wide),
-                    convolve_and_norm(skip + wide, wide, 3),
-                    convolve_and_norm(wide, wide, 1),
-                )
-            )
-        self.head = Head(wide, outputs)
+            down: list[nn.Module] = [convolve_and_norm(above, wide, 3, stride=2)]
+            up: list[nn.Module] = [
+                convolve_and_norm(skip + width, width, 3),
+                convolve_and_norm(width, width, 1),
+            ]
+            if not lean:
+                down.append(convolve_and_norm(wide, wide, 3))
+                up.insert(0, BatchNorm(skip + width))
+            self.downs.append(nn.Sequential(*down))
+            self.ups.append(nn.Sequential(*up))
+            # before the upsampling, where there is a quarter of the pixels
+            narrower = width < wide
+            self.narrowings.append(convolve_and_norm(wide, width, 1) if narrower else nn.Identity())
+        self.head = Head(fine, outputs)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Paint an estimate from the input; float32 whatever the precision of `z`."""
@@ -123,11 +134,11 @@ class SkipNetwork(nn.Module):
             if self.skips:
                 features.append(self.skips[scale](x))  # (B, skip, H/2^k, W/2^k)
             x = down(x)  # (B, wide, H/2^(k+1), W/2^(k+1))
-        for up in reversed(self.ups):
-            x = self.upsample(x)  # (B, wide, H/2^k, W/2^k)
+        for narrow, up in zip(reversed(self.narrowings), reversed(self.ups), strict=True):
+            x = self.upsample(narrow(x))  # (B, width, H/2^k, W/2^k)
             if features:
                 x = torch.cat([features.pop(), x], 1)
-            x = up(x)  # (B, wide, H/2^k, W/2^k)
+            x = up(x)  # (B, width, H/2^k, W/2^k)
         x = self.head(x)  # (B, outputs, H, W)
         return torch.sigmoid(x) if self.sigmoid else x
 

@@ -23,6 +23,8 @@ class Numerics:
     memory_format: Literal["contiguous", "channels_last"] = "channels_last"
     threads: int = 1
     """CPU threads of one fit. Sums depend on it in the last bit, so it is part of the plan."""
+    stack: int = 1
+    """Fits that advance together, an iteration of each in turn; it changes no result."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,7 +86,9 @@ def resolve(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16" if _multiplies_bf16(device) else "fp32"
-    return Numerics(device, precision, "channels_last", threads)
+    # fp32 on a CPU without bf16: 0.31 s an iteration against 0.38 with channels_last (256x256, Zen 3)
+    contiguous = device == "cpu" and precision == "fp32"
+    return Numerics(device, precision, "contiguous" if contiguous else "channels_last", threads)
 
 
 def _multiplies_bf16(device: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from glassplate.models.transform import PixelTransform
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Weights: TypeAlias = Mapping[str, FloatArray]
+"""Weights of a prior network, by the name of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class FitSettings:
     """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
     paper's fixed random code; auto: measurement for super-resolution, else blindspot."""
     iterations: int = 1000
-    """Cap on optimiser steps."""
+    """Cap on optimiser steps of any fit."""
     learning_rate: float = 0.01
     """Adam's step size."""
     drop: float = 0.3

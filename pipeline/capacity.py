@@ -12,6 +12,7 @@ import psutil
 
 from glassplate.models.fit import projected_bytes
 from glassplate.pipeline.errors import CapacityError
+from glassplate.pipeline.sampling import WINDOW
 
 if TYPE_CHECKING:
     from glassplate.pipeline.plan import Plan
@@ -25,6 +26,11 @@ PROCESS_BYTES = 450 * 2**20
 # Bytes of scratch memory for a pixel of a strip that is blended: float64 sums and images, weights,
 # the input and its validity, for each channel.
 BLEND_BYTES_PER_PIXEL = 64
+
+
+# Bytes kept for a pixel and channel of a window of the donor, which has all of them at hand: the
+# measurement, its split, weights and input.
+DONOR_BYTES_PER_PIXEL = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     on_cpu = plan.numerics.device == "cpu"
     fitting = 0
     if plan.recipe.task != "identity":
-        fitting = projected_bytes(plan.problem, plan.grid.window_shape, plan.batch_size)
+        fitting = projected_bytes(plan.tile_problem, plan.grid.window_shape, plan.batch_size)
     shard_pixels = min(layout.shard_side, max(layout.shape[1:])) ** 2 * channels
     strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
     itemsize = np.dtype(layout.dtype).itemsize
@@ -66,6 +72,10 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         "stitch": stitching + plan.resident_bytes,
         "pyramid": shard_pixels * itemsize * 3 + strip_pixels * 4 * BLEND_BYTES_PER_PIXEL,
     }
+    if plan.warm:
+        pixels = plan.recipe.donor.windows * channels * WINDOW**2
+        fit = projected_bytes(plan.problem, (channels, WINDOW, WINDOW), 1)
+        stages["donor"] = pixels * DONOR_BYTES_PER_PIXEL + plan.resident_bytes + fit * on_cpu
     processes = 1 if workers == 1 else workers + 1
     host = processes * PROCESS_BYTES + workers * max(stages.values())
     scratch = len(plan.grid) * window * scale**2

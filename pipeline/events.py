@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Stage = Literal["restore", "stitch", "pyramid", "record", "export"]
+Stage = Literal["donor", "restore", "stitch", "pyramid", "record", "export"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class StageStarted:
     store: Path
     stage: Stage
     total: int
-    """Units of the stage: tiles when restoring, shards when stitching, levels of the pyramid."""
+    """Units of the stage: iterations of the donor, tiles when restoring, shards when stitching, levels of
+    the pyramid."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class TileDone:
 
 @dataclass(frozen=True)
 class StageAdvanced:
-    """One more unit of a stage other than `restore` is done."""
+    """More units of a stage other than `restore` are done."""
 
     store: Path
     stage: Stage

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from glassplate.models.donor import donor_iterations, warm
 from glassplate.models.fit import Problem, seconds_per_iteration
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, estimate_noise
@@ -18,7 +19,7 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sampling import sample
+from glassplate.pipeline.sampling import WINDOW, sample
 from glassplate.pipeline.scaling import Sample, make_transform
 from glassplate.pipeline.source import Source, SourceSpec
 from glassplate.pipeline.store import Layout
@@ -63,8 +64,20 @@ class Plan:
         ]
 
     @property
+    def warm(self) -> bool:
+        """Whether tiles start from a donor's weights: where there are enough of them to pay for it."""
+        least = self.recipe.donor.tiles
+        blind = self.recipe.task != "identity" and self.problem.input == "blindspot"
+        return blind and 0 < least <= len(self.grid)
+
+    @property
+    def tile_problem(self) -> Problem:
+        """How a tile is fitted: from the donor, where there is one."""
+        return warm(self.problem, self.recipe.donor) if self.warm else self.problem
+
+    @property
     def problem(self) -> Problem:
-        """What a fit needs to know beside its pixels."""
+        """What a fit from random weights needs to know beside its pixels."""
         recipe = self.recipe
         operator = (
             Downsample(recipe.operator.scale, recipe.operator.kernel)
@@ -95,6 +108,7 @@ class Plan:
             "transform": self.transform.to_json(),
             "noise": self.noise.to_json(),
             "numerics": asdict(self.numerics),
+            "warm": self.warm,
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
         }
@@ -225,10 +239,16 @@ COPY_BYTES_PER_S = 40e6
 
 
 def projected_seconds(plan: Plan, workers: int) -> float:
-    """Time to expect: every fit to its cap on iterations, and the copying around it."""
+    """Time to expect: the donor, every fit to its cap on iterations, and the copying around them."""
     copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
     if plan.recipe.task == "identity":
         return copying
-    fit = seconds_per_iteration(plan.problem, plan.grid.window_shape) * plan.recipe.fit.iterations
+    problem = plan.tile_problem
+    step = seconds_per_iteration(problem, plan.grid.window_shape)
     rounds = -(-len(plan.batches) // workers)
-    return fit * plan.batch_size * rounds + copying
+    tiles = step * problem.fit.iterations * plan.batch_size * rounds
+    _, height, width = plan.grid.window_shape
+    share = WINDOW**2 / (height * width)
+    steps = donor_iterations(plan.problem, plan.recipe.donor) if plan.warm else 0
+    donor = steps * step * share
+    return donor + tiles + copying

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from glassplate.models.donor import DonorSettings
 from glassplate.models.fit import FitSettings
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseSettings
@@ -74,6 +75,7 @@ class Recipe(Section):
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
     fit: FitSettings = FitSettings()
+    donor: DonorSettings = DonorSettings()
     stopping: StoppingSettings = StoppingSettings()
     noise: NoiseSettings = NoiseSettings()
     scaling: ScalingSettings = ScalingSettings()

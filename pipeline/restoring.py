@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from glassplate.models.fit import Measurement, Record, Restoration, fit_batch
+from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.scratch import Scratch
@@ -45,6 +46,8 @@ class BatchTask:
     """0 for the first try."""
     reseed: int = 0
     """Counts up where a fit diverged; after any other fault the same seed gives the same bytes."""
+    donor: DonorFile | None = None
+    """Weights that the fits start from; None for random ones."""
 
 
 def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
@@ -77,7 +80,8 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
         )
         for tile, p in zip(tiles, pixels, strict=True)
     ]
-    restorations = fit_batch(measurements, plan.problem, _progress(task, tell))
+    start = read_donor(task.donor) if task.donor is not None else None
+    restorations = fit_batch(measurements, plan.tile_problem, _progress(task, tell), start=start)
     return [
         _write(plan, scratch, tile, restoration, task)
         for tile, restoration in zip(tiles, restorations, strict=True)
@@ -86,6 +90,7 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
 
 def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
     last = time.monotonic()
+    cap = task.plan.tile_problem.fit.iterations
 
     def on_record(place: int, record: Record) -> None:
         nonlocal last
@@ -96,7 +101,7 @@ def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
                 {
                     "tile": task.tiles[place],
                     "iteration": record.iteration,
-                    "iterations": task.plan.recipe.fit.iterations,
+                    "iterations": cap,
                     "seconds": record.seconds,
                 }
             )

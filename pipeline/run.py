@@ -32,6 +32,7 @@ from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.stages import (
     Run,
+    prepare_donor,
     pyramid,
     restore_tiles,
     shards_journal,
@@ -245,6 +246,7 @@ def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) 
 
 def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     """Go through the stages; each begins where the journals say."""
+    prepare_donor(run)
     restore_tiles(run)
     with Journal(shards_journal(run.store)) as journal:
         files = stitch(run, journal)

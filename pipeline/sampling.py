@@ -27,9 +27,8 @@ def sample(source: Source) -> list[Sample]:
     """
     channels, height, width = source.shape
     samples = []
-    for place, box in enumerate(boxes := sample_boxes(source.shape)):
-        plane = place * channels // len(boxes)
-        pixels = source.read(box, None if source.joint else (plane, plane + 1))
+    for box, planes in sample_windows(source):
+        pixels = source.read(box, planes)
         samples.append((pixels.values, pixels.valid))
     if not any(valid.any() for _, valid in samples) and not _any_valid(source):
         raise SourceError(
@@ -37,6 +36,28 @@ def sample(source: Source) -> list[Sample]:
             "(NaN, BLANK or masked); nothing to restore"
         )
     return samples
+
+
+def sample_windows(
+    source: Source, count: int | None = None
+) -> list[tuple[Box, tuple[int, int] | None]]:
+    """Where to read: box and planes of each sampled window.
+
+    Parameters
+    ----------
+    source
+        Of a cube whose planes are fitted one by one, the windows go through the planes in turn.
+    count
+        Most windows to give, evenly spread over all; None for all.
+    """
+    boxes = sample_boxes(source.shape)
+    if count is not None and count < len(boxes):
+        boxes = [boxes[(2 * place + 1) * len(boxes) // (2 * count)] for place in range(count)]
+    planes = [place * source.shape[0] // len(boxes) for place in range(len(boxes))]
+    return [
+        (box, None if source.joint else (plane, plane + 1))
+        for box, plane in zip(boxes, planes, strict=True)
+    ]
 
 
 def sample_boxes(shape: tuple[int, int, int]) -> list[Box]:

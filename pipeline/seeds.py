@@ -10,5 +10,13 @@ def tile_seed(run_seed: int, tile: int, reseed: int) -> int:
 
     A hash rather than a sum, so that neighbours and second tries share nothing.
     """
-    digest = hashlib.sha256(f"glassplate {run_seed} {tile} {reseed}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return _seed(f"glassplate {run_seed} {tile} {reseed}")
+
+
+def donor_seed(run_seed: int, window: int) -> int:
+    """Seed of one window of the donor, in ``[0, 2**63)``; shared with no tile."""
+    return _seed(f"glassplate {run_seed} donor {window}")
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""The stages of a run: restore every tile, stitch every shard, make every coarser level.
+"""The stages of a run: fit the donor, restore every tile, stitch every shard, make every coarser level.
 
 Each stage begins where its journal says, so that a stage may be cut short anywhere and gone on with.
 """
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from glassplate.models.donor import donor_iterations
 from glassplate.pipeline import provenance
+from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, make_donor
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import (
     FitProgress,
@@ -41,6 +43,8 @@ class Run:
     manifest: dict[str, Any]
     records: dict[int, dict[str, Any]]
     """Last good record of each tile that is done."""
+    donor: DonorFile | None = None
+    """Weights that tiles start from; None where each starts from random ones."""
     failures: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -59,9 +63,41 @@ def tiles_journal(store: Path) -> Path:
     return provenance.provenance_path(store, "tiles.jsonl")
 
 
+def donor_journal(store: Path) -> Path:
+    """Journal of the one donor."""
+    return provenance.provenance_path(store, "donor.jsonl")
+
+
 def shards_journal(store: Path) -> Path:
     """Journal of the shards that are written, of every level."""
     return provenance.provenance_path(store, "shards.jsonl")
+
+
+def prepare_donor(run: Run) -> None:
+    """Phase 0: fit the donor, unless an earlier run did or the tiles need none."""
+    if not run.plan.warm:
+        return
+    path = provenance.provenance_path(run.store, "donor.npz")
+    for record in read_journal(donor_journal(run.store)):
+        file = DonorFile(path, record["sha256"])
+        if donor_is(file):
+            run.donor = file
+            return
+    total = donor_iterations(run.plan.problem, run.plan.recipe.donor)
+    run.listener(StageStarted(run.store, "donor", total))
+
+    def tell(message: Mapping[str, Any]) -> None:
+        run.listener(StageAdvanced(run.store, "donor", message["done"], total))
+
+    with Journal(donor_journal(run.store)) as journal:
+        for _, outcome in run.pool.map(make_donor, [DonorTask(run.plan, path)], tell):
+            if isinstance(outcome, Failure):
+                raise GlassplateError(
+                    f"{run.store}: fitting the donor failed: {outcome.reason}; give the same command "
+                    "again, or start every tile from random weights with --set donor.tiles=0"
+                )
+            journal.append(outcome)
+            run.donor = DonorFile(path, outcome["sha256"])
 
 
 def restore_tiles(run: Run) -> None:
@@ -90,7 +126,11 @@ def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
         waiting = [
             tuple(tile for tile in batch if tile not in run.records) for batch in run.plan.batches
         ]
-        return [BatchTask(run.plan, run.scratch_folder, tiles) for tiles in waiting if tiles]
+        return [
+            BatchTask(run.plan, run.scratch_folder, tiles, donor=run.donor)
+            for tiles in waiting
+            if tiles
+        ]
     return [
         BatchTask(
             run.plan,
@@ -98,6 +138,7 @@ def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
             (tile,),
             attempt,
             reseed=attempt if run.failures[tile].startswith("FloatingPointError") else 0,
+            donor=run.donor,
         )
         for tile in run.missing
     ]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassplate.models import fit as loop
-from glassplate.models.fit import FitSettings, Measurement, Problem, fit_batch
+from glassplate.models.fit import Fit, FitSettings, Measurement, Problem, fit_batch
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
 from glassplate.models.numerics import resolve
@@ -88,6 +88,28 @@ class TestDeterminism:
         two = fit_batch([other, alone], problem())
         assert one.values.tobytes() == two[1].values.tobytes()
         assert one.values.tobytes() != two[0].values.tobytes()
+
+    @pytest.mark.parametrize("stack", [1, 2, 3, 8])
+    def test_fits_that_advance_together_are_as_alone(self, stack):
+        windows = [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(4)]
+        windows.insert(2, measurement(np.zeros((1, 6, 6)), np.zeros((1, 6, 6), bool)))
+        alone = [fit_batch([window], problem())[0] for window in windows]
+        numerics = replace(problem().numerics, stack=stack)
+        together = fit_batch(windows, problem(numerics=numerics))
+        for one, other in zip(alone, together, strict=True):
+            assert one.values.tobytes() == other.values.tobytes()
+            assert [r.iteration for r in one.log] == [r.iteration for r in other.log]
+
+    def test_a_stack_is_refilled_as_fits_end(self):
+        # blank windows stop at once, the others run to the cap
+        blank = measurement(np.full((1, 16, 16), 100.0))
+        stopping = StoppingSettings(patience=3, minimum=3)
+        windows = [blank, measurement(sky(16, 16)[1]), blank, measurement(sky(16, 16, 1)[1])]
+        given = problem(stopping=stopping, iterations=30)
+        alone = [fit_batch([window], given)[0] for window in windows]
+        numerics = replace(given.numerics, stack=2)
+        together = fit_batch(windows, replace(given, numerics=numerics))
+        assert [r.values.tobytes() for r in alone] == [r.values.tobytes() for r in together]
 
     def test_another_seed_is_another_fit(self):
         _, noisy = sky(20, 24)
@@ -176,19 +198,20 @@ class TestLog:
 
 class TestInfinity:
     def test_starts_again_with_smaller_steps_then_succeeds(self, monkeypatch):
-        rates = []
-        fit_one = loop._fit_one
+        cautions = []
 
-        def once(measurement, problem, report):
-            rates.append(problem.fit.learning_rate)
-            if len(rates) == 1:
-                raise FloatingPointError("fit: data term inf at iteration 3")
-            return fit_one(measurement, problem, report)
+        class Unlucky(Fit):
+            def record(self):
+                cautions.append(self.caution)
+                if self.caution == 1:
+                    raise FloatingPointError("fit: data term inf at iteration 3")
+                return super().record()
 
-        monkeypatch.setattr(loop, "_fit_one", once)
+        monkeypatch.setattr(loop, "Fit", Unlucky)
         _, noisy = sky(20, 24)
         [result] = fit_batch([measurement(noisy)], problem())
-        assert rates == [0.01, 0.001]
+        assert cautions == [1, 0.1, 0.1]
+        assert result.iterations == 6
         assert np.isfinite(result.values).all()
 
     def test_gives_up_with_a_way_out(self):

@@ -15,17 +15,19 @@ def parameters(network):
 
 
 class TestSkipNetwork:
+    @pytest.mark.parametrize("kind", ["lean", "skip"])
+    @pytest.mark.parametrize("fine", [4, 8, 16])
     @pytest.mark.parametrize("skip", [0, 4])
     @pytest.mark.parametrize("scales", [1, 3])
-    def test_gives_an_estimate_of_the_inputs_size(self, skip, scales):
-        settings = NetworkSettings(channels=8, scales=scales, skip_channels=skip)
+    def test_gives_an_estimate_of_the_inputs_size(self, kind, fine, skip, scales):
+        settings = NetworkSettings(kind, 8, fine, scales=scales, skip_channels=skip)
         network = make_network(settings, 3, 2, dice())
         height, width = padded_size(settings, 17, 30)
         assert network(torch.rand(1, 3, height, width)).shape == (1, 2, height, width)
 
     def test_reference_has_the_papers_parameters(self):
         network = make_network(
-            NetworkSettings(channels=128, scales=5, skip_channels=4), 32, 3, dice()
+            NetworkSettings("skip", channels=128, scales=5, skip_channels=4), 32, 3, dice()
         )
         # 2 217 831 in the paper's code (models/skip.py, denoising notebook), of which the biases of
         # convolutions before a batch norm do nothing: 5 scales of 3 x 128 + 4 + 128 x 1
@@ -71,7 +73,7 @@ class TestWeights:
         assert not torch.equal(one.head.weight, other.head.weight)
 
     def test_are_torchs_default(self):
-        network = make_network(NetworkSettings(channels=64, scales=1), 3, 1, dice())
+        network = make_network(NetworkSettings("skip", channels=64, scales=1), 3, 1, dice())
         ours = network.downs[0][1][0].weight
         assert abs(ours.std() - torch.nn.Conv2d(64, 64, 3).weight.std()) < 0.02 * ours.std()
 

@@ -416,7 +416,8 @@ def test_events_tell_the_story(sky, tmp_path):
     result = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool(), events.append)
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunEnded)
-    assert [e.stage for e in events if isinstance(e, StageStarted)][:2] == ["restore", "stitch"]
+    stages = [e.stage for e in events if isinstance(e, StageStarted)]
+    assert stages[:3] == ["donor", "restore", "stitch"]
     assert len([e for e in events if isinstance(e, TileDone)]) == result.tiles == 9
 
 

@@ -1,0 +1,47 @@
+"""The answer of a fit is an average over its iterations, never the last iterate."""
+
+from __future__ import annotations
+
+import torch
+
+# An average from random weights forgets its bad beginning: after n iterations it reaches back over
+# about n / LAG of them. (Mean of four 128x128 crops, sigma 25, 200 iterations from random weights: 0.2 dB.)
+LAG = 5
+
+
+class Average:
+    """Exponential average of the estimates, each pixel over the iterations that answered for it.
+
+    Parameters
+    ----------
+    decay
+        Of the weights, at each iteration; its horizon is ``1 / (1 - decay)`` iterations.
+    settled
+        Whether the first estimates are good already, as from a donor's weights; else the horizon grows
+        with the run.
+    """
+
+    def __init__(self, decay: float, *, settled: bool) -> None:
+        self.decay, self.settled = decay, settled
+        self.count = 0
+        self.sums: torch.Tensor | None = None
+
+    def add(self, x: torch.Tensor, answered: torch.Tensor) -> None:
+        """Take in the estimate of one iteration; both (1, C, H, W)."""
+        if self.sums is None:
+            self.sums, self.weights = torch.zeros_like(x), torch.zeros_like(x)
+        self.latest = x
+        growing = self.count / (self.count + LAG)
+        decay = self.decay if self.settled else min(self.decay, growing)
+        fresh = answered.to(x.dtype) * (1 - decay)
+        self.sums.mul_(decay).addcmul_(fresh, x)
+        self.weights.mul_(decay).add_(fresh)
+        self.count += 1
+
+    def value(self) -> torch.Tensor:
+        """(1, C, H, W): the average; the latest estimate where no iteration has answered yet."""
+        assert self.sums is not None
+        answered = self.weights > 0
+        return torch.where(
+            answered, self.sums / torch.where(answered, self.weights, 1), self.latest
+        )
