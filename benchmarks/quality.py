@@ -2,6 +2,9 @@
 
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
+    python benchmarks/quality.py whole --data ../shared/data
+
+`whole` restores uncropped photographs through all of the product, with a donor and without.
 
 Prints a table for each set and writes it with its conditions to ``benchmarks/results/quality-SET.json``.
 Protocols are in benchmarks/results/README.md. BM3D (`pip install glassplate[benchmark]`) and
@@ -17,24 +20,29 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from rivals import Method
-from studies import decam, set9, xmm
+from studies import decam, set9, whole, xmm
 
 from glassplate.models.fit import Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
 from glassplate.models.operators import Identity
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.run import RestoreRequest, restore
 from glassplate.pipeline.sampling import sample
 from glassplate.pipeline.scaling import make_transform
 from glassplate.pipeline.seeds import tile_seed
-from glassplate.pipeline.source import Pixels
+from glassplate.pipeline.source import Pixels, SourceSpec
+from glassplate.pipeline.store import open_array
 from glassplate.pipeline.tiles import Box
 
 RESULTS = Path(__file__).parent / "results"
@@ -91,7 +99,29 @@ def glassplate(recipe: Recipe, threads: int) -> Method:
     return run
 
 
+def through_the_pipeline(recipe: Recipe) -> Method:
+    """Return all of the product for one image, tiles, donor and blending included, one worker."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            source, store = Path(folder, "image.tif"), Path(folder, "image.zarr")
+            tifffile.imwrite(source, image.astype("f4"), photometric="rgb", planarconfig="separate")
+            request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
+            result = restore(request, InlinePool())
+            values = np.asarray(open_array(store, "0")[...], np.float64)
+        facts = {
+            "tiles": result.tiles,
+            "iterations": round(result.summary["iterations"]),
+            "best_iteration": round(result.summary["iterations"]),
+            "stop_reasons": result.summary["stop_reasons"],
+        }
+        return values, facts
+
+    return run
+
+
 SETS = {
+    "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
@@ -107,6 +137,9 @@ def run(name: str, options: argparse.Namespace) -> None:
     study, recipe_name, keys = SETS[name]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
+    if name == "whole":
+        cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
+        ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
     if options.reference:
         ours["reference"] = glassplate(load_recipe("reference"), options.threads)
     wanted = (lambda image: image in options.images) if options.images else (lambda _: True)

@@ -37,6 +37,23 @@ def set9(
             yield path.stem, name, {"psnr_db": decibel, "crop": crop, **spent, **facts}
 
 
+def whole(
+    data: Path, ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The same photographs uncropped, those of several tiles, with the same noise."""
+    methods = {"noisy": unchanged, "NLM": nlm(SIGMA, 0.6), "BM3D": bm3d(SIGMA), **ours}
+    for path in sorted((data / "std" / "set9").glob("*.png")):
+        clean = io.imread(path).transpose(2, 0, 1) / 255
+        if not wanted(path.stem) or min(clean.shape[1:]) <= 256:
+            continue
+        noise = np.random.default_rng(0).normal(0, SIGMA, clean.shape[1:] + clean.shape[:1])
+        noisy = np.clip(clean + noise.transpose(2, 0, 1), 0, 1)
+        for name, method in methods.items():
+            result, facts, spent = timed(method, noisy)
+            decibel = psnr(np.clip(result, 0, 1), clean, 1.0)
+            yield path.stem, name, {"psnr_db": decibel, **spent, **facts}
+
+
 def central(image: np.ndarray, side: int = 256) -> tuple[np.ndarray, list[int]]:
     """Rows and columns 128 to 384 where there are so many, else the centre; with the crop's edges."""
     edges = []

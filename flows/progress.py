@@ -19,6 +19,7 @@ from glassplate.pipeline.events import (
     FitProgress,
     RunEnded,
     RunStarted,
+    StageAdvanced,
     StageStarted,
     TileDone,
     Warned,
@@ -168,7 +169,7 @@ class PlainDisplay:
                 return None
             case StageStarted():
                 return f"{event.stage}"
-            case FitProgress() | TileDone():
+            case FitProgress() | TileDone() | StageAdvanced(stage="donor"):
                 due = self._spoken.get(event.store, 0.0) + self._period_s <= self._clock()
                 return ", ".join(figures(tally)) if due else None
             case _:

@@ -230,6 +230,7 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
         "noise": plan.noise.to_json(),
         "transform": plan.transform.to_json(),
         "numerics": asdict(plan.numerics),
+        "warm": plan.warm,
         "stages": capacity.stages,
     }
 

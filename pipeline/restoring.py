@@ -134,6 +134,7 @@ def _write(
     return {
         **_common(tile, task),
         "seed": tile_seed(plan.recipe.seed, tile.index, task.reseed),
+        "start": "donor" if task.donor is not None else "random",
         "crc32": crc32,
         "log_crc32": log_crc32,
         "iterations": restoration.iterations,

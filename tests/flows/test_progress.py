@@ -106,6 +106,18 @@ class TestTally:
 
 
 class TestPlain:
+    def test_the_donor_is_told_of_now_and_then(self):
+        clock, err = Clock(), io.StringIO()
+        display = PlainDisplay(io.StringIO(), err, clock=clock)
+        display(StageStarted(STORE, "donor", 1000))
+        for second in range(1, 12):
+            clock.now += 1
+            display(StageAdvanced(STORE, "donor", 10 * second, 1000))
+        lines = err.getvalue().splitlines()
+        assert [line.partition(": ")[2] for line in lines] == [
+            "donor", "donor 50 of 1000", "donor 100 of 1000",
+        ]  # fmt: skip
+
     def play(self, seconds_between):
         clock, err = Clock(), io.StringIO()
         display = PlainDisplay(io.StringIO(), err, period_s=5, clock=clock)
