@@ -36,7 +36,7 @@ class DonorSettings:
     """Optimiser steps of the donor, each on one of its windows; at most `fit.iterations`."""
     windows: int = 32
     """Windows of 128x128 pixels, spread over the image, that it is fitted to."""
-    tile_iterations: int = 100
+    tile_iterations: int = 200
     """Cap on optimiser steps of a tile that starts from the donor; at most `fit.iterations`."""
     tile_learning_rate: float = 0.003
     """Adam's step size there."""
