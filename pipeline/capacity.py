@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 GIB = 2**30
 
 # Resident memory of a process that has imported what a worker needs, before it does any work
-# (measured: 330 to 400 MB with torch, zarr, distributed and astropy), with room for the allocator.
-PROCESS_BYTES = 450 * 2**20
+# (measured: 300 to 360 MiB with torch, zarr and astropy, the most with distributed too).
+PROCESS_BYTES = 370 * 2**20
 
 # Bytes of scratch memory for a pixel of a strip that is blended: float64 sums and images, weights,
 # the input and its validity, for each channel.

@@ -110,7 +110,7 @@ def test_projected_memory_is_at_least_what_is_measured(tmp_path, settings):
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.fits"), *settings]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured, projected = map(int, done.stdout.split())
-    assert measured <= projected <= 2.5 * measured
+    assert measured <= projected <= 1.5 * measured
 
 
 def test_more_workers_need_more_memory(sky):
