@@ -18,6 +18,7 @@ def posterior_mean(
     variance: torch.Tensor,
     valid: torch.Tensor,
     radius: float,
+    doubt: float = 1.0,
 ) -> torch.Tensor:
     """Combine a blind-spot estimate with the measurement it never saw.
 
@@ -38,6 +39,8 @@ def posterior_mean(
         (B, C, h, w) bool.
     radius
         Standard deviation of the Gaussian average, in pixels.
+    doubt
+        Standard errors of that average below which it is taken for noise.
 
     Returns
     -------
@@ -46,7 +49,8 @@ def posterior_mean(
     if mu.shape[1] > COLOURS:
         each = [slice(c, c + 1) for c in range(mu.shape[1])]
         alone = [
-            posterior_mean(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius) for c in each
+            posterior_mean(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, doubt)
+            for c in each
         ]
         return torch.cat(alone, 1)
     residual = torch.where(valid, y - mu, 0)  # (B, C, h, w), source units
@@ -54,9 +58,9 @@ def posterior_mean(
     sigma = torch.where(noisy, variance, 1).sqrt()
     r = torch.where(noisy, residual / sigma, 0)
     eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, noisy, radius))  # (B, h, w, C[, C])
-    # The average of n pixels is itself uncertain by sqrt(2 / n); less than that is taken for noise.
-    doubt = math.sqrt(2 / (4 * math.pi * radius**2))
-    prior = (eigenvalues - 1 - doubt).clamp(min=0)
+    # The average of n pixels is itself uncertain by sqrt(2 / n).
+    error = math.sqrt(2 / (4 * math.pi * radius**2))
+    prior = (eigenvalues - 1 - doubt * error).clamp(min=0)
     gain = (prior / (prior + 1)).unsqueeze(-1)  # (B, h, w, C, 1)
     r = r.permute(0, 2, 3, 1).unsqueeze(-1)  # (B, h, w, C, 1)
     back = (axes @ (gain * (axes.mT @ r))).squeeze(-1).permute(0, 3, 1, 2)  # (B, C, h, w)

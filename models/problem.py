@@ -47,6 +47,8 @@ class FitSettings:
     """Give back each pixel's own measurement by Bayes' rule (blindspot)."""
     posterior_radius: float = 3.0
     """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
+    posterior_doubt: float = 1.0
+    """Standard errors of that average below which it is taken for noise (posterior)."""
     log_period: int = 25
     """Iterations between records of the log."""
 

@@ -104,7 +104,12 @@ class Window:
         blind = self.problem.input == "blindspot"
         if fit.posterior and blind and operator.scale == 1:
             mean = posterior_mean(
-                mean, self.y, self.noise(mean), self.parts.valid, fit.posterior_radius
+                mean,
+                self.y,
+                self.noise(mean),
+                self.parts.valid,
+                fit.posterior_radius,
+                fit.posterior_doubt,
             )
         values: FloatArray = mean[0].float().cpu().numpy()
         return values
