@@ -103,3 +103,26 @@ class TestChannels:
         x = posterior_mean(mu, y, variance, valid, 3.0)
         first = posterior_mean(*(t[:, :1] for t in (mu, y, variance, valid)), 3.0)
         assert torch.equal(x[:, :1], first)
+
+
+@pytest.mark.parametrize("radius", [2.0, 5.0])
+def test_the_more_doubt_the_less_noise_comes_back(radius):
+    dice = torch.Generator().manual_seed(0)
+    y = torch.randn((1, 1, 96, 96), generator=dice)
+    mu, one = torch.zeros_like(y), torch.ones_like(y)
+    everywhere = torch.ones_like(y, dtype=torch.bool)
+    back = [
+        posterior_mean(mu, y, one, everywhere, radius, doubt).square().mean()
+        for doubt in (0.0, 1.0, 2.0, 4.0)
+    ]
+    assert back == sorted(back, reverse=True)
+    assert back[3] < 0.01 * back[0]
+
+
+def test_a_source_comes_back_whatever_the_doubt():
+    mu = torch.zeros((1, 1, 33, 33))
+    y = mu.clone()
+    y[0, 0, 16, 16] = 100.0
+    everywhere = torch.ones_like(y, dtype=torch.bool)
+    x = posterior_mean(mu, y, torch.ones_like(y), everywhere, 2.0, 2.0)
+    assert x[0, 0, 16, 16] > 98

@@ -33,3 +33,19 @@ def die_once(task, tell):
 def slow_then_late(task, tell):
     time.sleep(0.2 if task == 0 else 0)
     return task
+
+
+def pages_mapped_again(task, tell):
+    """Page faults of taking and freeing one large buffer many times, after it was taken before."""
+    import resource
+
+    import torch
+
+    def take():
+        for _ in range(50):
+            torch.ones(task)
+
+    take()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    take()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

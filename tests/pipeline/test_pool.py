@@ -65,6 +65,13 @@ def test_results_come_as_they_end(local_pool):
     assert tasks[0] != 0
 
 
+def test_a_worker_keeps_the_memory_that_a_fit_takes_again_and_again(local_pool):
+    # Dask's own setting makes glibc map and clear every buffer anew: 50 times 1024 pages of 4 KiB
+    values = 1 << 20
+    [(_, faults)] = local_pool.map(pool_work.pages_mapped_again, [values], quiet)
+    assert faults < 5 * 1024
+
+
 def test_a_worker_that_dies_once_is_survived(local_pool, tmp_path):
     results = dict(local_pool.map(pool_work.die_once, [str(tmp_path / "marker")], quiet))
     assert set(results.values()) == {"survived"}
