@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from glassplate.models.fit import CAUTION, descend
-from glassplate.models.networks import make_network
+from glassplate.models.fit import CAUTION, begin, descend
 from glassplate.models.problem import Measurement, Problem, Weights
 from glassplate.models.window import Window
 
@@ -116,15 +115,11 @@ def _fit(
     rate: float,
     on_loss: OnLoss | None,
 ) -> Weights:
-    numerics = problem.numerics
     dice = torch.Generator().manual_seed(measurements[0].seed)
     windows = [Window(measurement, problem) for measurement in measurements]
     sources = [window.input() for window in windows]
-    network = make_network(problem.network, sources[0].channels, windows[0].channels, dice)
-    # Torch's stub of Module.to leaves memory_format out.
-    network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
-    total, counted = torch.zeros((), device=numerics.device), 0
+    network, optimiser = begin(windows[0], sources[0], dice, rate)
+    total, counted = torch.zeros((), device=problem.numerics.device), 0
     for iteration in range(1, iterations + 1):
         share = 0.5 + 0.5 * math.cos(math.pi * iteration / iterations)
         for group in optimiser.param_groups:

@@ -13,7 +13,7 @@ import torch
 
 from glassplate.models.averaging import Average
 from glassplate.models.costs import projected_bytes
-from glassplate.models.inputs import Draw
+from glassplate.models.inputs import Draw, Input
 from glassplate.models.networks import SkipNetwork, make_network
 from glassplate.models.problem import (
     FitSettings,
@@ -130,20 +130,16 @@ class Fit:
     ) -> None:
         self.started = time.perf_counter()
         self.measurement, self.problem, self.caution = measurement, problem, caution
-        numerics = problem.numerics
         self.window = Window(measurement, problem)
         self.source = self.window.input()
-        network = make_network(
-            problem.network, self.source.channels, self.window.channels, self.window.dice
+        self.network, self.optimiser = begin(
+            self.window, self.source, self.window.dice, caution * problem.fit.learning_rate
         )
         if start is not None:
-            network.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
-        # Torch's stub of Module.to leaves memory_format out.
-        self.network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
-        rate = caution * problem.fit.learning_rate
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=rate, fused=True)
+            weights = {name: torch.from_numpy(weight) for name, weight in start.items()}
+            self.network.load_state_dict(weights)
         self.average = Average(problem.fit.average, settled=start is not None)
-        self.total = torch.zeros((), device=numerics.device)
+        self.total = torch.zeros((), device=problem.numerics.device)
         self.iteration = 0
         self.log: list[Record] = []
         self.decision = Decision(0, None)
@@ -201,6 +197,17 @@ class Fit:
             whiteness=self.window.whiteness(self.best),
             seconds=time.perf_counter() - self.started,
         )
+
+
+def begin(
+    window: Window, source: Input, dice: torch.Generator, rate: float
+) -> tuple[SkipNetwork, torch.optim.Optimizer]:
+    """Make a prior network with random weights and its optimiser, on the device."""
+    settings, numerics = window.problem.network, window.problem.numerics
+    network = make_network(settings, source.channels, window.channels, dice)
+    # Torch's stub of Module.to leaves memory_format out.
+    network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
+    return network, torch.optim.Adam(network.parameters(), lr=rate, fused=True)
 
 
 def descend(

@@ -25,6 +25,7 @@ from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Tell
 from glassplate.pipeline.sampling import sample_windows
 from glassplate.pipeline.seeds import donor_seed
+from glassplate.pipeline.stitch import sha256_of
 
 # Seconds between two messages of the fit under way.
 TELL_PERIOD_S = 1.0
@@ -110,7 +111,7 @@ def _write(path: Path, weights: Weights) -> str:
 
 def donor_is(file: DonorFile) -> bool:
     """Whether the weights are there and whole."""
-    return file.path.is_file() and _digest(file.path) == file.sha256
+    return file.path.is_file() and sha256_of(file.path) == file.sha256
 
 
 @lru_cache(maxsize=4)
@@ -129,7 +130,3 @@ def read_donor(file: DonorFile) -> Weights:
         )
     with np.load(file.path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
