@@ -205,6 +205,7 @@ def _listening(name: str, image: Image, shared: Shared) -> Iterator[Listener]:
     thread = threading.get_ident()
 
     def listen(event: Event) -> None:
+        """Raise where the run must end, log the milestones, show everything."""
         # only in the thread of this run: events of the pool's workers come in on another
         if shared.stop.is_set() and threading.get_ident() == thread:
             raise KeyboardInterrupt

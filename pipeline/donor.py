@@ -22,13 +22,10 @@ from glassplate.models.fit import Measurement, Weights
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.pool import Tell
+from glassplate.pipeline.pool import Tell, seldom
 from glassplate.pipeline.sampling import sample_windows
 from glassplate.pipeline.seeds import donor_seed
 from glassplate.pipeline.stitch import sha256_of
-
-# Seconds between two messages of the fit under way.
-TELL_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,10 @@ def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
     plan = task.plan
     settings = plan.recipe.donor
     measurements = _measurements(plan, settings.windows)
-    spoken = start
+    tell = seldom(tell)
 
     def on_loss(iteration: int, data_term: float) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken >= TELL_PERIOD_S:
-            spoken = time.monotonic()
-            tell({"done": iteration, "data_term": data_term})
+        tell({"done": iteration, "data_term": data_term})
 
     weights = fit_donor(measurements, plan.problem, settings, on_loss)
     return {

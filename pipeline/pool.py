@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,8 @@ IN_FLIGHT = 2
 # died is started again within about three.
 PATIENCE_S = 30.0
 
+# Seconds between two messages of one task: often enough for a progress bar, too rare to cost.
+TELL_PERIOD_S = 1.0
 
 # Seconds to wait for the small record of a task that has ended; it is there at once, unless its worker
 # died meanwhile, and then the task is done anew.
@@ -89,6 +92,20 @@ def attempt(work: Work, task: Any, tell: Tell) -> Any | Failure:
         return work(task, tell)
     except Exception as error:  # any fault of one task must not end the others
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def seldom(tell: Tell) -> Tell:
+    """Pass on no more than one message a period; the others are lost."""
+    last = time.monotonic()
+
+    def told(message: Mapping[str, Any]) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= TELL_PERIOD_S:
+            last = now
+            tell(message)
+
+    return told
 
 
 class DaskPool:

@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,11 @@ from glassplate.models.fit import Measurement, Record, Restoration, fit_batch
 from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.pool import Tell, seldom
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.seeds import tile_seed
 from glassplate.pipeline.source import Pixels
 from glassplate.pipeline.tiles import Tile
-
-Tell = Callable[[Mapping[str, Any]], None]
-
-# Seconds between two messages of a fit under way: often enough for a progress bar, too rare to cost.
-TELL_PERIOD_S = 1.0
 
 LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
 
@@ -89,22 +85,18 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
 
 
 def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
-    last = time.monotonic()
+    tell = seldom(tell)
     cap = task.plan.tile_problem.fit.iterations
 
     def on_record(place: int, record: Record) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= TELL_PERIOD_S:
-            last = now
-            tell(
-                {
-                    "tile": task.tiles[place],
-                    "iteration": record.iteration,
-                    "iterations": cap,
-                    "seconds": record.seconds,
-                }
-            )
+        tell(
+            {
+                "tile": task.tiles[place],
+                "iteration": record.iteration,
+                "iterations": cap,
+                "seconds": record.seconds,
+            }
+        )
 
     return on_record
 

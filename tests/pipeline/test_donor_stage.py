@@ -8,6 +8,7 @@ from astropy.io import fits
 from test_run import FIT, UntidyPool, digest, request
 
 from glassplate.pipeline import donor as module
+from glassplate.pipeline import pool
 from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, read_donor
 from glassplate.pipeline.errors import GlassplateError, StoreError
 from glassplate.pipeline.events import StageStarted
@@ -129,7 +130,7 @@ class TestRun:
             restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=only_donors))
 
     def test_tells_how_far_it_is(self, sky, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "TELL_PERIOD_S", 0.0)
+        monkeypatch.setattr(pool, "TELL_PERIOD_S", 0.0)
         told = []
         plan = make_plan(SourceSpec(sky), parse_recipe(FIT, "t"), recipe_name="t")
         module.make_donor(DonorTask(plan, tmp_path / "d.npz"), told.append)
