@@ -32,6 +32,8 @@ class ImageReport:
     noise_after: float | None = None
     """The same of the result."""
     unit: str | None = None
+    filled_pixels: int = 0
+    """Invalid pixels that got the network's estimate, each channel counted."""
     iterations: float | None = None
     """Mean over the tiles."""
     stop_reasons: dict[str, int] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class ImageReport:
             noise_before=result.summary.get("noise_before"),
             noise_after=result.summary.get("noise_after"),
             unit=result.summary.get("unit"),
+            filled_pixels=result.summary.get("filled_pixels", 0),
             iterations=result.summary.get("iterations"),
             stop_reasons=dict(result.summary.get("stop_reasons") or {}),
             seconds=result.seconds,
@@ -77,6 +80,8 @@ class ImageReport:
         if self.noise_before is not None or self.noise_after is not None:
             before, after = number(self.noise_before), number(self.noise_after, self.unit)
             lines.append(f"  noise       {before} before, {after} after")
+        if self.filled_pixels:
+            lines.append(f"  filled      {plural(self.filled_pixels, 'pixel')}")
         if self.iterations:
             lines.append(f"  iterations  {self.iterations:.0f} a tile; stopped by {self._reasons}")
         lines.append(f"  zarr        {self.store}")

@@ -160,6 +160,7 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         dtype=source.output_dtype.name,
         chunk=recipe.output.chunk,
         max_shard=recipe.output.shard,
+        fills=recipe.fills,
     )
     batch = recipe.tiles.batch
     batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)

@@ -70,7 +70,8 @@ class OutputSettings(Section):
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal["denoise", "superres", "identity"] = "denoise"
+    task: Literal["denoise", "superres", "inpaint", "identity"] = "denoise"
+    """inpaint: fill invalid pixels, and leave all others as they are to the bit."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -92,6 +93,11 @@ class Recipe(Section):
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
         return self
+
+    @property
+    def fills(self) -> bool:
+        """Whether invalid pixels get the network's estimate."""
+        return self.task == "inpaint" or (self.output.invalid == "fill" and self.task != "identity")
 
     def sha256(self) -> str:
         """Hash of the canonical JSON; two recipes with the same hash restore alike."""

@@ -34,6 +34,7 @@ def result_summary(
         "noise_after": _noise_after(store, plan),
         "noise_model": plan.noise.origin,
         "iterations": float(np.mean(iterations)),
+        "filled_pixels": sum(record["filled"] for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},

@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.seeds import tile_seed
 from glassplate.pipeline.source import Pixels
 from glassplate.pipeline.tiles import Tile
+
+# Why a tile of which every pixel is valid ends at once, where the task is to fill the others.
+NOTHING_TO_FILL = "nothing to fill"
 
 LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
 
@@ -64,34 +67,46 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     plan, scratch = task.plan, Scratch(task.scratch)
     source = cached_source(plan.spec)
     tiles = [plan.grid.tile(index) for index in task.tiles]
-    pixels = [source.read(tile.window, tile.channels) for tile in tiles]
-    if plan.recipe.task == "identity":
-        return [_copy(plan, scratch, t, p, task) for t, p in zip(tiles, pixels, strict=True)]
-    measurements = [
-        Measurement(
-            values=p.values.astype(np.float32),
-            valid=p.valid,
-            variance=p.variance,
-            seed=tile_seed(plan.recipe.seed, tile.index, task.reseed),
-        )
-        for tile, p in zip(tiles, pixels, strict=True)
-    ]
-    start = read_donor(task.donor) if task.donor is not None else None
-    restorations = fit_batch(measurements, plan.tile_problem, _progress(task, tell), start=start)
+    pixels = {tile.index: source.read(tile.window, tile.channels) for tile in tiles}
+    copied = {index for index, window in pixels.items() if not _needs_a_fit(plan, window)}
+    fitted = [tile for tile in tiles if tile.index not in copied]
+    measurements = [_measurement(task, tile, pixels[tile.index]) for tile in fitted]
+    start = read_donor(task.donor) if task.donor is not None and fitted else None
+    progress = _progress(task, [tile.index for tile in fitted], tell)
+    restorations = fit_batch(measurements, plan.tile_problem, progress, start=start)
+    found = dict(zip([tile.index for tile in fitted], restorations, strict=True))
     return [
-        _write(plan, scratch, tile, restoration, task)
-        for tile, restoration in zip(tiles, restorations, strict=True)
+        _copy(scratch, tile, pixels[tile.index], task)
+        if tile.index in copied
+        else _write(scratch, tile, pixels[tile.index], found[tile.index], task)
+        for tile in tiles
     ]
 
 
-def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
+def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
+    """Whether a window is to be fitted: not to be copied, nor to be filled where nothing is missing."""
+    if plan.recipe.task == "inpaint":
+        return not pixels.valid.all()
+    return plan.recipe.task != "identity"
+
+
+def _measurement(task: BatchTask, tile: Tile, pixels: Pixels) -> Measurement:
+    return Measurement(
+        values=pixels.values.astype(np.float32),
+        valid=pixels.valid,
+        variance=pixels.variance,
+        seed=tile_seed(task.plan.recipe.seed, tile.index, task.reseed),
+    )
+
+
+def _progress(task: BatchTask, fitted: Sequence[int], tell: Tell) -> Callable[[int, Record], None]:
     tell = seldom(tell)
     cap = task.plan.tile_problem.fit.iterations
 
     def on_record(place: int, record: Record) -> None:
         tell(
             {
-                "tile": task.tiles[place],
+                "tile": fitted[place],
                 "iteration": record.iteration,
                 "iterations": cap,
                 "seconds": record.seconds,
@@ -101,31 +116,33 @@ def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
     return on_record
 
 
-def _copy(
-    plan: Plan, scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask
-) -> dict[str, Any]:
-    start = time.monotonic()
+def _copy(scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
+    start, plan = time.monotonic(), task.plan
     crc32 = scratch.write_window(tile.index, pixels.values.astype(plan.working_dtype, copy=False))
     return {
-        **_common(tile, task),
+        **_common(tile, pixels, task),
         "crc32": crc32,
         "iterations": 0,
-        "stop_reason": "identity",
+        "stop_reason": "identity" if plan.recipe.task == "identity" else NOTHING_TO_FILL,
         "seconds": round(time.monotonic() - start, 6),
     }
 
 
 def _write(
-    plan: Plan, scratch: Scratch, tile: Tile, restoration: Restoration, task: BatchTask
+    scratch: Scratch, tile: Tile, pixels: Pixels, restoration: Restoration, task: BatchTask
 ) -> dict[str, Any]:
     log = np.array(
         [[getattr(record, field) for field in LOG_FIELDS] for record in restoration.log], "f8"
     ).reshape(-1, len(LOG_FIELDS))
     log_crc32 = scratch.write_log(tile.index, log)
-    crc32 = scratch.write_window(tile.index, restoration.values)
+    values, recipe = restoration.values, task.plan.recipe
+    if recipe.task == "inpaint":
+        # what neighbours disagree by is then what they filled in
+        values = np.where(pixels.valid, pixels.values, values).astype(np.float32)
+    crc32 = scratch.write_window(tile.index, values)
     return {
-        **_common(tile, task),
-        "seed": tile_seed(plan.recipe.seed, tile.index, task.reseed),
+        **_common(tile, pixels, task),
+        "seed": tile_seed(recipe.seed, tile.index, task.reseed),
         "start": "donor" if task.donor is not None else "random",
         "crc32": crc32,
         "log_crc32": log_crc32,
@@ -139,11 +156,13 @@ def _write(
     }
 
 
-def _common(tile: Tile, task: BatchTask) -> dict[str, Any]:
+def _common(tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
+    core = tile.core.relative_to(tile.window).slices
     return {
         "tile": tile.index,
         "attempt": task.attempt,
         "ok": True,
+        "filled": int((~pixels.valid[(slice(None), *core)]).sum()) if task.plan.recipe.fills else 0,
         "host": platform.node(),
         "pid": os.getpid(),
         "ended": round(time.time(), 3),

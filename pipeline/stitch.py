@@ -50,7 +50,7 @@ class LevelTask:
 
 
 def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
-    """Blend one shard from the scratch windows and write image, residual and footprint.
+    """Blend one shard from the scratch windows and write image, residual, footprint and what is filled.
 
     Returns
     -------
@@ -62,6 +62,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     channels = shard.channels[1] - shard.channels[0]
     image = np.empty((channels, *shard.box.shape), layout.dtype)
     footprint = np.empty((channels, *shard.box.shape), np.float32)
+    filled = np.empty(image.shape, np.uint8)
     below = residual_box(shard.box, layout.scale)
     residual = np.empty((channels, *below.shape), layout.residual_dtype)
     for strip in tile_rows(shard.box, layout.chunk):
@@ -71,6 +72,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         final = finish(plan, restored, pixels)
         place = (slice(None), *strip.relative_to(shard.box).slices)
         image[place], footprint[place] = final, weight
+        filled[place] = ~_enlarged(pixels.valid, layout.scale) & (weight > 0)
         residual[(slice(None), *lower.relative_to(below).slices)] = (
             _residual(final, pixels, layout.residual_dtype)
             if layout.scale == 1
@@ -78,6 +80,8 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         )
     written = {"0": (image, shard.box), "footprint": (footprint, shard.box)}
     written["residual"] = (residual, below)
+    if layout.fills:
+        written["filled"] = (filled, shard.box)
     files: dict[str, str] = {}
     for name, (values, box) in written.items():
         index = layout.index(shard.channels, box)
@@ -133,13 +137,17 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     -------
     final
         ``(c, h, w)`` in the result's dtype. Invalid pixels are NaN, or the input's own value for
-        integers, unless the recipe fills them; so are pixels to which no tile contributed.
+        integers, unless the recipe fills them; so are pixels to which no tile contributed. Where the
+        task is to fill them, valid pixels are the input's own.
     """
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
+    valid = _enlarged(pixels.valid, scale)
     final = restored * plan.flux_factor
-    unknown = np.isnan(restored)
-    if plan.recipe.output.invalid == "keep" or plan.recipe.task == "identity":
-        unknown |= ~_enlarged(pixels.valid, scale)
+    if plan.recipe.task == "inpaint":
+        final[valid] = pixels.values[valid]
+    unknown = np.isnan(final)
+    if not plan.recipe.fills:
+        unknown |= ~valid
     if dtype.kind == "f":
         final[unknown] = np.nan
         return final.astype(dtype)

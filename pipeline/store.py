@@ -49,6 +49,8 @@ class Layout:
     """Pixel type of the result."""
     chunk: int
     max_shard: int
+    fills: bool = False
+    """Whether invalid pixels are filled; then the result says which they are."""
 
     def __post_init__(self) -> None:
         if self.chunk % self.scale:
@@ -120,7 +122,7 @@ class Layout:
         pixels = int(np.prod(self.shape))
         image = pixels * np.dtype(self.dtype).itemsize
         residual = int(np.prod(self.source_shape)) * np.dtype(self.residual_dtype).itemsize
-        return image * 4 // 3 + residual + pixels * 4
+        return image * 4 // 3 + residual + pixels * (4 + self.fills)
 
 
 def arrays_of(layout: Layout) -> dict[str, tuple[tuple[int, int, int], str, int]]:
@@ -135,6 +137,8 @@ def arrays_of(layout: Layout) -> dict[str, tuple[tuple[int, int, int], str, int]
         layout.chunk // layout.scale,
     )
     arrays["footprint"] = (layout.shape, "float32", layout.chunk)
+    if layout.fills:
+        arrays["filled"] = (layout.shape, "uint8", layout.chunk)
     return arrays
 
 
