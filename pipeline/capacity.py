@@ -58,7 +58,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     channels, height, width = plan.grid.window_shape
     scale, layout = plan.layout.scale, plan.layout
     window = channels * height * width * np.dtype(plan.working_dtype).itemsize
-    reading = window * 6 + plan.resident_bytes
+    reading = window * 6 + plan.resident_bytes + _inspecting(plan, (height, width))
     on_cpu = plan.numerics.device == "cpu"
     fitting = 0
     if plan.recipe.task != "identity":
@@ -67,6 +67,8 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
     itemsize = np.dtype(layout.dtype).itemsize
     stitching = shard_pixels * (itemsize + 8) * 2 + strip_pixels * BLEND_BYTES_PER_PIXEL
+    strip = (layout.chunk // scale, min(layout.shard_side, layout.shape[2]) // scale)
+    stitching += _inspecting(plan, strip)
     stages = {
         "restore": reading + window * scale**2 * 2 + (fitting if on_cpu else 0),
         "stitch": stitching + plan.resident_bytes,
@@ -85,6 +87,12 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         disk_bytes=int(layout.uncompressed_bytes + scratch),
         stages={name: int(value) for name, value in stages.items()},
     )
+
+
+def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
+    """Memory that looking for defects takes while a region of ``(h, w)`` is read."""
+    detector = plan.spec.detector
+    return 0 if detector is None else detector.projected_bytes(shape, plan.grid.window_shape[0])
 
 
 def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int) -> None:

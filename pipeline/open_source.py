@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.joined import JoinedSource
 from glassplate.pipeline.source import Format, Source, SourceSpec, split_extension
@@ -79,7 +80,7 @@ def sniff_format(path: Path) -> Format:
 
 
 def open_source(spec: SourceSpec) -> Source:
-    """Open the image of `spec`, with its mask and variance where there are any.
+    """Open the image of `spec`, with its mask and variance where there are any, its defects found.
 
     Raises
     ------
@@ -91,6 +92,11 @@ def open_source(spec: SourceSpec) -> Source:
     CapacityError
         If there is no room to unpack a packed file.
     """
+    source = _with_companions(spec)
+    return source if spec.detector is None else InspectedSource(source, spec.detector)
+
+
+def _with_companions(spec: SourceSpec) -> Source:
     source = _open_image(spec)
     if spec.mask is None and spec.variance is None:
         return source

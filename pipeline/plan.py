@@ -15,6 +15,7 @@ from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.operators import Downsample, Identity
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
+from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.open_source import open_source
@@ -119,10 +120,12 @@ class Plan:
         A run that resumes on another machine must go on with the precision, threads, noise and
         scaling that it began with, or its tiles would not fit together.
         """
+        noise = NoiseModel.from_json(recorded["noise"])
         return replace(
             self,
+            spec=_inspected(self.spec, noise),
             numerics=Numerics(**recorded["numerics"]),
-            noise=NoiseModel.from_json(recorded["noise"]),
+            noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]),
             batch_size=recorded["batch_size"],
         )
@@ -162,10 +165,13 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         max_shard=recipe.output.shard,
         fills=recipe.fills,
     )
+    spec = source.spec
+    if recipe.defects.any:
+        spec = replace(spec, detector=_detector(samples, source, recipe, noise))
     batch = recipe.tiles.batch
     batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
     return Plan(
-        spec=source.spec,
+        spec=spec,
         recipe=recipe,
         recipe_name=recipe_name,
         grid=grid,
@@ -179,6 +185,21 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
     )
+
+
+def _detector(samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel) -> Detector:
+    pixels = np.concatenate([values[valid] for values, valid in samples])
+    quantum = 0.0 if source.dtype.kind == "f" else 1.0
+    return Detector(
+        recipe.defects, noise, quantum, sky=float(np.median(pixels)) if pixels.size else 0.0
+    )
+
+
+def _inspected(spec: SourceSpec, noise: NoiseModel) -> SourceSpec:
+    """The same source, its defects judged by another noise model."""
+    if spec.detector is None:
+        return spec
+    return replace(spec, detector=replace(spec.detector, noise=noise))
 
 
 def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:

@@ -18,6 +18,7 @@ from glassplate.models.fit import FitSettings
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseSettings
 from glassplate.models.stopping import StoppingSettings
+from glassplate.pipeline.defects import DefectSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.scaling import ScalingSettings
 
@@ -80,6 +81,7 @@ class Recipe(Section):
     stopping: StoppingSettings = StoppingSettings()
     noise: NoiseSettings = NoiseSettings()
     scaling: ScalingSettings = ScalingSettings()
+    defects: DefectSettings = DefectSettings()
     operator: OperatorSettings = OperatorSettings()
     output: OutputSettings = OutputSettings()
 
@@ -90,6 +92,8 @@ class Recipe(Section):
                 f"scale {self.operator.scale} is for task superres, not {self.task}; "
                 "drop --scale or add --set task=superres"
             )
+        if self.task == "identity" and self.defects.any:
+            raise ValueError("defects are for tasks that restore, not identity; drop them")
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
         return self

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.tiles import Box
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.defects import Detector
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
 
@@ -30,6 +33,8 @@ class SourceSpec:
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None
     """Image on the same grid: variance of each pixel in squared source units."""
+    detector: Detector | None = None
+    """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ def test_the_promised_recipes_are_shipped():
     promised = {
         "astro-denoise",
         "archive-denoise",
+        "archive-repair",
+        "astro-repair",
         "archive-upscale",
         "draft",
         "reference",

@@ -11,7 +11,16 @@ from glassplate.pipeline.recipe import (
     recipe_text,
 )
 
-SHIPPED = ["archive-denoise", "archive-upscale", "astro-denoise", "draft", "identity", "reference"]
+SHIPPED = [
+    "archive-denoise",
+    "archive-repair",
+    "archive-upscale",
+    "astro-denoise",
+    "astro-repair",
+    "draft",
+    "identity",
+    "reference",
+]
 
 
 def test_the_shipped_recipes_are_there():
