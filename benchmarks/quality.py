@@ -3,6 +3,7 @@
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
+    python benchmarks/quality.py inpaint --data ../shared/data
 
 `whole` restores uncropped photographs through all of the product, with a donor and without. With
 --noise-input the recipe is also fitted with the paper's random code as its input, and judged every few
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from rivals import Method
-from studies import decam, set9, whole, xmm
+from studies import decam, inpaint, set9, whole, xmm
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
@@ -66,9 +67,10 @@ class InMemory:
         return self.values.shape
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """All of a box, every pixel valid."""
+        """All of a box; NaN is invalid."""
         values = self.values[(slice(None), *box.slices)]
-        return Pixels(values, np.ones(values.shape, bool))
+        valid = np.isfinite(values)
+        return Pixels(np.where(valid, values, 0), valid)
 
 
 def problem_for(recipe: Recipe, image: np.ndarray, threads: int) -> Problem:
@@ -87,9 +89,9 @@ def problem_for(recipe: Recipe, image: np.ndarray, threads: int) -> Problem:
 
 
 def measurement_of(recipe: Recipe, image: np.ndarray) -> Measurement:
-    """One window, every pixel valid."""
-    seed = tile_seed(recipe.seed, 0, 0)
-    return Measurement(image.astype("f4"), np.ones(image.shape, bool), None, seed)
+    """One window; NaN is invalid."""
+    seed, valid = tile_seed(recipe.seed, 0, 0), np.isfinite(image)
+    return Measurement(np.where(valid, image, 0).astype("f4"), valid, None, seed)
 
 
 def glassplate(recipe: Recipe, threads: int) -> Method:
@@ -108,6 +110,8 @@ def glassplate(recipe: Recipe, threads: int) -> Method:
             "noise": problem.noise.to_json(),
             "transform": problem.transform.to_json(),
         }
+        if result.uncertainty is not None:
+            facts["uncertainty"] = result.uncertainty
         return result.values.astype(np.float64), facts
 
     return run
@@ -168,6 +172,7 @@ def through_the_pipeline(recipe: Recipe) -> Method:
 SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
+    "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
         decam,
@@ -195,7 +200,8 @@ def run(name: str, options: argparse.Namespace) -> None:
     target = options.output / f"quality-{name}{options.label}.json"
     for image, method, figures in study(options.data, ours, wanted):
         rows.setdefault(image, {})[method] = figures
-        shown = " ".join(f"{key} {figures[key]:.3f}" for key in keys if figures[key] is not None)
+        told = (*keys, *(key for key in ("inside_1", "inside_2") if key in figures))
+        shown = " ".join(f"{key} {figures[key]:.3f}" for key in told if figures[key] is not None)
         extra = (
             f" it {figures['best_iteration']}/{figures['iterations']}"
             if "iterations" in figures

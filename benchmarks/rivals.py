@@ -33,6 +33,15 @@ def nlm(sigma: float, strength: float = 0.8) -> Method:
     return run
 
 
+def biharmonic(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Biharmonic equations over the NaN, by scikit-image."""
+    missing = np.isnan(image)
+    result = restoration.inpaint_biharmonic(
+        np.where(missing, 0, image).transpose(1, 2, 0), missing.any(0), channel_axis=-1
+    )
+    return result.transpose(2, 0, 1), {}
+
+
 def bm3d(sigma: float) -> Method:
     """BM3D, told the noise."""
     import bm3d as package

@@ -125,6 +125,12 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
     if summary:
         before, after = summary.get("noise_before"), summary.get("noise_after")
         lines.append(f"  noise    {number(before)} before, {number(after, unit)} after")
+        if summary.get("chi2"):
+            spread = summary["chi2"]
+            lines.append(
+                f"  chi2     {number(spread['median'])} a pixel, {number(spread['low'])} to "
+                f"{number(spread['high'])} in nine tiles of ten"
+            )
         if summary.get("filled_pixels"):
             lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
     lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]

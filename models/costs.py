@@ -18,6 +18,8 @@ FEATURE_MAPS = {"skip": (20, 13), "lean": (15, 9)}
 BF16_BYTES = 2.6
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
+# float32 copies of the guide: itself, padded, joined to the input, the network's own copy and its border.
+GUIDE_MAPS = 6
 # float32 copies of the random code: itself, fresh noise, their sum, the network's own copy.
 CODE_MAPS = 4
 
@@ -41,10 +43,14 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     each = BF16_BYTES if problem.numerics.precision == "bf16" else 4
     features = round(each * _feature_maps(problem.network, pixels))
     code = CODE_MAPS * problem.fit.input_depth if problem.input == "noise" else 0
-    maps = 4 * (PIXEL_MAPS * c + code) * pixels
+    guide = GUIDE_MAPS * problem.guide_channels
+    maps = 4 * (PIXEL_MAPS * c + code + guide) * pixels
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
     at_once = min(count, problem.numerics.stack)
-    return FIRST_FIT_BYTES + features + at_once * maps + batch
+    members = (
+        4 * c * h * s * w * s * (problem.fit.members - 1) * count
+    )  # answers that wait for the rest
+    return FIRST_FIT_BYTES + features + at_once * maps + batch + members
 
 
 def _feature_maps(network: NetworkSettings, pixels: int) -> int:

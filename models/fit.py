@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ __all__ = [
     "seconds_per_iteration",
 ]
 
+# Between the seeds of the members of an ensemble: odd, so that no two of 2^63 are alike, and with bits
+# all over (2^64 over the golden ratio).
+SEED_STEP = 0x9E3779B97F4A7C15
 # Factor on the learning rate when a fit that ran to infinity starts again.
 CAUTION = 0.1
 
@@ -76,20 +79,24 @@ def fit_batch(
     FloatingPointError
         If a fit runs to infinity, and again with a tenth of the learning rate.
     """
-    results: dict[int, Restoration] = {}
-    running: dict[int, Fit] = {}
-    waiting = deque(enumerate(measurements))
+    ended: dict[int, list[Member]] = {place: [] for place in range(len(measurements))}
+    running: dict[tuple[int, int], Fit] = {}
+    waiting = deque(
+        (place, number)
+        for place, measurement in enumerate(measurements)
+        for number in range(problem.fit.members)
+        if measurement.valid.any()
+    )
     with problem.numerics.applied():
         while waiting or running:
             while waiting and len(running) < problem.numerics.stack:
-                position, measurement = waiting.popleft()
-                if measurement.valid.any():
-                    running[position] = Fit(measurement, problem, start)
-                else:
-                    results[position] = _nothing_to_fit(measurement, problem)
+                place, number = waiting.popleft()
+                running[place, number] = Fit(
+                    _of_member(measurements[place], number), problem, start
+                )
             for fit in running.values():
                 fit.step()
-            for position, fit in list(running.items()):
+            for (place, number), fit in list(running.items()):
                 if not fit.due:
                     continue
                 try:
@@ -97,13 +104,18 @@ def fit_batch(
                 except FloatingPointError:
                     if fit.caution < 1:
                         raise
-                    running[position] = Fit(fit.measurement, problem, start, CAUTION)
+                    running[place, number] = Fit(fit.measurement, problem, start, CAUTION)
                     continue
                 if on_record is not None:
-                    on_record(position, record)
+                    on_record(place, record)
                 if fit.ended:
-                    results[position] = running.pop(position).restoration()
-    return [results[position] for position in range(len(measurements))]
+                    ended[place].append(running.pop((place, number)).result(number))
+        return [
+            restoration(Window(measurements[place], problem), members)
+            if members
+            else _nothing_to_fit(measurements[place], problem)
+            for place, members in ended.items()
+        ]
 
 
 class Fit:
@@ -183,20 +195,54 @@ class Fit:
             self.best = mean
         return self.log[-1]
 
-    def restoration(self) -> Restoration:
+    def result(self, number: int = 0) -> Member:
         """What the fit gave, as the log stands."""
-        record = self.log[self.decision.best]
-        return Restoration(
-            values=self.window.answer(self.best),
+        return Member(
+            number=number,
+            mean=self.best,
             log=tuple(self.log),
-            iterations=self.log[-1].iteration,
-            best_iteration=record.iteration,
+            best=self.log[self.decision.best],
             stop_reason=self.decision.reason or "iteration cap",
-            heldout_loss=record.heldout_loss,
-            chi2=record.chi2,
-            whiteness=self.window.whiteness(self.best),
             seconds=time.perf_counter() - self.started,
         )
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one fit gave: alone, or one of an ensemble over the same window."""
+
+    number: int
+    mean: torch.Tensor
+    """(1, C, H, W), source units: its average at the record that the stopping rule chose."""
+    log: tuple[Record, ...]
+    best: Record
+    stop_reason: str
+    seconds: float
+
+
+def restoration(window: Window, members: Sequence[Member]) -> Restoration:
+    """Average what the members of an ensemble gave; one alone is its own average."""
+    members = sorted(members, key=lambda member: member.number)
+    first = members[0]
+    means = torch.stack([member.mean for member in members])  # (members, 1, C, H, W)
+    mean = means.mean(0)
+    return Restoration(
+        values=window.answer(mean),
+        uncertainty=window.uncertainty(means) if window.problem.fit.uncertainty else None,
+        log=tuple(record for member in members for record in member.log),
+        iterations=sum(member.log[-1].iteration for member in members),
+        best_iteration=first.best.iteration,
+        stop_reason=first.stop_reason,
+        heldout_loss=sum(member.best.heldout_loss for member in members) / len(members),
+        chi2=window.surprise(mean),
+        whiteness=window.whiteness(mean),
+        seconds=sum(member.seconds for member in members),
+    )
+
+
+def _of_member(measurement: Measurement, number: int) -> Measurement:
+    """The measurement with the dice of one member; those of the first are its own."""
+    return replace(measurement, seed=(measurement.seed + number * SEED_STEP) % 2**63)
 
 
 def begin(
@@ -235,7 +281,8 @@ def _nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
     c, h, w = measurement.values.shape
     scale, nan = problem.operator.scale, math.nan
     values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
-    return Restoration(values, (), 0, 0, "no valid pixels", nan, nan, nan, 0.0)
+    unknown = np.full_like(values, nan) if problem.fit.uncertainty else None
+    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, nan, 0.0)
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:
@@ -251,9 +298,11 @@ def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) 
     rng = np.random.default_rng(0)
     values = rng.random(window_shape, dtype=np.float32)
     values = problem.transform.inverse(values).astype(np.float32)
-    trial = Measurement(values, np.ones(window_shape, bool), None, 0)
+    guide_shape = (problem.guide_channels, *window_shape[1:])
+    guide = rng.random(guide_shape, dtype=np.float32) if problem.guide_channels else None
+    trial = Measurement(values, np.ones(window_shape, bool), None, 0, guide)
     # The first iterations allocate and choose kernels; they are not counted.
-    fit = replace(problem.fit, iterations=6, log_period=2)
+    fit = replace(problem.fit, iterations=6, log_period=2, members=1)
     stopping = replace(problem.stopping, rule="fixed")
     [result] = fit_batch([trial], replace(problem, fit=fit, stopping=stopping))
     return (result.log[-1].seconds - result.log[0].seconds) / 4

@@ -105,6 +105,19 @@ class Scene:
     """Height and width that the network takes, at least those of the estimate."""
     generator: torch.Generator
     """On the device of the values."""
+    guide: torch.Tensor | None = None
+    """(1, g, h, w) float32: a second image of the same scene."""
+
+    @property
+    def guide_channels(self) -> int:
+        """Channels that the guide adds to an input."""
+        return 0 if self.guide is None else self.guide.shape[1]
+
+    def guided(self, z: torch.Tensor) -> torch.Tensor:
+        """An input (1, inputs, H', W') with the guide's channels after its own."""
+        if self.guide is None:
+            return z
+        return torch.cat([z, to_size(self.guide, self, "replicate")], 1)
 
     def everywhere(self) -> torch.Tensor:
         """(1, C, H, W) bool, True: every pixel of the estimate."""
@@ -123,7 +136,8 @@ class NoiseCode:
     """The paper's input: one random code, and a little fresh noise on it at each iteration."""
 
     def __init__(self, scene: Scene, depth: int, fresh: float) -> None:
-        self.channels = depth
+        self.channels = depth + scene.guide_channels
+        self.scene = scene
         self.fresh = fresh
         self.generator = scene.generator
         shape, device = (1, depth, *scene.size), scene.values.device
@@ -134,7 +148,8 @@ class NoiseCode:
     def draw(self) -> Draw:
         """Perturb the code; ask about every usable pixel."""
         noise = torch.randn(self.code.shape, generator=self.generator, device=self.code.device)
-        return Draw(self.code + self.fresh * noise, self.asked, self.answered)
+        z = self.scene.guided(self.code + self.fresh * noise)
+        return Draw(z, self.asked, self.answered)
 
 
 class BlindSpot:
@@ -147,7 +162,7 @@ class BlindSpot:
     """
 
     def __init__(self, scene: Scene, drop: float, correlated: bool) -> None:
-        self.channels = scene.values.shape[1] + 1
+        self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.scene = scene
         self.usable = scene.parts.usable
         self.values = torch.where(self.usable, scene.values, 0)  # (1, C, h, w)
@@ -168,7 +183,7 @@ class BlindSpot:
         dropped = squares(centres) if self.correlated else centres  # (1, 1, h, w)
         kept = self.usable & ~dropped  # (1, C, h, w)
         filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
-        z = prepare(filled, kept, self.scene) + self.dither
+        z = self.scene.guided(prepare(filled, kept, self.scene) + self.dither)
         # Above the measurement's resolution no pixel of the estimate has a pixel of its own that could
         # be kept from it: the whole output is averaged.
         answered = centres | self.always if self.scene.scale == 1 else self.everywhere
@@ -184,10 +199,10 @@ class Whole:
     """
 
     def __init__(self, scene: Scene) -> None:
-        self.channels = scene.values.shape[1] + 1
+        self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         usable = scene.parts.usable
         z = prepare(fill(torch.where(usable, scene.values, 0), usable), usable, scene)
-        self.question = Draw(z + scene.dither(), usable, scene.everywhere())
+        self.question = Draw(scene.guided(z + scene.dither()), usable, scene.everywhere())
 
     def draw(self) -> Draw:
         """Give the same input, ask about every usable pixel."""
@@ -201,13 +216,15 @@ def prepare(filled: torch.Tensor, kept: torch.Tensor, scene: Scene) -> torch.Ten
     channels kept at each pixel, 0 in the padding.
     """
     share = kept.float().mean(1, keepdim=True)  # (1, 1, h, w)
+    return torch.cat([to_size(filled, scene, "replicate"), to_size(share, scene, "constant")], 1)
+
+
+def to_size(values: torch.Tensor, scene: Scene, border: str) -> torch.Tensor:
+    """Interpolate (1, C, h, w) to the estimate's resolution and pad below and right: (1, C, H', W')."""
     if scene.scale > 1:
-        filled, share = upsample(filled, scene.scale), upsample(share, scene.scale)
-    down, right = (n - m for n, m in zip(scene.size, share.shape[-2:], strict=True))
-    if down or right:
-        filled = F.pad(filled, (0, right, 0, down), mode="replicate")
-        share = F.pad(share, (0, right, 0, down))
-    return torch.cat([filled, share], 1)
+        values = upsample(values, scene.scale)
+    down, right = (n - m for n, m in zip(scene.size, values.shape[-2:], strict=True))
+    return F.pad(values, (0, right, 0, down), mode=border) if down or right else values
 
 
 def fill(values: torch.Tensor, kept: torch.Tensor, radius: float | None = None) -> torch.Tensor:

@@ -47,10 +47,9 @@ def posterior_mean(
     x, (B, C, h, w): `mu` at invalid pixels, `y` where a valid pixel has no noise.
     """
     if mu.shape[1] > COLOURS:
-        each = [slice(c, c + 1) for c in range(mu.shape[1])]
         alone = [
             posterior_mean(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, doubt)
-            for c in each
+            for c in _each(mu)
         ]
         return torch.cat(alone, 1)
     residual = torch.where(valid, y - mu, 0)  # (B, C, h, w), source units
@@ -58,13 +57,72 @@ def posterior_mean(
     sigma = torch.where(noisy, variance, 1).sqrt()
     r = torch.where(noisy, residual / sigma, 0)
     eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, noisy, radius))  # (B, h, w, C[, C])
-    # The average of n pixels is itself uncertain by sqrt(2 / n).
-    error = math.sqrt(2 / (4 * math.pi * radius**2))
-    prior = (eigenvalues - 1 - doubt * error).clamp(min=0)
+    prior = (eigenvalues - 1 - doubt * _standard_error(radius)).clamp(min=0)
     gain = (prior / (prior + 1)).unsqueeze(-1)  # (B, h, w, C, 1)
     r = r.permute(0, 2, 3, 1).unsqueeze(-1)  # (B, h, w, C, 1)
     back = (axes @ (gain * (axes.mT @ r))).squeeze(-1).permute(0, 3, 1, 2)  # (B, C, h, w)
     return mu + torch.where(noisy, sigma * back, residual)
+
+
+def posterior_variance(
+    mu: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    valid: torch.Tensor,
+    radius: float,
+    combined: bool = True,
+) -> torch.Tensor:
+    """Variance of the error of what `posterior_mean` gives, by the same rule.
+
+    With S the prior's covariance in units of the noise it is ``sigma^2 diag(S (S + 1)^-1)``. Where S is
+    too small to be told from noise it is taken for its own standard error: the truth is somewhere between.
+
+    Parameters
+    ----------
+    mu, y, variance, valid, radius
+        As for `posterior_mean`.
+    combined
+        Whether the estimate was combined with the measurement; else it is `mu` itself, and the variance
+        that of the prior, ``sigma^2 diag(S)``.
+
+    Returns
+    -------
+    (B, C, h, w), squared source units: that of the prior at invalid pixels, next to 0 where a valid pixel
+    has no noise and the measurement is the answer.
+    """
+    if mu.shape[1] > COLOURS:
+        alone = [
+            posterior_variance(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, combined)
+            for c in _each(mu)
+        ]
+        return torch.cat(alone, 1)
+    residual = torch.where(valid, y - mu, 0)
+    # without noise the residual is all the prior's: as if there were next to none
+    least = 1e-9 * residual.square().mean() + torch.finfo(mu.dtype).tiny
+    noise = torch.maximum(variance, least)  # (B, C, h, w)
+    r = residual / noise.sqrt()
+    eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, valid, radius))  # (B, h, w, C[, C])
+    prior = (eigenvalues - 1).clamp(min=_standard_error(radius))
+    left = _diagonal(axes, prior / (prior + 1)) if combined else _diagonal(axes, prior)
+    return noise * torch.where(valid, left, _diagonal(axes, prior))
+
+
+def _diagonal(axes: torch.Tensor, eigenvalues: torch.Tensor) -> torch.Tensor:
+    """Diagonal of the matrices with these axes, columns of (B, h, w, C, C), and (B, h, w, C) values.
+
+    Returns (B, C, h, w).
+    """
+    return (axes.square() @ eigenvalues.unsqueeze(-1)).squeeze(-1).permute(0, 3, 1, 2)
+
+
+def _each(mu: torch.Tensor) -> list[slice]:
+    """One slice for each channel."""
+    return [slice(c, c + 1) for c in range(mu.shape[1])]
+
+
+def _standard_error(radius: float) -> float:
+    """Of the Gaussian average of squared normal values: sqrt(2 / n), n pixels being averaged."""
+    return math.sqrt(2 / (4 * math.pi * radius**2))
 
 
 def _local_covariance(r: torch.Tensor, counts: torch.Tensor, radius: float) -> torch.Tensor:

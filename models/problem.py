@@ -49,6 +49,11 @@ class FitSettings:
     """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
     posterior_doubt: float = 1.0
     """Standard errors of that average below which it is taken for noise (posterior)."""
+    members: int = 1
+    """Fits, each with dice of its own, whose answers are averaged; the time grows as their number."""
+    uncertainty: bool = False
+    """Also give the standard deviation of the answer's error: by Bayes' rule (blindspot), else from how
+    the members of an ensemble differ."""
     log_period: int = 25
     """Iterations between records of the log."""
 
@@ -65,6 +70,9 @@ class Measurement:
     """(c, h, w) float32, squared source units, where the source has it per pixel."""
     seed: int
     """Everything random in the fit derives from it."""
+    guide: FloatArray | None = None
+    """(g, h, w) float32, a second image of the same scene in a domain of about 0 to 1, finite: the network
+    sees it, and is never asked for it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ class Problem:
     transform: PixelTransform
     noise: NoiseModel
     numerics: Numerics
+    guide_channels: int = 0
+    """Channels of the guide that every measurement has."""
 
     @property
     def input(self) -> Literal["blindspot", "measurement", "noise"]:
@@ -109,14 +119,18 @@ class Restoration:
 
     values: FloatArray
     """(c, h scale, w scale) float32, source units, finite everywhere, invalid pixels included."""
+    uncertainty: FloatArray | None
+    """(c, h scale, w scale) float32, source units, where asked for: standard deviation of the error."""
     log: tuple[Record, ...]
+    """Of an ensemble, that of one member after the other."""
     iterations: int
-    """Optimiser steps taken."""
+    """Optimiser steps taken; of an ensemble, by all members."""
     best_iteration: int
-    """Step whose average is the answer."""
+    """Step whose average is the answer; of an ensemble, the first member's."""
     stop_reason: str
-    """"held-out minimum", "iteration cap" or "no valid pixels"."""
+    """"held-out minimum", "iteration cap" or "no valid pixels"; of an ensemble, the first member's."""
     heldout_loss: float
+    """As in `Record`, of the average that is the answer; of an ensemble, the members' mean."""
     chi2: float
     """As in `Record`, of the average that is the answer, before the posterior step."""
     whiteness: float

@@ -7,7 +7,7 @@ import torch
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
 from glassplate.models.networks import padded_size
-from glassplate.models.posterior import posterior_mean
+from glassplate.models.posterior import posterior_mean, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 
 
@@ -26,6 +26,9 @@ class Window:
         self.channels = self.y.shape[1]
         share = problem.stopping.heldout if problem.stopping.rule == "heldout" else 0.0
         self.parts = split(valid, share, problem.noise.correlated, self.dice)
+        self.guide: torch.Tensor | None = None
+        if measurement.guide is not None:
+            self.guide = torch.from_numpy(measurement.guide)[None].to(device)  # (1, g, h, w)
         self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
         self.centre, self.spread = _moments(self.painted, self.parts.usable)
         # What a pixel's neighbours say of it: a level that does not know the pixel's own noise, without
@@ -44,7 +47,7 @@ class Window:
         fit, scale = self.problem.fit, self.problem.operator.scale
         h, w = self.y.shape[-2:]
         size = padded_size(self.problem.network, h * scale, w * scale)
-        scene = Scene(self.painted, self.parts, scale, size, self.draws)
+        scene = Scene(self.painted, self.parts, scale, size, self.draws, self.guide)
         if self.problem.input == "noise":
             return NoiseCode(scene, fit.input_depth, fit.input_noise)
         if self.problem.input == "measurement":
@@ -80,9 +83,12 @@ class Window:
         """Held-out loss and chi2 of an average."""
         seen = self.problem.operator.forward(mean)
         squares = self.judging * (seen - self.y).square()
-        heldout_loss = masked_mean(squares, self.parts.heldout)
-        surprise = chi2(seen, self.y, self.noise(seen), self.parts.valid)
-        return float(heldout_loss), float(surprise)
+        return float(masked_mean(squares, self.parts.heldout)), self.surprise(mean)
+
+    def surprise(self, mean: torch.Tensor) -> float:
+        """Mean squared residual of an average over the noise variance; NaN where there is no noise."""
+        seen = self.problem.operator.forward(mean)
+        return float(chi2(seen, self.y, self.noise(seen), self.parts.valid))
 
     def noise(self, seen: torch.Tensor) -> torch.Tensor:
         """Variance of the measurement's noise, (1, C, h, w), given an estimate of it."""
@@ -112,6 +118,28 @@ class Window:
                 fit.posterior_doubt,
             )
         values: FloatArray = mean[0].float().cpu().numpy()
+        return values
+
+    def uncertainty(self, means: torch.Tensor) -> FloatArray:
+        """Standard deviation of the answer's error, (c, H, W).
+
+        Takes the averages of all members, (members, 1, C, H, W). Where the input is blind, the residual
+        tells it; else only how far two or more members differ.
+        """
+        fit, operator = self.problem.fit, self.problem.operator
+        mean = means.mean(0)
+        if self.problem.input == "blindspot" and operator.scale == 1:
+            variance = posterior_variance(
+                mean,
+                self.y,
+                self.noise(mean),
+                self.parts.valid,
+                fit.posterior_radius,
+                fit.posterior,
+            )
+        else:
+            variance = means.var(0) / len(means)
+        values: FloatArray = variance.sqrt()[0].float().cpu().numpy()
         return values
 
 

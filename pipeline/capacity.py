@@ -66,7 +66,9 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     shard_pixels = min(layout.shard_side, max(layout.shape[1:])) ** 2 * channels
     strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
     itemsize = np.dtype(layout.dtype).itemsize
-    stitching = shard_pixels * (itemsize + 8) * 2 + strip_pixels * BLEND_BYTES_PER_PIXEL
+    extra = layout.fills + 4 * layout.uncertain
+    stitching = shard_pixels * (itemsize + 8 + extra) * 2
+    stitching += strip_pixels * BLEND_BYTES_PER_PIXEL * (1 + layout.uncertain)
     strip = (layout.chunk // scale, min(layout.shard_side, layout.shape[2]) // scale)
     stitching += _inspecting(plan, strip)
     stages = {
@@ -80,7 +82,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         stages["donor"] = pixels * DONOR_BYTES_PER_PIXEL + plan.resident_bytes + fit * on_cpu
     processes = 1 if workers == 1 else workers + 1
     host = processes * PROCESS_BYTES + workers * max(stages.values())
-    scratch = len(plan.grid) * window * scale**2
+    scratch = len(plan.grid) * window * scale**2 * (1 + layout.uncertain)
     return Capacity(
         host_bytes=int(host),
         device_bytes=0 if on_cpu else int(fitting),

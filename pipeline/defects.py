@@ -127,7 +127,7 @@ class Detector:
         if self.settings.specks != "none":
             found |= specks(values.astype(np.float32), valid, self)
         if self.settings.cosmic_rays:
-            found |= cosmic_rays(values.astype(np.float32), valid & ~found, self)
+            found |= cosmic_rays(values.astype(np.float32), valid, self)
         return found & valid
 
 

@@ -164,6 +164,7 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         chunk=recipe.output.chunk,
         max_shard=recipe.output.shard,
         fills=recipe.fills,
+        uncertain=recipe.uncertain,
     )
     spec = source.spec
     if recipe.defects.any:
@@ -269,7 +270,7 @@ def projected_seconds(plan: Plan, workers: int) -> float:
     problem = plan.tile_problem
     step = seconds_per_iteration(problem, plan.grid.window_shape)
     rounds = -(-len(plan.batches) // workers)
-    tiles = step * problem.fit.iterations * plan.batch_size * rounds
+    tiles = step * problem.fit.iterations * problem.fit.members * plan.batch_size * rounds
     _, height, width = plan.grid.window_shape
     share = WINDOW**2 / (height * width)
     steps = donor_iterations(plan.problem, plan.recipe.donor) if plan.warm else 0

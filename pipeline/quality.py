@@ -114,7 +114,8 @@ def seam_score(
 
 
 def _disagreement(grid: TileGrid, tile: Tile, other: Tile, scratch: Scratch) -> tuple[float, int]:
-    mine, theirs = scratch.read_window(tile.index), scratch.read_window(other.index)
+    channels = tile.channels[1] - tile.channels[0]
+    mine, theirs = (scratch.read_window(one.index)[:channels] for one in (tile, other))
     scale = mine.shape[1] // tile.window.shape[0]
     common = tile.window.scaled(scale).intersection(other.window.scaled(scale))
     if common is None:

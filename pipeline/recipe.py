@@ -63,6 +63,11 @@ class OutputSettings(Section):
     invalid: Literal["keep", "fill"] = "keep"
     """What becomes of invalid pixels: keep (NaN, or the original value for integers) or fill with
     the network's estimate."""
+    grain: float = Field(0.0, ge=0, le=1)
+    """Share of what was removed that is mixed back, so that a photograph does not look like plastic
+    (denoise)."""
+    clamp: float | None = Field(None, gt=0)
+    """Standard deviations of the noise by which a pixel may be changed at most (denoise)."""
     flux: Literal["auto", "surface", "total"] = "auto"
     """Super-resolution: keep surface brightness, or divide by the scale squared so that sums over an
     area stay; auto: total where BUNIT counts per pixel (adu, electrons, counts)."""
@@ -97,6 +102,32 @@ class Recipe(Section):
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
         return self
+
+    @model_validator(mode="after")
+    def _members_can_differ(self) -> Recipe:
+        if self.fit.members < 1:
+            raise ValueError(f"fit.members is {self.fit.members}, must be at least 1")
+        blind = self.operator.scale == 1 and self.fit.input in ("auto", "blindspot")
+        if self.fit.uncertainty and not blind and self.fit.members < 2:
+            raise ValueError(
+                f"fit.uncertainty needs 2 fit.members or more for {self.task} with input "
+                f"{self.fit.input}, not {self.fit.members}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_denoising_alone_can_do(self) -> Recipe:
+        for name, wish in (("grain", self.output.grain), ("clamp", self.output.clamp)):
+            if wish and self.task != "denoise":
+                raise ValueError(
+                    f"output.{name} {wish} is for task denoise, not {self.task}; drop it"
+                )
+        return self
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the result says how uncertain each pixel is."""
+        return self.fit.uncertainty and self.task != "identity"
 
     @property
     def fills(self) -> bool:

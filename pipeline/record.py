@@ -34,11 +34,21 @@ def result_summary(
         "noise_after": _noise_after(store, plan),
         "noise_model": plan.noise.origin,
         "iterations": float(np.mean(iterations)),
+        "chi2": _chi2(records),
         "filled_pixels": sum(record["filled"] for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},
     }
+
+
+def _chi2(records: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:
+    """Median and the 5th and 95th percentile over the tiles: how evenly noise was removed."""
+    values = [record["chi2"] for record in records.values() if record.get("chi2") is not None]
+    if not values:
+        return None
+    low, median, high = np.percentile(values, [5, 50, 95])
+    return {"low": float(low), "median": float(median), "high": float(high)}
 
 
 def _noise_after(store: Path, plan: Plan) -> float | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from glassplate.models.fit import Measurement, Record, Restoration, fit_batch
 from glassplate.pipeline.donor import DonorFile, read_donor
@@ -27,6 +28,8 @@ from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.seeds import tile_seed
 from glassplate.pipeline.source import Pixels
 from glassplate.pipeline.tiles import Tile
+
+FloatArray = npt.NDArray[np.float32]
 
 # Why a tile of which every pixel is valid ends at once, where the task is to fill the others.
 NOTHING_TO_FILL = "nothing to fill"
@@ -118,7 +121,10 @@ def _progress(task: BatchTask, fitted: Sequence[int], tell: Tell) -> Callable[[i
 
 def _copy(scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
     start, plan = time.monotonic(), task.plan
-    crc32 = scratch.write_window(tile.index, pixels.values.astype(plan.working_dtype, copy=False))
+    values = pixels.values.astype(plan.working_dtype, copy=False)
+    if plan.recipe.uncertain:
+        values = np.concatenate([values, np.full_like(values, np.nan)])
+    crc32 = scratch.write_window(tile.index, values)
     return {
         **_common(tile, pixels, task),
         "crc32": crc32,
@@ -139,6 +145,8 @@ def _write(
     if recipe.task == "inpaint":
         # what neighbours disagree by is then what they filled in
         values = np.where(pixels.valid, pixels.values, values).astype(np.float32)
+    if restoration.uncertainty is not None:
+        values = np.concatenate([values, _stated(restoration.uncertainty, pixels, task)])
     crc32 = scratch.write_window(tile.index, values)
     return {
         **_common(tile, pixels, task),
@@ -154,6 +162,13 @@ def _write(
         "whiteness": finite_or_none(restoration.whiteness),
         "seconds": round(restoration.seconds, 3),
     }
+
+
+def _stated(uncertainty: FloatArray, pixels: Pixels, task: BatchTask) -> FloatArray:
+    """Uncertainty where something was restored: NaN where a valid pixel is left as it is."""
+    if task.plan.recipe.task != "inpaint":
+        return uncertainty
+    return np.where(pixels.valid, np.nan, uncertainty).astype(np.float32)
 
 
 def _common(tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:

@@ -27,7 +27,10 @@ class Scratch:
         return self.folder / f"{tile // 1000:05d}" / f"log-{tile:08d}.npy"
 
     def write_window(self, tile: int, values: npt.NDArray[Any]) -> int:
-        """Write a restored window ``(c, h, w)``; return the CRC-32 of the file."""
+        """Write a restored window ``(c, h, w)``; return the CRC-32 of the file.
+
+        Where the uncertainty was asked for, its channels follow those of the image.
+        """
         return _write(self.window_path(tile), values)
 
     def write_log(self, tile: int, log: npt.NDArray[Any]) -> int:

@@ -63,15 +63,19 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     image = np.empty((channels, *shard.box.shape), layout.dtype)
     footprint = np.empty((channels, *shard.box.shape), np.float32)
     filled = np.empty(image.shape, np.uint8)
+    uncertainty = np.empty(image.shape if layout.uncertain else (0,), np.float32)
     below = residual_box(shard.box, layout.scale)
     residual = np.empty((channels, *below.shape), layout.residual_dtype)
     for strip in tile_rows(shard.box, layout.chunk):
-        restored, weight = _restored(task, strip)
+        windows, weight = _blended(task, strip)
+        restored = windows[:channels]
         lower = residual_box(strip, layout.scale)
         pixels = source.read(lower, shard.channels)
         final = finish(plan, restored, pixels)
         place = (slice(None), *strip.relative_to(shard.box).slices)
         image[place], footprint[place] = final, weight
+        if layout.uncertain:
+            uncertainty[place] = uncertainty_of(plan, windows[channels:], pixels)
         filled[place] = ~_enlarged(pixels.valid, layout.scale) & (weight > 0)
         residual[(slice(None), *lower.relative_to(below).slices)] = (
             _residual(final, pixels, layout.residual_dtype)
@@ -82,6 +86,8 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     written["residual"] = (residual, below)
     if layout.fills:
         written["filled"] = (filled, shard.box)
+    if layout.uncertain:
+        written["uncertainty"] = (uncertainty, shard.box)
     files: dict[str, str] = {}
     for name, (values, box) in written.items():
         index = layout.index(shard.channels, box)
@@ -102,10 +108,14 @@ def _checksum(store: Path, path: Path) -> dict[str, str]:
     return {path.relative_to(store).as_posix(): sha256_of(path)} if path.is_file() else {}
 
 
-def _restored(task: StitchTask, box: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Blended windows over a region of the output, ``(c, h, w)``, and the footprint ``(h, w)``."""
+def _blended(task: StitchTask, box: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """Blended windows over a region of the output, and the footprint ``(h, w)``.
+
+    The windows are ``(c, h, w)``; with uncertainty ``(2 c, h, w)``, blended with the same weights, as if
+    windows erred alike, which they do, having seen the same pixels.
+    """
     channels = task.shard.channels[1] - task.shard.channels[0]
-    return blend(box, channels, _pieces(task, box))
+    return blend(box, channels * (1 + task.plan.layout.uncertain), _pieces(task, box))
 
 
 def _pieces(task: StitchTask, box: Box) -> Iterator[Piece]:
@@ -145,6 +155,8 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     final = restored * plan.flux_factor
     if plan.recipe.task == "inpaint":
         final[valid] = pixels.values[valid]
+    if plan.recipe.task == "denoise":
+        final = _held(plan, final, pixels)
     unknown = np.isnan(final)
     if not plan.recipe.fills:
         unknown |= ~valid
@@ -154,6 +166,29 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     final[unknown] = (_enlarged(pixels.values, scale) * plan.flux_factor)[unknown]
     limits = np.iinfo(dtype)
     return np.clip(np.rint(final), limits.min, limits.max).astype(dtype)
+
+
+def _held(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.NDArray[np.float64]:
+    """Mix grain back, and keep each pixel near its measurement, as far as the recipe asks for it."""
+    output, y = plan.recipe.output, pixels.values
+    held = restored
+    if output.grain:
+        held = held + output.grain * (y - held)
+    if output.clamp:
+        known = pixels.variance is not None
+        most = output.clamp * np.sqrt(pixels.variance if known else plan.noise.variance(restored))
+        held = np.clip(held, y - most, y + most)
+    return held if held is restored else np.where(pixels.valid, held, restored)
+
+
+def uncertainty_of(
+    plan: Plan, blended: npt.NDArray[np.float64], pixels: Pixels
+) -> npt.NDArray[np.float32]:
+    """Standard deviation of what `finish` gives, ``(c, h, w)``; NaN where it gives no estimate."""
+    unknown = np.zeros(blended.shape, bool)
+    if not plan.recipe.fills:
+        unknown |= ~_enlarged(pixels.valid, plan.layout.scale)
+    return np.where(unknown, np.nan, blended * plan.flux_factor).astype(np.float32)
 
 
 def _enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
@@ -179,8 +214,9 @@ def _residual_through_operator(
     # whole source pixels of margin, so that A sees the neighbours it reaches
     margin = -(-operator.support // layout.scale) * layout.scale
     around = strip.grown(margin, layout.shape[1:])
-    restored, _ = _restored(task, around)
-    estimate = torch.from_numpy(restored)[None]  # (1, C, H, W)
+    windows, _ = _blended(task, around)
+    channels = task.shard.channels[1] - task.shard.channels[0]
+    estimate = torch.from_numpy(windows[:channels])[None]  # (1, C, H, W)
     measured = operator.forward(estimate)[0].numpy()  # (C, h, w)
     inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
     predicted = measured[(slice(None), *inner.slices)]

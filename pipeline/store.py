@@ -51,6 +51,8 @@ class Layout:
     max_shard: int
     fills: bool = False
     """Whether invalid pixels are filled; then the result says which they are."""
+    uncertain: bool = False
+    """Whether the result says how uncertain each pixel is."""
 
     def __post_init__(self) -> None:
         if self.chunk % self.scale:
@@ -122,7 +124,7 @@ class Layout:
         pixels = int(np.prod(self.shape))
         image = pixels * np.dtype(self.dtype).itemsize
         residual = int(np.prod(self.source_shape)) * np.dtype(self.residual_dtype).itemsize
-        return image * 4 // 3 + residual + pixels * (4 + self.fills)
+        return image * 4 // 3 + residual + pixels * (4 + self.fills + 4 * self.uncertain)
 
 
 def arrays_of(layout: Layout) -> dict[str, tuple[tuple[int, int, int], str, int]]:
@@ -139,6 +141,8 @@ def arrays_of(layout: Layout) -> dict[str, tuple[tuple[int, int, int], str, int]
     arrays["footprint"] = (layout.shape, "float32", layout.chunk)
     if layout.fills:
         arrays["filled"] = (layout.shape, "uint8", layout.chunk)
+    if layout.uncertain:
+        arrays["uncertainty"] = (layout.shape, "float32", layout.chunk)
     return arrays
 
 

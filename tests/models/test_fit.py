@@ -223,6 +223,83 @@ class TestInfinity:
             fit_batch([measurement(noisy)], problem())
 
 
+def ensemble(members, **changes):
+    fit = replace(problem().fit, members=members, posterior=False, **changes)
+    return problem(fit=fit)
+
+
+class TestEnsemble:
+    def test_the_answer_is_the_mean_of_its_members(self):
+        _, noisy = sky(20, 24)
+        [together] = fit_batch([measurement(noisy)], ensemble(3))
+        seeds = [loop._of_member(measurement(noisy), number).seed for number in range(3)]
+        assert seeds[0] == measurement(noisy).seed
+        assert len(set(seeds)) == 3
+        alone = fit_batch([measurement(noisy, seed=seed) for seed in seeds], ensemble(1))
+        mean = np.mean([one.values.astype(np.float64) for one in alone], 0)
+        np.testing.assert_allclose(together.values, mean, rtol=1e-6)
+        assert together.iterations == sum(one.iterations for one in alone)
+        assert together.best_iteration == alone[0].best_iteration
+        steps = [record.iteration for one in alone for record in one.log]
+        assert [record.iteration for record in together.log] == steps
+
+    @pytest.mark.parametrize("stack", [1, 2, 5])
+    def test_members_may_advance_together(self, stack):
+        windows = [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(2)]
+        one = fit_batch(windows, ensemble(3))
+        numerics = replace(problem().numerics, stack=stack)
+        other = fit_batch(windows, replace(ensemble(3), numerics=numerics))
+        assert [r.values.tobytes() for r in one] == [r.values.tobytes() for r in other]
+
+    def test_windows_without_valid_pixels_stay_what_they_are(self):
+        empty = measurement(np.zeros((1, 6, 6)), np.zeros((1, 6, 6), bool))
+        _, noisy = sky(20, 24)
+        results = fit_batch([empty, measurement(noisy)], ensemble(2, uncertainty=True))
+        assert results[0].stop_reason == "no valid pixels"
+        assert np.isnan(results[0].uncertainty).all()
+        assert len(results[1].log) == 4
+
+
+class TestGuide:
+    @pytest.mark.parametrize("source", ["blindspot", "measurement", "noise"])
+    @pytest.mark.parametrize("operator", [Identity(), Downsample(2)])
+    def test_any_input_takes_a_guide(self, source, operator):
+        _, noisy = sky(18, 21)
+        guide = np.random.default_rng(1).random((2, 18, 21), np.float32)
+        given = problem(input=source, operator=operator, guide_channels=2)
+        plain = measurement(noisy)
+        [with_it] = fit_batch([replace(plain, guide=guide)], given)
+        [without] = fit_batch([plain], replace(given, guide_channels=0))
+        assert with_it.values.shape == without.values.shape
+        assert np.isfinite(with_it.values).all()
+        assert not np.array_equal(with_it.values, without.values)
+
+
+class TestUncertainty:
+    def test_is_given_where_asked_for(self):
+        _, noisy = sky(20, 24, channels=3)
+        [silent] = fit_batch([measurement(noisy)], problem())
+        assert silent.uncertainty is None
+        fit = replace(problem().fit, uncertainty=True)
+        [stated] = fit_batch([measurement(noisy)], problem(fit=fit))
+        assert stated.values.tobytes() == silent.values.tobytes()
+        assert stated.uncertainty.shape == stated.values.shape
+        assert stated.uncertainty.dtype == np.float32
+        assert (stated.uncertainty > 0).all()
+        assert np.median(stated.uncertainty) < 3 * SIGMA
+
+    def test_of_an_ensemble_that_is_not_blind_it_is_how_members_differ(self):
+        _, noisy = sky(20, 24)
+        given = ensemble(3, uncertainty=True, input="noise")
+        [together] = fit_batch([measurement(noisy)], given)
+        seeds = [loop._of_member(measurement(noisy), number).seed for number in range(3)]
+        alone = fit_batch(
+            [measurement(noisy, seed=seed) for seed in seeds], ensemble(1, input="noise")
+        )
+        spread = np.std([one.values for one in alone], 0, ddof=1) / np.sqrt(3)
+        np.testing.assert_allclose(together.uncertainty, spread, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.slow
 class TestQuality:
     """Real fits, small; the bounds are about half of what was measured when they were written."""
@@ -237,6 +314,31 @@ class TestQuality:
         [result] = fit_batch([measurement(noisy)], problem(fit=fit))
         assert self.error(result.values, truth) < 0.35 * SIGMA**2
         assert abs(result.values.sum() / truth.sum() - 1) < 0.005
+
+    def test_an_ensemble_errs_less_and_says_how_much(self):
+        truth, noisy = sky(64, 64)
+        fit = replace(problem().fit, iterations=150, log_period=25, uncertainty=True)
+        [alone] = fit_batch([measurement(noisy)], problem(fit=fit))
+        [three] = fit_batch([measurement(noisy)], problem(fit=replace(fit, members=3)))
+        assert self.error(three.values, truth) < 0.95 * self.error(alone.values, truth)
+        inside = np.abs(three.values - truth) <= 2 * three.uncertainty
+        assert 0.85 < inside.mean() <= 1
+
+    def test_a_guide_shows_where_edges_are_and_lends_no_light(self):
+        rng = np.random.default_rng(0)
+        y, x = np.mgrid[0:64, 0:64]
+        squares = ((x // 9 + y // 9) % 2).astype(np.float32)[None]
+        truth = 100 + 40 * squares * (y < 32)  # a pattern that the lower half of the scene has not
+        noisy = truth + 2 * SIGMA * rng.standard_normal(truth.shape)
+        fit = replace(problem().fit, iterations=150, log_period=25)
+        noise = NoiseModel(4 * SIGMA**2, 0.0, 0.0, False, "given")
+        [blind] = fit_batch([measurement(noisy)], problem(fit=fit, noise=noise))
+        guided = replace(measurement(noisy), guide=squares)
+        [shown] = fit_batch([guided], problem(fit=fit, noise=noise, guide_channels=1))
+        assert self.error(shown.values, truth) < 0.7 * self.error(blind.values, truth)
+        below = np.s_[:, 40:, :]
+        lent = np.cov(shown.values[below].ravel(), squares[below].ravel())
+        assert abs(lent[0, 1] / lent[1, 1]) < 0.05 * 40
 
     def test_missing_pixels_are_painted(self):
         truth, noisy = sky(64, 64)

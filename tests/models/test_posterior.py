@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.posterior import gaussian_blur, posterior_mean
+from glassplate.models.posterior import gaussian_blur, posterior_mean, posterior_variance
 
 
 def scene(seed=0, n=96, sigma=5.0, texture=10.0):
@@ -126,3 +126,60 @@ def test_a_source_comes_back_whatever_the_doubt():
     everywhere = torch.ones_like(y, dtype=torch.bool)
     x = posterior_mean(mu, y, torch.ones_like(y), everywhere, 2.0, 2.0)
     assert x[0, 0, 16, 16] > 98
+
+
+class TestPosteriorVariance:
+    def test_is_the_mean_squared_error_where_texture_comes_back(self):
+        truth, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        x = posterior_mean(mu, y, variance, valid, 3.0)
+        stated = posterior_variance(mu, y, variance, valid, 3.0)
+        rough = np.s_[..., 60:96]
+        risk = (x - truth).square()[rough].mean()
+        assert 0.9 * risk < stated[rough].mean() < 1.1 * risk
+
+    def test_is_never_less_than_what_can_be_told_from_noise(self):
+        _, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        smooth = np.s_[..., :36]
+        wide = posterior_variance(mu, y, variance, valid, 5.0)[smooth]
+        narrow = posterior_variance(mu, y, variance, valid, 2.0)[smooth]
+        assert 0 < wide.min() < wide.mean() < narrow.mean() < 25
+
+    def test_of_the_estimate_alone_it_is_the_priors(self):
+        truth, y, mu, variance = scene()
+        valid = torch.ones_like(y, dtype=torch.bool)
+        prior = posterior_variance(mu, y, variance, valid, 3.0, combined=False)
+        rough = np.s_[..., 60:96]
+        risk = (mu - truth).square()[rough].mean()
+        assert 0.9 * risk < prior[rough].mean() < 1.1 * risk
+        holes = valid.clone()
+        holes[..., 70:74, 70:74] = False
+        spoilt = torch.where(holes, y, torch.nan)
+        stated = posterior_variance(mu, spoilt, variance, holes, 3.0)
+        alone = posterior_variance(mu, spoilt, variance, holes, 3.0, combined=False)
+        assert torch.equal(stated[~holes], alone[~holes])
+        assert (stated[holes] < alone[holes]).all()
+
+    def test_without_noise_valid_pixels_are_certain_and_holes_are_not(self):
+        truth, _, mu, variance = scene()
+        valid = torch.ones_like(truth, dtype=torch.bool)
+        valid[..., 70:74, 70:74] = False
+        stated = posterior_variance(mu, truth, 0 * variance, valid, 3.0)
+        assert stated[valid].max() < 1e-4
+        assert 30 < stated[~valid].mean() < 300
+
+    @pytest.mark.parametrize("unit", [1e-9, 1e6])
+    def test_the_unit_does_not_matter(self, unit):
+        _, y, mu, variance = (t.float() for t in scene())
+        valid = torch.ones_like(y, dtype=torch.bool)
+        one = posterior_variance(mu, y, variance, valid, 3.0)
+        other = posterior_variance(unit * mu, unit * y, unit**2 * variance, valid, 3.0)
+        torch.testing.assert_close(other / unit**2, one, rtol=1e-3, atol=1e-2)
+
+    def test_many_channels_go_their_own_way(self):
+        _, y, mu, variance = (t.expand(1, 6, -1, -1) for t in scene())
+        valid = torch.ones_like(y, dtype=torch.bool)
+        stated = posterior_variance(mu, y, variance, valid, 3.0)
+        first = posterior_variance(*(t[:, :1] for t in (mu, y, variance, valid)), 3.0)
+        assert torch.equal(stated[:, :1], first)

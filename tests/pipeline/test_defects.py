@@ -123,7 +123,14 @@ class TestCosmicRays:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 100), st.integers(1, 60), st.integers(0, 140), st.integers(1, 60))
-@pytest.mark.parametrize("asked", [{"cosmic_rays": True}, {"specks": "both", "speck_radius": 4}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"cosmic_rays": True},
+        {"specks": "both", "speck_radius": 4},
+        {"specks": "dark", "speck_radius": 20, "cosmic_rays": True},
+    ],
+)
 def test_what_is_found_does_not_depend_on_the_box(asked, y, height, x, width):
     hit, _ = rays(sky((130, 170)))
     valid = np.random.default_rng(2).random(hit.shape) > 0.01
