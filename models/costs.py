@@ -18,6 +18,9 @@ FEATURE_MAPS = {"skip": (20, 13), "lean": (15, 9)}
 BF16_BYTES = 2.6
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
+# float32 maps with a border of the operator's support, where it mixes pixels: its input, spectra (as many
+# bytes as the map), output, their gradients, and the spectrum of the PSF.
+OPERATOR_MAPS = 9
 # float32 copies of the random code: itself, fresh noise, their sum, the network's own copy.
 CODE_MAPS = 4
 
@@ -42,6 +45,9 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     features = round(each * _feature_maps(problem.network, pixels))
     code = CODE_MAPS * problem.fit.input_depth if problem.input == "noise" else 0
     maps = 4 * (PIXEL_MAPS * c + code) * pixels
+    if problem.operator.mixes:
+        border = 2 * problem.operator.support
+        maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
     at_once = min(count, problem.numerics.stack)
     return FIRST_FIT_BYTES + features + at_once * maps + batch

@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from glassplate.models.donor import donor_iterations, warm
+from glassplate.models.downsample import Downsample
 from glassplate.models.fit import Problem, seconds_per_iteration
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
-from glassplate.models.operators import Downsample, Identity
+from glassplate.models.operators import Identity
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import UsageError
