@@ -30,6 +30,8 @@ class SourceSpec:
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None
     """Image on the same grid: variance of each pixel in squared source units."""
+    psf: Path | None = None
+    """Image of the point-spread function, on the grid of the estimate."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from glassplate.pipeline.recipe import (
     recipe_text,
 )
 
-SHIPPED = ["archive-denoise", "archive-upscale", "astro-denoise", "draft", "identity", "reference"]
+SHIPPED = [
+    "archive-denoise",
+    "archive-upscale",
+    "astro-deconvolve",
+    "astro-denoise",
+    "astro-superres",
+    "draft",
+    "identity",
+    "reference",
+]
 
 
 def test_the_shipped_recipes_are_there():
@@ -35,9 +44,18 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
             {"fit": {"iterations": "many"}},
             "fit.iterations is 'many': Input should be a valid integer",
         ),
-        ({"operator": {"scale": 3}}, "operator.scale is 3: Input should be 1, 2 or 4"),
+        (
+            {"operator": {"scale": 17}},
+            "operator.scale is 17: Input should be less than or equal to",
+        ),
+        ({"operator": {"scale": 2.5}}, "operator.scale is 2.5: Input should be a valid integer"),
+        ({"operator": {"kernel": "psf"}}, "operator.kernel is 'psf': Input should be 'lanczos2'"),
+        (
+            {"task": "deconvolve", "operator": {"scale": 2}},
+            "scale 2 is for task superres, not deconvolve",
+        ),
         ({"operator": {"scale": 2}}, "scale 2 is for task superres, not denoise; drop --scale"),
-        ({"task": "superres"}, "task superres needs a scale of 2 or 4; add --scale 2"),
+        ({"task": "superres"}, "task superres needs a scale of 2 or more; add --scale 2"),
         ({"task": "paint"}, "task is 'paint'"),
         ({"seed": -1}, "seed is -1"),
         ({"scaling": {"softening": 0}}, "softening 0"),
