@@ -32,6 +32,7 @@ def restore(
     page: options.Page = None,
     mask: options.Mask = None,
     variance: options.Variance = None,
+    psf: options.PsfFile = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -51,7 +52,7 @@ def restore(
     """
     kind = options.parse_progress(progress)
     wished = options.parse_device(device)
-    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
+    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf)
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.progress import open_display
@@ -95,6 +96,7 @@ def plan(
     page: options.Page = None,
     mask: options.Mask = None,
     variance: options.Variance = None,
+    psf: options.PsfFile = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -102,7 +104,7 @@ def plan(
 ) -> None:
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
     wished = options.parse_device(device)
-    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance)
+    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf)
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool
@@ -151,5 +153,6 @@ def _plan_text(summary: dict[str, Any]) -> str:
             ),
             f"  disk     {amount(summary['disk_bytes'])} at most",
             f"  time     about {duration(summary['seconds'])}, if no fit stops early",
+            *(f"  warning  {warning}" for warning in summary["warnings"]),
         ]
     )

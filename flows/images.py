@@ -129,6 +129,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 page=wish("page"),
                 mask=wish("mask"),
                 variance=wish("variance"),
+                psf=wish("psf"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

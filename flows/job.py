@@ -40,6 +40,7 @@ class Wishes(BaseModel):
     page: int | None = None
     mask: Path | None = None
     variance: Path | None = None
+    psf: Path | None = None
 
     @field_validator("set", mode="before")
     @classmethod
@@ -125,6 +126,7 @@ def _absolute(job: Job) -> Job:
         moved = {
             "mask": place(wishes.mask),
             "variance": place(wishes.variance),
+            "psf": place(wishes.psf),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
+# As far as operator.scale of a recipe goes.
+MOST_SCALE = 16
 
 Input = Annotated[
     Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
@@ -37,7 +39,7 @@ Overrides = Annotated[
     ),
 ]
 Scale = Annotated[
-    str | None, typer.Option("--scale", metavar="2|4", help="Super-resolution factor.")
+    str | None, typer.Option("--scale", metavar="N", help="Super-resolution factor, 2 to 16.")
 ]
 Hdu = Annotated[
     str | None,
@@ -55,6 +57,15 @@ Mask = Annotated[
 Variance = Annotated[
     Path | None,
     typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
+]
+PsfFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--psf",
+        metavar="FILE",
+        help="Image of the point-spread function, on the grid of the result: for deconvolve and "
+        "superres.",
+    ),
 ]
 PoolKind = Annotated[
     str,
@@ -117,16 +128,22 @@ def parse_scale(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    if text not in {"1", "2", "4"}:
-        raise UsageError(f"--scale {text}: expected 2 or 4")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SCALE):
+        raise UsageError(f"--scale {text}: expected a whole number from 2 to {MOST_SCALE}")
     return int(text)
 
 
 def parse_source(
-    path: Path, *, hdu: str | None, page: int | None, mask: Path | None, variance: Path | None
+    path: Path,
+    *,
+    hdu: str | None,
+    page: int | None,
+    mask: Path | None,
+    variance: Path | None,
+    psf: Path | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
 
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
-    return SourceSpec(path=path, hdu=number, page=page, mask=mask, variance=variance)
+    return SourceSpec(path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf)

@@ -20,6 +20,9 @@ BF16_BYTES = 2.6
 PIXEL_MAPS = 24
 # float32 copies of the guide: itself, padded, joined to the input, the network's own copy and its border.
 GUIDE_MAPS = 6
+# float32 maps with a border of the operator's support, where it mixes pixels: its input, spectra (as many
+# bytes as the map), output, their gradients, and the spectrum of the PSF.
+OPERATOR_MAPS = 9
 # float32 copies of the random code: itself, fresh noise, their sum, the network's own copy.
 CODE_MAPS = 4
 
@@ -45,6 +48,9 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     code = CODE_MAPS * problem.fit.input_depth if problem.input == "noise" else 0
     guide = GUIDE_MAPS * problem.guide_channels
     maps = 4 * (PIXEL_MAPS * c + code + guide) * pixels
+    if problem.operator.mixes:
+        border = 2 * problem.operator.support
+        maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
     at_once = min(count, problem.numerics.stack)
     members = (

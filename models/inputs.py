@@ -103,6 +103,8 @@ class Scene:
     """Pixels of the estimate per pixel of the measurement, along each axis."""
     size: tuple[int, int]
     """Height and width that the network takes, at least those of the estimate."""
+    mixes: bool
+    """Whether a pixel of the measurement is made of several pixels of the estimate."""
     generator: torch.Generator
     """On the device of the values."""
     guide: torch.Tensor | None = None
@@ -184,18 +186,18 @@ class BlindSpot:
         kept = self.usable & ~dropped  # (1, C, h, w)
         filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
         z = self.scene.guided(prepare(filled, kept, self.scene) + self.dither)
-        # Above the measurement's resolution no pixel of the estimate has a pixel of its own that could
-        # be kept from it: the whole output is averaged.
-        answered = centres | self.always if self.scene.scale == 1 else self.everywhere
+        # Where A mixes pixels none of the estimate has a pixel of its own that could be kept from it:
+        # the whole output is averaged.
+        answered = self.everywhere if self.scene.mixes else centres | self.always
         return Draw(z, centres & self.usable, answered)
 
 
 class Whole:
-    """The measurement itself, interpolated, nothing dropped: for super-resolution.
+    """The measurement itself, interpolated, nothing dropped: for super-resolution and deconvolution.
 
-    There the network has to invent what lies between the pixels, not to clean them, and sees best what
-    it has to agree with. (Butterfly x2, 128x128, Y channel: 30.7 dB after 200 iterations; 29.4 with 30 %
-    dropped, 24 with the random code, 28.9 for Lanczos-3 interpolation.)
+    There the network has to invent what lies between the pixels, or what the optics have blurred, not to
+    clean them, and sees best what it has to agree with. (Butterfly x2, 128x128, Y channel: 30.7 dB after
+    200 iterations; 29.4 with 30 % dropped, 24 with the random code, 28.9 for Lanczos-3 interpolation.)
     """
 
     def __init__(self, scene: Scene) -> None:

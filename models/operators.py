@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,14 @@ class Operator(Protocol):
     def support(self) -> int:
         """Margin, in pixels of the estimate, that a pixel of the measurement needs around its area."""
 
+    @property
+    def mixes(self) -> bool:
+        """Whether a pixel of the measurement is made of more than the one pixel of the estimate.
+
+        Where it is not, a pixel of the estimate has a measurement of its own, which may be kept from
+        the network (blind spot) and given back to it (posterior step).
+        """
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``A x``."""
 
@@ -35,6 +43,7 @@ class Identity:
 
     scale: int = 1
     support: int = 0
+    mixes: bool = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` itself."""
@@ -46,63 +55,51 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Downsample:
-    """Low-pass with a Lanczos window and keep every `scale`-th pixel: super-resolution.
+class Composition:
+    """One operator after another, such as the blur of the optics and then the pixels of the detector."""
 
-    Output pixel i covers the input pixels ``s i ... s i + s - 1``; the kernel is centred on the middle
-    of that area, ``s (i + 1/2) - 1/2``, so nothing moves on the sky. Beyond the border the nearest pixel
-    is repeated. The kernel sums to 1: a constant stays what it is.
-    """
-
-    scale: int
-    kernel: Literal["lanczos2", "lanczos3"] = "lanczos3"
-
-    def __post_init__(self) -> None:
-        if self.scale < 2 or self.scale % 2:
-            raise ValueError(f"downsampling by {self.scale}: must be even and at least 2")
-        if self.kernel not in ("lanczos2", "lanczos3"):
-            raise ValueError(f"downsampling kernel {self.kernel!r}: must be lanczos2 or lanczos3")
+    first: Operator
+    """Works on the estimate."""
+    second: Operator
+    """Works on what the first one gives."""
 
     @property
-    def lobes(self) -> int:
-        """Half-width of the kernel in pixels of the measurement."""
-        return int(self.kernel[-1])
+    def scale(self) -> int:
+        """The product of both scales."""
+        return self.first.scale * self.second.scale
 
     @property
     def support(self) -> int:
-        """Margin in pixels of the estimate: the kernel's half-width less half a covered area."""
-        return self.lobes * self.scale - self.scale // 2
+        """Both margins, that of the second operator in pixels of the estimate."""
+        return self.first.support + self.second.support * self.first.scale
 
-    def taps(self) -> torch.Tensor:
-        """The kernel along one axis, ``(2 lobes scale,)`` float64, summing to 1."""
-        half = self.lobes * self.scale
-        t = (torch.arange(-half, half, dtype=torch.float64) + 0.5) / self.scale
-        kernel = torch.sinc(t) * torch.sinc(t / self.lobes)
-        return kernel / kernel.sum()
+    @property
+    def mixes(self) -> bool:
+        """Whether one of them does."""
+        return self.first.mixes or self.second.mixes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``A x``: (B, C, s h, s w) to (B, C, h, w)."""
-        b, c, height, width = x.shape
-        m, s, k = self.support, self.scale, self.taps().to(x)
-        x = F.pad(x.reshape(b * c, 1, height, width), (m, m, m, m), mode="replicate")
-        x = F.conv2d(x, k.view(1, 1, -1, 1), stride=(s, 1))  # (B C, 1, h, W + 2 m)
-        x = F.conv2d(x, k.view(1, 1, 1, -1), stride=(1, s))  # (B C, 1, h, w)
-        return x.reshape(b, c, height // s, width // s)
+        """``A2 A1 x``: (B, C, H, W) to (B, C, H / scale, W / scale)."""
+        return self.second.forward(self.first.forward(x))
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        """``A^T y``: (B, C, h, w) to (B, C, s h, s w)."""
-        b, c, h, w = y.shape
-        m, s, k = self.support, self.scale, self.taps().to(y)
-        x = F.conv_transpose2d(y.reshape(b * c, 1, h, w), k.view(1, 1, 1, -1), stride=(1, s))
-        x = F.conv_transpose2d(
-            x, k.view(1, 1, -1, 1), stride=(s, 1)
-        )  # (B C, 1, s h + 2 m, s w + 2 m)
-        x = _fold(_fold(x, m).mT, m).mT
-        return x.reshape(b, c, s * h, s * w)
+        """``A1^T A2^T y``: (B, C, H / scale, W / scale) to (B, C, H, W)."""
+        return self.first.adjoint(self.second.adjoint(y))
 
 
-def _fold(x: torch.Tensor, margin: int) -> torch.Tensor:
-    """Adjoint of repeating the first and last rows: give the margins back to the rows they copied."""
+def extend(x: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Repeat the border's pixels: (B, C, H, W) to (B, C, H + 2 down, W + 2 right)."""
+    return F.pad(x, (right, right, down, down), mode="replicate")
+
+
+def fold(x: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Adjoint of `extend`: give the margins back to the pixels that they copied."""
+    return _fold_rows(_fold_rows(x, down).mT, right).mT
+
+
+def _fold_rows(x: torch.Tensor, margin: int) -> torch.Tensor:
+    if margin == 0:
+        return x
     core = x[..., margin:-margin, :].clone()
     core[..., 0, :] += x[..., :margin, :].sum(-2)
     core[..., -1, :] += x[..., -margin:, :].sum(-2)

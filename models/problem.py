@@ -30,7 +30,8 @@ class FitSettings:
 
     input: Literal["auto", "blindspot", "measurement", "noise"] = "auto"
     """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
-    paper's fixed random code; auto: measurement for super-resolution, else blindspot."""
+    paper's fixed random code; auto: blindspot for denoising, measurement where A mixes pixels
+    (super-resolution, deconvolution)."""
     iterations: int = 1000
     """Cap on optimiser steps of any fit."""
     learning_rate: float = 0.01
@@ -94,7 +95,7 @@ class Problem:
         """The input, with what `auto` means here."""
         if self.fit.input != "auto":
             return self.fit.input
-        return "blindspot" if self.operator.scale == 1 else "measurement"
+        return "measurement" if self.operator.mixes else "blindspot"
 
 
 @dataclass(frozen=True)

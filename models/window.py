@@ -44,10 +44,11 @@ class Window:
 
     def input(self) -> Input:
         """The input that the settings ask for."""
-        fit, scale = self.problem.fit, self.problem.operator.scale
+        fit, operator = self.problem.fit, self.problem.operator
+        scale = operator.scale
         h, w = self.y.shape[-2:]
         size = padded_size(self.problem.network, h * scale, w * scale)
-        scene = Scene(self.painted, self.parts, scale, size, self.draws, self.guide)
+        scene = Scene(self.painted, self.parts, scale, size, operator.mixes, self.draws, self.guide)
         if self.problem.input == "noise":
             return NoiseCode(scene, fit.input_depth, fit.input_noise)
         if self.problem.input == "measurement":
@@ -108,7 +109,7 @@ class Window:
         """The restoration's values, (c, H, W)."""
         fit, operator = self.problem.fit, self.problem.operator
         blind = self.problem.input == "blindspot"
-        if fit.posterior and blind and operator.scale == 1:
+        if fit.posterior and blind and not operator.mixes:
             mean = posterior_mean(
                 mean,
                 self.y,
@@ -128,7 +129,7 @@ class Window:
         """
         fit, operator = self.problem.fit, self.problem.operator
         mean = means.mean(0)
-        if self.problem.input == "blindspot" and operator.scale == 1:
+        if self.problem.input == "blindspot" and not operator.mixes:
             variance = posterior_variance(
                 mean,
                 self.y,

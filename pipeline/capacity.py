@@ -28,6 +28,11 @@ PROCESS_BYTES = 370 * 2**20
 BLEND_BYTES_PER_PIXEL = 64
 
 
+# Bytes for a pixel of the estimate from which a residual is computed: the blend, and in float64 its copy
+# with a border, two spectra, what comes back from them, and the spectrum of the PSF that is kept.
+OPERATOR_BYTES_PER_PIXEL = BLEND_BYTES_PER_PIXEL + 64
+
+
 # Bytes kept for a pixel and channel of a window of the donor, which has all of them at hand: the
 # measurement, its split, weights and input.
 DONOR_BYTES_PER_PIXEL = 64
@@ -71,6 +76,11 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     stitching += strip_pixels * BLEND_BYTES_PER_PIXEL * (1 + layout.uncertain)
     strip = (layout.chunk // scale, min(layout.shard_side, layout.shape[2]) // scale)
     stitching += _inspecting(plan, strip)
+    if layout.mixes:
+        # A looks beyond the strip, and twice as far where the border is repeated for it
+        reach = 4 * plan.operator.support
+        rows, columns = layout.chunk + reach, min(layout.shard_side, layout.shape[2]) + reach
+        stitching += rows * columns * channels * OPERATOR_BYTES_PER_PIXEL
     stages = {
         "restore": reading + window * scale**2 * 2 + (fitting if on_cpu else 0),
         "stitch": stitching + plan.resident_bytes,

@@ -13,6 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
+# Images that go with the source and decide its pixels; an early manifest may lack the last.
+COMPANIONS = ("mask", "variance", "psf")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -26,7 +28,7 @@ class FileIdentity:
     bytes: int
     sha256: str
     extension: int | str | None = None
-    """Extension of a mask or variance image, where named."""
+    """Extension of a mask, variance or PSF image, where named."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class RunIdentity:
     page: int | None
     mask: FileIdentity | None
     variance: FileIdentity | None
+    psf: FileIdentity | None
     recipe_sha256: str
     versions: dict[str, str]
 
@@ -54,13 +57,14 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         page=spec.page,
         mask=_companion(spec.mask),
         variance=_companion(spec.variance),
+        psf=_companion(spec.psf),
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )
 
 
 def _companion(named: Path | None) -> FileIdentity | None:
-    """A mask or variance image, which may be named with its extension: ``file.fits[DQ]``."""
+    """A mask, variance or PSF image, which may be named with its extension: ``file.fits[DQ]``."""
     if named is None:
         return None
     path, extension = split_extension(named)
@@ -87,8 +91,8 @@ def check_same(
     """
     there, here = manifest["identity"], identity.to_json()
     way_out = f"choose another -o, or remove {store} to start afresh"
-    for what in ("source", "mask", "variance"):
-        if _digest(there[what]) != _digest(here[what]):
+    for what in ("source", *COMPANIONS):
+        if _digest(there.get(what)) != _digest(here[what]):
             path = (here[what] or there[what])["path"]
             raise StoreError(f"{store}: made from another {what} than {path}; {way_out}")
     for what in ("hdu", "page"):

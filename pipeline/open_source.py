@@ -28,6 +28,7 @@ __all__ = [
     "close_cached_sources",
     "describe",
     "forget_unpacked",
+    "open_named",
     "open_source",
     "sniff_format",
 ]
@@ -132,7 +133,21 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
     return RasterSource(spec, path, found, bilevel=bilevel)
 
 
-def _open_companion(named: Path, role: str, source: Source) -> Source:
+def open_named(named: Path, role: str) -> Source:
+    """Open an image that goes with another, which may be named with its extension: ``file.fits[DQ]``.
+
+    Parameters
+    ----------
+    named
+        The file.
+    role
+        What it is, "mask" for example: the first word of the message where it cannot be read.
+
+    Raises
+    ------
+    SourceError, UsageError, CapacityError
+        As `open_source`.
+    """
     path, part = split_extension(named)
     try:
         spec = SourceSpec(path)
@@ -140,9 +155,13 @@ def _open_companion(named: Path, role: str, source: Source) -> Source:
             spec = replace(spec, page=part)
         elif part is not None:
             spec = replace(spec, hdu=part)
-        companion = _open_image(spec, bilevel=role == "mask")
+        return _open_image(spec, bilevel=role == "mask")
     except SourceError as error:
         raise SourceError(f"{role} {error}") from error
+
+
+def _open_companion(named: Path, role: str, source: Source) -> Source:
+    companion = open_named(named, role)
     if companion.shape not in (source.shape, (1, *source.shape[1:])):
         companion.close()
         raise SourceError(

@@ -7,18 +7,21 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from glassplate.models.blur import Psf
 from glassplate.models.donor import donor_iterations, warm
 from glassplate.models.fit import Problem, seconds_per_iteration
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
-from glassplate.models.operators import Downsample, Identity
+from glassplate.models.operators import Operator
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.forward import check_psf_is_wanted, check_reach, make_operator
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
 from glassplate.pipeline.scaling import Sample, make_transform
@@ -55,6 +58,10 @@ class Plan:
     """Decoded pixels each worker keeps, of formats that cannot be read in parts."""
     noise_before: float | None
     """Robust standard deviation between neighbours of the input, source units."""
+    psf: Psf | None = None
+    """Point-spread function on the grid of the estimate."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know before anything runs, one line each."""
 
     @property
     def batches(self) -> list[range]:
@@ -72,6 +79,11 @@ class Plan:
         return blind and 0 < least <= len(self.grid)
 
     @property
+    def operator(self) -> Operator:
+        """How the measurement came from what is sought."""
+        return make_operator(self.recipe, self.psf)
+
+    @property
     def tile_problem(self) -> Problem:
         """How a tile is fitted: from the donor, where there is one."""
         return warm(self.problem, self.recipe.donor) if self.warm else self.problem
@@ -80,16 +92,11 @@ class Plan:
     def problem(self) -> Problem:
         """What a fit from random weights needs to know beside its pixels."""
         recipe = self.recipe
-        operator = (
-            Downsample(recipe.operator.scale, recipe.operator.kernel)
-            if recipe.task == "superres"
-            else Identity()
-        )
         return Problem(
             network=recipe.network,
             fit=recipe.fit,
             stopping=recipe.stopping,
-            operator=operator,
+            operator=self.operator,
             transform=self.transform,
             noise=self.noise,
             numerics=self.numerics,
@@ -112,6 +119,8 @@ class Plan:
             "warm": self.warm,
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
+            "psf_shape": None if self.psf is None else list(self.psf.shape),
+            "warnings": list(self.warnings),
         }
 
     def as_recorded(self, recorded: dict[str, Any]) -> Plan:
@@ -139,32 +148,41 @@ def make_plan(
     Raises
     ------
     SourceError
-        If the source cannot be read or has no valid pixel.
+        If the source or its PSF cannot be read, or the source has no valid pixel.
     UsageError
-        If the recipe does not fit the source or the machine.
+        If the recipe does not fit the source, the PSF or the machine.
     """
+    check_psf_is_wanted(recipe, spec)
     source = open_source(spec)
     try:
-        return _plan_for(source, recipe, recipe_name, device)
+        found = None if spec.psf is None else read_psf(spec.psf)
+        return _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
 
 
-def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
+def _plan_for(
+    source: Source, recipe: Recipe, recipe_name: str, device: Device, found: ReadPsf | None
+) -> Plan:
+    psf = None if found is None else found.psf
+    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
+    operator = make_operator(recipe, psf)
+    check_reach(operator, psf, grid)
     samples = sample(source)
     identity = recipe.task == "identity"
     noise = _noise(samples, recipe)
-    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
     layout = Layout(
         source_shape=source.shape,
         ndim=source.ndim,
         joint=source.joint,
-        scale=recipe.operator.scale,
+        scale=operator.scale,
         dtype=source.output_dtype.name,
-        chunk=recipe.output.chunk,
+        # the residual's chunks are the image's by the scale
+        chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
         max_shard=recipe.output.shard,
         fills=recipe.fills,
         uncertain=recipe.uncertain,
+        mixes=operator.mixes,
     )
     spec = source.spec
     if recipe.defects.any:
@@ -185,6 +203,8 @@ def _plan_for(source: Source, recipe: Recipe, recipe_name: str, device: Device) 
         batch_size=batch_size,
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
+        psf=psf,
+        warnings=() if found is None else found.warnings,
     )
 
 
@@ -254,6 +274,8 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
         "transform": plan.transform.to_json(),
         "numerics": asdict(plan.numerics),
         "warm": plan.warm,
+        "psf_shape": None if plan.psf is None else list(plan.psf.shape),
+        "warnings": list(plan.warnings),
         "stages": capacity.stages,
     }
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glassplate.models.donor import DonorSettings
+from glassplate.models.downsample import Kernel
 from glassplate.models.fit import FitSettings
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseSettings
@@ -47,17 +48,19 @@ class TilesSettings(Section):
 class OperatorSettings(Section):
     """The forward operator A: how the measurement came from what is sought."""
 
-    scale: Literal[1, 2, 4] = 1
+    scale: int = Field(1, ge=1, le=16)
     """Super-resolution factor."""
-    kernel: Literal["lanczos2", "lanczos3"] = "lanczos3"
-    """Low-pass filter of the downsampling."""
+    kernel: Kernel = "lanczos3"
+    """How pixels of the estimate become one of the measurement, after the PSF where one is given:
+    lanczos2, lanczos3 and bicubic are resampling filters, box is the mean over a detector's pixel, pick
+    its middle, for a PSF that holds the pixel already."""
 
 
 class OutputSettings(Section):
     """The Zarr that is written."""
 
     chunk: int = Field(256, ge=16, le=4096)
-    """Side of a chunk, what a viewer reads at once."""
+    """Side of a chunk, what a viewer reads at once; rounded up to a multiple of the scale."""
     shard: int = Field(2048, ge=16, le=16384)
     """Largest side of a shard, what is written at once."""
     invalid: Literal["keep", "fill"] = "keep"
@@ -76,7 +79,7 @@ class OutputSettings(Section):
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal["denoise", "superres", "inpaint", "identity"] = "denoise"
+    task: Literal["denoise", "superres", "deconvolve", "inpaint", "identity"] = "denoise"
     """inpaint: fill invalid pixels, and leave all others as they are to the bit."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
@@ -100,14 +103,14 @@ class Recipe(Section):
         if self.task == "identity" and self.defects.any:
             raise ValueError("defects are for tasks that restore, not identity; drop them")
         if self.task == "superres" and self.operator.scale == 1:
-            raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
+            raise ValueError("task superres needs a scale of 2 or more; add --scale 2")
         return self
 
     @model_validator(mode="after")
     def _members_can_differ(self) -> Recipe:
         if self.fit.members < 1:
             raise ValueError(f"fit.members is {self.fit.members}, must be at least 1")
-        blind = self.operator.scale == 1 and self.fit.input in ("auto", "blindspot")
+        blind = self.task in ("denoise", "inpaint") and self.fit.input in ("auto", "blindspot")
         if self.fit.uncertainty and not blind and self.fit.members < 2:
             raise ValueError(
                 f"fit.uncertainty needs 2 fit.members or more for {self.task} with input "

@@ -19,13 +19,22 @@ from typing import Any, Literal
 from glassplate.pipeline import provenance
 from glassplate.pipeline.capacity import check_capacity, project
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.events import Listener, RunEnded, RunStarted, StageStarted, nobody
+from glassplate.pipeline.events import (
+    Listener,
+    RunEnded,
+    RunStarted,
+    StageStarted,
+    Warned,
+    nobody,
+)
 from glassplate.pipeline.export import export
+from glassplate.pipeline.forward import check_psf_is_wanted
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.open_source import forget_unpacked, open_source
 from glassplate.pipeline.plan import Device, Plan, make_plan
 from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.psf import read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.record import record_result, result_summary
 from glassplate.pipeline.scratch import Scratch
@@ -97,7 +106,11 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
         If every tile failed or the disk is full; what is done is kept.
     """
     start = time.monotonic()
-    open_source(request.spec).close()  # the clearest refusal first, before hashing gigabytes
+    # the clearest refusals first, before hashing gigabytes
+    check_psf_is_wanted(request.recipe, request.spec)
+    open_source(request.spec).close()
+    if request.spec.psf is not None:
+        read_psf(request.spec.psf)
     identity = identify(request.spec, request.recipe)
     try:
         if request.store.exists():
@@ -241,6 +254,8 @@ def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) 
             done=len(records),
         )
     )
+    for warning in plan.warnings:
+        listener(Warned(request.store, warning))
     return Run(request.store, plan, pool, listener, manifest, records)
 
 

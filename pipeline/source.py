@@ -33,6 +33,8 @@ class SourceSpec:
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None
     """Image on the same grid: variance of each pixel in squared source units."""
+    psf: Path | None = None
+    """Image of the point-spread function, on the grid of the estimate."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 

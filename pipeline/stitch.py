@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.models.operators import Operator
 from glassplate.pipeline.blend import Piece, axis_weight, blend
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
@@ -78,9 +79,9 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
             uncertainty[place] = uncertainty_of(plan, windows[channels:], pixels)
         filled[place] = ~_enlarged(pixels.valid, layout.scale) & (weight > 0)
         residual[(slice(None), *lower.relative_to(below).slices)] = (
-            _residual(final, pixels, layout.residual_dtype)
-            if layout.scale == 1
-            else _residual_through_operator(task, strip, pixels)
+            _residual_through_operator(task, strip, pixels)
+            if layout.mixes
+            else _residual(final, pixels, layout.residual_dtype)
         )
     written = {"0": (image, shard.box), "footprint": (footprint, shard.box)}
     written["residual"] = (residual, below)
@@ -208,19 +209,36 @@ def _residual_through_operator(
     task: StitchTask, strip: Box, pixels: Pixels
 ) -> npt.NDArray[np.float32]:
     """Input minus A(restored), on the input's grid, ``(c, h, w)`` float32."""
-    import torch
-
-    operator, layout = task.plan.problem.operator, task.plan.layout
+    operator, layout = task.plan.operator, task.plan.layout
     # whole source pixels of margin, so that A sees the neighbours it reaches
     margin = -(-operator.support // layout.scale) * layout.scale
     around = strip.grown(margin, layout.shape[1:])
     windows, _ = _blended(task, around)
     channels = task.shard.channels[1] - task.shard.channels[0]
-    estimate = torch.from_numpy(windows[:channels])[None]  # (1, C, H, W)
-    measured = operator.forward(estimate)[0].numpy()  # (C, h, w)
+    measured = _through(operator, windows[:channels])  # (c, h, w)
     inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
     predicted = measured[(slice(None), *inner.slices)]
     return np.where(pixels.valid, pixels.values - predicted, np.nan).astype(np.float32)
+
+
+def _through(operator: Operator, restored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """``A x``, ``(c, h, w)`` of ``(c, H, W)``; NaN where a pixel that it needs is NaN, and only there.
+
+    An FFT would spread a single NaN of a quarantined tile over the whole strip.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    estimate = torch.from_numpy(restored)[None]  # (1, C, H, W)
+    unknown = estimate.isnan()
+    measured = operator.forward(torch.where(unknown, 0, estimate))[0]  # (C, h, w)
+    if unknown.any():
+        m = operator.support
+        wide = F.pad(unknown.float(), (m, m, m, m))
+        needed = F.max_pool2d(wide, operator.scale + 2 * m, stride=operator.scale)  # (1, C, h, w)
+        measured[needed[0] > 0] = torch.nan
+    result: npt.NDArray[np.float64] = measured.numpy()
+    return result
 
 
 def sha256_of(path: Path) -> str:

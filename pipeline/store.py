@@ -53,6 +53,8 @@ class Layout:
     """Whether invalid pixels are filled; then the result says which they are."""
     uncertain: bool = False
     """Whether the result says how uncertain each pixel is."""
+    mixes: bool = False
+    """Whether A mixes pixels; where the scale is not 1 it always does."""
 
     def __post_init__(self) -> None:
         if self.chunk % self.scale:
@@ -74,9 +76,9 @@ class Layout:
 
     @property
     def residual_dtype(self) -> str:
-        """Pixel type of the residual; float32 where A changes the grid."""
+        """Pixel type of the residual; float32 where A mixes pixels, and what it gives is no integer."""
         dtype = np.dtype(self.dtype)
-        if dtype.kind == "f" or self.scale > 1:
+        if dtype.kind == "f" or self.mixes or self.scale > 1:
             return "float32"
         return RESIDUAL_DTYPES[dtype.itemsize]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.identity import file_identity
+from glassplate.pipeline.identity import COMPANIONS, file_identity
 from glassplate.pipeline.journal import read_journal
 from glassplate.pipeline.record import CHECKSUMS
 from glassplate.pipeline.stitch import sha256_of
@@ -74,8 +74,8 @@ def _checksums(store: Path) -> Check:
 def _inputs(manifest: dict[str, Any]) -> list[Check]:
     """Compare the input files with what was restored; one that was moved away cannot be compared."""
     checks = []
-    for what in ("source", "mask", "variance"):
-        was = manifest["identity"][what]
+    for what in ("source", *COMPANIONS):
+        was = manifest["identity"].get(what)
         if was is None:
             continue
         path = Path(was["path"])

@@ -104,7 +104,8 @@ class TestRestore:
         run = gp(
             "restore", sky, "-o", tmp_path / "o.zarr", "--recipe", "draft", "--set", "fit.iterations=3",
             "--set", "task=superres", "--scale", 2, "--hdu", "SCI", "--mask", "m.fits", "--variance",
-            "v.fits", "--keep-scratch", "--pool", "local", "--workers", 3, "--device", "cpu",
+            "v.fits", "--psf", "p.fits", "--keep-scratch", "--pool", "local", "--workers", 3, "--device",
+            "cpu",
         )  # fmt: skip
         assert run.code == 3, "some tiles are quarantined"
         assert "1 of them quarantined" in run.out
@@ -113,6 +114,7 @@ class TestRestore:
         assert (request.spec.hdu, str(request.spec.mask), str(request.spec.variance)) == (
             "SCI", "m.fits", "v.fits",
         )  # fmt: skip
+        assert str(request.spec.psf) == "p.fits"
         assert (request.keep_scratch, request.device, seen["workers"]) == (True, "cpu", 3)
 
     def test_digits_name_an_extension_by_number(self, gp, tmp_path, sky):
@@ -125,6 +127,32 @@ class TestRestore:
             for more in ((), ("--hdu", 1), ("--hdu", "sci"))
         ]
         assert [plan["output_shape"] for plan in plans] == [[20, 30]] * 3
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            ("--recipe", "astro-deconvolve"),
+            ("--recipe", "astro-superres", "--scale", 3),
+        ],
+    )
+    def test_a_psf_is_read_and_used(self, gp, sky, tmp_path, more):
+        psf = np.outer([1, 2, 1], [1, 2, 1]).astype("f4")
+        fits.writeto(tmp_path / "psf.fits", psf)
+        words = (sky, "--psf", tmp_path / "psf.fits", "--set", "fit.iterations=3", *more)
+        warning = f"psf {tmp_path / 'psf.fits'}: its sum is 16, not 1; it is divided by it"
+        planned = gp("plan", *words)
+        assert planned.code == 0, planned
+        assert f"  warning  {warning}" in planned.out
+        assert json.loads(gp("plan", *words, "--json").out)["psf_shape"] == [3, 3]
+        store, exported = tmp_path / "o.zarr", tmp_path / "o.fits"
+        run = gp(
+            "restore", *words, "-o", store, "--export", exported, "--progress", "plain", "--pool", "inline"
+        )  # fmt: skip
+        assert run.code == 0, run
+        assert warning in run.err
+        scale = 3 if "--scale" in more else 1
+        assert fits.getdata(exported).shape == (40 * scale, 56 * scale)
+        assert gp("verify", store).code == 0
 
     @pytest.mark.parametrize(
         ("name", "recipe"), [("a.fits", "astro-denoise"), ("a.tif", "archive-denoise")]
@@ -144,8 +172,15 @@ BAD = [
     (("--set", "fit.iteration=10"), "did you mean 'fit.iterations'"),
     (("--set", "fit.iterations"), "expected KEY=VALUE"),
     (("--set", "tiles.core=-5"), "tiles.core is -5"),
-    (("--scale", "3.5"), "--scale 3.5: expected 2 or 4"),
-    (("--scale", "3"), "--scale 3: expected 2 or 4"),
+    (("--scale", "3.5"), "--scale 3.5: expected a whole number from 2 to 16"),
+    (("--scale", "17"), "--scale 17: expected a whole number from 2 to 16"),
+    (("--scale", "-2"), "--scale -2: expected a whole number from 2 to 16"),
+    (("--recipe", "astro-deconvolve"), "task deconvolve needs a PSF; add --psf FILE"),
+    (("--psf", "psf.fits"), "--psf psf.fits: task denoise uses no PSF; drop it or add --recipe"),
+    (
+        ("--recipe", "astro-deconvolve", "--psf", "psf.fits"),
+        "psf psf.fits: no such file",
+    ),
     (("--scale", "2", "--recipe", "draft"), "task superres"),
     (("--progress", "loud"), "--progress loud: expected one of auto, rich, plain, json, none"),
     (("--device", "tpu"), "--device tpu: expected auto, cpu or cuda"),

@@ -25,11 +25,14 @@ def test_a_deployment_may_give_what_a_file_may(inputs):
 
 def test_paths_become_absolute(folder, monkeypatch, job_of):
     (folder / "mine.yaml").write_text("task: identity\n")
-    job = job_of("inputs: in/a.fits\noutput: out\nrecipe: mine.yaml\nmask: in/b.fits\n")
+    job = job_of(
+        "inputs: in/a.fits\noutput: out\nrecipe: mine.yaml\nmask: in/b.fits\npsf: p.fits\n"
+    )
     monkeypatch.chdir("/")
     (image,) = images_of(job)
     assert image.spec.path.is_file()
     assert image.spec.mask == folder / "in" / "b.fits"
+    assert image.spec.psf == folder / "p.fits"
     assert image.load("unused")[1].task == "identity"
 
 

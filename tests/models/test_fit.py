@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassplate.models import fit as loop
+from glassplate.models.downsample import Downsample
 from glassplate.models.fit import Fit, FitSettings, Measurement, Problem, fit_batch
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
 from glassplate.models.numerics import resolve
-from glassplate.models.operators import Downsample, Identity
+from glassplate.models.operators import Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 

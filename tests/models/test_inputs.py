@@ -30,7 +30,7 @@ def scene(values, parts=None, scale=1, size=None):
     values = torch.as_tensor(values, dtype=torch.float32)[None]
     parts = parts or everything(values.shape[1:])
     size = size or tuple(n * scale for n in values.shape[-2:])
-    return Scene(values, parts, scale, size, dice())
+    return Scene(values, parts, scale, size, scale > 1, dice())
 
 
 class TestSplit:

@@ -23,13 +23,13 @@ from glassplate.pipeline.tiles import Box
 
 layouts = st.builds(
     lambda c, h, w, joint, scale, chunk, shards: Layout(
-        (c, h, w), 3, joint, scale, "float32", 16 * chunk, 16 * chunk * shards
+        (c, h, w), 3, joint, scale, "float32", 16 * chunk * scale, 16 * chunk * scale * shards
     ),
     st.integers(1, 4),
     st.integers(1, 150),
     st.integers(1, 150),
     st.booleans(),
-    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 3, 4]),
     st.integers(1, 3),
     st.integers(1, 4),
 )
@@ -78,6 +78,7 @@ def test_the_store_is_ome_zarr(tmp_path, ndim, scale):
 def test_a_residual_can_hold_every_difference(dtype, residual):
     assert Layout((1, 9, 9), 2, True, 1, dtype, 16, 16).residual_dtype == residual
     assert Layout((1, 9, 9), 2, True, 2, dtype, 16, 16).residual_dtype == "float32"
+    assert Layout((1, 9, 9), 2, True, 1, dtype, 16, 16, mixes=True).residual_dtype == "float32"
 
 
 def test_every_shard_has_the_file_that_its_name_says(tmp_path):
