@@ -33,6 +33,7 @@ def restore(
     mask: options.Mask = None,
     variance: options.Variance = None,
     psf: options.PsfFile = None,
+    guide: options.GuideFile = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -52,7 +53,9 @@ def restore(
     """
     kind = options.parse_progress(progress)
     wished = options.parse_device(device)
-    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf)
+    spec = options.parse_source(
+        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+    )
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.progress import open_display
@@ -97,6 +100,7 @@ def plan(
     mask: options.Mask = None,
     variance: options.Variance = None,
     psf: options.PsfFile = None,
+    guide: options.GuideFile = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -104,7 +108,9 @@ def plan(
 ) -> None:
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
     wished = options.parse_device(device)
-    spec = options.parse_source(source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf)
+    spec = options.parse_source(
+        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+    )
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool

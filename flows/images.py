@@ -130,6 +130,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 mask=wish("mask"),
                 variance=wish("variance"),
                 psf=wish("psf"),
+                guide=wish("guide"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

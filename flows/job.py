@@ -41,6 +41,7 @@ class Wishes(BaseModel):
     mask: Path | None = None
     variance: Path | None = None
     psf: Path | None = None
+    guide: Path | None = None
 
     @field_validator("set", mode="before")
     @classmethod
@@ -127,6 +128,7 @@ def _absolute(job: Job) -> Job:
             "mask": place(wishes.mask),
             "variance": place(wishes.variance),
             "psf": place(wishes.psf),
+            "guide": place(wishes.guide),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

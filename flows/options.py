@@ -67,6 +67,12 @@ PsfFile = Annotated[
         "superres.",
     ),
 ]
+GuideFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
+    ),
+]
 PoolKind = Annotated[
     str,
     typer.Option(
@@ -141,9 +147,12 @@ def parse_source(
     mask: Path | None,
     variance: Path | None,
     psf: Path | None,
+    guide: Path | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
 
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
-    return SourceSpec(path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf)
+    return SourceSpec(
+        path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+    )

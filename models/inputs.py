@@ -163,7 +163,9 @@ class BlindSpot:
     channel of the input is the share of channels kept at each pixel.
     """
 
-    def __init__(self, scene: Scene, drop: float, correlated: bool) -> None:
+    def __init__(
+        self, scene: Scene, drop: float, correlated: bool, dice: torch.Generator | None = None
+    ) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.scene = scene
         self.usable = scene.parts.usable
@@ -174,6 +176,9 @@ class BlindSpot:
         self.rate = 1 - (1 - drop) ** (1 / SQUARE**2) if correlated else drop
         self.dither = scene.dither()
         self.everywhere = scene.everywhere()
+        missing = (~scene.parts.valid).any(1, keepdim=True)  # (1, 1, h, w)
+        self.holes = missing if dice is not None and not correlated and missing.any() else None
+        self.dice = dice
 
     def draw(self) -> Draw:
         """Drop anew; ask about what was dropped."""
@@ -182,6 +187,8 @@ class BlindSpot:
         centres = (
             torch.rand((1, 1, h, w), generator=self.scene.generator, device=device) < self.rate
         )
+        if self.holes is not None:
+            centres = centres | moved(self.holes, self.dice)
         dropped = squares(centres) if self.correlated else centres  # (1, 1, h, w)
         kept = self.usable & ~dropped  # (1, C, h, w)
         filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
@@ -190,6 +197,17 @@ class BlindSpot:
         # the whole output is averaged.
         answered = self.everywhere if self.scene.mixes else centres | self.always
         return Draw(z, centres & self.usable, answered)
+
+
+def moved(pattern: torch.Tensor, dice: torch.Generator | None) -> torch.Tensor:
+    """A pattern (1, 1, h, w), mirrored or not and shifted around its borders at random.
+
+    The dice are the CPU's, so that no device is waited for.
+    """
+    h, w = pattern.shape[-2:]
+    numbers = torch.rand(4, generator=dice).tolist()
+    mirrored = [axis for axis, number in zip((-2, -1), numbers[:2], strict=True) if number < 0.5]
+    return pattern.flip(mirrored).roll((int(numbers[2] * h), int(numbers[3] * w)), (-2, -1))
 
 
 class Whole:

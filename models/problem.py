@@ -38,6 +38,9 @@ class FitSettings:
     """Adam's step size."""
     drop: float = 0.3
     """Share of pixels dropped at each iteration (blindspot)."""
+    holes: bool = False
+    """Also drop the pattern of the missing pixels, moved at random: so the network learns to fill holes
+    of their kind (blindspot, where noise is not correlated)."""
     input_depth: int = 32
     """Channels of the random code (noise)."""
     input_noise: float = 0.0333

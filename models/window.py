@@ -53,7 +53,8 @@ class Window:
             return NoiseCode(scene, fit.input_depth, fit.input_noise)
         if self.problem.input == "measurement":
             return Whole(scene)
-        return BlindSpot(scene, fit.drop, self.problem.noise.correlated)
+        dice = self.dice if fit.holes else None
+        return BlindSpot(scene, fit.drop, self.problem.noise.correlated, dice)
 
     def estimate(self, output: torch.Tensor) -> torch.Tensor:
         """Network output (1, C, H', W') to source units, without its padding: (1, C, H, W).

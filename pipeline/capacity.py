@@ -33,6 +33,9 @@ BLEND_BYTES_PER_PIXEL = 64
 OPERATOR_BYTES_PER_PIXEL = BLEND_BYTES_PER_PIXEL + 64
 
 
+# Bytes for a pixel and plane of a window of the guide: as read, its validity, scaled in float64 and float32.
+GUIDE_BYTES_PER_PIXEL = 24
+
 # Bytes kept for a pixel and channel of a window of the donor, which has all of them at hand: the
 # measurement, its split, weights and input.
 DONOR_BYTES_PER_PIXEL = 64
@@ -63,7 +66,8 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     channels, height, width = plan.grid.window_shape
     scale, layout = plan.layout.scale, plan.layout
     window = channels * height * width * np.dtype(plan.working_dtype).itemsize
-    reading = window * 6 + plan.resident_bytes + _inspecting(plan, (height, width))
+    guide = GUIDE_BYTES_PER_PIXEL * plan.guide_channels * height * width
+    reading = window * 6 + guide + plan.resident_bytes + _inspecting(plan, (height, width))
     on_cpu = plan.numerics.device == "cpu"
     fitting = 0
     if plan.recipe.task != "identity":
@@ -87,7 +91,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         "pyramid": shard_pixels * itemsize * 3 + strip_pixels * 4 * BLEND_BYTES_PER_PIXEL,
     }
     if plan.warm:
-        pixels = plan.recipe.donor.windows * channels * WINDOW**2
+        pixels = plan.recipe.donor.windows * (channels + plan.guide_channels) * WINDOW**2
         fit = projected_bytes(plan.problem, (channels, WINDOW, WINDOW), 1)
         stages["donor"] = pixels * DONOR_BYTES_PER_PIXEL + plan.resident_bytes + fit * on_cpu
     processes = 1 if workers == 1 else workers + 1

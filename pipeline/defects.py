@@ -200,8 +200,7 @@ def dilate(found: BoolArray, radius: int) -> BoolArray:
         return found
     wide = np.pad(found, radius)
     rows = sliding_window_view(wide, 2 * radius + 1, axis=0).any(-1)
-    grown: BoolArray = sliding_window_view(rows, 2 * radius + 1, axis=1).any(-1)
-    return grown
+    return np.asarray(sliding_window_view(rows, 2 * radius + 1, axis=1).any(-1))
 
 
 def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
@@ -257,6 +256,7 @@ class InspectedSource:
             pixels.values[inner],
             pixels.valid[inner] & ~found,
             None if variance is None else variance[inner],
+            None if pixels.guide is None else pixels.guide[inner],
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:
@@ -264,9 +264,8 @@ class InspectedSource:
         if not self.joint:
             planes = zip(pixels.values, pixels.valid, strict=True)
             return np.stack([self._detector.find(*plane) for plane in planes])
-        # zip and stack above, mean here: a colour is judged by its grey
         grey = pixels.values.mean(0, dtype=np.float64)
-        found = self._detector.find(grey, pixels.valid.all(0))
+        found = self._detector.find(grey, np.all(pixels.valid, axis=0))
         return np.broadcast_to(found, pixels.valid.shape)
 
     def close(self) -> None:

@@ -82,12 +82,7 @@ def _measurements(plan: Plan, count: int) -> list[Measurement]:
     source = cached_source(plan.spec)
     windows = [source.read(box, planes) for box, planes in sample_windows(source, count)]
     return [
-        Measurement(
-            values=pixels.values.astype(np.float32),
-            valid=pixels.valid,
-            variance=pixels.variance,
-            seed=donor_seed(plan.recipe.seed, place),
-        )
+        plan.measurement(pixels, donor_seed(plan.recipe.seed, place))
         for place, pixels in enumerate(windows)
     ]
 

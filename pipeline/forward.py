@@ -44,6 +44,20 @@ def check_psf_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
         )
 
 
+def check_guide_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
+    """Refuse a task without the guide that it needs, and a guide that nothing would use.
+
+    Raises
+    ------
+    UsageError
+        Saying which, and the way out.
+    """
+    if recipe.task == "guided" and spec.guide is None:
+        raise UsageError(f"{spec.path}: task guided needs a second image; add --guide FILE")
+    if recipe.task == "identity" and spec.guide is not None:
+        raise UsageError(f"--guide {spec.guide}: task identity uses no guide; drop it")
+
+
 def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
     """Refuse tiles so small that the operator looks beyond their windows.
 

@@ -14,7 +14,7 @@ from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
 # Images that go with the source and decide its pixels; an early manifest may lack the last.
-COMPANIONS = ("mask", "variance", "psf")
+COMPANIONS = ("mask", "variance", "psf", "guide")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -41,6 +41,7 @@ class RunIdentity:
     mask: FileIdentity | None
     variance: FileIdentity | None
     psf: FileIdentity | None
+    guide: FileIdentity | None
     recipe_sha256: str
     versions: dict[str, str]
 
@@ -58,6 +59,7 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         mask=_companion(spec.mask),
         variance=_companion(spec.variance),
         psf=_companion(spec.psf),
+        guide=_companion(spec.guide),
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )

@@ -12,14 +12,22 @@ from glassplate.pipeline.tiles import Box
 
 
 class JoinedSource:
-    """Another source whose pixels carry a mask, a variance, or both.
+    """Another source whose pixels carry a mask, a variance, a guide, or several of them.
 
     A pixel is invalid where the mask is non-zero or itself invalid, and where the variance is not
     finite or not positive. A two-dimensional mask or variance holds for all channels.
     """
 
-    def __init__(self, source: Source, *, mask: Source | None, variance: Source | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        mask: Source | None,
+        variance: Source | None,
+        guide: Source | None,
+    ) -> None:
         self._source, self._mask, self._variance = source, mask, variance
+        self._guide = guide
         self.spec = source.spec
         self.format, self.info, self.unit = source.format, source.info, source.unit
         self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
@@ -46,7 +54,13 @@ class JoinedSource:
             # what float32 rounds to 0 or infinity cannot serve as a weight
             valid = valid & np.isfinite(single) & (single > 0)
             variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
-        return Pixels(values, valid, variance)
+        return Pixels(values, valid, variance, self._guide_in(box))
+
+    def _guide_in(self, box: Box) -> npt.NDArray[np.float32] | None:
+        if self._guide is None:
+            return None
+        guide = self._guide.read(box)
+        return np.where(guide.valid, guide.values, np.nan).astype(np.float32)
 
     def close(self) -> None:
         """Close the image and its companions, which this owns."""
@@ -54,7 +68,7 @@ class JoinedSource:
             source.close()
 
     def _all(self) -> list[Source]:
-        named = (self._source, self._mask, self._variance)
+        named = (self._source, self._mask, self._variance, self._guide)
         return [source for source in named if source is not None]
 
 

@@ -15,7 +15,13 @@ from typing import Any
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.joined import JoinedSource
-from glassplate.pipeline.source import Format, Source, SourceSpec, split_extension
+from glassplate.pipeline.source import (
+    MOST_JOINT_PLANES,
+    Format,
+    Source,
+    SourceSpec,
+    split_extension,
+)
 from glassplate.pipeline.unpack import (
     first_bytes,
     forget_unpacked,
@@ -99,18 +105,20 @@ def open_source(spec: SourceSpec) -> Source:
 
 def _with_companions(spec: SourceSpec) -> Source:
     source = _open_image(spec)
-    if spec.mask is None and spec.variance is None:
+    if spec.mask is None and spec.variance is None and spec.guide is None:
         return source
     companions: list[Source | None] = []
     try:
-        for named, role in ((spec.mask, "mask"), (spec.variance, "variance")):
+        roles = ((spec.mask, "mask"), (spec.variance, "variance"), (spec.guide, "guide"))
+        for named, role in roles:
             companions.append(None if named is None else _open_companion(named, role, source))
     except BaseException:
         for opened in (source, *companions):
             if opened is not None:
                 opened.close()
         raise
-    return JoinedSource(source, mask=companions[0], variance=companions[1])
+    mask, variance, guide = companions
+    return JoinedSource(source, mask=mask, variance=variance, guide=guide)
 
 
 def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
@@ -162,7 +170,8 @@ def open_named(named: Path, role: str) -> Source:
 
 def _open_companion(named: Path, role: str, source: Source) -> Source:
     companion = open_named(named, role)
-    if companion.shape not in (source.shape, (1, *source.shape[1:])):
+    planes = range(1, MOST_JOINT_PLANES + 1) if role == "guide" else (1, source.shape[0])
+    if companion.shape[0] not in planes or companion.shape[1:] != source.shape[1:]:
         companion.close()
         raise SourceError(
             f"{role} {named}: shape {companion.shape} does not fit that of "
@@ -232,7 +241,7 @@ def cached_source(spec: SourceSpec) -> Source:
         As `open_source`.
     """
     held: _OpenSources = _opened.__dict__.setdefault("sources", _OpenSources())
-    key = (spec, *(_identity(path) for path in (spec.path, spec.mask, spec.variance)))
+    key = (spec, *(_identity(path) for path in (spec.path, spec.mask, spec.variance, spec.guide)))
     if key in held:
         held.move_to_end(key)
         return held[key]

@@ -9,23 +9,28 @@ import numpy as np
 
 from glassplate.models.blur import Psf
 from glassplate.models.donor import donor_iterations, warm
-from glassplate.models.fit import Problem, seconds_per_iteration
+from glassplate.models.fit import Measurement, Problem, seconds_per_iteration
 from glassplate.models.metrics import mad_sigma
-from glassplate.models.noise import NoiseModel, estimate_noise
+from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.operators import Operator
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.forward import check_psf_is_wanted, check_reach, make_operator
+from glassplate.pipeline.forward import (
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+    check_reach,
+    make_operator,
+)
 from glassplate.pipeline.header import is_per_pixel
-from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.open_source import open_named, open_source
 from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
-from glassplate.pipeline.scaling import Sample, make_transform
-from glassplate.pipeline.source import Source, SourceSpec
+from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.source import Pixels, Source, SourceSpec
 from glassplate.pipeline.store import Layout
 from glassplate.pipeline.tiles import TileGrid
 
@@ -60,6 +65,10 @@ class Plan:
     """Robust standard deviation between neighbours of the input, source units."""
     psf: Psf | None = None
     """Point-spread function on the grid of the estimate."""
+    guide: PixelTransform | None = None
+    """Scaling of the guide, where there is one."""
+    guide_channels: int = 0
+    """Planes of the guide."""
     warnings: tuple[str, ...] = ()
     """What the user should know before anything runs, one line each."""
 
@@ -100,6 +109,17 @@ class Plan:
             transform=self.transform,
             noise=self.noise,
             numerics=self.numerics,
+            guide_channels=self.guide_channels,
+        )
+
+    def measurement(self, pixels: Pixels, seed: int) -> Measurement:
+        """The pixels of a window as a fit takes them."""
+        guide = None
+        if pixels.guide is not None and self.guide is not None:
+            # what is invalid in the guide says nothing: its middle level
+            guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
+        return Measurement(
+            pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -119,6 +139,7 @@ class Plan:
             "warm": self.warm,
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
+            "guide": None if self.guide is None else self.guide.to_json(),
             "psf_shape": None if self.psf is None else list(self.psf.shape),
             "warnings": list(self.warnings),
         }
@@ -137,6 +158,9 @@ class Plan:
             noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]),
             batch_size=recorded["batch_size"],
+            guide=None
+            if recorded["guide"] is None
+            else PixelTransform.from_json(recorded["guide"]),
         )
 
 
@@ -153,6 +177,7 @@ def make_plan(
         If the recipe does not fit the source, the PSF or the machine.
     """
     check_psf_is_wanted(recipe, spec)
+    check_guide_is_wanted(recipe, spec)
     source = open_source(spec)
     try:
         found = None if spec.psf is None else read_psf(spec.psf)
@@ -204,8 +229,23 @@ def _plan_for(
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
+        **_guide(spec),
         warnings=() if found is None else found.warnings,
     )
+
+
+def _guide(spec: SourceSpec) -> dict[str, Any]:
+    """Scaling and number of planes of the guide, where there is one, as fields of a plan."""
+    if spec.guide is None:
+        return {}
+    guide = open_named(spec.guide, "guide")
+    try:
+        samples = sample(guide)
+        noise = estimate_noise(samples, NoiseSettings())
+        transform = make_transform(samples, ScalingSettings(), noise, guide.output_dtype)
+        return {"guide": transform, "guide_channels": guide.shape[0]}
+    finally:
+        guide.close()
 
 
 def _detector(samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel) -> Detector:

@@ -79,8 +79,9 @@ class OutputSettings(Section):
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal["denoise", "superres", "deconvolve", "inpaint", "identity"] = "denoise"
-    """inpaint: fill invalid pixels, and leave all others as they are to the bit."""
+    task: Literal["denoise", "guided", "superres", "deconvolve", "inpaint", "identity"] = "denoise"
+    """guided: denoise, with a second image at hand; inpaint: fill invalid pixels, and leave all others as
+    they are to the bit."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -110,7 +111,10 @@ class Recipe(Section):
     def _members_can_differ(self) -> Recipe:
         if self.fit.members < 1:
             raise ValueError(f"fit.members is {self.fit.members}, must be at least 1")
-        blind = self.task in ("denoise", "inpaint") and self.fit.input in ("auto", "blindspot")
+        blind = (self.denoises or self.task == "inpaint") and self.fit.input in (
+            "auto",
+            "blindspot",
+        )
         if self.fit.uncertainty and not blind and self.fit.members < 2:
             raise ValueError(
                 f"fit.uncertainty needs 2 fit.members or more for {self.task} with input "
@@ -121,11 +125,16 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _what_denoising_alone_can_do(self) -> Recipe:
         for name, wish in (("grain", self.output.grain), ("clamp", self.output.clamp)):
-            if wish and self.task != "denoise":
+            if wish and not self.denoises:
                 raise ValueError(
                     f"output.{name} {wish} is for task denoise, not {self.task}; drop it"
                 )
         return self
+
+    @property
+    def denoises(self) -> bool:
+        """Whether the image without its noise is sought, on its own grid."""
+        return self.task in ("denoise", "guided")
 
     @property
     def uncertain(self) -> bool:

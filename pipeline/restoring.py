@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.fit import Measurement, Record, Restoration, fit_batch
+from glassplate.models.fit import Record, Restoration, fit_batch
 from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
@@ -73,7 +73,10 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     pixels = {tile.index: source.read(tile.window, tile.channels) for tile in tiles}
     copied = {index for index, window in pixels.items() if not _needs_a_fit(plan, window)}
     fitted = [tile for tile in tiles if tile.index not in copied]
-    measurements = [_measurement(task, tile, pixels[tile.index]) for tile in fitted]
+    measurements = [
+        plan.measurement(pixels[tile.index], tile_seed(plan.recipe.seed, tile.index, task.reseed))
+        for tile in fitted
+    ]
     start = read_donor(task.donor) if task.donor is not None and fitted else None
     progress = _progress(task, [tile.index for tile in fitted], tell)
     restorations = fit_batch(measurements, plan.tile_problem, progress, start=start)
@@ -91,15 +94,6 @@ def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
     if plan.recipe.task == "inpaint":
         return not pixels.valid.all()
     return plan.recipe.task != "identity"
-
-
-def _measurement(task: BatchTask, tile: Tile, pixels: Pixels) -> Measurement:
-    return Measurement(
-        values=pixels.values.astype(np.float32),
-        valid=pixels.valid,
-        variance=pixels.variance,
-        seed=tile_seed(task.plan.recipe.seed, tile.index, task.reseed),
-    )
 
 
 def _progress(task: BatchTask, fitted: Sequence[int], tell: Tell) -> Callable[[int, Record], None]:

@@ -28,7 +28,7 @@ from glassplate.pipeline.events import (
     nobody,
 )
 from glassplate.pipeline.export import export
-from glassplate.pipeline.forward import check_psf_is_wanted
+from glassplate.pipeline.forward import check_guide_is_wanted, check_psf_is_wanted
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.open_source import forget_unpacked, open_source
@@ -108,6 +108,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     start = time.monotonic()
     # the clearest refusals first, before hashing gigabytes
     check_psf_is_wanted(request.recipe, request.spec)
+    check_guide_is_wanted(request.recipe, request.spec)
     open_source(request.spec).close()
     if request.spec.psf is not None:
         read_psf(request.spec.psf)

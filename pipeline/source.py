@@ -35,6 +35,8 @@ class SourceSpec:
     """Image on the same grid: variance of each pixel in squared source units."""
     psf: Path | None = None
     """Image of the point-spread function, on the grid of the estimate."""
+    guide: Path | None = None
+    """A second image of the same scene on the same grid, of one to four planes."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
@@ -50,6 +52,8 @@ class Pixels:
     """``(c, h, w)``; True means trust the pixel."""
     variance: npt.NDArray[np.float32] | None = None
     """``(c, h, w)`` in squared source units, where the user or the file gives it."""
+    guide: npt.NDArray[np.float32] | None = None
+    """``(g, h, w)`` in the units of the guide, NaN where it is invalid; where there is one."""
 
 
 @dataclass(frozen=True)

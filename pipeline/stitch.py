@@ -64,7 +64,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     image = np.empty((channels, *shard.box.shape), layout.dtype)
     footprint = np.empty((channels, *shard.box.shape), np.float32)
     filled = np.empty(image.shape, np.uint8)
-    uncertainty = np.empty(image.shape if layout.uncertain else (0,), np.float32)
+    uncertainty = np.empty((channels * layout.uncertain, *shard.box.shape), np.float32)
     below = residual_box(shard.box, layout.scale)
     residual = np.empty((channels, *below.shape), layout.residual_dtype)
     for strip in tile_rows(shard.box, layout.chunk):
@@ -156,7 +156,7 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     final = restored * plan.flux_factor
     if plan.recipe.task == "inpaint":
         final[valid] = pixels.values[valid]
-    if plan.recipe.task == "denoise":
+    if plan.recipe.denoises:
         final = _held(plan, final, pixels)
     unknown = np.isnan(final)
     if not plan.recipe.fills:
@@ -176,8 +176,8 @@ def _held(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.
     if output.grain:
         held = held + output.grain * (y - held)
     if output.clamp:
-        known = pixels.variance is not None
-        most = output.clamp * np.sqrt(pixels.variance if known else plan.noise.variance(restored))
+        variance = plan.noise.variance(restored) if pixels.variance is None else pixels.variance
+        most = output.clamp * np.sqrt(variance)
         held = np.clip(held, y - most, y + most)
     return held if held is restored else np.where(pixels.valid, held, restored)
 

@@ -11,6 +11,7 @@ from glassplate.models.inputs import (
     Split,
     Whole,
     fill,
+    moved,
     split,
     squares,
     surroundings,
@@ -142,6 +143,29 @@ class TestBlindSpot:
             assert torch.equal(one.z, two.z)
             assert not (one.asked & ~parts.usable).any()
             assert one.answered[~parts.usable].all()
+
+    def test_holes_of_the_same_kind_are_dropped_and_asked_about(self):
+        valid = torch.ones(1, 1, 40, 50, dtype=torch.bool)
+        valid[..., 5:9, 7:30] = False
+        parts = Split(valid, torch.zeros_like(valid), valid)
+        source = BlindSpot(scene(torch.rand(1, 40, 50), parts), 0.0, False, dice())
+        places = set()
+        for _ in range(20):
+            z, asked, answered = source.draw()
+            dropped = z[:, -1:].round() == 0  # (1, 1, 40, 50)
+            assert torch.equal(dropped & valid, asked)
+            assert torch.equal(answered[~valid], torch.ones_like(answered[~valid]))
+            assert asked.sum() <= 4 * 23
+            places.add(tuple(asked.flatten().nonzero().flatten().tolist()))
+        assert len(places) > 15
+        for correlated, thrown in ((False, None), (True, dice())):
+            plain = BlindSpot(scene(torch.rand(1, 40, 50), parts), 0.0, correlated, thrown)
+            assert not plain.draw().asked.any()
+
+    def test_a_moved_pattern_keeps_its_pixels(self):
+        pattern = torch.rand(1, 1, 11, 7, generator=dice()) < 0.3
+        for seed in range(20):
+            assert moved(pattern, dice(seed)).sum() == pattern.sum()
 
     def test_a_single_dropped_pixel_is_no_constant_input(self):
         source = BlindSpot(scene(torch.rand(1, 1, 1), size=(8, 8)), 0.5, False)

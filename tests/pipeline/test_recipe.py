@@ -20,6 +20,7 @@ SHIPPED = [
     "astro-repair",
     "astro-superres",
     "draft",
+    "guided-denoise",
     "identity",
     "reference",
 ]
