@@ -135,7 +135,8 @@ class Blur:
         return best_way(self.psf, dtype) if self.way == "auto" else self.way
 
 
-# Longest side for which two passes, down the columns and along the rows, are no slower than an FFT.
+# Longest side for which two passes, down the columns and along the rows, are no slower than an FFT
+# (docs/design/006-forward-operators.md has the times).
 SEPARABLE_SIDE = 15
 # Most values for which one plain convolution is no slower than an FFT.
 DIRECT_COUNT = 9
@@ -168,9 +169,9 @@ def _decomposed(
     u, s, v = np.linalg.svd(psf.values(), full_matrices=False)
     if len(s) > 1 and s[1] > RANK_ONE * s[0]:
         return None
-    column, row = u[:, 0] * s[0], v[0]
+    column, row = np.float64(s[0]) * u[:, 0], v[0]
     total = column.sum() * row.sum()  # 1 but for what the other singular values held
-    return column / total, row
+    return np.asarray(column / total, np.float64), np.asarray(row, np.float64)
 
 
 @lru_cache(maxsize=4)
@@ -198,7 +199,9 @@ def _transfer(
     psf: Psf, size: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
     """Spectrum of the PSF placed in a corner of an image of a size, (size[0], size[1] // 2 + 1) complex."""
-    return torch.fft.rfft2(torch.from_numpy(psf.values().copy()).to(device, dtype), s=size)
+    values = torch.from_numpy(psf.values().copy()).to(device, dtype)
+    transfer: torch.Tensor = torch.fft.rfft2(values, s=size)
+    return transfer
 
 
 def _fast_size(shape: Sequence[int]) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def read_psf(named: Path) -> ReadPsf:
             f"pixel ({height // 2}, {width // 2}), at most {MOST_OFFSET:g} are allowed; it would move "
             "every star, so centre it first"
         )
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if abs(total - 1) > SUM_TOLERANCE:
         warnings = (f"psf {named}: its sum is {total:g}, not 1; it is divided by it",)
     return ReadPsf(Psf.of(values), warnings)
@@ -94,7 +94,8 @@ def _pixels(named: Path) -> npt.NDArray[np.float64]:
         raise SourceError(
             f"psf {named}: {bad} of {height * width} pixels are NaN or BLANK; set them to 0"
         )
-    return pixels.values[0].astype(np.float64)
+    values: npt.NDArray[np.float64] = pixels.values[0].astype(np.float64)
+    return values
 
 
 def _offset(psf: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -7,16 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassplate.models import fit as loop
+from glassplate.models.blur import Blur, Psf
 from glassplate.models.downsample import Downsample
 from glassplate.models.fit import Fit, FitSettings, Measurement, Problem, fit_batch
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
 from glassplate.models.numerics import resolve
-from glassplate.models.operators import Identity
+from glassplate.models.operators import Composition, Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 SIGMA = 5.0
+# A Gaussian of 1.5 pixels.
+PSF = Psf.of(np.exp(-0.5 * sum(np.square(np.mgrid[-6:7, -6:7] / 1.5))))
 
 
 def problem(**changes):
@@ -60,7 +63,15 @@ def measurement(values, valid=None, variance=None, seed=7):
     c=st.integers(1, 3),
     h=st.integers(1, 20),
     w=st.integers(1, 20),
-    operator=st.sampled_from([Identity(), Downsample(2), Downsample(4, "lanczos2")]),
+    operator=st.sampled_from(
+        [
+            Identity(),
+            Downsample(2),
+            Downsample(3, "bicubic"),
+            Blur(PSF),
+            Composition(Blur(PSF), Downsample(2, "box")),
+        ]
+    ),
     source=st.sampled_from(["blindspot", "measurement", "noise"]),
     correlated=st.booleans(),
     bad=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
@@ -125,6 +136,23 @@ class TestDeterminism:
             spoilt = Measurement(np.where(valid, noisy, 6e4).astype(np.float32), valid, None, 7)
             a, b = fit_batch([clean, spoilt], problem(input=source))
             assert a.values.tobytes() == b.values.tobytes()
+
+
+class TestOperatorsThatMix:
+    @pytest.mark.parametrize(
+        ("operator", "expected"),
+        [(Identity(), "blindspot"), (Downsample(3), "measurement"), (Blur(PSF), "measurement")],
+    )
+    def test_the_input_depends_on_it(self, operator, expected):
+        assert problem(operator=operator).input == expected
+        assert problem(operator=operator, input="noise").input == "noise"
+
+    def test_no_pixel_is_given_back_to_an_estimate_that_it_does_not_measure(self):
+        _, noisy = sky(20, 24)
+        with_step = problem(operator=Blur(PSF), input="blindspot")
+        without = replace(with_step, fit=replace(with_step.fit, posterior=False))
+        one, other = (fit_batch([measurement(noisy)], given)[0] for given in (with_step, without))
+        assert one.values.tobytes() == other.values.tobytes()
 
 
 class TestSpecialWindows:
@@ -357,3 +385,13 @@ class TestQuality:
         [result] = fit_batch([measurement(small)], problem(fit=fit, operator=operator, noise=noise))
         nearest = small.repeat(2, -1).repeat(2, -2)
         assert self.error(result.values, truth) < 0.5 * self.error(nearest, truth)
+
+    def test_deconvolution_beats_the_blurred_measurement(self):
+        truth, _ = sky(64, 64)
+        operator = Blur(PSF)
+        blurred = operator.forward(torch.from_numpy(truth)[None])[0].numpy()
+        noisy = blurred + np.random.default_rng(1).normal(0, 0.5, blurred.shape)
+        fit = replace(problem().fit, iterations=300, log_period=25)
+        noise = NoiseModel(0.25, 0.0, 0.0, False, "given")
+        [result] = fit_batch([measurement(noisy)], problem(fit=fit, operator=operator, noise=noise))
+        assert self.error(result.values, truth) < 0.5 * self.error(noisy, truth)
