@@ -71,6 +71,7 @@ def posterior_variance(
     valid: torch.Tensor,
     radius: float,
     combined: bool = True,
+    inflation: float = 1.0,
 ) -> torch.Tensor:
     """Variance of the error of what `posterior_mean` gives, by the same rule.
 
@@ -84,6 +85,8 @@ def posterior_variance(
     combined
         Whether the estimate was combined with the measurement; else it is `mu` itself, and the variance
         that of the prior, ``sigma^2 diag(S)``.
+    inflation
+        Factor on S, where the residual is known to be smaller than the error.
 
     Returns
     -------
@@ -92,7 +95,9 @@ def posterior_variance(
     """
     if mu.shape[1] > COLOURS:
         alone = [
-            posterior_variance(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, combined)
+            posterior_variance(
+                mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, combined, inflation
+            )
             for c in _each(mu)
         ]
         return torch.cat(alone, 1)
@@ -102,7 +107,7 @@ def posterior_variance(
     noise = torch.maximum(variance, least)  # (B, C, h, w)
     r = residual / noise.sqrt()
     eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, valid, radius))  # (B, h, w, C[, C])
-    prior = (eigenvalues - 1).clamp(min=_standard_error(radius))
+    prior = inflation * (eigenvalues - 1).clamp(min=_standard_error(radius))
     left = _diagonal(axes, prior / (prior + 1)) if combined else _diagonal(axes, prior)
     return noise * torch.where(valid, left, _diagonal(axes, prior))
 

@@ -10,6 +10,9 @@ from glassplate.models.networks import padded_size
 from glassplate.models.posterior import posterior_mean, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 
+# Bound of a ratio that a few hundred held-out pixels tell.
+MOST_OPTIMISM = 10.0
+
 
 class Window:
     """One window's measurement on the device, and every question that the loop asks of it."""
@@ -138,11 +141,25 @@ class Window:
                 self.parts.valid,
                 fit.posterior_radius,
                 fit.posterior,
+                self._optimism(means[0]),
             )
         else:
             variance = means.var(0) / len(means)
         values: FloatArray = variance.sqrt()[0].float().cpu().numpy()
         return values
+
+    def _optimism(self, mean: torch.Tensor) -> float:
+        """How much larger squared errors are than residuals tell, 1 to `MOST_OPTIMISM`.
+
+        The fit was asked about the pixels of which the residual is taken, over and over, and never about
+        those held out. The average must be that of the fit which held these out.
+        """
+        squares = (self.y - mean).square() / self.noise(mean).clamp(
+            min=torch.finfo(mean.dtype).tiny
+        )
+        asked = float(masked_mean(squares, self.parts.usable)) - 1
+        never = float(masked_mean(squares, self.parts.heldout)) - 1
+        return min(max(never / asked, 1.0), MOST_OPTIMISM) if asked > 0 and never > 0 else 1.0
 
 
 def _relative_precision(variance: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
