@@ -16,7 +16,6 @@ SHIPPED = [
     "archive-upscale",
     "astro-deconvolve",
     "astro-denoise",
-    "astro-superres",
     "draft",
     "identity",
     "reference",
