@@ -49,8 +49,8 @@ from glassplate.pipeline.store import open_array
 from glassplate.pipeline.tiles import Box
 
 RESULTS = Path(__file__).parent / "results"
-# Iterations at which a fit fed with noise is judged: after a few hundred it is best on a nearly empty sky, after
-# 1300 and more on photographs.
+# Iterations at which a fit fed with noise is judged: after a few hundred it is best on a nearly empty sky,
+# after 1300 and more on photographs.
 LOOKS = (100, 200, 400, 600, 800, 1000, 1300, 1600, 2000)
 
 

@@ -124,7 +124,6 @@ def test_every_shipped_recipe_loads(name):
 def test_the_promised_recipes_are_shipped():
     promised = {
         "astro-denoise",
-        "astro-superres",
         "archive-denoise",
         "archive-repair",
         "astro-repair",

@@ -132,7 +132,7 @@ class TestRestore:
         "more",
         [
             ("--recipe", "astro-deconvolve"),
-            ("--recipe", "astro-superres", "--scale", 3),
+            ("--recipe", "archive-upscale", "--scale", 3, "--set", "operator.kernel=box"),
         ],
     )
     def test_a_psf_is_read_and_used(self, gp, sky, tmp_path, more):

@@ -18,7 +18,6 @@ SHIPPED = [
     "astro-deconvolve",
     "astro-denoise",
     "astro-repair",
-    "astro-superres",
     "draft",
     "guided-denoise",
     "identity",
