@@ -24,7 +24,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from rivals import Method
-from studies import decam, inpaint, set9, whole, xmm
+from studies import decam, guided, inpaint, set9, whole, xmm
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
@@ -117,6 +117,28 @@ def glassplate(recipe: Recipe, threads: int) -> Method:
     return run
 
 
+def with_guide(recipe: Recipe, threads: int) -> Method:
+    """Return the product's path for a window of which the last plane is the guide."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        y, guide = image[:-1], image[-1:]
+        samples = sample(InMemory(guide))
+        known = estimate_noise(samples, recipe.noise)
+        scaled = make_transform(samples, recipe.scaling, known, np.dtype("float32")).forward(guide)
+        problem = replace(problem_for(recipe, y, threads), guide_channels=1)
+        measurement = replace(measurement_of(recipe, y), guide=scaled.astype("f4"))
+        [result] = fit_batch([measurement], problem)
+        facts = {"iterations": result.iterations, "best_iteration": result.best_iteration}
+        return result.values.astype(np.float64), facts
+
+    return run
+
+
+def without_guide(recipe: Recipe, threads: int) -> Method:
+    """Return the same without its last plane."""
+    return lambda image: glassplate(recipe, threads)(image[:-1])
+
+
 def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
     """Return the same recipe fed with noise, as it stands after each of `LOOKS` iterations.
 
@@ -173,6 +195,7 @@ SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
+    "guided": (guided, "guided-denoise", ("psnr_db", "leak")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
         decam,
@@ -190,6 +213,11 @@ def run(name: str, options: argparse.Namespace) -> None:
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
+    if name == "guided":
+        ours = {
+            "glassplate, guided": with_guide(recipe, options.threads),
+            "glassplate, alone": without_guide(recipe, options.threads),
+        }
     if options.noise_input:
         ours |= noise_input(options.recipe or recipe_name, options)
     if options.reference:

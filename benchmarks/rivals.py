@@ -33,6 +33,32 @@ def nlm(sigma: float, strength: float = 0.8) -> Method:
     return run
 
 
+def joint_bilateral(
+    guide: np.ndarray, sigma: float, radius: int = 6, spread: float = 3.0
+) -> Method:
+    """Joint bilateral filter (Petschnigg et al. 2004): weights by distance and by the guide's difference.
+
+    `guide` is (y, x); `sigma` the difference in the guide that halves trust, roughly.
+    """
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        pad = [(radius, radius)] * 2
+        wide_guide = np.pad(guide, pad, mode="reflect")
+        wide = np.pad(image, [(0, 0), *pad], mode="reflect")
+        total, weights = np.zeros_like(image), np.zeros(guide.shape)
+        h, w = guide.shape
+        for dy in range(2 * radius + 1):
+            for dx in range(2 * radius + 1):
+                far = ((dy - radius) ** 2 + (dx - radius) ** 2) / spread**2
+                unlike = ((wide_guide[dy : dy + h, dx : dx + w] - guide) / sigma) ** 2
+                weight = np.exp(-(far + unlike) / 2)
+                weights += weight
+                total += weight * wide[:, dy : dy + h, dx : dx + w]
+        return total / weights, {}
+
+    return run
+
+
 def biharmonic(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Biharmonic equations over the NaN, by scikit-image."""
     missing = np.isnan(image)
