@@ -213,7 +213,7 @@ def begin(
 def descend(
     network: SkipNetwork, optimiser: torch.optim.Optimizer, window: Window, draw: Draw
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimiser step.
+    """One optimiser step on the data term and the penalty.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def descend(
     x = window.estimate(network(z))
     loss = window.data_term(x, draw.asked)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (loss + window.penalty(x)).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return x.detach(), loss.detach()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -51,6 +52,14 @@ class FitSettings:
     """Standard errors of that average below which it is taken for noise (posterior)."""
     log_period: int = 25
     """Iterations between records of the log."""
+    tv: float = 0.0
+    """Weight of the estimate's total variation as a penalty beside the data term, 0 for none. Both are
+    counted in units of the noise, so that a weight means the same for every image; where there is no
+    noise nothing is paid."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tv < math.inf:
+            raise ValueError(f"tv is {self.tv}, must be at least 0 and finite")
 
 
 @dataclass(frozen=True)
