@@ -31,7 +31,8 @@ class FitSettings:
 
     input: Literal["auto", "blindspot", "measurement", "noise"] = "auto"
     """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
-    paper's fixed random code; auto: measurement for super-resolution, else blindspot."""
+    paper's fixed random code; auto: noise for a decoder network, which takes nothing else, measurement
+    for super-resolution, else blindspot."""
     iterations: int = 1000
     """Cap on optimiser steps of any fit."""
     learning_rate: float = 0.01
@@ -41,7 +42,8 @@ class FitSettings:
     input_depth: int = 32
     """Channels of the random code (noise)."""
     input_noise: float = 0.0333
-    """Standard deviation of the noise added to the code at each iteration (noise)."""
+    """Standard deviation of the noise added to the code at each iteration (noise; a decoder network's
+    code stays as it is)."""
     average: float = 0.99
     """Decay of the exponential average of the outputs, which is the answer."""
     posterior: bool = True
@@ -88,12 +90,32 @@ class Problem:
     noise: NoiseModel
     numerics: Numerics
 
+    def __post_init__(self) -> None:
+        check_input(self.network, self.fit)
+
     @property
     def input(self) -> Literal["blindspot", "measurement", "noise"]:
         """The input, with what `auto` means here."""
         if self.fit.input != "auto":
             return self.fit.input
+        if self.network.kind == "decoder":
+            return "noise"
         return "blindspot" if self.operator.scale == 1 else "measurement"
+
+
+def check_input(network: NetworkSettings, fit: FitSettings) -> None:
+    """Refuse an input that the network cannot take.
+
+    Raises
+    ------
+    ValueError
+        If a decoder is to be fed anything but noise.
+    """
+    if network.kind == "decoder" and fit.input not in ("auto", "noise"):
+        raise ValueError(
+            f"fit.input is {fit.input}, must be noise (or auto) for network.kind decoder, which paints "
+            "from a small random code; set fit.input=noise or choose another network.kind"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
-from glassplate.models.networks import padded_size
+from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean
 from glassplate.models.problem import FloatArray, Measurement, Problem
@@ -45,10 +45,12 @@ class Window:
         """The input that the settings ask for."""
         fit, scale = self.problem.fit, self.problem.operator.scale
         h, w = self.y.shape[-2:]
-        size = padded_size(self.problem.network, h * scale, w * scale)
+        network = self.problem.network
+        size = input_size(network, h * scale, w * scale)
         scene = Scene(self.painted, self.parts, scale, size, self.draws)
         if self.problem.input == "noise":
-            return NoiseCode(scene, fit.input_depth, fit.input_noise)
+            fresh = 0.0 if network.kind == "decoder" else fit.input_noise
+            return NoiseCode(scene, fit.input_depth, fresh)
         if self.problem.input == "measurement":
             return Whole(scene)
         return BlindSpot(scene, fit.drop, self.problem.noise.correlated)

@@ -17,6 +17,7 @@ from glassplate.models.donor import DonorSettings
 from glassplate.models.fit import FitSettings
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseSettings
+from glassplate.models.problem import check_input
 from glassplate.models.stopping import StoppingSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.scaling import ScalingSettings
@@ -91,6 +92,11 @@ class Recipe(Section):
             )
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or 4; add --scale 2")
+        return self
+
+    @model_validator(mode="after")
+    def _input_fits_the_network(self) -> Recipe:
+        check_input(self.network, self.fit)
         return self
 
     def sha256(self) -> str:
