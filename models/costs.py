@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from glassplate.models.networks import NetworkSettings, padded_size
+from glassplate.models.networks import (
+    NetworkSettings,
+    count_weights,
+    input_size,
+    padded_size,
+)
 from glassplate.models.problem import Problem
 
 # What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
@@ -11,10 +16,24 @@ FIRST_FIT_BYTES = 128 << 20
 # Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale.
 # Those that the network keeps are half of them; the rest is gradients and oneDNN's reordered copies.
 # Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,
-# 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320.
-FEATURE_MAPS = {"skip": (20, 13), "lean": (15, 9)}
+# 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320;
+# hourglass, fp32: 338 MiB for 288x288.
+SKIP_MAPS = {"skip": (20, 13), "hourglass": (20, 0), "lean": (15, 9)}
+# The same for each channel of a scale. Measured in fp32: 355 MiB for 256x256 with 16 channels and 4 scales,
+# 361 MiB for 3x128x128 with 32 (of which some 150 for its 8.6 million weights).
+UNET_MAPS = 26
+# The same for each channel at full resolution, without blocks and for each block. Measured in fp32: 387 MiB
+# for 224x224 with 32 channels and 4 blocks, 46 maps a channel; a block keeps 5 itself, so that the split
+# overrates the many rather than the few.
+RESNET_MAPS, BLOCK_MAPS = 18, 8
+# The same for each channel of a scale. Measured in fp32: 283 MiB for 3x256x256 with 64 channels, 4 scales.
+DECODER_MAPS = 9
+# float32 copies of a weight at the peak: itself, its gradient, the optimiser's two moments, and oneDNN's
+# reordered ones. Measured 4.8 for the U-Net of 8.6 million.
+WEIGHT_COPIES = 6
 # Bytes of a bf16 value at the peak, some of oneDNN's copies being float32. Measured, lean: 511 MiB for
-# 512x512, 390 MiB for 320x320 with 64 and 32 channels.
+# 512x512, 390 MiB for 320x320 with 64 and 32 channels. Of the other kinds none was measured
+# in bf16, nor did anyone on a GPU: the factor is taken over from lean, whose stones they are built of.
 BF16_BYTES = 2.6
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
@@ -40,28 +59,43 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
         Windows of the batch; an iteration of one of them at a time, so that only their pixels add up.
     """
     c, h, w = window_shape
-    s = problem.operator.scale
-    rows, columns = padded_size(problem.network, h * s, w * s)
+    s, network = problem.operator.scale, problem.network
+    rows, columns = padded_size(network, h * s, w * s)
     pixels = rows * columns
     each = BF16_BYTES if problem.numerics.precision == "bf16" else 4
-    features = round(each * _feature_maps(problem.network, pixels))
-    code = CODE_MAPS * problem.fit.input_depth if problem.input == "noise" else 0
-    guide = GUIDE_MAPS * problem.guide_channels
-    maps = 4 * (PIXEL_MAPS * c + code + guide) * pixels
+    features = round(each * pixels * _feature_maps(network))
+    guide = problem.guide_channels
+    inputs = (problem.fit.input_depth if problem.input == "noise" else c + 1) + guide
+    weights = 4 * WEIGHT_COPIES * count_weights(network, inputs, c)
+    code_rows, code_columns = input_size(network, h * s, w * s)
+    code = CODE_MAPS * inputs * code_rows * code_columns if problem.input == "noise" else 0
+    maps = 4 * ((PIXEL_MAPS * c + GUIDE_MAPS * guide) * pixels + code)
     if problem.operator.mixes:
         border = 2 * problem.operator.support
         maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
+    # answers that wait for those of the other members
+    members = 4 * count * c * h * s * w * s * (problem.fit.members - 1)
     at_once = min(count, problem.numerics.stack)
-    members = (
-        4 * c * h * s * w * s * (problem.fit.members - 1) * count
-    )  # answers that wait for the rest
-    return FIRST_FIT_BYTES + features + at_once * maps + batch + members
+    return FIRST_FIT_BYTES + features + at_once * (maps + weights) + batch + members
 
 
-def _feature_maps(network: NetworkSettings, pixels: int) -> int:
-    """Values in the feature maps at the peak, for so many pixels at full resolution."""
-    per_channel, per_skip = FEATURE_MAPS[network.kind]
+def _feature_maps(network: NetworkSettings) -> float:
+    """Feature maps of full resolution that take as much as all those alive at the peak."""
+    wide = network.channels
+    if network.kind == "unet":
+        # every scale has a quarter of the last one's pixels and twice its channels
+        return UNET_MAPS * wide * (2 - 0.5**network.scales)
+    if network.kind == "resnet":
+        return (RESNET_MAPS + BLOCK_MAPS * network.scales) * wide
+    if network.kind == "decoder":
+        return DECODER_MAPS * wide * 4 / 3
+    return _skip_maps(network)
+
+
+def _skip_maps(network: NetworkSettings) -> float:
+    """The same for a network with skip connections, or with their place."""
+    per_channel, per_skip = SKIP_MAPS[network.kind]
     wide, skip = network.channels, network.skip_channels
     fine, fine_skip = wide, skip
     if network.kind == "lean":
@@ -69,4 +103,4 @@ def _feature_maps(network: NetworkSettings, pixels: int) -> int:
         fine_skip, skip = min(skip, fine), min(skip, wide)
     full = per_channel * fine + per_skip * fine_skip
     # every scale has a quarter of the last one's pixels: together a third of the first's
-    return pixels * full + pixels * (per_channel * wide + per_skip * skip) // 3
+    return full + (per_channel * wide + per_skip * skip) / 3

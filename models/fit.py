@@ -14,7 +14,7 @@ import torch
 from glassplate.models.averaging import Average
 from glassplate.models.costs import projected_bytes
 from glassplate.models.inputs import Draw, Input
-from glassplate.models.networks import SkipNetwork, make_network
+from glassplate.models.networks import PriorNetwork, make_network
 from glassplate.models.problem import (
     FitSettings,
     Measurement,
@@ -247,7 +247,7 @@ def _of_member(measurement: Measurement, number: int) -> Measurement:
 
 def begin(
     window: Window, source: Input, dice: torch.Generator, rate: float
-) -> tuple[SkipNetwork, torch.optim.Optimizer]:
+) -> tuple[PriorNetwork, torch.optim.Optimizer]:
     """Make a prior network with random weights and its optimiser, on the device."""
     settings, numerics = window.problem.network, window.problem.numerics
     network = make_network(settings, source.channels, window.channels, dice)
@@ -257,9 +257,9 @@ def begin(
 
 
 def descend(
-    network: SkipNetwork, optimiser: torch.optim.Optimizer, window: Window, draw: Draw
+    network: PriorNetwork, optimiser: torch.optim.Optimizer, window: Window, draw: Draw
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimiser step.
+    """One optimiser step on the data term and the penalty.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def descend(
     x = window.estimate(network(z))
     loss = window.data_term(x, draw.asked)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (loss + window.penalty(x)).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return x.detach(), loss.detach()
 

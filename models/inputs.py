@@ -102,7 +102,7 @@ class Scene:
     scale: int
     """Pixels of the estimate per pixel of the measurement, along each axis."""
     size: tuple[int, int]
-    """Height and width that the network takes, at least those of the estimate."""
+    """Height and width of the input; at least those of the estimate, but for a decoder's small code."""
     mixes: bool
     """Whether a pixel of the measurement is made of several pixels of the estimate."""
     generator: torch.Generator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -30,8 +31,8 @@ class FitSettings:
 
     input: Literal["auto", "blindspot", "measurement", "noise"] = "auto"
     """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
-    paper's fixed random code; auto: blindspot for denoising, measurement where A mixes pixels
-    (super-resolution, deconvolution)."""
+    paper's fixed random code; auto: noise for a decoder network, which takes nothing else, measurement
+    where A mixes pixels (super-resolution, deconvolution), else blindspot."""
     iterations: int = 1000
     """Cap on optimiser steps of any fit."""
     learning_rate: float = 0.01
@@ -44,7 +45,8 @@ class FitSettings:
     input_depth: int = 32
     """Channels of the random code (noise)."""
     input_noise: float = 0.0333
-    """Standard deviation of the noise added to the code at each iteration (noise)."""
+    """Standard deviation of the noise added to the code at each iteration (noise; a decoder network's
+    code stays as it is)."""
     average: float = 0.99
     """Decay of the exponential average of the outputs, which is the answer."""
     posterior: bool = True
@@ -60,6 +62,14 @@ class FitSettings:
     the members of an ensemble differ."""
     log_period: int = 25
     """Iterations between records of the log."""
+    tv: float = 0.0
+    """Weight of the estimate's total variation as a penalty beside the data term, 0 for none. Both are
+    counted in units of the noise, so that a weight means the same for every image; where there is no
+    noise nothing is paid."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tv < math.inf:
+            raise ValueError(f"tv is {self.tv}, must be at least 0 and finite")
 
 
 @dataclass(frozen=True)
@@ -93,12 +103,32 @@ class Problem:
     guide_channels: int = 0
     """Channels of the guide that every measurement has."""
 
+    def __post_init__(self) -> None:
+        check_input(self.network, self.fit)
+
     @property
     def input(self) -> Literal["blindspot", "measurement", "noise"]:
         """The input, with what `auto` means here."""
         if self.fit.input != "auto":
             return self.fit.input
+        if self.network.kind == "decoder":
+            return "noise"
         return "measurement" if self.operator.mixes else "blindspot"
+
+
+def check_input(network: NetworkSettings, fit: FitSettings) -> None:
+    """Refuse an input that the network cannot take.
+
+    Raises
+    ------
+    ValueError
+        If a decoder is to be fed anything but noise.
+    """
+    if network.kind == "decoder" and fit.input not in ("auto", "noise"):
+        raise ValueError(
+            f"fit.input is {fit.input}, must be noise (or auto) for network.kind decoder, which paints "
+            "from a small random code; set fit.input=noise or choose another network.kind"
+        )
 
 
 @dataclass(frozen=True)

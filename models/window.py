@@ -6,7 +6,8 @@ import torch
 
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
-from glassplate.models.networks import padded_size
+from glassplate.models.networks import input_size
+from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 
@@ -44,16 +45,19 @@ class Window:
             self.variance = torch.from_numpy(measurement.variance)[None].to(device)
             self.precision = _relative_precision(self.variance, valid)
         self.judging = self.precision * self.slope.square()
+        self.penalty = self._penalty(level)
 
     def input(self) -> Input:
         """The input that the settings ask for."""
         fit, operator = self.problem.fit, self.problem.operator
         scale = operator.scale
         h, w = self.y.shape[-2:]
-        size = padded_size(self.problem.network, h * scale, w * scale)
+        network = self.problem.network
+        size = input_size(network, h * scale, w * scale)
         scene = Scene(self.painted, self.parts, scale, size, operator.mixes, self.draws, self.guide)
         if self.problem.input == "noise":
-            return NoiseCode(scene, fit.input_depth, fit.input_noise)
+            fresh = 0.0 if network.kind == "decoder" else fit.input_noise
+            return NoiseCode(scene, fit.input_depth, fresh)
         if self.problem.input == "measurement":
             return Whole(scene)
         dice = self.dice if fit.holes else None
@@ -83,6 +87,19 @@ class Window:
         seen = self.problem.operator.forward(x)  # (1, C, h, w)
         weight = self.precision * self.slope * self.problem.transform.derivative(seen.detach())
         return weighted_squares(seen, self.y, weight * asked)
+
+    def _penalty(self, level: torch.Tensor) -> Penalty:
+        """The penalty that the settings ask for; `level` is (1, C, h, w), source units."""
+        fit, scale = self.problem.fit, self.problem.operator.scale
+        if fit.tv == 0:
+            return NoPenalty()
+        variance = self.noise(level)
+        noisy = self.parts.valid & (variance > 0)
+        sigma = torch.where(noisy, variance, 0).sqrt() * self.slope  # (1, C, h, w)
+        # a hole is painted as smooth as what has noise
+        typical = sigma[noisy].median() if noisy.any() else torch.zeros_like(sigma[0, 0, 0, 0])
+        sigma = torch.where(noisy, sigma, typical)
+        return TotalVariation(fit.tv, sigma, self.precision, self.problem.transform, scale)
 
     def judge(self, mean: torch.Tensor) -> tuple[float, float]:
         """Held-out loss and chi2 of an average."""

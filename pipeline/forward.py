@@ -54,6 +54,11 @@ def check_guide_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
     """
     if recipe.task == "guided" and spec.guide is None:
         raise UsageError(f"{spec.path}: task guided needs a second image; add --guide FILE")
+    if recipe.network.kind == "decoder" and spec.guide is not None:
+        raise UsageError(
+            f"--guide {spec.guide}: network.kind decoder sees nothing but a small random code; drop the "
+            "guide or choose another network.kind"
+        )
     if recipe.task == "identity" and spec.guide is not None:
         raise UsageError(f"--guide {spec.guide}: task identity uses no guide; drop it")
 

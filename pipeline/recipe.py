@@ -18,6 +18,7 @@ from glassplate.models.downsample import Kernel
 from glassplate.models.fit import FitSettings
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseSettings
+from glassplate.models.problem import check_input
 from glassplate.models.stopping import StoppingSettings
 from glassplate.pipeline.defects import DefectSettings
 from glassplate.pipeline.errors import UsageError
@@ -108,13 +109,18 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _input_fits_the_network(self) -> Recipe:
+        check_input(self.network, self.fit)
+        return self
+
+    @model_validator(mode="after")
     def _members_can_differ(self) -> Recipe:
         if self.fit.members < 1:
             raise ValueError(f"fit.members is {self.fit.members}, must be at least 1")
-        blind = (self.denoises or self.task == "inpaint") and self.fit.input in (
-            "auto",
-            "blindspot",
+        blind = self.fit.input == "blindspot" or (
+            self.fit.input == "auto" and self.network.kind != "decoder"
         )
+        blind = blind and (self.denoises or self.task == "inpaint")
         if self.fit.uncertainty and not blind and self.fit.members < 2:
             raise ValueError(
                 f"fit.uncertainty needs 2 fit.members or more for {self.task} with input "

@@ -40,10 +40,10 @@ print(peak() - before)
 """
 
 
-def problem(channels=32, scales=4, skip=32, scale=1, source="auto", kind="lean", stack=1):
+def problem(channels=32, scales=4, skip=32, scale=1, source="auto", kind="lean", stack=1, tv=0.0):
     return Problem(
         NetworkSettings(kind, channels, scales=scales, skip_channels=skip),
-        FitSettings(iterations=2, log_period=1, input=source),
+        FitSettings(iterations=2, log_period=1, input=source, tv=tv),
         StoppingSettings(),
         Identity() if scale == 1 else Downsample(scale),
         PixelTransform(),
@@ -76,6 +76,11 @@ CASES = [
     pytest.param("skip", problem(kind="skip"), (1, 224, 224), 1, marks=pytest.mark.slow),
     pytest.param("large", problem(), (1, 512, 512), 1, marks=pytest.mark.slow),
     pytest.param("stack", problem(stack=3), (1, 160, 160), 3, marks=pytest.mark.slow),
+    pytest.param("hourglass", problem(kind="hourglass"), (1, 288, 288), 1, marks=pytest.mark.slow),
+    pytest.param("unet", problem(16, kind="unet"), (1, 256, 256), 1, marks=pytest.mark.slow),
+    pytest.param("wide unet", problem(32, kind="unet"), (3, 128, 128), 1, marks=pytest.mark.slow),
+    pytest.param("resnet", problem(kind="resnet"), (1, 224, 224), 1, marks=pytest.mark.slow),
+    pytest.param("decoder", problem(64, kind="decoder"), (3, 256, 256), 1, marks=pytest.mark.slow),
     pytest.param("draft", problem(16, 3, 16), (1, 288, 288), 1, marks=pytest.mark.slow),
 ]
 
@@ -89,9 +94,16 @@ def test_projected_covers_measured_and_is_no_fantasy(name, given, shape, count):
     assert measured <= projected <= 1.5 * measured, f"{name}: {measured >> 20} MiB measured"
 
 
-def test_grows_with_what_is_fitted():
-    base = projected_bytes(problem(), (1, 128, 128), 1)
-    assert projected_bytes(problem(), (1, 256, 256), 1) > base
-    assert projected_bytes(problem(64), (1, 128, 128), 1) > base
-    assert projected_bytes(problem(scale=2), (1, 128, 128), 1) > base
-    assert projected_bytes(problem(), (1, 128, 128), 9) > base
+@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+def test_grows_with_what_is_fitted(kind):
+    base = projected_bytes(problem(kind=kind), (1, 128, 128), 1)
+    assert projected_bytes(problem(kind=kind), (1, 256, 256), 1) > base
+    assert projected_bytes(problem(64, kind=kind), (1, 128, 128), 1) > base
+    assert projected_bytes(problem(scale=2, kind=kind), (1, 128, 128), 1) > base
+    assert projected_bytes(problem(kind=kind), (1, 128, 128), 9) > base
+
+
+def test_depth_costs_where_it_takes_maps():
+    for kind in ("unet", "resnet"):
+        shallow = projected_bytes(problem(scales=2, kind=kind), (1, 128, 128), 1)
+        assert projected_bytes(problem(scales=5, kind=kind), (1, 128, 128), 1) > shallow

@@ -91,6 +91,39 @@ def test_any_window_gets_finite_values(c, h, w, operator, source, correlated, ba
     assert np.isfinite(result.values).all()
 
 
+class TestEveryNetwork:
+    KINDS = ("lean", "skip", "hourglass", "unet", "resnet", "decoder")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("operator", [Identity(), Downsample(2)])
+    @pytest.mark.parametrize("size", [(1, 1), (13, 22)])
+    def test_is_fitted_by_the_one_loop(self, kind, operator, size):
+        network = NetworkSettings(kind, channels=4, scales=2, skip_channels=4)
+        given = problem(network=network, operator=operator)
+        windows = [measurement(sky(*size)[1], seed=n) for n in (7, 8)]
+        together = fit_batch(windows, given)
+        [alone] = fit_batch(windows[1:], given)
+        assert alone.values.shape == (1, *(n * operator.scale for n in size))
+        assert np.isfinite(alone.values).all()
+        assert alone.values.tobytes() == together[1].values.tobytes()
+
+    def test_a_decoder_is_fed_noise_and_nothing_else(self):
+        network = NetworkSettings("decoder", channels=4, scales=2)
+        assert problem(network=network).input == "noise"
+        assert problem(network=network, operator=Downsample(2)).input == "noise"
+        assert problem(network=network, input="noise").input == "noise"
+        for wrong in ("blindspot", "measurement"):
+            with pytest.raises(ValueError, match=rf"fit.input is {wrong}, must be noise"):
+                problem(network=network, input=wrong)
+
+    def test_a_decoders_code_is_small_and_stays(self):
+        network = NetworkSettings("decoder", channels=4, scales=2)
+        source = Fit(measurement(sky(13, 22)[1]), problem(network=network)).source
+        one, other = source.draw().z, source.draw().z
+        assert one.shape == (1, 32, 4, 6)
+        assert torch.equal(one, other)
+
+
 class TestDeterminism:
     def test_a_window_does_not_know_its_batch(self):
         _, noisy = sky(20, 24)

@@ -103,3 +103,6 @@ def test_a_guide_that_is_missing_or_of_no_use_is_refused(pair, tmp_path):
         restore(request(pair.path, tmp_path / "a.zarr", GUIDED), InlinePool())
     with pytest.raises(UsageError, match="task identity uses no guide; drop it"):
         restore(request(pair, tmp_path / "a.zarr", {**GUIDED, "task": "identity"}), InlinePool())
+    decoder = {**GUIDED, "network": {"kind": "decoder"}}
+    with pytest.raises(UsageError, match="decoder sees nothing but a small random code; drop"):
+        restore(request(pair, tmp_path / "a.zarr", decoder), InlinePool())

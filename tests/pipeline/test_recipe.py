@@ -61,6 +61,13 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
         ({"task": "paint"}, "task is 'paint'"),
         ({"seed": -1}, "seed is -1"),
         ({"scaling": {"softening": 0}}, "softening 0"),
+        (
+            {"network": {"kind": "decoder"}, "fit": {"input": "blindspot"}},
+            "fit.input is blindspot, must be noise (or auto) for network.kind decoder",
+        ),
+        ({"network": {"scales": 0}}, "network: scales is 0, must be at least 1"),
+        ({"network": {"kind": "unit"}}, "network.kind is 'unit': Input should be 'lean', 'skip'"),
+        ({"fit": {"tv": -0.5}}, "fit: tv is -0.5, must be at least 0"),
     ],
 )
 def test_what_is_wrong_is_named(raw, message):
@@ -88,6 +95,14 @@ def test_a_wrong_override_is_named(override, message):
 def test_overrides_win_and_numbers_may_be_written_as_people_do():
     recipe = load_recipe("draft", ["fit.iterations=7", "fit.learning_rate=1e-3", "seed=5"])
     assert (recipe.fit.iterations, recipe.fit.learning_rate, recipe.seed) == (7, 1e-3, 5)
+
+
+@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_takes_every_network(name, kind):
+    # astro-deconvolve says which input it wants, which a decoder cannot take
+    wishes = [f"network.kind={kind}", "fit.input=auto"]
+    assert load_recipe(name, wishes).network.kind == kind
 
 
 def test_scale_is_short_for_the_operators():
