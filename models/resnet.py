@@ -26,7 +26,8 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add."""
-        return x + self.body(x)
+        added: torch.Tensor = self.body(x)
+        return x + added
 
 
 class ResNet(PriorNetwork):
