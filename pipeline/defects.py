@@ -48,7 +48,7 @@ BAND = 64
 
 @dataclass(frozen=True)
 class DefectSettings:
-    """Which defects are looked for. What is found becomes invalid, as if masked."""
+    """Which defects are looked for. What is found is treated as masked, and filled."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -57,7 +57,7 @@ class DefectSettings:
     for frames so under-sampled that stars are as sharp."""
     cosmic_sigma: float = 4.5
     """Standard deviations by which a ray's Laplacian stands out."""
-    cosmic_contrast: float = 5.0
+    cosmic_contrast: float = 2.0
     """Least ratio to the fine structure there; larger spares the cores of sharp stars."""
     specks: Literal["none", "dark", "bright", "both"] = "none"
     """Dust and scratches: pixels far from the median around them. Fine print and hairs are, too."""
@@ -250,13 +250,14 @@ class InspectedSource:
         around = box.grown(self._detector.margin, self.shape[1:])
         pixels = self._source.read(around, channels)
         inner = (slice(None), *box.relative_to(around).slices)
-        found = self._found(pixels)[inner]
+        found = self._found(pixels)[inner] & pixels.valid[inner]
         variance = pixels.variance
         return Pixels(
             pixels.values[inner],
             pixels.valid[inner] & ~found,
             None if variance is None else variance[inner],
             None if pixels.guide is None else pixels.guide[inner],
+            found,
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from glassplate.models.blur import Psf
 from glassplate.models.donor import donor_iterations, warm
@@ -122,6 +123,12 @@ class Plan:
             pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide
         )
 
+    def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+        """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
+        if self.recipe.fills:
+            return ~pixels.valid
+        return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
+
     def to_json(self) -> dict[str, Any]:
         """All of the plan but the recipe, for the manifest."""
         return {
@@ -205,7 +212,7 @@ def _plan_for(
         # the residual's chunks are the image's by the scale
         chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
         max_shard=recipe.output.shard,
-        fills=recipe.fills,
+        fills=recipe.fills or recipe.defects.any,
         uncertain=recipe.uncertain,
         mixes=operator.mixes,
     )

@@ -149,7 +149,7 @@ class Recipe(Section):
 
     @property
     def fills(self) -> bool:
-        """Whether invalid pixels get the network's estimate."""
+        """Whether every invalid pixel gets the network's estimate; those of defects always do."""
         return self.task == "inpaint" or (self.output.invalid == "fill" and self.task != "identity")
 
     def sha256(self) -> str:

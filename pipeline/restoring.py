@@ -171,7 +171,7 @@ def _common(tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
         "tile": tile.index,
         "attempt": task.attempt,
         "ok": True,
-        "filled": int((~pixels.valid[(slice(None), *core)]).sum()) if task.plan.recipe.fills else 0,
+        "filled": int(task.plan.to_fill(pixels)[(slice(None), *core)].sum()),
         "host": platform.node(),
         "pid": os.getpid(),
         "ended": round(time.time(), 3),

@@ -54,6 +54,8 @@ class Pixels:
     """``(c, h, w)`` in squared source units, where the user or the file gives it."""
     guide: npt.NDArray[np.float32] | None = None
     """``(g, h, w)`` in the units of the guide, NaN where it is invalid; where there is one."""
+    found: npt.NDArray[np.bool_] | None = None
+    """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
 
 
 @dataclass(frozen=True)

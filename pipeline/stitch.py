@@ -77,7 +77,7 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         image[place], footprint[place] = final, weight
         if layout.uncertain:
             uncertainty[place] = uncertainty_of(plan, windows[channels:], pixels)
-        filled[place] = ~_enlarged(pixels.valid, layout.scale) & (weight > 0)
+        filled[place] = _enlarged(plan.to_fill(pixels), layout.scale) & (weight > 0)
         residual[(slice(None), *lower.relative_to(below).slices)] = (
             _residual_through_operator(task, strip, pixels)
             if layout.mixes
@@ -159,8 +159,7 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     if plan.recipe.denoises:
         final = _held(plan, final, pixels)
     unknown = np.isnan(final)
-    if not plan.recipe.fills:
-        unknown |= ~valid
+    unknown |= ~valid & ~_enlarged(plan.to_fill(pixels), scale)
     if dtype.kind == "f":
         final[unknown] = np.nan
         return final.astype(dtype)
@@ -186,9 +185,7 @@ def uncertainty_of(
     plan: Plan, blended: npt.NDArray[np.float64], pixels: Pixels
 ) -> npt.NDArray[np.float32]:
     """Standard deviation of what `finish` gives, ``(c, h, w)``; NaN where it gives no estimate."""
-    unknown = np.zeros(blended.shape, bool)
-    if not plan.recipe.fills:
-        unknown |= ~_enlarged(pixels.valid, plan.layout.scale)
+    unknown = _enlarged(~pixels.valid & ~plan.to_fill(pixels), plan.layout.scale)
     return np.where(unknown, np.nan, blended * plan.flux_factor).astype(np.float32)
 
 
@@ -197,10 +194,11 @@ def _enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
 
 
 def _residual(final: npt.NDArray[Any], pixels: Pixels, dtype: str) -> npt.NDArray[Any]:
-    """Input minus restored: what was removed. NaN where the input is invalid (0 for integers)."""
+    """Input minus restored: what was removed. NaN where floats are invalid, but not at defects."""
     if np.dtype(dtype).kind == "f":
         difference = pixels.values.astype(np.float64) - final
-        return np.where(pixels.valid, difference, np.nan).astype(dtype)
+        known = pixels.valid if pixels.found is None else pixels.valid | pixels.found
+        return np.where(known, difference, np.nan).astype(dtype)
     whole = pixels.values.astype(np.int64) - final.astype(np.int64)
     return whole.astype(dtype)
 

@@ -50,7 +50,7 @@ class Layout:
     chunk: int
     max_shard: int
     fills: bool = False
-    """Whether invalid pixels are filled; then the result says which they are."""
+    """Whether some invalid pixels are filled; then the result says which they are."""
     uncertain: bool = False
     """Whether the result says how uncertain each pixel is."""
     mixes: bool = False
