@@ -140,11 +140,12 @@ def without_guide(recipe: Recipe, threads: int) -> Method:
 
 
 def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
-    """Return the same recipe fed with noise, as it stands after each of `LOOKS` iterations.
+    """Return the same recipe fed with noise, as it stands after each of `--looks` iterations.
 
     One fit serves them all: the first that is called makes it, and its time is that fit's.
     """
-    overrides = ["fit.input=noise", "stopping.rule=fixed", f"fit.iterations={LOOKS[-1]}"]
+    last = max(options.looks)
+    overrides = ["fit.input=noise", "stopping.rule=fixed", f"fit.iterations={last}"]
     recipe = load_recipe(name, [*options.set, *overrides])
     answers: dict[tuple[bytes, int], np.ndarray] = {}
 
@@ -152,9 +153,9 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
         problem = problem_for(recipe, image, options.threads)
         with problem.numerics.applied():
             fit = Fit(measurement_of(recipe, image), problem)
-            while fit.iteration < LOOKS[-1]:
+            while fit.iteration < last:
                 fit.step()
-                if fit.iteration in LOOKS:
+                if fit.iteration in options.looks:
                     answers[key, fit.iteration] = fit.window.answer(fit.average.value())
 
     def look(iteration: int) -> Method:
@@ -167,7 +168,7 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
 
         return run
 
-    return {f"noise input, {iteration}": look(iteration) for iteration in LOOKS}
+    return {f"noise input, {iteration}": look(iteration) for iteration in options.looks}
 
 
 def through_the_pipeline(recipe: Recipe) -> Method:
@@ -305,6 +306,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--noise-input", action="store_true", help="also the recipe fed with noise (hours)"
+    )
+    parser.add_argument(
+        "--looks", type=int, nargs="+", default=LOOKS, help="iterations at which it is judged"
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
     parser.add_argument("--label", default="", help="ending of the JSON's name")
