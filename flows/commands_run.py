@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glassplate.flows import options
-from glassplate.flows.signals import Interrupted
+from glassplate.flows.signals import Interrupted, asked_to_stop
 from glassplate.flows.wording import amount, duration, number, plural
+from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
     from glassplate.pipeline.recipe import Recipe
@@ -85,7 +86,9 @@ def restore(
             display.drop(output)
             report = ImageReport.of(source, result)
             display.say("ImageReport", report.text(), report.facts())
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, GlassplateError) as error:
+        if isinstance(error, GlassplateError) and not asked_to_stop():
+            raise
         raise Interrupted(_how_to_resume(output)) from error
     return 3 if result.status == "partial" else 0
 

@@ -19,6 +19,19 @@ class Interrupted(GlassplateError):
 REMIND_S = 30.0
 
 
+_asked: list[int] = []
+"""Signals that asked this process to stop."""
+
+
+def asked_to_stop() -> bool:
+    """Whether a signal has asked this process to stop: what fails after it may have failed for it.
+
+    A request that arrives while a library is being imported ends that import, and may come out of it as an
+    ImportError.
+    """
+    return bool(_asked)
+
+
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM, with which systems stop programs, do what Ctrl-C does; neither is ever lost."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
@@ -26,5 +39,6 @@ def interrupt_on_sigterm() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
     signal.setitimer(signal.ITIMER_REAL, REMIND_S)
     raise KeyboardInterrupt
