@@ -82,6 +82,11 @@ class Image:
         self.transform = PixelTransform.from_json(json.loads(str(arrays["transform"])))
         self.range = PixelTransform.from_json(json.loads(str(arrays["range"])))
 
+    def corner(self, side: int) -> Image:
+        """The same, cut to a square from its upper left corner."""
+        self.clean, self.noisy = (a[:, :side, :side] for a in (self.clean, self.noisy))
+        return self
+
     def psnr(self, values: np.ndarray) -> float:
         """Over all channels, clipped to [0, 1]."""
         return float(psnr(np.clip(values, 0, 1), self.clean, 1.0))
@@ -334,13 +339,23 @@ def stack(image: Image, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What someone else needs to repeat the run."""
+    return {
+        **machine(options, "speed"),
+        "network": asdict(DEFAULT_NETWORK),
+        "fit": asdict(DEFAULT_FIT),
+        "donor": asdict(DEFAULT_DONOR),
+    }
+
+
+def machine(options: argparse.Namespace, benchmark: str) -> dict[str, Any]:
+    """When, where and by which command; the part that every benchmark of one fit shares."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "benchmarks/speed.py", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{benchmark}.py", *sys.argv[1:]]),
         "processor": names[0] if names else platform.processor(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
@@ -351,9 +366,6 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "network": asdict(DEFAULT_NETWORK),
-        "fit": asdict(DEFAULT_FIT),
-        "donor": asdict(DEFAULT_DONOR),
     }
 
 

@@ -1,5 +1,7 @@
-"""What benchmarks/speed.py calls the default and the reference are the recipes of these names."""
+"""Benchmarks: they measure what they say, and what they compute about it is right."""
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -18,6 +20,47 @@ def speed(monkeypatch):
     return pytest.importorskip("speed")
 
 
+@pytest.fixture
+def ablation(speed):
+    return pytest.importorskip("ablation")
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A small image as benchmarks/images.py would cut it."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:20, :20] / 19
+    clean = np.stack([y, x, (x + y) / 2]).astype("f4")
+    noisy = np.clip(clean + rng.normal(0, 0.1, clean.shape), 0, 1).astype("f4")
+    noise = {"floor": 0.01, "slope": 0.0, "lag1": 0.0, "correlated": False, "origin": "given"}
+    transform = {"kind": "linear", "offset": 0.0, "scale": 1.0, "softening": 1.0}
+    path = tmp_path / "tiny.npz"
+    np.savez(
+        path,
+        clean=clean,
+        noisy=noisy,
+        donors=noisy[None],
+        noise=json.dumps(noise),
+        transform=json.dumps(transform),
+        range=json.dumps(transform),
+    )
+    return path
+
+
+def options(folder, **changes):
+    given = {
+        "kinds": ("pixels", "tv", "skip", "decoder"),
+        "scales": (2,),
+        "weights": (1.0,),
+        "iterations": 50,
+        "side": 16,
+        "device": "cpu",
+        "threads": 1,
+        "output": folder,
+    }
+    return argparse.Namespace(**{**given, **changes})
+
+
 def test_speed_measures_the_shipped_recipes(speed):
     default, reference = load_recipe("archive-denoise"), load_recipe("reference")
     assert default.network == speed.DEFAULT_NETWORK
@@ -33,6 +76,42 @@ def test_first_point_near_a_target(speed):
     points = [speed.Point(n, n / 10, psnr) for n, psnr in ((5, 20.0), (10, 25.0), (15, 24.0))]
     assert speed.first(points, 24.5) == points[1]
     assert speed.first(points, 26) is None
+
+
+class TestAblation:
+    def test_every_kind_is_a_network_of_its_name(self, ablation):
+        assert all(kind == network.kind for kind, network in ablation.NETWORKS.items())
+
+    def test_writes_after_each_and_goes_on_where_it_was(
+        self, ablation, speed, archive, tmp_path, monkeypatch
+    ):
+        image = speed.Image(archive).corner(16)
+        first = ablation.run(image, options(tmp_path, kinds=("pixels", "skip")))
+        assert [row["name"] for row in first] == ["pixels", "skip 2"]
+        asked = []
+        fitted = ablation.fitted
+        monkeypatch.setattr(
+            ablation, "fitted", lambda case, *rest: asked.append(case.name) or fitted(case, *rest)
+        )
+        rows = ablation.run(image, options(tmp_path))
+        assert asked == ["tv 1", "decoder 2"]
+        assert [row["name"] for row in rows] == ["pixels", "skip 2", *asked]
+        assert len(ablation.table(rows).splitlines()) == 2 + 4
+        document = json.loads((tmp_path / "ablation-tiny.json").read_text("utf-8"))
+        assert [row["name"] for row in document["rows"]] == [row["name"] for row in rows]
+        assert [point[0] for point in document["rows"][0]["curve"]] == [25, 50]
+        ablation.run(image, options(tmp_path, kinds=("pixels",), iterations=25))
+        assert asked[2:] == ["pixels"]
+
+    def test_pixels_without_a_prior_end_at_the_measurement(
+        self, ablation, speed, archive, tmp_path
+    ):
+        image = speed.Image(archive).corner(16)
+        chosen = options(tmp_path, kinds=("pixels", "tv"), iterations=500)
+        pixels, tv = (ablation.fitted(case, image, chosen) for case in ablation.cases(chosen))
+        measured = image.psnr(image.noisy)
+        assert pixels["end"].psnr_db == pytest.approx(measured, abs=0.3)
+        assert tv["end"].psnr_db > measured + 1
 
 
 class TestZeroShotNoise2Noise:
