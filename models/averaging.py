@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 # An average from random weights forgets its bad beginning: after n iterations it reaches back over
-# about n / LAG of them. (Three 128x128 crops, sigma 25, from random
-# weights: 0.19 dB after 100 iterations, 0.07 after 200.)
+# about n / LAG of them. (Three 128x128 crops, sigma 25, from random weights: 0.19 dB after 100 iterations,
+# 0.07 after 200.)
 LAG = 5
 
 

@@ -185,9 +185,8 @@ class BlindSpot:
             # with as many missing as are dropped anyway, to drop as many again leaves too little
             if 0 < share <= drop:
                 self.holes = missing
-                self.rate = 1 - (1 - drop) / (
-                    1 - share
-                )  # so that what is dropped stays the same share
+                # so that what is dropped stays the same share
+                self.rate = 1 - (1 - drop) / (1 - share)
 
     def draw(self) -> Draw:
         """Drop anew; ask about what was dropped."""

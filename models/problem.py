@@ -68,6 +68,8 @@ class FitSettings:
     noise nothing is paid."""
 
     def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError(f"members is {self.members}, must be at least 1")
         if not 0 <= self.tv < math.inf:
             raise ValueError(f"tv is {self.tv}, must be at least 0 and finite")
 

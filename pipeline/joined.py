@@ -1,4 +1,4 @@
-"""A source with the user's mask and variance joined to its pixels."""
+"""Sources that stand around another one: here with the user's mask, variance and guide joined to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,26 @@ from glassplate.pipeline.source import Pixels, Source
 from glassplate.pipeline.tiles import Box
 
 
-class JoinedSource:
+class WrappedSource:
+    """What a source that stands around another one takes over from it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.spec = source.spec
+        self.format, self.info, self.unit = source.format, source.info, source.unit
+        self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
+        self.dtype = source.dtype
+        self.working_dtype = source.working_dtype
+        self.output_dtype = source.output_dtype
+        self.metadata: dict[str, Any] = source.metadata
+        self.resident_bytes = source.resident_bytes
+
+    def close(self) -> None:
+        """Close the image, which this owns."""
+        self._source.close()
+
+
+class JoinedSource(WrappedSource):
     """Another source whose pixels carry a mask, a variance, a guide, or several of them.
 
     A pixel is invalid where the mask is non-zero or itself invalid, and where the variance is not
@@ -26,15 +45,8 @@ class JoinedSource:
         variance: Source | None,
         guide: Source | None,
     ) -> None:
-        self._source, self._mask, self._variance = source, mask, variance
-        self._guide = guide
-        self.spec = source.spec
-        self.format, self.info, self.unit = source.format, source.info, source.unit
-        self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
-        self.dtype = source.dtype
-        self.working_dtype = source.working_dtype
-        self.output_dtype = source.output_dtype
-        self.metadata: dict[str, Any] = source.metadata
+        super().__init__(source)
+        self._mask, self._variance, self._guide = mask, variance, guide
         self.resident_bytes = sum(one.resident_bytes for one in self._all())
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:

@@ -165,9 +165,7 @@ class Plan:
             noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]),
             batch_size=recorded["batch_size"],
-            guide=None
-            if recorded["guide"] is None
-            else PixelTransform.from_json(recorded["guide"]),
+            guide=self.guide and PixelTransform.from_json(recorded["guide"]),
         )
 
 

@@ -114,9 +114,7 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _members_can_differ(self) -> Recipe:
-        if self.fit.members < 1:
-            raise ValueError(f"fit.members is {self.fit.members}, must be at least 1")
+    def _uncertainty_can_be_told(self) -> Recipe:
         blind = self.fit.input == "blindspot" or (
             self.fit.input == "auto" and self.network.kind != "decoder"
         )

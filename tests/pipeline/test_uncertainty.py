@@ -72,7 +72,7 @@ def test_an_enlarged_image_has_that_of_its_ensemble(sky, tmp_path):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"fit": {"members": 0}}, "fit.members is 0, must be at least 1"),
+        ({"fit": {"members": 0}}, "fit: members is 0, must be at least 1"),
         (
             {"task": "superres", "operator": {"scale": 2}, "fit": {"uncertainty": True}},
             "fit.uncertainty needs 2 fit.members or more for superres with input auto, not 1",
