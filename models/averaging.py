@@ -1,4 +1,4 @@
-"""The answer of a fit is an average over its iterations, never the last iterate."""
+"""The answer of a fit is an average over its iterations, never the last iterate; how far these wander."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 # about n / LAG of them. (Three 128x128 crops, sigma 25, from random weights: 0.19 dB after 100 iterations,
 # 0.07 after 200.)
 LAG = 5
+# Share of the newest estimate in the moving variance: that of Wang et al. (2023).
+NEWEST = 0.1
 
 
 class Average:
@@ -46,3 +48,29 @@ class Average:
         return torch.where(
             answered, self.sums / torch.where(answered, self.weights, 1), self.latest
         )
+
+
+class Wandering:
+    """Exponential moving variance of the estimates, about an average of its own.
+
+    The ES-EMV of H. Wang et al., "Early Stopping for Deep Image Prior" (TMLR 2023): it falls while the
+    network takes in the scene and rises again with the noise.
+    """
+
+    def __init__(self) -> None:
+        self.mean: torch.Tensor | None = None
+
+    def add(self, x: torch.Tensor, weight: torch.Tensor) -> None:
+        """Take in an estimate, (1, C, h, w), its squares counted with `weight`, of the same shape."""
+        if self.mean is None:
+            self.mean = torch.zeros_like(x)
+            self.variance = torch.zeros((), device=x.device)
+        step = x - self.mean
+        squares = (weight * step.square()).mean()
+        self.mean.add_(step, alpha=NEWEST)
+        self.variance = (1 - NEWEST) * (self.variance + NEWEST * squares)
+
+    def value(self) -> float:
+        """The variance."""
+        assert self.mean is not None
+        return float(self.variance)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from glassplate.models.averaging import Average
+from glassplate.models.averaging import Average, Wandering
 from glassplate.models.costs import projected_bytes
 from glassplate.models.inputs import Draw, Input
 from glassplate.models.networks import PriorNetwork, make_network
@@ -151,6 +151,7 @@ class Fit:
             weights = {name: torch.from_numpy(weight) for name, weight in start.items()}
             self.network.load_state_dict(weights)
         self.average = Average(problem.fit.average, settled=start is not None)
+        self.wandering = Wandering() if problem.stopping.rule == "variance" else None
         self.total = torch.zeros((), device=problem.numerics.device)
         self.iteration = 0
         self.log: list[Record] = []
@@ -162,6 +163,8 @@ class Fit:
         draw = self.source.draw()
         x, loss = descend(self.network, self.optimiser, self.window, draw)
         self.average.add(x, draw.answered)
+        if self.wandering is not None:
+            self.wandering.add(self.problem.operator.forward(x), self.window.judging)
         self.total += loss
         self.iteration += 1
 
@@ -189,7 +192,10 @@ class Fit:
             )
         heldout_loss, surprise = self.window.judge(mean)
         seconds = time.perf_counter() - self.started
-        self.log.append(Record(self.iteration, data_term, heldout_loss, surprise, seconds))
+        variance = self.wandering.value() if self.wandering is not None else math.nan
+        self.log.append(
+            Record(self.iteration, data_term, heldout_loss, surprise, variance, seconds)
+        )
         self.decision = decide(self.log, self.problem.stopping, self.problem.fit.iterations)
         if self.decision.best == len(self.log) - 1:
             self.best = mean

@@ -145,6 +145,8 @@ class Record:
     """Weighted squares of the average on held-out pixels, same units; NaN where none are held out."""
     chi2: float
     """Mean squared residual of the average over the noise variance; NaN where there is no noise."""
+    variance: float
+    """Moving variance of the estimates, same units; NaN where the stopping rule does not look at it."""
     seconds: float
     """Since the fit of this tile began."""
 
@@ -164,7 +166,8 @@ class Restoration:
     best_iteration: int
     """Step whose average is the answer; of an ensemble, the first member's."""
     stop_reason: str
-    """"held-out minimum", "iteration cap" or "no valid pixels"; of an ensemble, the first member's."""
+    """"held-out minimum", "chi2 reached", "variance minimum", "iteration cap" or "no valid pixels"; of an
+    ensemble, the first member's."""
     heldout_loss: float
     """As in `Record`, of the average that is the answer; of an ensemble, the members' mean."""
     chi2: float

@@ -14,14 +14,22 @@ class StoppingSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    rule: Literal["heldout", "fixed"] = "heldout"
-    """heldout: at the minimum of the loss on pixels kept from the fit; fixed: at the cap."""
+    rule: Literal["heldout", "chi2", "variance", "fixed"] = "heldout"
+    """heldout: at the minimum of the loss on pixels kept from the fit; chi2: as soon as the residual is
+    what the noise model says; variance: where the estimates wander least (ES-EMV, for comparison); fixed:
+    at the cap."""
     heldout: float = 0.02
     """Share of valid pixels kept from the fit."""
     patience: int = 200
-    """Iterations without a better held-out loss after which the fit ends."""
+    """Iterations without a better held-out loss, or a smaller variance, after which the fit ends."""
     minimum: int = 100
     """Iterations before which no fit ends."""
+    chi2: float = 1.0
+    """Residual, in units of the noise variance, at which the rule chi2 ends a fit."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.chi2 < math.inf:
+            raise ValueError(f"chi2 is {self.chi2}, must be above 0 and finite")
 
 
 class LogRecord(Protocol):
@@ -34,6 +42,14 @@ class LogRecord(Protocol):
     @property
     def heldout_loss(self) -> float:
         """Loss of the average on pixels kept from the fit; NaN where none are."""
+
+    @property
+    def chi2(self) -> float:
+        """Mean squared residual of the average over the noise variance; NaN where there is no noise."""
+
+    @property
+    def variance(self) -> float:
+        """Moving variance of the estimates; NaN where the rule does not look at it."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +76,36 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 
     Returns
     -------
-    With rule `heldout`, best is the record of least held-out loss; without held-out pixels, or with rule
-    `fixed`, the last one.
+    With the rules `heldout` and `variance`, best is the record where that number is least; with `chi2` the
+    first that is small enough; where there is no such number, and with the rule `fixed`, the last one.
     """
     last = log[-1]
-    judged = [n for n, record in enumerate(log) if math.isfinite(record.heldout_loss)]
-    held = settings.rule == "heldout" and bool(judged)
-    best = min(judged, key=lambda n: log[n].heldout_loss) if held else len(log) - 1
-    waited = last.iteration - log[best].iteration
-    if held and last.iteration >= settings.minimum and waited >= settings.patience:
-        return Decision(best, "held-out minimum")
-    if last.iteration >= cap:
-        return Decision(best, "iteration cap")
-    return Decision(best, None)
+    best, reason = _judged(log, settings)
+    if reason is not None and last.iteration >= settings.minimum:
+        return Decision(best, reason)
+    return Decision(best, "iteration cap" if last.iteration >= cap else None)
+
+
+def _judged(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, str | None]:
+    """Position of the best record by the rule, and why it would end the fit there."""
+    match settings.rule:
+        case "heldout":
+            best, waited = _least(log, [record.heldout_loss for record in log])
+            return best, "held-out minimum" if waited >= settings.patience else None
+        case "variance":
+            best, waited = _least(log, [record.variance for record in log])
+            return best, "variance minimum" if waited >= settings.patience else None
+        case "chi2":
+            reached = log[-1].chi2 <= settings.chi2
+            return len(log) - 1, "chi2 reached" if reached else None
+        case "fixed":
+            return len(log) - 1, None
+
+
+def _least(log: Sequence[LogRecord], curve: Sequence[float]) -> tuple[int, int]:
+    """Position of the least value that is finite, and iterations since; the last one where none is."""
+    judged = [n for n, value in enumerate(curve) if math.isfinite(value)]
+    if not judged:
+        return len(log) - 1, 0
+    best = min(judged, key=lambda n: curve[n])
+    return best, log[-1].iteration - log[best].iteration

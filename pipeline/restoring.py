@@ -34,7 +34,7 @@ FloatArray = npt.NDArray[np.float32]
 # Why a tile of which every pixel is valid ends at once, where the task is to fill the others.
 NOTHING_TO_FILL = "nothing to fill"
 
-LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
+LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "variance", "seconds")
 
 
 @dataclass(frozen=True)
