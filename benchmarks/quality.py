@@ -156,7 +156,7 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
             while fit.iteration < last:
                 fit.step()
                 if fit.iteration in options.looks:
-                    answers[key, fit.iteration] = fit.window.answer(fit.average.value())
+                    answers[key, fit.iteration] = fit.window.answer(fit.average.value()).values
 
     def look(iteration: int) -> Method:
         def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

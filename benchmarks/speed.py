@@ -132,7 +132,7 @@ def curve(
                 fit.record()
             spent += time.perf_counter() - began
             if fit.due:
-                values = fit.window.answer(fit.average.value())
+                values = fit.window.answer(fit.average.value()).values
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
                 told(points)
     return points

@@ -63,7 +63,7 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
             fit.step()
             if fit.due:
                 log.append(replace(fit.record(), variance=fit.wandering.value()))
-                answer = fit.window.answer(fit.average.value())
+                answer = fit.window.answer(fit.average.value()).values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
         "noise": problem.noise.to_json(),

@@ -133,5 +133,9 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             )
         if summary.get("filled_pixels"):
             lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
+        if summary.get("guarded_pixels"):
+            lines.append(
+                f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"
+            )
     lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]
     return "\n".join(lines)

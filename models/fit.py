@@ -232,8 +232,9 @@ def restoration(window: Window, members: Sequence[Member]) -> Restoration:
     first = members[0]
     means = torch.stack([member.mean for member in members])  # (members, 1, C, H, W)
     mean = means.mean(0)
+    answer = window.answer(mean)
     return Restoration(
-        values=window.answer(mean),
+        values=answer.values,
         uncertainty=window.uncertainty(means) if window.problem.fit.uncertainty else None,
         log=tuple(record for member in members for record in member.log),
         iterations=sum(member.log[-1].iteration for member in members),
@@ -241,6 +242,7 @@ def restoration(window: Window, members: Sequence[Member]) -> Restoration:
         stop_reason=first.stop_reason,
         heldout_loss=sum(member.best.heldout_loss for member in members) / len(members),
         chi2=window.surprise(mean),
+        guarded=answer.guarded,
         whiteness=window.whiteness(mean),
         seconds=sum(member.seconds for member in members),
     )
@@ -288,7 +290,7 @@ def _nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
     scale, nan = problem.operator.scale, math.nan
     values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
     unknown = np.full_like(values, nan) if problem.fit.uncertainty else None
-    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, nan, 0.0)
+    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, 0, nan, 0.0)
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:

@@ -20,6 +20,24 @@ def weighted_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> 
     return squares.sum() / (weight > 0).sum().clamp(min=1)
 
 
+def huber_weight(size: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """``min(1, bound / size)``, of the shape of `size`: what turns the gradient of squares into Huber's.
+
+    `size` are absolute residuals and `bound`, a scalar, the one beyond which the pull grows no more
+    (Huber, Annals of Mathematical Statistics 35, 1964).
+    """
+    return torch.where(size > bound, bound / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
+
+
+def typical_size(size: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Median of `size` where `counts`, over 0.6745: the standard deviation of normal residuals; a scalar.
+
+    0 where nothing counts.
+    """
+    some = size[counts]
+    return some.median() / 0.67448975 if some.numel() else torch.zeros_like(size.sum())
+
+
 def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """``mean weight (sqrt((dy^2 + dx^2) / unit^2 + E^2) - E)``, a scalar, with E = `TV_SMOOTHING`.
 

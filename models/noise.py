@@ -26,7 +26,7 @@ from glassplate.models.noise_curve import (
     grows,
     uncut,
 )
-from glassplate.models.spectra import Sample
+from glassplate.models.spectra import FloatArray, Sample
 
 Array = TypeVar("Array")
 """numpy array or torch tensor."""
@@ -35,6 +35,8 @@ Array = TypeVar("Array")
 # Measured: white noise on Set9 and on star fields -0.03 to 0.03, counts of XMM -0.04 to 0.03; resampled
 # DECam exposures 0.07 to 0.18, a scanned plate 0.46, 2MASS 0.53 (design note 004).
 CORRELATED_FROM = 0.05
+# Standard deviations from the median of its neighbours beyond which a pixel is an impulse.
+STANDING_OUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class NoiseSettings:
     """Read noise in electrons (poisson-gaussian)."""
     correlation: Literal["auto", "white", "correlated"] = "auto"
     """Whether neighbouring pixels share noise; auto measures it."""
+    impulses: bool = False
+    """Measure the noise without the pixels that stand out from their neighbours: salt-and-pepper noise."""
 
     def __post_init__(self) -> None:
         for name, value in (("sigma", self.sigma), ("gain", self.gain)):
@@ -152,6 +156,8 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         The variance is 0 where nothing can be measured: no valid pair of pixels, a constant image.
     """
     trusted = [_trusted(sample) for sample in samples]
+    if settings.impulses:
+        trusted = [without_impulses(sample) for sample in trusted]
     flats, lag = white_flats(trusted)
     correlated = settings.correlation == "correlated" or (
         settings.correlation == "auto" and lag.value > max(CORRELATED_FROM, 3 * lag.error)
@@ -168,6 +174,23 @@ def _trusted(sample: Sample) -> Sample:
     values, valid = sample
     good = valid & np.isfinite(values)
     return np.where(good, values, 0), good
+
+
+def without_impulses(sample: Sample) -> Sample:
+    """Count the pixels that stand out from the median of their 3x3 neighbourhood as invalid."""
+    values, valid = sample
+    distance = np.abs(values - _median_of_nine(values))
+    usual = float(np.median(distance[valid])) if valid.any() else 0.0
+    # median absolute deviation over 0.6745: a standard deviation, of what are not impulses
+    return values, valid & (distance <= STANDING_OUT * usual / 0.67448975)
+
+
+def _median_of_nine(values: FloatArray) -> FloatArray:
+    """Median of each pixel's 3x3 neighbourhood, borders repeated; (c, h, w) to the same."""
+    wide = np.pad(values, ((0, 0), (1, 1), (1, 1)), "edge")
+    views = np.lib.stride_tricks.sliding_window_view(wide, (3, 3), axis=(1, 2))  # (c, h, w, 3, 3)
+    median: FloatArray = np.median(views.reshape(*values.shape, 9), axis=-1)
+    return median
 
 
 def _given(settings: NoiseSettings) -> tuple[Line, str] | None:

@@ -55,6 +55,12 @@ class FitSettings:
     """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
     posterior_doubt: float = 1.0
     """Standard errors of that average below which it is taken for noise (posterior)."""
+    guard: float | None = None
+    """Standard deviations above which point-like light left in the residual is a faint source, whose pixels
+    are given back as they were measured (denoise); none: no guard."""
+    robust: float | None = None
+    """Typical residuals beyond which a pixel pulls no harder, and is not believed: for salt-and-pepper noise
+    and other outliers (Huber's loss; 1.5 is usual); none: squares."""
     members: int = 1
     """Fits, each with dice of its own, whose answers are averaged; the time grows as their number."""
     uncertainty: bool = False
@@ -70,6 +76,11 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"members is {self.members}, must be at least 1")
+        for name, value in (("guard", self.guard), ("robust", self.robust)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name} is {value}, must be above 0 and finite; leave it out for none"
+                )
         if not 0 <= self.tv < math.inf:
             raise ValueError(f"tv is {self.tv}, must be at least 0 and finite")
 
@@ -172,6 +183,8 @@ class Restoration:
     """As in `Record`, of the average that is the answer; of an ensemble, the members' mean."""
     chi2: float
     """As in `Record`, of the average that is the answer, before the posterior step."""
+    guarded: int
+    """Valid pixels that the guard on faint sources gave back."""
     whiteness: float
     """Lag-1 autocorrelation of that average's residual in units of the noise; 0 when only white noise
     was removed."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
+from glassplate.models.guard import left_over
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
-from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
+from glassplate.models.losses import (
+    chi2,
+    huber_weight,
+    masked_mean,
+    typical_size,
+    weighted_squares,
+    whiteness,
+)
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_variance
@@ -13,6 +23,20 @@ from glassplate.models.problem import FloatArray, Measurement, Problem
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
+# Times the bound of Huber's loss from which a pixel is no measurement of the scene: with the usual 1.5,
+# 4.5 typical residuals.
+DISBELIEF = 3.0
+# Quanta that a pixel must have at least for its noise to be near enough to normal for the guard.
+QUANTA = 2.0
+
+
+class Answer(NamedTuple):
+    """What a window's restoration is."""
+
+    values: FloatArray
+    """(c, H, W) float32, source units."""
+    guarded: int
+    """Valid pixels that the guard on faint sources gave back."""
 
 
 class Window:
@@ -86,7 +110,15 @@ class Window:
         """
         seen = self.problem.operator.forward(x)  # (1, C, h, w)
         weight = self.precision * self.slope * self.problem.transform.derivative(seen.detach())
+        if self.problem.fit.robust is not None:
+            weight = weight * self._pull(seen.detach(), asked)
         return weighted_squares(seen, self.y, weight * asked)
+
+    def _pull(self, seen: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Huber's weight of each pixel's residual, (1, C, h, w): 1 where it is of a usual size."""
+        assert self.problem.fit.robust is not None
+        size = self.judging.sqrt() * (seen - self.y).abs()
+        return huber_weight(size, self.problem.fit.robust * typical_size(size, counts))
 
     def _penalty(self, level: torch.Tensor) -> Penalty:
         """The penalty that the settings ask for; `level` is (1, C, h, w), source units."""
@@ -105,6 +137,8 @@ class Window:
         """Held-out loss and chi2 of an average."""
         seen = self.problem.operator.forward(mean)
         squares = self.judging * (seen - self.y).square()
+        if self.problem.fit.robust is not None:
+            squares = squares * self._pull(seen, self.parts.usable)
         return float(masked_mean(squares, self.parts.heldout)), self.surprise(mean)
 
     def surprise(self, mean: torch.Tensor) -> float:
@@ -126,21 +160,42 @@ class Window:
         sigma = torch.where(variance > 0, variance, 1).sqrt()
         return float(whiteness((self.y - seen) / sigma, self.parts.valid))
 
-    def answer(self, mean: torch.Tensor) -> FloatArray:
-        """The restoration's values, (c, H, W)."""
-        fit, operator = self.problem.fit, self.problem.operator
-        blind = self.problem.input == "blindspot"
-        if fit.posterior and blind and not operator.mixes:
-            mean = posterior_mean(
-                mean,
-                self.y,
-                self.noise(mean),
-                self.parts.valid,
-                fit.posterior_radius,
-                fit.posterior_doubt,
-            )
-        values: FloatArray = mean[0].float().cpu().numpy()
-        return values
+    def answer(self, mean: torch.Tensor) -> Answer:
+        """The restoration's values from an average, (1, C, H, W)."""
+        guarded = 0
+        if not self.problem.operator.mixes:
+            mean = self._combined(mean)
+            faint = self._faint(mean)
+            mean = torch.where(faint, self.y, mean)
+            guarded = int(faint.sum())
+        return Answer(mean[0].float().cpu().numpy(), guarded)
+
+    def _combined(self, mean: torch.Tensor) -> torch.Tensor:
+        """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it."""
+        fit = self.problem.fit
+        if not (fit.posterior and self.problem.input == "blindspot"):
+            return mean
+        believed = self._believed(mean)
+        noise, doubt = self.noise(mean), fit.posterior_doubt
+        return posterior_mean(mean, self.y, noise, believed, fit.posterior_radius, doubt)
+
+    def _believed(self, mean: torch.Tensor) -> torch.Tensor:
+        """Valid pixels that are no outliers, (1, C, h, w) bool."""
+        valid = self.parts.valid
+        if self.problem.fit.robust is None:
+            return valid
+        return valid & (self._pull(mean, valid) > 1 / DISBELIEF)
+
+    def _faint(self, answer: torch.Tensor) -> torch.Tensor:
+        """Pixels of faint sources that the answer has lost, (1, C, h, w) bool."""
+        fit, valid = self.problem.fit, self.parts.valid
+        if fit.guard is None:
+            return torch.zeros_like(valid)
+        variance = self.noise(answer)
+        # where a single photon stands out no peak means anything
+        normal = valid & (variance > 0) & (variance >= QUANTA * self.problem.noise.slope**2)
+        sigma = torch.where(normal, variance, 1).sqrt()
+        return left_over(self.y - answer, sigma, normal, fit.guard)
 
     def uncertainty(self, means: torch.Tensor) -> FloatArray:
         """Standard deviation of the answer's error, (c, H, W).
@@ -155,7 +210,7 @@ class Window:
                 mean,
                 self.y,
                 self.noise(mean),
-                self.parts.valid,
+                self._believed(mean),
                 fit.posterior_radius,
                 fit.posterior,
                 self._optimism(means[0]),

@@ -36,6 +36,7 @@ def result_summary(
         "iterations": float(np.mean(iterations)),
         "chi2": _chi2(records),
         "filled_pixels": sum(record["filled"] for record in records.values()),
+        "guarded_pixels": sum(record.get("guarded", 0) for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},

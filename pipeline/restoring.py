@@ -153,6 +153,7 @@ def _write(
         "stop_reason": restoration.stop_reason,
         "heldout_loss": finite_or_none(restoration.heldout_loss),
         "chi2": finite_or_none(restoration.chi2),
+        "guarded": restoration.guarded,
         "whiteness": finite_or_none(restoration.whiteness),
         "seconds": round(restoration.seconds, 3),
     }

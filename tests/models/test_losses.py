@@ -1,7 +1,14 @@
 import numpy as np
 import torch
 
-from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
+from glassplate.models.losses import (
+    chi2,
+    huber_weight,
+    masked_mean,
+    typical_size,
+    weighted_squares,
+    whiteness,
+)
 
 
 def tensor(a):
@@ -19,6 +26,25 @@ class TestWeightedSquares:
         loss.backward()
         assert loss == 0
         assert x.grad.item() == 0
+
+
+class TestHuber:
+    def test_the_pull_of_a_pixel_grows_no_more_beyond_the_bound(self):
+        size, bound = tensor([[0.0, 1.0, 2.0, 8.0, 1e30]]), torch.tensor(2.0)
+        pull = huber_weight(size, bound) * size
+        torch.testing.assert_close(pull, tensor([[0.0, 1.0, 2.0, 2.0, 2.0]]))
+
+    def test_without_a_bound_to_speak_of_only_what_fits_counts(self):
+        weight = huber_weight(tensor([[0.0, 1.0]]), torch.tensor(0.0))
+        assert weight.tolist() == [[[[1.0, 0.0]]]]
+
+    def test_a_typical_size_is_the_deviation_of_normal_residuals_whatever_the_outliers(self):
+        rng = np.random.default_rng(0)
+        size = np.abs(3 * rng.standard_normal((200, 200)))
+        size[:, :20] = 1e6
+        counts = torch.ones(1, 1, 200, 200, dtype=torch.bool)
+        assert abs(float(typical_size(tensor(size), counts)) - 3) < 0.6
+        assert typical_size(tensor(size), ~counts) == 0
 
 
 class TestChi2:

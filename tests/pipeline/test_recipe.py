@@ -13,6 +13,7 @@ from glassplate.pipeline.recipe import (
 
 SHIPPED = [
     "archive-denoise",
+    "archive-impulse",
     "archive-repair",
     "archive-upscale",
     "astro-deconvolve",
