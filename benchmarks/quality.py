@@ -3,7 +3,8 @@
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
-    python benchmarks/quality.py inpaint --data ../shared/data
+    python benchmarks/quality.py inpaint guided impulse --data ../shared/data
+    python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
 
 `whole` restores uncropped photographs through all of the product, with a donor and without. With
 --noise-input the recipe is also fitted with the paper's random code as its input, and judged every few
@@ -32,12 +33,12 @@ from typing import Any
 import numpy as np
 import tifffile
 from rivals import Method
-from studies import decam, guided, inpaint, set9, whole, xmm
+from studies import decam, guided, impulse, inpaint, set9, superres, whole, xmm
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
-from glassplate.models.operators import Identity
+from glassplate.pipeline.forward import make_operator
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.run import RestoreRequest, restore
@@ -81,7 +82,7 @@ def problem_for(recipe: Recipe, image: np.ndarray, threads: int) -> Problem:
         network=recipe.network,
         fit=recipe.fit,
         stopping=recipe.stopping,
-        operator=Identity(),
+        operator=make_operator(recipe, None),
         transform=make_transform(samples, recipe.scaling, noise, np.dtype("float32")),
         noise=noise,
         numerics=resolve("cpu", "auto", threads=threads),
@@ -197,6 +198,10 @@ SETS = {
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
     "guided": (guided, "guided-denoise", ("psnr_db", "leak")),
+    "impulse": (impulse, "archive-impulse", ("psnr_db",)),
+    "set5x2": (superres("set5", 2), "archive-upscale", ("y_psnr_db", "agreement")),
+    "set5x4": (superres("set5", 4), "archive-upscale", ("y_psnr_db", "agreement")),
+    "set14x4": (superres("set14", 4), "archive-upscale", ("y_psnr_db", "agreement")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
         decam,
@@ -205,10 +210,18 @@ SETS = {
     ),
 }
 
+# What a study's images are made with must be said to whoever restores them.
+SCALES = {
+    name: (f"operator.scale={name[-1]}", "operator.kernel=bicubic")
+    for name in ("set5x2", "set5x4", "set14x4")
+}
+
 
 def run(name: str, options: argparse.Namespace) -> None:
     """Run one set; print each figure as it comes, and write all of them after every image."""
     study, recipe_name, keys = SETS[name]
+    if name in SCALES:
+        options.set = [*SCALES[name], *options.set]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
     if name == "whole":

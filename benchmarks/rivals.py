@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 from skimage import restoration
 
@@ -78,6 +79,41 @@ def bm3d(sigma: float) -> Method:
         return np.stack([package.bm3d(plane, sigma) for plane in image]), {}
 
     return run
+
+
+def enlarged(filter_: Image.Resampling, scale: int) -> Method:
+    """Pillow's interpolation of 8-bit values."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+        height, width = image.shape[1:]
+        large = Image.fromarray(levels).resize((width * scale, height * scale), filter_)
+        return np.asarray(large).transpose(2, 0, 1) / 255, {}
+
+    return run
+
+
+def back_projected(scale: int, steps: int = 20) -> Method:
+    """Iterative back-projection (Irani & Peleg 1991) from bicubic interpolation, both ways bicubic."""
+
+    def resized(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        images = [Image.fromarray(plane.astype(np.float32)) for plane in planes]
+        return np.stack([np.asarray(i.resize(size, Image.Resampling.BICUBIC)) for i in images])
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        height, width = image.shape[1:]
+        x = resized(image, (width * scale, height * scale))
+        for _ in range(steps):
+            off = image - resized(x, (width, height))
+            x = x + resized(off, (width * scale, height * scale))
+        return x, {}
+
+    return run
+
+
+def median(side: int) -> Method:
+    """Median filter."""
+    return lambda image: (ndimage.median_filter(image, (1, side, side)), {})
 
 
 def total_variation(sigma: float, weight: float = 1.0) -> Method:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
+from glassplate.models.operators import Operator
+
 # Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
 # its own way, since the matrices would be many and poorly known.
 COLOURS = 4
+# Steps of conjugate gradients. The kernels' A A^T has condition numbers of 1 (box) to about 5 (lanczos3),
+# each step takes a factor of 2 to 3 off the error.
+STEPS = 10
 
 
 def posterior_mean(
@@ -62,6 +68,67 @@ def posterior_mean(
     r = r.permute(0, 2, 3, 1).unsqueeze(-1)  # (B, h, w, C, 1)
     back = (axes @ (gain * (axes.mT @ r))).squeeze(-1).permute(0, 3, 1, 2)  # (B, C, h, w)
     return mu + torch.where(noisy, sigma * back, residual)
+
+
+def posterior_through(
+    operator: Operator,
+    mu: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    valid: torch.Tensor,
+) -> torch.Tensor:
+    """Combine an estimate with a measurement in which its pixels are mixed.
+
+    With a prior that errs by s2 independently at each pixel about its mean `mu`, and noise N,
+    ``x = mu + s2 A^T (s2 A A^T + N)^-1 (y - A mu)``, solved by conjugate gradients (Hestenes & Stiefel 1952).
+    s2 is such that the residual has the size it has: ``<(y - A mu)^2> = s2 <diag(A A^T)> + <N>``, no less
+    than 0. Where there is no noise it is the nearest estimate with ``A x = y``.
+
+    Parameters
+    ----------
+    operator
+        The forward operator A.
+    mu
+        (B, C, H, W), source units.
+    y, variance
+        (B, C, h, w), source units, and squared source units; ignored where not valid.
+    valid
+        (B, C, h, w) bool.
+
+    Returns
+    -------
+    x, (B, C, H, W): `mu` itself where the residual is no larger than the noise.
+    """
+    residual = torch.where(valid, y - operator.forward(mu), 0)  # (B, C, h, w)
+    noise = torch.where(valid, variance, 0)
+    count = valid.sum().clamp(min=1)
+    excess = (residual.square().sum() - noise.sum()) / count
+    one = torch.zeros_like(y)
+    one[..., y.shape[-2] // 2, y.shape[-1] // 2] = 1
+    gain = operator.adjoint(one).square().sum() / (one.sum())  # a diagonal element of A A^T
+    s2 = (excess / gain).clamp(min=0)
+
+    def system(v: torch.Tensor) -> torch.Tensor:
+        v = torch.where(valid, v, 0)
+        return torch.where(valid, s2 * operator.forward(operator.adjoint(v)) + noise * v, 0)
+
+    return mu + s2 * operator.adjoint(_conjugate_gradients(system, residual))
+
+
+def _conjugate_gradients(
+    system: Callable[[torch.Tensor], torch.Tensor], target: torch.Tensor
+) -> torch.Tensor:
+    """Solve ``system(v) = target`` for a positive semi-definite linear map; v of the target's shape."""
+    tiny = torch.finfo(target.dtype).tiny
+    v, r = torch.zeros_like(target), target.clone()
+    p, rr = r.clone(), r.square().sum()
+    for _ in range(STEPS):
+        q = system(p)
+        step = rr / (p * q).sum().clamp(min=tiny)
+        v, r = v + step * p, r - step * q
+        now = r.square().sum()
+        p, rr = r + now / rr.clamp(min=tiny) * p, now
+    return v
 
 
 def posterior_variance(

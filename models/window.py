@@ -18,7 +18,7 @@ from glassplate.models.losses import (
 )
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
-from glassplate.models.posterior import posterior_mean, posterior_variance
+from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 
 # Bound of a ratio that a few hundred held-out pixels tell.
@@ -162,13 +162,20 @@ class Window:
 
     def answer(self, mean: torch.Tensor) -> Answer:
         """The restoration's values from an average, (1, C, H, W)."""
-        guarded = 0
-        if not self.problem.operator.mixes:
-            mean = self._combined(mean)
-            faint = self._faint(mean)
-            mean = torch.where(faint, self.y, mean)
-            guarded = int(faint.sum())
-        return Answer(mean[0].float().cpu().numpy(), guarded)
+        if self.problem.operator.mixes:
+            return Answer(self._reconciled(mean)[0].float().cpu().numpy(), 0)
+        mean = self._combined(mean)
+        faint = self._faint(mean)
+        values = torch.where(faint, self.y, mean)
+        return Answer(values[0].float().cpu().numpy(), int(faint.sum()))
+
+    def _reconciled(self, mean: torch.Tensor) -> torch.Tensor:
+        """What the measurement of mixed pixels still says beside the average."""
+        if not self.problem.fit.posterior:
+            return mean
+        operator = self.problem.operator
+        noise = self.noise(operator.forward(mean))
+        return posterior_through(operator, mean, self.y, noise, self._believed(mean))
 
     def _combined(self, mean: torch.Tensor) -> torch.Tensor:
         """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it."""
@@ -184,7 +191,8 @@ class Window:
         valid = self.parts.valid
         if self.problem.fit.robust is None:
             return valid
-        return valid & (self._pull(mean, valid) > 1 / DISBELIEF)
+        pull = self._pull(self.problem.operator.forward(mean), valid)
+        return valid & (pull > 1 / DISBELIEF)
 
     def _faint(self, answer: torch.Tensor) -> torch.Tensor:
         """Pixels of faint sources that the answer has lost, (1, C, h, w) bool."""

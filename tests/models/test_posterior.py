@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.posterior import gaussian_blur, posterior_mean, posterior_variance
+from glassplate.models.blur import Blur, Psf
+from glassplate.models.downsample import KERNELS, Downsample
+from glassplate.models.operators import Composition
+from glassplate.models.posterior import (
+    gaussian_blur,
+    posterior_mean,
+    posterior_through,
+    posterior_variance,
+)
 
 
 def scene(seed=0, n=96, sigma=5.0, texture=10.0):
@@ -183,3 +191,58 @@ class TestPosteriorVariance:
         stated = posterior_variance(mu, y, variance, valid, 3.0)
         first = posterior_variance(*(t[:, :1] for t in (mu, y, variance, valid)), 3.0)
         assert torch.equal(stated[:, :1], first)
+
+
+PSF = Psf.of(np.exp(-0.5 * sum(np.square(np.mgrid[-4:5, -4:5]))))
+
+
+class TestPosteriorThrough:
+    def scene(self, operator, sigma, n=48, error=3.0):
+        """Truth, what a prior makes of it, the measurement and its variance."""
+        rng = np.random.default_rng(1)
+        truth = torch.from_numpy(100 + 20 * rng.standard_normal((1, 2, n, n)))
+        mu = truth + error * torch.from_numpy(rng.standard_normal((1, 2, n, n)))
+        y = operator.forward(truth)
+        y = y + sigma * torch.from_numpy(rng.standard_normal(y.shape))
+        return truth, mu, y, torch.full_like(y, sigma**2)
+
+    @pytest.mark.parametrize("kernel", KERNELS)
+    @pytest.mark.parametrize("scale", [2, 3, 4])
+    def test_without_noise_it_agrees_with_the_measurement(self, kernel, scale):
+        operator = Downsample(scale, kernel)
+        _, mu, y, variance = self.scene(operator, 0.0)
+        valid = torch.ones_like(y, dtype=torch.bool)
+        x = posterior_through(operator, mu, y, variance, valid)
+        before = (operator.forward(mu) - y).abs().max()
+        assert (operator.forward(x) - y).abs().max() < 0.01 * before
+
+    @pytest.mark.parametrize(
+        "operator", [Downsample(2), Blur(PSF), Composition(Blur(PSF), Downsample(2, "box"))]
+    )
+    @pytest.mark.parametrize("sigma", [0.0, 0.3, 3.0])
+    def test_it_never_errs_more_than_the_prior(self, operator, sigma):
+        truth, mu, y, variance = self.scene(operator, sigma)
+        valid = torch.ones_like(y, dtype=torch.bool)
+        x = posterior_through(operator, mu, y, variance, valid)
+        before, after = ((a - truth).square().mean() for a in (mu, x))
+        assert after < before + 1e-3
+        if sigma < 1:
+            assert after < 0.95 * before
+
+    def test_a_residual_no_larger_than_the_noise_changes_nothing(self):
+        operator = Downsample(2)
+        _, mu, y, variance = self.scene(operator, 1.0)
+        valid = torch.ones_like(y, dtype=torch.bool)
+        assert torch.equal(posterior_through(operator, mu, y, 100 * variance, valid), mu)
+
+    def test_what_is_not_valid_says_nothing(self):
+        operator = Downsample(2, "box")
+        _, mu, y, variance = self.scene(operator, 0.0)
+        valid = torch.ones_like(y, dtype=torch.bool)
+        valid[..., 5:9, 5:9] = False
+        wild = torch.where(valid, y, 1e9)
+        x = posterior_through(operator, mu, wild, variance, valid)
+        assert torch.equal(x, posterior_through(operator, mu, y, variance, valid))
+        assert torch.equal(x[..., 10:18, 10:18], mu[..., 10:18, 10:18])
+        nothing = torch.zeros_like(valid)
+        assert torch.equal(posterior_through(operator, mu, y, variance, nothing), mu)
