@@ -40,6 +40,9 @@ class TilesSettings(Section):
     """Context on each side of a core that is restored too and blended away."""
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Tiles fitted together as one unit of work."""
+    outliers: float | None = Field(None, gt=0)
+    """Share by which a tile's chi2 may exceed the median of all tiles; beyond it the tile is fitted once
+    more, from random weights, and the better fit kept. None: no second look."""
     threads: int = Field(1, ge=1, le=64)
     """CPU threads of one fit; part of the recipe, since sums depend on it in the last bit. Two fits
     side by side on a core each are faster than one after the other on both, and do not stall when

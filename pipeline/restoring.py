@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Tell, seldom
 from glassplate.pipeline.scratch import Scratch
+from glassplate.pipeline.second_look import is_better, looked_at_again
 from glassplate.pipeline.seeds import tile_seed
 from glassplate.pipeline.source import Pixels
 from glassplate.pipeline.tiles import Tile
@@ -50,6 +51,9 @@ class BatchTask:
     """Counts up where a fit diverged; after any other fault the same seed gives the same bytes."""
     donor: DonorFile | None = None
     """Weights that the fits start from; None for random ones."""
+    earlier: Mapping[int, Mapping[str, Any]] | None = None
+    """Records of the tiles' first fits, where this is a second look at them: from random weights, and kept
+    only where it is better."""
 
 
 def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
@@ -79,7 +83,8 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     ]
     start = read_donor(task.donor) if task.donor is not None and fitted else None
     progress = _progress(task, [tile.index for tile in fitted], tell)
-    restorations = fit_batch(measurements, plan.tile_problem, progress, start=start)
+    problem = plan.tile_problem if task.earlier is None else plan.problem
+    restorations = fit_batch(measurements, problem, progress, start=start)
     found = dict(zip([tile.index for tile in fitted], restorations, strict=True))
     return [
         _copy(scratch, tile, pixels[tile.index], task)
@@ -134,6 +139,13 @@ def _write(
     log = np.array(
         [[getattr(record, field) for field in LOG_FIELDS] for record in restoration.log], "f8"
     ).reshape(-1, len(LOG_FIELDS))
+    first = None if task.earlier is None else task.earlier[tile.index]
+    judged = {
+        "heldout_loss": finite_or_none(restoration.heldout_loss),
+        "chi2": finite_or_none(restoration.chi2),
+    }
+    if first is not None and not is_better(judged, first):
+        return looked_at_again(first, first)
     log_crc32 = scratch.write_log(tile.index, log)
     values, recipe = restoration.values, task.plan.recipe
     if recipe.task == "inpaint":
@@ -142,8 +154,9 @@ def _write(
     if restoration.uncertainty is not None:
         values = np.concatenate([values, _stated(restoration.uncertainty, pixels, task)])
     crc32 = scratch.write_window(tile.index, values)
-    return {
+    record = {
         **_common(tile, pixels, task),
+        **judged,
         "seed": tile_seed(recipe.seed, tile.index, task.reseed),
         "start": "donor" if task.donor is not None else "random",
         "crc32": crc32,
@@ -151,12 +164,11 @@ def _write(
         "iterations": restoration.iterations,
         "best_iteration": restoration.best_iteration,
         "stop_reason": restoration.stop_reason,
-        "heldout_loss": finite_or_none(restoration.heldout_loss),
-        "chi2": finite_or_none(restoration.chi2),
         "guarded": restoration.guarded,
         "whiteness": finite_or_none(restoration.whiteness),
         "seconds": round(restoration.seconds, 3),
     }
+    return record if first is None else looked_at_again(record, first)
 
 
 def _stated(uncertainty: FloatArray, pixels: Pixels, task: BatchTask) -> FloatArray:

@@ -41,6 +41,7 @@ from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.stages import (
     Run,
+    look_again,
     prepare_donor,
     pyramid,
     restore_tiles,
@@ -264,6 +265,7 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     """Go through the stages; each begins where the journals say."""
     prepare_donor(run)
     restore_tiles(run)
+    look_again(run)
     with Journal(shards_journal(run.store)) as journal:
         files = stitch(run, journal)
         files |= pyramid(run, journal)

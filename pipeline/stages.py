@@ -26,6 +26,7 @@ from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool, Tell
 from glassplate.pipeline.restoring import BatchTask, is_disk_full, restore_batch
+from glassplate.pipeline.second_look import outliers
 from glassplate.pipeline.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
 # Tries at a tile before it is quarantined.
@@ -118,6 +119,35 @@ def restore_tiles(run: Run) -> None:
         raise GlassplateError(f"{run.plan.spec.path}: all {total} tiles failed: {reasons[0]}")
     for tile in run.missing:
         run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile]}"))
+
+
+def look_again(run: Run) -> None:
+    """Fit the tiles once more that are less smooth than the others; where that fails the first fit stays."""
+    tolerance = run.plan.recipe.tiles.outliers
+    tiles = [] if tolerance is None else outliers(run.records, tolerance)
+    if not tiles:
+        return
+    run.listener(StageStarted(run.store, "second look", len(tiles)))
+    tasks = [
+        BatchTask(
+            run.plan,
+            run.scratch_folder,
+            (tile,),
+            reseed=ATTEMPTS,
+            earlier={tile: run.records[tile]},
+        )
+        for tile in tiles
+    ]
+    with Journal(tiles_journal(run.store)) as journal:
+        for count, (task, outcome) in enumerate(run.pool.map(restore_batch, tasks, lambda _: None)):
+            if isinstance(outcome, Failure):
+                [tile] = task.tiles
+                run.listener(Warned(run.store, f"second look at tile {tile}: {outcome.reason}"))
+            else:
+                [record] = outcome
+                journal.append(record)
+                run.records[record["tile"]] = record
+            run.listener(StageAdvanced(run.store, "second look", count + 1, len(tiles)))
 
 
 def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:

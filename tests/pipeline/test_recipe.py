@@ -16,6 +16,7 @@ SHIPPED = [
     "archive-impulse",
     "archive-repair",
     "archive-upscale",
+    "archive-upscale-fine",
     "astro-deconvolve",
     "astro-denoise",
     "astro-repair",

@@ -1,0 +1,117 @@
+"""Tiles that are less smooth than the others are fitted once more, and the better fit is kept."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from test_run import FIT, UntidyPool, digest, request
+
+from glassplate.pipeline.events import Warned
+from glassplate.pipeline.journal import read_journal
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.run import restore
+from glassplate.pipeline.second_look import is_better, looked_at_again, outliers
+from glassplate.pipeline.stages import tiles_journal
+from glassplate.pipeline.verify import verify
+
+AGAIN = {
+    **FIT,
+    "tiles": {**FIT["tiles"], "outliers": 0.001},
+    "donor": {"tiles": 0},
+}
+
+
+def records(*chi2):
+    return {tile: {"tile": tile, "chi2": value} for tile, value in enumerate(chi2)}
+
+
+@pytest.mark.parametrize(
+    ("chi2", "tolerance", "expected"),
+    [
+        ((1.0, 1.01, 1.2, 1.02), 0.1, [2]),
+        ((1.0, 1.01, 1.05, 1.02), 0.1, []),
+        ((0.5, 1.0, 1.0, 1.0), 0.1, []),  # smoother than the others is no fault
+        ((1.0, None, 1.5, 1.0), 0.1, [2]),
+        ((None, None), 0.1, []),
+        ((), 0.1, []),
+        ((1.3,), 0.1, []),
+    ],
+)
+def test_outliers_are_told_from_the_median(chi2, tolerance, expected):
+    assert outliers(records(*chi2), tolerance) == expected
+
+
+def test_what_second_looks_found_changes_nothing_for_those_to_come():
+    some = records(1.0, 1.0, 2.0, 3.0, 1.0)
+    assert outliers(some, 0.1) == [2, 3]
+    some[2] = looked_at_again({"tile": 2, "chi2": 0.1}, some[2])
+    assert outliers(some, 0.1) == [3]
+    assert looked_at_again(some[2], some[2])["first_chi2"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("second", "first", "better"),
+    [
+        ({"heldout_loss": 1.0, "chi2": 9.0}, {"heldout_loss": 2.0, "chi2": 1.0}, True),
+        ({"heldout_loss": 2.0, "chi2": 1.0}, {"heldout_loss": 2.0, "chi2": 9.0}, False),
+        ({"heldout_loss": None, "chi2": 1.0}, {"heldout_loss": 2.0, "chi2": 9.0}, True),
+        ({"heldout_loss": None, "chi2": 9.0}, {"heldout_loss": None, "chi2": 1.0}, False),
+    ],
+)
+def test_the_better_predictor_is_kept(second, first, better):
+    assert is_better(second, first) is better
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """40 x 72 pixels, six tiles; rough on the right."""
+    rng = np.random.default_rng(2)
+    image = 100 + rng.standard_normal((40, 72))
+    image[:, 48:] += 20 * np.sin(np.arange(24)) * np.sin(np.arange(40))[:, None]
+    fits.writeto(tmp_path / "plate.fits", image.astype("f4"))
+    return tmp_path / "plate.fits"
+
+
+def last_records(store):
+    return {record["tile"]: record for record in read_journal(tiles_journal(store))}
+
+
+def test_the_kept_fit_is_never_the_worse_one(plate, tmp_path):
+    without = {**AGAIN, "tiles": FIT["tiles"]}
+    restore(request(plate, tmp_path / "once.zarr", without), InlinePool())
+    restore(request(plate, tmp_path / "twice.zarr", AGAIN), InlinePool())
+    once, twice = last_records(tmp_path / "once.zarr"), last_records(tmp_path / "twice.zarr")
+    again = [tile for tile, record in twice.items() if "first_chi2" in record]
+    assert again == outliers(once, 0.001)
+    assert again
+    for tile, record in twice.items():
+        assert record["heldout_loss"] <= once[tile]["heldout_loss"]
+        if tile not in again:
+            assert record["crc32"] == once[tile]["crc32"]
+    assert any(twice[tile]["crc32"] != once[tile]["crc32"] for tile in again)
+    assert all(check.ok for check in verify(tmp_path / "twice.zarr"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_and_repetition_do_not_matter(plate, tmp_path, seed):
+    restore(request(plate, tmp_path / "tidy.zarr", AGAIN), InlinePool())
+    restore(request(plate, tmp_path / "untidy.zarr", AGAIN), UntidyPool(seed))
+    assert digest(tmp_path / "tidy.zarr") == digest(tmp_path / "untidy.zarr")
+
+
+@pytest.mark.parametrize("after", [7, 8])
+def test_killed_between_second_looks_and_resumed_equals_undisturbed(plate, tmp_path, after):
+    restore(request(plate, tmp_path / "whole.zarr", AGAIN), InlinePool())
+    assert sum("first_chi2" in r for r in last_records(tmp_path / "whole.zarr").values()) >= 3
+    with pytest.raises(KeyboardInterrupt):
+        restore(request(plate, tmp_path / "cut.zarr", AGAIN), UntidyPool(interrupt_after=after))
+    restore(request(plate, tmp_path / "cut.zarr", AGAIN), InlinePool())
+    assert digest(tmp_path / "whole.zarr") == digest(tmp_path / "cut.zarr")
+
+
+def test_where_a_second_look_fails_the_first_fit_stays(plate, tmp_path):
+    told = []
+    pool = UntidyPool(fail=lambda work, task: getattr(task, "earlier", None) is not None)
+    result = restore(request(plate, tmp_path / "a.zarr", AGAIN), pool, told.append)
+    assert result.status == "complete"
+    assert result.summary["quarantined"] == {}
+    assert any(isinstance(event, Warned) and "second look" in event.message for event in told)
