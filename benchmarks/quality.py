@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from astropy.io import fits
 from rivals import Method
 from studies import decam, guided, impulse, inpaint, set9, superres, whole, xmm
 
@@ -173,12 +174,11 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
 
 
 def through_the_pipeline(recipe: Recipe) -> Method:
-    """Return all of the product for one image, tiles, donor and blending included, one worker."""
+    """Return all of the product for one image, defects, tiles, donor and blending included, one worker."""
 
     def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
-            source, store = Path(folder, "image.tif"), Path(folder, "image.zarr")
-            tifffile.imwrite(source, image.astype("f4"), photometric="rgb", planarconfig="separate")
+            source, store = written(image, Path(folder)), Path(folder, "image.zarr")
             request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
             result = restore(request, InlinePool())
             values = np.asarray(open_array(store, "0")[...], np.float64)
@@ -187,10 +187,24 @@ def through_the_pipeline(recipe: Recipe) -> Method:
             "iterations": round(result.summary["iterations"]),
             "best_iteration": round(result.summary["iterations"]),
             "stop_reasons": result.summary["stop_reasons"],
+            "filled_pixels": result.summary["filled_pixels"],
+            "guarded_pixels": result.summary["guarded_pixels"],
+            "chi2": result.summary["chi2"],
         }
-        return values, facts
+        return values.reshape(image.shape), facts
 
     return run
+
+
+def written(image: np.ndarray, folder: Path) -> Path:
+    """A file of an image (c, y, x): FITS of one plane, TIFF of three."""
+    if len(image) == 1:
+        source = folder / "image.fits"
+        fits.writeto(source, image[0].astype("f4"))
+        return source
+    source = folder / "image.tif"
+    tifffile.imwrite(source, image.astype("f4"), photometric="rgb", planarconfig="separate")
+    return source
 
 
 SETS = {
@@ -228,6 +242,8 @@ def run(name: str, options: argparse.Namespace) -> None:
         options.set = [*SCALES[name], *options.set]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
+    if name in ("xmm", "decam"):
+        ours = {"glassplate": through_the_pipeline(recipe)}
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}

@@ -54,9 +54,9 @@ class DefectSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    cosmic_rays: bool = False
+    cosmic_rays: Literal["auto"] | bool = False
     """Sharp positive spikes, by L.A.Cosmic (van Dokkum 2001, astroscrappy's code). For detectors; not
-    for frames so under-sampled that stars are as sharp."""
+    for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide."""
     cosmic_sigma: float = 4.5
     """Standard deviations by which a ray's Laplacian stands out."""
     cosmic_contrast: float = 2.0
@@ -82,7 +82,7 @@ class DefectSettings:
     @property
     def any(self) -> bool:
         """Whether anything is looked for."""
-        return self.cosmic_rays or self.specks != "none"
+        return self.cosmic_rays is not False or self.specks != "none"
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class Detector:
     """The rules with all that they need to know of an image; small and picklable."""
 
     settings: DefectSettings
+    """Where cosmic rays are no longer a matter of `auto`."""
     noise: NoiseModel
     quantum: float
     """Step between values, source units: 1 for integers, 0 for floats."""

@@ -31,6 +31,7 @@ from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.sharpness import stars_are_wide
 from glassplate.pipeline.source import Pixels, Source, SourceSpec
 from glassplate.pipeline.store import Layout
 from glassplate.pipeline.tiles import TileGrid
@@ -148,6 +149,7 @@ class Plan:
             "noise_before": self.noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
             "psf_shape": None if self.psf is None else list(self.psf.shape),
+            "defects": None if self.spec.detector is None else asdict(self.spec.detector.settings),
             "warnings": list(self.warnings),
         }
 
@@ -201,6 +203,7 @@ def _plan_for(
     samples = sample(source)
     identity = recipe.task == "identity"
     noise = _noise(samples, recipe)
+    detector = _detector(samples, source, recipe, noise)
     layout = Layout(
         source_shape=source.shape,
         ndim=source.ndim,
@@ -210,13 +213,11 @@ def _plan_for(
         # the residual's chunks are the image's by the scale
         chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
         max_shard=recipe.output.shard,
-        fills=recipe.fills or recipe.defects.any,
+        fills=recipe.fills or detector is not None,
         uncertain=recipe.uncertain,
         mixes=operator.mixes,
     )
-    spec = source.spec
-    if recipe.defects.any:
-        spec = replace(spec, detector=_detector(samples, source, recipe, noise))
+    spec = replace(source.spec, detector=detector)
     batch = recipe.tiles.batch
     batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
     return Plan(
@@ -253,12 +254,17 @@ def _guide(spec: SourceSpec) -> dict[str, Any]:
         guide.close()
 
 
-def _detector(samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel) -> Detector:
+def _detector(
+    samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel
+) -> Detector | None:
+    """What looks for defects; None where nothing is looked for."""
     pixels = np.concatenate([values[valid] for values, valid in samples])
+    sky = float(np.median(pixels)) if pixels.size else 0.0
+    settings = recipe.defects
+    if settings.cosmic_rays == "auto":
+        settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
     quantum = 0.0 if source.dtype.kind == "f" else 1.0
-    return Detector(
-        recipe.defects, noise, quantum, sky=float(np.median(pixels)) if pixels.size else 0.0
-    )
+    return Detector(settings, noise, quantum, sky) if settings.any else None
 
 
 def _inspected(spec: SourceSpec, noise: NoiseModel) -> SourceSpec:
