@@ -29,6 +29,7 @@ from glassplate.flows.images import Image, default_recipe, images_of  # noqa: E4
 from glassplate.flows.job import Job  # noqa: E402
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.reports import ImageReport, JobReport  # noqa: E402
+from glassplate.flows.signals import asked_to_stop  # noqa: E402
 from glassplate.flows.standby import StandbyPool  # noqa: E402
 from glassplate.flows.wording import one_line, reason  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError  # noqa: E402
@@ -113,7 +114,7 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
             request = _request(image, shared)
             report = ImageReport.of(image.spec.path, restore(request, shared.pool, listener))
     except Exception as error:  # whatever is wrong with one image, the others are to be restored
-        if shared.stop.is_set():
+        if shared.stop.is_set() or asked_to_stop():
             raise KeyboardInterrupt from error
         # whole only in Prefect's log; the terminal gets the line
         get_run_logger().warning("%s is quarantined", name, exc_info=True)

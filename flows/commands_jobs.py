@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from glassplate.flows import options
-from glassplate.flows.signals import Interrupted
+from glassplate.flows.signals import Interrupted, asked_to_stop
+from glassplate.pipeline.errors import GlassplateError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +40,9 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
 
             ready()
             report = run_job(parsed, kind)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, GlassplateError) as error:
+        if isinstance(error, GlassplateError) and not asked_to_stop():
+            raise
         raise Interrupted("interrupted; the same command goes on where this one ended") from error
     if kind == "none":
         for image in report.images:

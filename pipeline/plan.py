@@ -39,6 +39,9 @@ from glassplate.pipeline.tiles import TileGrid
 # Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
 # a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
 COPIED_AT_ONCE = 32
+# Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
+# photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
+MOST_CONTRADICTION = 2.0
 
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -236,7 +239,7 @@ def _plan_for(
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
         **_guide(spec),
-        warnings=() if found is None else found.warnings,
+        warnings=(*(() if found is None else found.warnings), *_contradicted(samples, noise)),
     )
 
 
@@ -278,6 +281,29 @@ def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
     if recipe.task == "identity":
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     return estimate_noise(samples, recipe.noise)
+
+
+def _contradicted(samples: list[Sample], noise: NoiseModel) -> tuple[str, ...]:
+    """What to say where the noise that was given is not what the image shows."""
+    if not noise.origin.startswith("given"):
+        return ()
+    shown = estimate_noise(samples, NoiseSettings())
+    given, measured = (_typical_sigma(samples, model) for model in (noise, shown))
+    if measured <= 0 or 1 / MOST_CONTRADICTION <= given / measured <= MOST_CONTRADICTION:
+        return ()
+    return (
+        f"noise {noise.origin}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
+        "what is given is taken, leave it out to take what is measured",
+    )
+
+
+def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
+    """Median standard deviation of the noise over the samples' valid pixels; 0 without any."""
+    sigmas = [
+        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
+    ]
+    found = np.concatenate(sigmas)
+    return float(np.median(found)) if found.size else 0.0
 
 
 def _numerics(device: Device, recipe: Recipe) -> Numerics:

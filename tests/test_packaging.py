@@ -125,6 +125,7 @@ def test_the_promised_recipes_are_shipped():
     promised = {
         "astro-denoise",
         "archive-denoise",
+        "archive-fill",
         "archive-impulse",
         "archive-repair",
         "astro-repair",

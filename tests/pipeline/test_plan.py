@@ -66,6 +66,27 @@ def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
     assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
 
 
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({"sigma": 5.0}, None),
+        ({"sigma": 9.0}, None),
+        ({"sigma": 30.0}, "noise given: sigma: a standard deviation of 30, but the image shows "),
+        ({"sigma": 0.5}, "noise given: sigma: a standard deviation of 0.5, but the image shows "),
+        ({"model": "poisson", "gain": 4e3}, "noise given: poisson, gain: a standard deviation of "),
+        ({"gain": 40.0, "read_noise": 0.0}, None),
+        ({}, None),
+    ],
+)
+def test_noise_that_contradicts_the_image_is_said(tmp_path, noise, said):
+    image = 1000 + 5 * np.random.default_rng(0).standard_normal((128, 128))
+    fits.writeto(tmp_path / "a.fits", image.astype("f4"))
+    plan = plan_of(SourceSpec(tmp_path / "a.fits"), {**SMALL, "noise": noise})
+    assert [warning.startswith(said) for warning in plan.warnings] == (
+        [] if said is None else [True]
+    )
+
+
 def test_an_absent_gpu_is_refused(sky):
     import torch
 

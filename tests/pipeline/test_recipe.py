@@ -13,6 +13,7 @@ from glassplate.pipeline.recipe import (
 
 SHIPPED = [
     "archive-denoise",
+    "archive-fill",
     "archive-impulse",
     "archive-repair",
     "archive-upscale",
