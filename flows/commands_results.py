@@ -133,5 +133,7 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             )
         if summary.get("filled_pixels"):
             lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
+    if facts["donor"]:
+        lines.append(f"  donor    from {facts['donor']['store']}")
     lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]
     return "\n".join(lines)

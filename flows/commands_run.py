@@ -35,6 +35,7 @@ def restore(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    donor: options.Donor = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -76,6 +77,7 @@ def restore(
         device=wished,
         export=export,
         keep_scratch=keep_scratch,
+        donor=donor,
     )
     try:
         with (
@@ -104,6 +106,7 @@ def plan(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    donor: options.Donor = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -117,9 +120,11 @@ def plan(
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.inherit import find_donor
     from glassplate.pipeline.plan import make_plan, summarise
 
-    made = make_plan(spec, settings, recipe_name=name, device=wished)
+    previous = None if donor is None else find_donor(donor)
+    made = make_plan(spec, settings, recipe_name=name, device=wished, donor=previous)
     with StandbyPool(pool, workers=workers, device=device) as workforce:
         summary = summarise(made, workers=workforce.workers)
     typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
@@ -143,6 +148,15 @@ def _how_to_resume(store: Path) -> str:
     return "interrupted before anything was written"
 
 
+def _donor_lines(summary: dict[str, Any]) -> list[str]:
+    """Where the weights come from that tiles start from, if not from random ones."""
+    if not summary["donor"]:
+        return []
+    steps = summary["donor_iterations"]
+    fitted_on = f", fitted on for {plural(steps, 'iteration')}" if steps else ", as it is"
+    return [f"  donor    from {summary['donor']['store']}{fitted_on}"]
+
+
 def _plan_text(summary: dict[str, Any]) -> str:
     def size(shape: list[int]) -> str:
         return " x ".join(str(length) for length in shape)
@@ -156,6 +170,7 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"  tiles    {summary['tiles']} ({size(summary['tile_grid'])}), "
             f"{plural(summary['workers'], 'worker')}",
             f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
+            *_donor_lines(summary),
             f"  memory   {amount(summary['host_bytes'])}"
             + (
                 f", {amount(summary['device_bytes'])} on the GPU" if summary["device_bytes"] else ""

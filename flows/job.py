@@ -42,6 +42,8 @@ class Wishes(BaseModel):
     variance: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
+    donor: Path | None = None
+    """Earlier result from whose donor the tiles start."""
 
     @field_validator("set", mode="before")
     @classmethod
@@ -78,6 +80,8 @@ class Job(Wishes):
     tags: tuple[str, ...] = ()
     """Tags of the runs in Prefect."""
     keep_scratch: bool = False
+    sequence: bool = False
+    """The inputs are frames of one scene, in order: each starts from the donor of the one before."""
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -129,6 +133,7 @@ def _absolute(job: Job) -> Job:
             "variance": place(wishes.variance),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
+            "donor": place(wishes.donor),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

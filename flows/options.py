@@ -73,6 +73,14 @@ GuideFile = Annotated[
         "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
     ),
 ]
+Donor = Annotated[
+    Path | None,
+    typer.Option(
+        "--donor",
+        metavar="PREVIOUS.zarr",
+        help="Start from the donor of an earlier result of much the same scene.",
+    ),
+]
 PoolKind = Annotated[
     str,
     typer.Option(

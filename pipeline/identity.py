@@ -13,8 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
-# Images that go with the source and decide its pixels; an early manifest may lack the last.
-COMPANIONS = ("mask", "variance", "psf", "guide")
+# Files that go with the source and decide its pixels; an early manifest may lack the last two.
+COMPANIONS = ("mask", "variance", "psf", "guide", "donor")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -42,6 +42,8 @@ class RunIdentity:
     variance: FileIdentity | None
     psf: FileIdentity | None
     guide: FileIdentity | None
+    donor: FileIdentity | None
+    """Weights taken over from an earlier result."""
     recipe_sha256: str
     versions: dict[str, str]
 
@@ -50,7 +52,7 @@ class RunIdentity:
         return asdict(self)
 
 
-def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
+def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None) -> RunIdentity:
     """Hash the inputs and name the software."""
     return RunIdentity(
         source=file_identity(spec.path),
@@ -60,6 +62,7 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         variance=_companion(spec.variance),
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
+        donor=donor,
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )

@@ -26,6 +26,7 @@ from glassplate.pipeline.forward import (
     make_operator,
 )
 from glassplate.pipeline.header import is_per_pixel
+from glassplate.pipeline.inherit import Inherited, check_inherited
 from glassplate.pipeline.open_source import open_named, open_source
 from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
@@ -70,6 +71,8 @@ class Plan:
     """Scaling of the guide, where there is one."""
     guide_channels: int = 0
     """Planes of the guide."""
+    donor: Inherited | None = None
+    """Donor of an earlier result, from which this one's is made."""
     warnings: tuple[str, ...] = ()
     """What the user should know before anything runs, one line each."""
 
@@ -83,10 +86,22 @@ class Plan:
 
     @property
     def warm(self) -> bool:
-        """Whether tiles start from a donor's weights: where there are enough of them to pay for it."""
+        """Whether tiles start from a donor's weights: where there are enough of them to pay for it.
+
+        One that is taken over costs next to nothing.
+        """
+        if self.donor is not None:
+            return True
         least = self.recipe.donor.tiles
         blind = self.recipe.task != "identity" and self.problem.input == "blindspot"
         return blind and 0 < least <= len(self.grid)
+
+    @property
+    def donor_iterations(self) -> int:
+        """Optimiser steps of the donor; 0 where there is none or it is taken as it is."""
+        inherited = self.donor is not None
+        steps = donor_iterations(self.problem, self.recipe.donor, inherited=inherited)
+        return steps if self.warm else 0
 
     @property
     def operator(self) -> Operator:
@@ -144,6 +159,8 @@ class Plan:
             "noise": self.noise.to_json(),
             "numerics": asdict(self.numerics),
             "warm": self.warm,
+            "donor": self.donor and self.donor.to_json(),
+            "donor_iterations": self.donor_iterations,
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
@@ -170,9 +187,21 @@ class Plan:
 
 
 def make_plan(
-    spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: Device = "auto"
+    spec: SourceSpec,
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    device: Device = "auto",
+    donor: Inherited | None = None,
 ) -> Plan:
     """Open the source, look at it, and decide how it will be restored.
+
+    Parameters
+    ----------
+    spec, recipe, recipe_name, device
+        As in `RestoreRequest`.
+    donor
+        Of an earlier result, from which this one's is made; None for one of its own.
 
     Raises
     ------
@@ -186,9 +215,18 @@ def make_plan(
     source = open_source(spec)
     try:
         found = None if spec.psf is None else read_psf(spec.psf)
-        return _plan_for(source, recipe, recipe_name, device, found)
+        plan = _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
+    return plan if donor is None else _with_donor(plan, donor)
+
+
+def _with_donor(plan: Plan, donor: Inherited) -> Plan:
+    if plan.recipe.task == "identity":
+        raise UsageError(f"--donor {donor.store}: task identity fits nothing; drop it")
+    channels, _, _ = plan.grid.window_shape
+    check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
+    return replace(plan, donor=donor)
 
 
 def _plan_for(
@@ -319,6 +357,8 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
         "transform": plan.transform.to_json(),
         "numerics": asdict(plan.numerics),
         "warm": plan.warm,
+        "donor": plan.donor and plan.donor.to_json(),
+        "donor_iterations": plan.donor_iterations,
         "psf_shape": None if plan.psf is None else list(plan.psf.shape),
         "warnings": list(plan.warnings),
         "stages": capacity.stages,
@@ -340,6 +380,5 @@ def projected_seconds(plan: Plan, workers: int) -> float:
     tiles = step * problem.fit.iterations * problem.fit.members * plan.batch_size * rounds
     _, height, width = plan.grid.window_shape
     share = WINDOW**2 / (height * width)
-    steps = donor_iterations(plan.problem, plan.recipe.donor) if plan.warm else 0
-    donor = steps * step * share
+    donor = plan.donor_iterations * step * share
     return donor + tiles + copying
