@@ -35,6 +35,7 @@ def restore(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    exposures: options.Exposures = None,
     donor: options.Donor = None,
     export: Annotated[
         Path | None,
@@ -56,7 +57,14 @@ def restore(
     kind = options.parse_progress(progress)
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=exposures,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -106,6 +114,7 @@ def plan(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    exposures: options.Exposures = None,
     donor: options.Donor = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
@@ -115,7 +124,14 @@ def plan(
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=exposures,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -157,6 +173,15 @@ def _donor_lines(summary: dict[str, Any]) -> list[str]:
     return [f"  donor    from {summary['donor']['store']}{fitted_on}"]
 
 
+def _exposure_lines(summary: dict[str, Any]) -> list[str]:
+    """How many exposures are restored as one, and what judges them."""
+    if not summary["exposures"]:
+        return []
+    count = len(summary["exposures"]["alignments"])
+    kept = summary["exposures"]["keep_last"]
+    return [f"  of       {plural(count, 'exposure')}" + (", the last one judges" if kept else "")]
+
+
 def _plan_text(summary: dict[str, Any]) -> str:
     def size(shape: list[int]) -> str:
         return " x ".join(str(length) for length in shape)
@@ -170,6 +195,7 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"  tiles    {summary['tiles']} ({size(summary['tile_grid'])}), "
             f"{plural(summary['workers'], 'worker')}",
             f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
+            *_exposure_lines(summary),
             *_donor_lines(summary),
             f"  memory   {amount(summary['host_bytes'])}"
             + (

@@ -133,6 +133,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 variance=wish("variance"),
                 psf=wish("psf"),
                 guide=wish("guide"),
+                exposures=wish("exposures"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

@@ -42,6 +42,8 @@ class Wishes(BaseModel):
     variance: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
+    exposures: tuple[Path, ...] = ()
+    """Further exposures of the scene of one input."""
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
 
@@ -133,6 +135,7 @@ def _absolute(job: Job) -> Job:
             "variance": place(wishes.variance),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
+            "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),
             "donor": place(wishes.donor),
             "recipe": recipe(wishes.recipe),
         }

@@ -73,6 +73,14 @@ GuideFile = Annotated[
         "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
     ),
 ]
+Exposures = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--exposure",
+        metavar="FILE",
+        help="Another exposure of the same scene, restored with the first; may be repeated.",
+    ),
+]
 Donor = Annotated[
     Path | None,
     typer.Option(
@@ -156,11 +164,19 @@ def parse_source(
     variance: Path | None,
     psf: Path | None,
     guide: Path | None,
+    exposures: list[Path] | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
 
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
     return SourceSpec(
-        path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        path=path,
+        hdu=number,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=tuple(exposures or ()),
     )

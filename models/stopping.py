@@ -14,8 +14,9 @@ class StoppingSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    rule: Literal["heldout", "fixed"] = "heldout"
-    """heldout: at the minimum of the loss on pixels kept from the fit; fixed: at the cap."""
+    rule: Literal["heldout", "exposure", "fixed"] = "heldout"
+    """heldout: at the minimum of the loss on pixels kept from the fit; exposure: of that on the last
+    `--exposure`, which is kept from the fit; fixed: at the cap."""
     heldout: float = 0.02
     """Share of valid pixels kept from the fit."""
     patience: int = 200
@@ -33,7 +34,7 @@ class LogRecord(Protocol):
 
     @property
     def heldout_loss(self) -> float:
-        """Loss of the average on pixels kept from the fit; NaN where none are."""
+        """Loss of the average on pixels, or an exposure, kept from the fit; NaN where none are."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 
     Returns
     -------
-    With rule `heldout`, best is the record of least held-out loss; without held-out pixels, or with rule
-    `fixed`, the last one.
+    With rules `heldout` and `exposure`, best is the record of least held-out loss; where nothing was held
+    out, or with rule `fixed`, the last one.
     """
     last = log[-1]
     judged = [n for n, record in enumerate(log) if math.isfinite(record.heldout_loss)]
-    held = settings.rule == "heldout" and bool(judged)
+    held = settings.rule in ("heldout", "exposure") and bool(judged)
     best = min(judged, key=lambda n: log[n].heldout_loss) if held else len(log) - 1
     waited = last.iteration - log[best].iteration
     if held and last.iteration >= settings.minimum and waited >= settings.patience:

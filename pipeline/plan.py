@@ -19,7 +19,9 @@ from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.exposures import Combination, align, kept_last
 from glassplate.pipeline.forward import (
+    check_exposures_are_wanted,
     check_guide_is_wanted,
     check_psf_is_wanted,
     check_reach,
@@ -27,7 +29,7 @@ from glassplate.pipeline.forward import (
 )
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.inherit import Inherited, check_inherited
-from glassplate.pipeline.open_source import open_named, open_source
+from glassplate.pipeline.open_source import open_exposures, open_named, open_source
 from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
@@ -135,7 +137,12 @@ class Plan:
             # what is invalid in the guide says nothing: its middle level
             guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
         return Measurement(
-            pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide
+            pixels.values.astype(np.float32),
+            pixels.valid,
+            pixels.variance,
+            seed,
+            guide,
+            pixels.witness,
         )
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
@@ -161,6 +168,7 @@ class Plan:
             "warm": self.warm,
             "donor": self.donor and self.donor.to_json(),
             "donor_iterations": self.donor_iterations,
+            "exposures": self.spec.combination and self.spec.combination.to_json(),
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
@@ -177,7 +185,7 @@ class Plan:
         noise = NoiseModel.from_json(recorded["noise"])
         return replace(
             self,
-            spec=_inspected(self.spec, noise),
+            spec=_as_seen(self.spec, noise, recorded.get("exposures")),
             numerics=Numerics(**recorded["numerics"]),
             noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]),
@@ -212,13 +220,32 @@ def make_plan(
     """
     check_psf_is_wanted(recipe, spec)
     check_guide_is_wanted(recipe, spec)
+    check_exposures_are_wanted(recipe, spec)
+    spec, warnings = _combined(spec, recipe)
     source = open_source(spec)
     try:
         found = None if spec.psf is None else read_psf(spec.psf)
         plan = _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
+    plan = replace(plan, warnings=(*plan.warnings, *warnings))
     return plan if donor is None else _with_donor(plan, donor)
+
+
+def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
+    """The source with its exposures looked at, and what is odd about them."""
+    if not spec.exposures:
+        return spec, []
+    source = open_source(spec)
+    others = open_exposures(spec, source)
+    try:
+        combination, warnings = align(source, others, recipe.noise)
+    finally:
+        for one in (source, *others):
+            one.close()
+    if recipe.stopping.rule == "exposure":
+        combination = kept_last(combination)
+    return replace(spec, combination=combination), warnings
 
 
 def _with_donor(plan: Plan, donor: Inherited) -> Plan:
@@ -238,7 +265,7 @@ def _plan_for(
     check_reach(operator, psf, grid)
     samples = sample(source)
     identity = recipe.task == "identity"
-    noise = _noise(samples, recipe)
+    noise = _noise(samples, recipe, of_a_mean=bool(source.spec.exposures))
     layout = Layout(
         source_shape=source.shape,
         ndim=source.ndim,
@@ -299,16 +326,21 @@ def _detector(samples: list[Sample], source: Source, recipe: Recipe, noise: Nois
     )
 
 
-def _inspected(spec: SourceSpec, noise: NoiseModel) -> SourceSpec:
-    """The same source, its defects judged by another noise model."""
+def _as_seen(spec: SourceSpec, noise: NoiseModel, exposures: dict[str, Any] | None) -> SourceSpec:
+    """The same source, its exposures joined and its defects judged as they once were."""
+    if exposures is not None:
+        spec = replace(spec, combination=Combination.from_json(exposures))
     if spec.detector is None:
         return spec
     return replace(spec, detector=replace(spec.detector, noise=noise))
 
 
-def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
+def _noise(samples: list[Sample], recipe: Recipe, *, of_a_mean: bool) -> NoiseModel:
     if recipe.task == "identity":
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
+    if of_a_mean:
+        # what the recipe knows is the noise of one exposure
+        return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
     return estimate_noise(samples, recipe.noise)
 
 
@@ -360,6 +392,7 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
         "donor": plan.donor and plan.donor.to_json(),
         "donor_iterations": plan.donor_iterations,
         "psf_shape": None if plan.psf is None else list(plan.psf.shape),
+        "exposures": plan.spec.combination and plan.spec.combination.to_json(),
         "warnings": list(plan.warnings),
         "stages": capacity.stages,
     }

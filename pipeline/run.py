@@ -28,11 +28,15 @@ from glassplate.pipeline.events import (
     nobody,
 )
 from glassplate.pipeline.export import export
-from glassplate.pipeline.forward import check_guide_is_wanted, check_psf_is_wanted
+from glassplate.pipeline.forward import (
+    check_exposures_are_wanted,
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+)
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.inherit import inherit
 from glassplate.pipeline.journal import Journal, read_journal
-from glassplate.pipeline.open_source import forget_unpacked, open_source
+from glassplate.pipeline.open_source import check_source, forget_unpacked, open_source
 from glassplate.pipeline.plan import Device, Plan, make_plan
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.psf import read_psf
@@ -112,7 +116,8 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     # the clearest refusals first, before hashing gigabytes
     check_psf_is_wanted(request.recipe, request.spec)
     check_guide_is_wanted(request.recipe, request.spec)
-    open_source(request.spec).close()
+    check_exposures_are_wanted(request.recipe, request.spec)
+    check_source(request.spec)
     if request.spec.psf is not None:
         read_psf(request.spec.psf)
     donor = None if request.donor is None else inherit(request.donor, request.store)
@@ -210,6 +215,9 @@ def _create(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> None:
                 "bytes": identity.source.bytes,
                 "hdu": request.spec.hdu,
                 "page": request.spec.page,
+                "exposures": [
+                    {"path": file.path, "sha256": file.sha256} for file in identity.exposures
+                ],
             },
             "summary": None,
         },

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from glassplate.flows.chain import Chain
 from glassplate.flows.images import images_of
-from glassplate.flows.job import Job
+from glassplate.flows.job import Job, read_job
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run import RestoreRequest, restore
 
@@ -109,3 +109,29 @@ def test_a_job_of_frames(job, gp_process, tmp_path):
     again = gp_process("batch", tmp_path / "job.yaml")
     assert again.code == 3, again
     assert again.out.count("done before") == 3, again
+
+
+def test_exposures_and_a_donor_on_the_command_line(gp, job, tmp_path):
+    options = [part for pair in SMALL for part in ("--set", pair)]
+    common = ("--recipe", "astro-denoise", *options, "--pool", "inline", "--progress", "none")
+    both = ("restore", tmp_path / "a.fits", "--exposure", tmp_path / "b.fits")
+    assert gp(*both, "-o", tmp_path / "ab.zarr", *common).code == 0
+    more = (*common[:-4], "--exposure", tmp_path / "b.fits", "--donor", tmp_path / "ab.zarr")
+    planned = gp("plan", tmp_path / "d.fits", *more)
+    assert planned.code == 0
+    assert "of       2 exposures" in planned.out
+    assert f"donor    from {tmp_path / 'ab.zarr'}, fitted on for 2 iterations" in planned.out
+    rule = ("--set", "stopping.rule=exposure")
+    planned = gp("plan", tmp_path / "d.fits", *more, *rule)
+    assert "of       2 exposures, the last one judges" in planned.out
+    taken = ("--donor", tmp_path / "ab.zarr", "-o", tmp_path / "d.zarr")
+    assert gp("restore", tmp_path / "d.fits", *common, *taken).code == 0
+    assert f"donor    from {tmp_path / 'ab.zarr'}" in gp("inspect", tmp_path / "d.zarr").out
+
+
+def test_exposures_of_a_job(tmp_path):
+    given = {"path": "a.fits", "exposures": ["b.fits", "c.fits"]}
+    (tmp_path / "job.yaml").write_text(json.dumps({"inputs": [given, "d.fits"], "output": "o"}))
+    a, d = images_of(read_job(tmp_path / "job.yaml"))
+    assert a.spec.exposures == (Path("b.fits").absolute(), Path("c.fits").absolute())
+    assert d.spec.exposures == ()
