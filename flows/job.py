@@ -37,7 +37,7 @@ class Wishes(BaseModel):
     export: Literal["fits", "tif", "auto"] | None = None
     """Write STEM.fits or STEM.tif beside the Zarr; auto: FITS for FITS, TIFF for the rest."""
     hdu: int | str | None = None
-    page: int | None = None
+    page: int | Literal["all"] | None = None
     mask: Path | None = None
     variance: Path | None = None
     psf: Path | None = None

@@ -46,7 +46,12 @@ Hdu = Annotated[
     typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
 ]
 Page = Annotated[
-    int | None, typer.Option("--page", metavar="N", min=0, help="TIFF page. Default: the first.")
+    str | None,
+    typer.Option(
+        "--page",
+        metavar="N|all",
+        help="TIFF page; all: each a plane of a cube. Default: the first.",
+    ),
 ]
 Mask = Annotated[
     Path | None,
@@ -155,11 +160,26 @@ def parse_scale(text: str | None) -> int | None:
     return int(text)
 
 
+def parse_page(text: str | None) -> int | Literal["all"] | None:
+    """A TIFF page, or all of them.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if text is None or text == "all":
+        return text if text is None else "all"
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--page {text}: expected a number from 0, or all")
+    return int(text)
+
+
 def parse_source(
     path: Path,
     *,
     hdu: str | None,
-    page: int | None,
+    page: str | None,
     mask: Path | None,
     variance: Path | None,
     psf: Path | None,
@@ -173,7 +193,7 @@ def parse_source(
     return SourceSpec(
         path=path,
         hdu=number,
-        page=page,
+        page=parse_page(page),
         mask=mask,
         variance=variance,
         psf=psf,

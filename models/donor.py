@@ -40,7 +40,7 @@ class DonorSettings:
     """Cap on optimiser steps of a tile that starts from the donor; at most `fit.iterations`."""
     tile_learning_rate: float = 0.003
     """Adam's step size there."""
-    refine: int = 250
+    refine: int = 100
     """Optimiser steps that a donor taken over from another result (`--donor`, `sequence` of a job) is fitted
     on to this image, at `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations`."""
 

@@ -37,7 +37,7 @@ class RunIdentity:
 
     source: FileIdentity
     hdu: int | str | None
-    page: int | None
+    page: int | str | None
     mask: FileIdentity | None
     variance: FileIdentity | None
     psf: FileIdentity | None

@@ -181,6 +181,10 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
         from glassplate.pipeline.fits import FitsSource
 
         return FitsSource(spec, path)
+    if found == "tiff" and spec.page == "all":
+        from glassplate.pipeline.pages import PagesSource
+
+        return PagesSource(spec, path)
     if found == "tiff":
         from glassplate.pipeline.tiff import TiffSource
 

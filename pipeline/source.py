@@ -28,8 +28,8 @@ class SourceSpec:
     path: Path
     hdu: int | str | None = None
     """FITS extension by index or EXTNAME; None: the first that can be restored."""
-    page: int | None = None
-    """TIFF page; None: the first."""
+    page: int | Literal["all"] | None = None
+    """TIFF page; None: the first; all: every page a plane of a cube."""
     mask: Path | None = None
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None

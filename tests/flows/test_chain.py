@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 
 from glassplate.flows.chain import Chain
@@ -127,6 +128,19 @@ def test_exposures_and_a_donor_on_the_command_line(gp, job, tmp_path):
     taken = ("--donor", tmp_path / "ab.zarr", "-o", tmp_path / "d.zarr")
     assert gp("restore", tmp_path / "d.fits", *common, *taken).code == 0
     assert f"donor    from {tmp_path / 'ab.zarr'}" in gp("inspect", tmp_path / "d.zarr").out
+
+
+def test_all_pages_on_the_command_line_and_in_a_job(gp, tmp_path):
+    tifffile.imwrite(tmp_path / "p.tif", np.zeros((3, 40, 50), "u1"), photometric="minisblack")
+    planned = gp("plan", tmp_path / "p.tif", "--page", "all", "--recipe", "identity")
+    assert planned.code == 0
+    assert "3 x 40 x 50" in planned.out
+    refused = gp("plan", tmp_path / "p.tif", "--page", "some", "--recipe", "identity")
+    assert refused.code == 2
+    assert "--page some: expected a number from 0, or all" in refused.err
+    (tmp_path / "job.yaml").write_text("inputs: p.tif\noutput: o\npage: all\n")
+    [image] = images_of(read_job(tmp_path / "job.yaml"))
+    assert image.spec.page == "all"
 
 
 def test_exposures_of_a_job(tmp_path):
