@@ -5,6 +5,7 @@
     python benchmarks/quality.py whole --data ../shared/data
     python benchmarks/quality.py inpaint guided impulse --data ../shared/data
     python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
+    python benchmarks/quality.py exposures judged --data ../shared/data
 
 `whole` restores uncropped photographs through all of the product, with a donor and without. With
 --noise-input the recipe is also fitted with the paper's random code as its input, and judged every few
@@ -34,12 +35,25 @@ import numpy as np
 import tifffile
 from astropy.io import fits
 from rivals import Method
-from studies import decam, guided, impulse, inpaint, set9, superres, whole, xmm
+from studies import (
+    decam,
+    exposures,
+    guided,
+    impulse,
+    inpaint,
+    judged,
+    set9,
+    superres,
+    whole,
+    xmm,
+)
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
 from glassplate.pipeline.forward import make_operator
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.plan import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.run import RestoreRequest, restore
@@ -141,6 +155,80 @@ def without_guide(recipe: Recipe, threads: int) -> Method:
     return lambda image: glassplate(recipe, threads)(image[:-1])
 
 
+def as_exposures(image: np.ndarray, folder: str) -> SourceSpec:
+    """The planes of an image as exposures, each a file."""
+    paths = [Path(folder, f"{place}.fits") for place in range(len(image))]
+    for path, plane in zip(paths, image, strict=True):
+        fits.writeto(path, plane.astype("f4"))
+    return SourceSpec(paths[0], exposures=tuple(paths[1:]))
+
+
+def jointly(recipe: Recipe) -> Method:
+    """Return the product's path for exposures, the planes of an image, restored as one window."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            plan = make_plan(as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu")
+            pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+        measurement = plan.measurement(pixels, tile_seed(recipe.seed, 0, 0))
+        [result] = fit_batch([measurement], plan.problem)
+        facts = {
+            "iterations": result.iterations,
+            "best_iteration": result.best_iteration,
+            "stop_reason": result.stop_reason,
+            "chi2": result.chi2,
+            "exposures": plan.to_json()["exposures"],
+        }
+        return result.values.astype(np.float64), facts
+
+    return run
+
+
+def weighted_mean(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """What `jointly` fits: the mean of the exposures without their outliers."""
+    recipe = load_recipe("identity")
+    with tempfile.TemporaryDirectory() as folder:
+        plan = make_plan(as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu")
+        pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+    return pixels.values.astype(np.float64), {}
+
+
+def stopped_by(rule: str, recipe: Recipe) -> Method:
+    """Return a fit to the first of two exposures: the answer of the rule, and those of its whole course."""
+    chosen = recipe.model_copy(update={"stopping": replace(recipe.stopping, rule=rule)})
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            spec = as_exposures(image, folder)
+            if rule == "heldout":
+                spec = replace(spec, exposures=())
+            plan = make_plan(spec, chosen, recipe_name="benchmark", device="cpu")
+            pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+        problem, looks = plan.problem, {}
+        decision, ended = None, None
+        with problem.numerics.applied():
+            fit = Fit(plan.measurement(pixels, tile_seed(recipe.seed, 0, 0)), problem)
+            while fit.iteration < problem.fit.iterations:
+                fit.step()
+                if not fit.due:
+                    continue
+                fit.record()
+                looks[fit.iteration] = fit.window.answer(fit.average.value())
+                if ended is None and fit.ended:
+                    decision, ended = fit.decision, fit.iteration
+        best = fit.log[decision.best].iteration
+        facts = {
+            "iterations": ended,
+            "best_iteration": best,
+            "stop_reason": decision.reason,
+            "heldout_losses": [record.heldout_loss for record in fit.log],
+            "looks": looks,
+        }
+        return looks[best].astype(np.float64), facts
+
+    return run
+
+
 def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
     """Return the same recipe fed with noise, as it stands after each of `--looks` iterations.
 
@@ -216,6 +304,12 @@ SETS = {
     "set5x2": (superres("set5", 2), "archive-upscale", ("y_psnr_db", "agreement")),
     "set5x4": (superres("set5", 4), "archive-upscale", ("y_psnr_db", "agreement")),
     "set14x4": (superres("set14", 4), "archive-upscale", ("y_psnr_db", "agreement")),
+    "exposures": (
+        exposures,
+        "astro-denoise",
+        ("gain_db", "whole_gain_db", "flux_ratio", "own_flux_ratio"),
+    ),
+    "judged": (judged, "astro-denoise", ("gain_db", "lost_db")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
         decam,
@@ -252,6 +346,10 @@ def run(name: str, options: argparse.Namespace) -> None:
             "glassplate, guided": with_guide(recipe, options.threads),
             "glassplate, alone": without_guide(recipe, options.threads),
         }
+    if name == "exposures":
+        ours = {"weighted mean": weighted_mean, "glassplate": jointly(recipe)}
+    if name == "judged":
+        ours = {rule: stopped_by(rule, recipe) for rule in ("heldout", "exposure")}
     if options.noise_input:
         ours |= noise_input(options.recipe or recipe_name, options)
     if options.reference:

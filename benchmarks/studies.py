@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -284,18 +285,12 @@ def decam(
     The gain is that of the sky, where the seeing, which differs, does not matter; the flux that of the
     sources.
     """
-    folder = data / "astro" / "pairs" / "decam_i_2nights"
-    paths = sorted(folder.glob("DEC-OBS04?.mini.fits"))
-    exposures = np.stack([np.asarray(fits.getdata(path), np.float64) for path in paths])[:, None]
-    stack = np.asarray(fits.getdata(folder / "Stack-DEC-OBS04.fits"), np.float64)[None]
-    spread = 1.4826 * np.median(np.abs(stack - np.median(stack)))
-    smooth = ndimage.gaussian_filter(stack, (0, 1, 1))
-    sky, source = smooth < 3 * spread, smooth > 5 * spread
-    for place, path in enumerate(paths):
-        exposure = path.name.split(".")[0][-1]
+    night = decam_night(data)
+    sky, source = night.sky, night.source
+    for place, exposure in enumerate(night.names):
         if not wanted(exposure):
             continue
-        y, others = exposures[place], np.delete(exposures, place, 0)
+        y, others = night.exposures[place], np.delete(night.exposures, place, 0)
         truth, variance = others.mean(0), others.var(0, ddof=1) / len(others)
         sigma = 1.4826 * np.median(np.abs(y - np.median(y)))
         methods = {
@@ -316,6 +311,110 @@ def decam(
                 "own_flux_ratio": flux_ratio(x, y, source),
             }
             yield exposure, name, {**figures, **spent, **facts}
+
+
+def exposures(
+    data: Path, ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Three exposures of a night together against the mean of the other two.
+
+    The gain is over their plain mean, on the sky, and on the sky and the sources; NLM and TV get that mean
+    and are told its noise. Ours get the three.
+    """
+    night = decam_night(data)
+    for name in ("abc", "abd", "bcd"):
+        if not wanted(name):
+            continue
+        places = ["abcde".index(letter) for letter in name]
+        three, others = night.exposures[places], np.delete(night.exposures, places, 0)
+        truth, variance = others.mean(0), others.var(0, ddof=1) / len(others)
+        mean = three.mean(0)
+        sigma = 1.4826 * np.median(np.abs(mean - np.median(mean)))
+        methods = {
+            "plain mean": unchanged,
+            "Gaussian 1.5 px": gaussian(1.5),
+            "NLM": nlm(sigma),
+            "TV": total_variation(sigma),
+            **ours,
+        }
+        before = None
+        for method_name, method in methods.items():
+            x, facts, spent = timed(method, three[:, 0] if method_name in ours else mean)
+            errors = [
+                mse(x, truth, where) - float(variance[where].mean())
+                for where in (night.sky, night.sky | night.source)
+            ]
+            before = before or errors
+            figures = {
+                "gain_db": decibels(before[0], errors[0]),
+                "whole_gain_db": decibels(before[1], errors[1]),
+                "flux_ratio": flux_ratio(x, truth, night.source),
+                "own_flux_ratio": flux_ratio(x, mean, night.source),
+            }
+            yield name, method_name, {**figures, **spent, **facts}
+
+
+def judged(
+    data: Path, ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Where a fit to one exposure is stopped, by held-out pixels and by a second exposure.
+
+    A square of 128x128 pixels of each of three exposures, judged by the next one where one judges, against
+    the mean of the other three, which nothing has seen. `lost_db` is what the best record of the same fit
+    would have been better by.
+    """
+    night = decam_night(data)
+    square = (..., slice(64, 192), slice(64, 192))
+    sky = night.sky[square]
+    for place, name in enumerate("abc"):
+        if not wanted(name):
+            continue
+        pair = night.exposures[[place, place + 1], 0]
+        others = np.delete(night.exposures, [place, place + 1], 0)[square]
+        truth, variance = others.mean(0), others.var(0, ddof=1) / len(others)
+        before = mse(pair[:1][square], truth, sky) - float(variance[sky].mean())
+        for method_name, method in ours.items():
+            x, facts, spent = timed(method, pair[square])
+            looks = facts.pop("looks")
+            gains = {
+                iteration: decibels(before, mse(look, truth, sky) - float(variance[sky].mean()))
+                for iteration, look in looks.items()
+            }
+            chosen = facts["best_iteration"]
+            best = max(gains, key=lambda iteration: gains[iteration] or 0)
+            figures = {
+                "gain_db": gains[chosen],
+                "lost_db": gains[best] - gains[chosen],
+                "oracle_iteration": best,
+                "gains_db": gains,
+                "flux_ratio": flux_ratio(x, truth, night.source[square]),
+            }
+            yield name, method_name, {**figures, **spent, **facts}
+
+
+@dataclass(frozen=True)
+class Night:
+    """Five resampled DECam exposures on one grid, and where their stack has sky and sources."""
+
+    exposures: np.ndarray
+    """(5, 1, y, x)"""
+    sky: np.ndarray
+    """(1, y, x) bool"""
+    source: np.ndarray
+    """(1, y, x) bool"""
+    names: tuple[str, ...]
+
+
+def decam_night(data: Path) -> Night:
+    """Read the night OBS04."""
+    folder = data / "astro" / "pairs" / "decam_i_2nights"
+    paths = sorted(folder.glob("DEC-OBS04?.mini.fits"))
+    images = np.stack([np.asarray(fits.getdata(path), np.float64) for path in paths])[:, None]
+    stack = np.asarray(fits.getdata(folder / "Stack-DEC-OBS04.fits"), np.float64)[None]
+    spread = 1.4826 * np.median(np.abs(stack - np.median(stack)))
+    smooth = ndimage.gaussian_filter(stack, (0, 1, 1))
+    names = tuple(path.name.split(".")[0][-1] for path in paths)
+    return Night(images, smooth < 3 * spread, smooth > 5 * spread, names)
 
 
 def calibration(

@@ -25,6 +25,7 @@ from prefect.states import Completed, Failed, State  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
+from glassplate.flows.chain import Chain  # noqa: E402
 from glassplate.flows.images import Image, default_recipe, images_of  # noqa: E402
 from glassplate.flows.job import Job  # noqa: E402
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
@@ -58,6 +59,8 @@ class Shared:
     """Set once the job is to end early."""
     context: dict[str, str]
     """For the manifests: which flow run made them."""
+    chain: Chain | None = None
+    """Of a sequence, which the images then do one after the other."""
 
 
 # mypy does not follow Prefect (pyproject.toml), so its decorators have no types
@@ -103,6 +106,8 @@ def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
 def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
     """Restore one image of a job; a fault of it is its own.
 
+    Of a sequence it starts from the donor of the last good one before it, where that fits.
+
     Returns
     -------
     state
@@ -113,6 +118,8 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
         with _listening(name, image, shared) as listener:
             request = _request(image, shared)
             report = ImageReport.of(image.spec.path, restore(request, shared.pool, listener))
+            if shared.chain is not None:
+                shared.chain.add(image.store)
     except Exception as error:  # whatever is wrong with one image, the others are to be restored
         if shared.stop.is_set() or asked_to_stop():
             raise KeyboardInterrupt from error
@@ -153,11 +160,14 @@ def _restore_all(job: Job, images: list[Image], display: Display) -> list[ImageR
     stop = threading.Event()
     standby = StandbyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
     # the pool is closed before the threads are joined: an interrupted run then waits for no fit
+    # the frames of a sequence in their order, so that each finds the donor of the one before it
+    at_once = 1 if job.sequence else min(len(images), standby.workers)
     with (
-        ThreadPoolTaskRunner(max_workers=min(len(images), standby.workers)) as runner,
+        ThreadPoolTaskRunner(max_workers=at_once) as runner,
         standby as pool,
     ):
-        shared = Shared(job, pool, display, stop, context)
+        chain = Chain() if job.sequence else None
+        shared = Shared(job, pool, display, stop, context, chain)
         futures = [
             runner.submit(
                 restore_image,
@@ -189,6 +199,7 @@ def _request(image: Image, shared: Shared) -> RestoreRequest:
         export=export,
         keep_scratch=shared.job.keep_scratch,
         context=shared.context,
+        donor=image.donor if shared.chain is None else shared.chain.donor_for(image, recipe),
     )
 
 

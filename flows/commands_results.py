@@ -137,5 +137,7 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             lines.append(
                 f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"
             )
+    if facts["donor"]:
+        lines.append(f"  donor    from {facts['donor']['store']}")
     lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]
     return "\n".join(lines)

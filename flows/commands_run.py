@@ -35,6 +35,8 @@ def restore(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    exposures: options.Exposures = None,
+    donor: options.Donor = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -55,7 +57,14 @@ def restore(
     kind = options.parse_progress(progress)
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=exposures,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -76,6 +85,7 @@ def restore(
         device=wished,
         export=export,
         keep_scratch=keep_scratch,
+        donor=donor,
     )
     try:
         with (
@@ -104,6 +114,8 @@ def plan(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    exposures: options.Exposures = None,
+    donor: options.Donor = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -112,14 +124,23 @@ def plan(
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=exposures,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.inherit import find_donor
     from glassplate.pipeline.plan import make_plan, summarise
 
-    made = make_plan(spec, settings, recipe_name=name, device=wished)
+    previous = None if donor is None else find_donor(donor)
+    made = make_plan(spec, settings, recipe_name=name, device=wished, donor=previous)
     with StandbyPool(pool, workers=workers, device=device) as workforce:
         summary = summarise(made, workers=workforce.workers)
     typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
@@ -143,6 +164,24 @@ def _how_to_resume(store: Path) -> str:
     return "interrupted before anything was written"
 
 
+def _donor_lines(summary: dict[str, Any]) -> list[str]:
+    """Where the weights come from that tiles start from, if not from random ones."""
+    if not summary["donor"]:
+        return []
+    steps = summary["donor_iterations"]
+    fitted_on = f", fitted on for {plural(steps, 'iteration')}" if steps else ", as it is"
+    return [f"  donor    from {summary['donor']['store']}{fitted_on}"]
+
+
+def _exposure_lines(summary: dict[str, Any]) -> list[str]:
+    """How many exposures are restored as one, and what judges them."""
+    if not summary["exposures"]:
+        return []
+    count = len(summary["exposures"]["alignments"])
+    kept = summary["exposures"]["keep_last"]
+    return [f"  of       {plural(count, 'exposure')}" + (", the last one judges" if kept else "")]
+
+
 def _plan_text(summary: dict[str, Any]) -> str:
     def size(shape: list[int]) -> str:
         return " x ".join(str(length) for length in shape)
@@ -156,6 +195,8 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"  tiles    {summary['tiles']} ({size(summary['tile_grid'])}), "
             f"{plural(summary['workers'], 'worker')}",
             f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
+            *_exposure_lines(summary),
+            *_donor_lines(summary),
             f"  memory   {amount(summary['host_bytes'])}"
             + (
                 f", {amount(summary['device_bytes'])} on the GPU" if summary["device_bytes"] else ""

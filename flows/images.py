@@ -25,6 +25,8 @@ class Image:
     overrides: tuple[str, ...]
     scale: int | None
     export: Literal["fits", "tif", "auto"] | None
+    donor: Path | None = None
+    """Earlier result from whose donor the tiles start; in a sequence, of its first image alone."""
 
     def load(self, default: str) -> tuple[str, Recipe]:
         """Name and settings of the recipe, `default` where the job names none."""
@@ -131,12 +133,14 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 variance=wish("variance"),
                 psf=wish("psf"),
                 guide=wish("guide"),
+                exposures=wish("exposures"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),
             overrides=job.set + entry.set,
             scale=wish("scale"),
             export=wish("export"),
+            donor=wish("donor"),
         )
 
 

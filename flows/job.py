@@ -37,11 +37,15 @@ class Wishes(BaseModel):
     export: Literal["fits", "tif", "auto"] | None = None
     """Write STEM.fits or STEM.tif beside the Zarr; auto: FITS for FITS, TIFF for the rest."""
     hdu: int | str | None = None
-    page: int | None = None
+    page: int | Literal["all"] | None = None
     mask: Path | None = None
     variance: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
+    exposures: tuple[Path, ...] = ()
+    """Further exposures of the scene of one input."""
+    donor: Path | None = None
+    """Earlier result from whose donor the tiles start."""
 
     @field_validator("set", mode="before")
     @classmethod
@@ -78,6 +82,8 @@ class Job(Wishes):
     tags: tuple[str, ...] = ()
     """Tags of the runs in Prefect."""
     keep_scratch: bool = False
+    sequence: bool = False
+    """The inputs are frames of one scene, in order: each starts from the donor of the one before."""
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -129,6 +135,8 @@ def _absolute(job: Job) -> Job:
             "variance": place(wishes.variance),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
+            "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),
+            "donor": place(wishes.donor),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

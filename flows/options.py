@@ -46,7 +46,12 @@ Hdu = Annotated[
     typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
 ]
 Page = Annotated[
-    int | None, typer.Option("--page", metavar="N", min=0, help="TIFF page. Default: the first.")
+    str | None,
+    typer.Option(
+        "--page",
+        metavar="N|all",
+        help="TIFF page; all: each a plane of a cube. Default: the first.",
+    ),
 ]
 Mask = Annotated[
     Path | None,
@@ -71,6 +76,22 @@ GuideFile = Annotated[
     Path | None,
     typer.Option(
         "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
+    ),
+]
+Exposures = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--exposure",
+        metavar="FILE",
+        help="Another exposure of the same scene, restored with the first; may be repeated.",
+    ),
+]
+Donor = Annotated[
+    Path | None,
+    typer.Option(
+        "--donor",
+        metavar="PREVIOUS.zarr",
+        help="Start from the donor of an earlier result of much the same scene.",
     ),
 ]
 PoolKind = Annotated[
@@ -139,20 +160,43 @@ def parse_scale(text: str | None) -> int | None:
     return int(text)
 
 
+def parse_page(text: str | None) -> int | Literal["all"] | None:
+    """A TIFF page, or all of them.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if text is None or text == "all":
+        return text if text is None else "all"
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--page {text}: expected a number from 0, or all")
+    return int(text)
+
+
 def parse_source(
     path: Path,
     *,
     hdu: str | None,
-    page: int | None,
+    page: str | None,
     mask: Path | None,
     variance: Path | None,
     psf: Path | None,
     guide: Path | None,
+    exposures: list[Path] | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
 
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
     return SourceSpec(
-        path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        path=path,
+        hdu=number,
+        page=parse_page(page),
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        exposures=tuple(exposures or ()),
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from glassplate.models.fit import CAUTION, begin, descend
+from glassplate.models import networks
+from glassplate.models.fit import CAUTION, begin, descend, load
 from glassplate.models.problem import Measurement, Problem, Weights
 from glassplate.models.window import Window
 
@@ -39,11 +40,16 @@ class DonorSettings:
     """Cap on optimiser steps of a tile that starts from the donor; at most `fit.iterations`."""
     tile_learning_rate: float = 0.003
     """Adam's step size there."""
+    refine: int = 100
+    """Optimiser steps that a donor taken over from another result (`--donor`, `sequence` of a job) is fitted
+    on to this image, at `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations`."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "windows", "tile_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.refine < 0:
+            raise ValueError(f"refine is {self.refine}, must be at least 0")
         if not self.tile_learning_rate > 0:
             raise ValueError(f"tile_learning_rate is {self.tile_learning_rate}, must be above 0")
 
@@ -62,9 +68,16 @@ def warm(problem: Problem, settings: DonorSettings) -> Problem:
     return replace(problem, fit=fit, stopping=stopping)
 
 
-def donor_iterations(problem: Problem, settings: DonorSettings) -> int:
-    """Optimiser steps of the donor."""
-    return min(settings.iterations, problem.fit.iterations)
+def donor_iterations(problem: Problem, settings: DonorSettings, *, inherited: bool = False) -> int:
+    """Optimiser steps of the donor, from random weights or from those of another image's."""
+    wished = settings.refine if inherited else settings.iterations
+    return min(wished, problem.fit.iterations)
+
+
+def weight_shapes(problem: Problem, channels: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of a donor's weights: a blind-spot input has one channel for what is kept, and the guide's."""
+    inputs = channels + 1 + problem.guide_channels
+    return networks.weight_shapes(problem.network, inputs, channels)
 
 
 def fit_donor(
@@ -72,6 +85,8 @@ def fit_donor(
     problem: Problem,
     settings: DonorSettings,
     on_loss: OnLoss | None = None,
+    *,
+    start: Weights | None = None,
 ) -> Weights:
     """Fit one network to many windows, a random one at each iteration.
 
@@ -86,6 +101,9 @@ def fit_donor(
         How long.
     on_loss
         Called once a log period with the iteration and the mean data term since the last call.
+    start
+        Weights of an earlier donor of the same network, which `DonorSettings.refine` smaller steps fit on
+        to these windows; None for random ones.
 
     Returns
     -------
@@ -101,34 +119,47 @@ def fit_donor(
     if not usable:
         raise ValueError("donor: none of its windows has a valid pixel")
     with problem.numerics.applied():
-        iterations, rate = donor_iterations(problem, settings), problem.fit.learning_rate
+        inherited = start is not None
+        iterations = donor_iterations(problem, settings, inherited=inherited)
+        rate = settings.tile_learning_rate if inherited else problem.fit.learning_rate
         try:
-            return _fit(usable, problem, iterations, rate, on_loss)
+            return _fit(usable, problem, _Course(iterations, rate, start), on_loss)
         except FloatingPointError:
-            return _fit(usable, problem, iterations, CAUTION * rate, on_loss)
+            return _fit(usable, problem, _Course(iterations, CAUTION * rate, start), on_loss)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How a donor is fitted."""
+
+    iterations: int
+    rate: float
+    """Learning rate of the first step."""
+    start: Weights | None
 
 
 def _fit(
     measurements: Sequence[Measurement],
     problem: Problem,
-    iterations: int,
-    rate: float,
+    course: _Course,
     on_loss: OnLoss | None,
 ) -> Weights:
     dice = torch.Generator().manual_seed(measurements[0].seed)
     windows = [Window(measurement, problem) for measurement in measurements]
     sources = [window.input() for window in windows]
-    network, optimiser = begin(windows[0], sources[0], dice, rate)
+    network, optimiser = begin(windows[0], sources[0], dice, course.rate)
+    if course.start is not None:
+        load(network, course.start)
     total, counted = torch.zeros((), device=problem.numerics.device), 0
-    for iteration in range(1, iterations + 1):
-        share = 0.5 + 0.5 * math.cos(math.pi * iteration / iterations)
+    for iteration in range(1, course.iterations + 1):
+        share = 0.5 + 0.5 * math.cos(math.pi * iteration / course.iterations)
         for group in optimiser.param_groups:
-            group["lr"] = rate * (LAST_RATE + (1 - LAST_RATE) * share)
+            group["lr"] = course.rate * (LAST_RATE + (1 - LAST_RATE) * share)
         place = int(torch.randint(len(windows), (), generator=dice))
         _, loss = descend(network, optimiser, windows[place], sources[place].draw())
         total += loss
         counted += 1
-        if iteration % problem.fit.log_period and iteration != iterations:
+        if iteration % problem.fit.log_period and iteration != course.iterations:
             continue
         data_term = float(total) / counted
         if not math.isfinite(data_term):

@@ -148,8 +148,7 @@ class Fit:
             self.window, self.source, self.window.dice, caution * problem.fit.learning_rate
         )
         if start is not None:
-            weights = {name: torch.from_numpy(weight) for name, weight in start.items()}
-            self.network.load_state_dict(weights)
+            load(self.network, start)
         self.average = Average(problem.fit.average, settled=start is not None)
         self.wandering = Wandering() if problem.stopping.rule == "variance" else None
         self.total = torch.zeros((), device=problem.numerics.device)
@@ -262,6 +261,11 @@ def begin(
     # Torch's stub of Module.to leaves memory_format out.
     network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
     return network, torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+
+
+def load(network: PriorNetwork, start: Weights) -> None:
+    """Give a network the weights of another of its kind."""
+    network.load_state_dict({name: torch.from_numpy(weight) for name, weight in start.items()})
 
 
 def descend(

@@ -59,6 +59,14 @@ def count_weights(settings: NetworkSettings, inputs: int, outputs: int) -> int:
     return sum(weight.numel() for weight in _empty(settings, inputs, outputs).parameters())
 
 
+def weight_shapes(
+    settings: NetworkSettings, inputs: int, outputs: int
+) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight by its name; nothing is allocated."""
+    weights = _empty(settings, inputs, outputs).state_dict()
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
 def make_network(
     settings: NetworkSettings, inputs: int, outputs: int, generator: torch.Generator
 ) -> PriorNetwork:

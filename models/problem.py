@@ -101,6 +101,9 @@ class Measurement:
     guide: FloatArray | None = None
     """(g, h, w) float32, a second image of the same scene in a domain of about 0 to 1, finite: the network
     sees it, and is never asked for it."""
+    witness: FloatArray | None = None
+    """(c, h, w) float32, source units: an exposure of the same scene with noise of its own, which is kept
+    from the fit and judges it; NaN where it does not."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ class Record:
     data_term: float
     """Mean data term of the iterations since the last record, squared units of the transform."""
     heldout_loss: float
-    """Weighted squares of the average on held-out pixels, same units; NaN where none are held out."""
+    """Weighted squares of the average on held-out pixels, or against the exposure that is kept from the
+    fit, same units; NaN where nothing is held out."""
     chi2: float
     """Mean squared residual of the average over the noise variance; NaN where there is no noise."""
     variance: float

@@ -14,10 +14,10 @@ class StoppingSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    rule: Literal["heldout", "chi2", "variance", "fixed"] = "heldout"
-    """heldout: at the minimum of the loss on pixels kept from the fit; chi2: as soon as the residual is
-    what the noise model says; variance: where the estimates wander least (ES-EMV, for comparison); fixed:
-    at the cap."""
+    rule: Literal["heldout", "exposure", "chi2", "variance", "fixed"] = "heldout"
+    """heldout: at the minimum of the loss on pixels kept from the fit; exposure: of that on the last
+    `--exposure`, which is kept from the fit; chi2: as soon as the residual is what the noise model says;
+    variance: where the estimates wander least (ES-EMV, for comparison); fixed: at the cap."""
     heldout: float = 0.02
     """Share of valid pixels kept from the fit."""
     patience: int = 200
@@ -41,7 +41,7 @@ class LogRecord(Protocol):
 
     @property
     def heldout_loss(self) -> float:
-        """Loss of the average on pixels kept from the fit; NaN where none are."""
+        """Loss of the average on pixels, or an exposure, kept from the fit; NaN where none are."""
 
     @property
     def chi2(self) -> float:
@@ -76,8 +76,9 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 
     Returns
     -------
-    With the rules `heldout` and `variance`, best is the record where that number is least; with `chi2` the
-    first that is small enough; where there is no such number, and with the rule `fixed`, the last one.
+    With the rules `heldout`, `exposure` and `variance`, best is the record where that number is least; with
+    `chi2` the first that is small enough; where there is no such number, and with the rule `fixed`, the
+    last one.
     """
     last = log[-1]
     best, reason = _judged(log, settings)
@@ -89,7 +90,7 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 def _judged(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, str | None]:
     """Position of the best record by the rule, and why it would end the fit there."""
     match settings.rule:
-        case "heldout":
+        case "heldout" | "exposure":
             best, waited = _least(log, [record.heldout_loss for record in log])
             return best, "held-out minimum" if waited >= settings.patience else None
         case "variance":

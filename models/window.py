@@ -69,6 +69,11 @@ class Window:
             self.variance = torch.from_numpy(measurement.variance)[None].to(device)
             self.precision = _relative_precision(self.variance, valid)
         self.judging = self.precision * self.slope.square()
+        self.judge_by, self.judges = self.y, self.parts.heldout
+        if measurement.witness is not None:
+            witness = torch.from_numpy(measurement.witness)[None].to(device)  # (1, C, h, w)
+            self.judges = witness.isfinite()
+            self.judge_by = torch.where(self.judges, witness, self.y)
         self.penalty = self._penalty(level)
 
     def input(self) -> Input:
@@ -136,10 +141,12 @@ class Window:
     def judge(self, mean: torch.Tensor) -> tuple[float, float]:
         """Held-out loss and chi2 of an average."""
         seen = self.problem.operator.forward(mean)
-        squares = self.judging * (seen - self.y).square()
+        squares = self.judging * (seen - self.judge_by).square()
         if self.problem.fit.robust is not None:
-            squares = squares * self._pull(seen, self.parts.usable)
-        return float(masked_mean(squares, self.parts.heldout)), self.surprise(mean)
+            size = squares.sqrt()
+            bound = self.problem.fit.robust * typical_size(size, self.judges)
+            squares = squares * huber_weight(size, bound)
+        return float(masked_mean(squares, self.judges)), self.surprise(mean)
 
     def surprise(self, mean: torch.Tensor) -> float:
         """Mean squared residual of an average over the noise variance; NaN where there is no noise."""

@@ -12,6 +12,7 @@ import psutil
 
 from glassplate.models.fit import projected_bytes
 from glassplate.pipeline.errors import CapacityError
+from glassplate.pipeline.exposures import EXPOSURE_BYTES
 from glassplate.pipeline.sampling import WINDOW
 
 if TYPE_CHECKING:
@@ -106,9 +107,14 @@ def project(plan: Plan, *, workers: int) -> Capacity:
 
 
 def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
-    """Memory that looking for defects takes while a region of ``(h, w)`` is read."""
+    """Memory that joining exposures and looking for defects take while a region of ``(h, w)`` is read."""
     detector = plan.spec.detector
-    return 0 if detector is None else detector.projected_bytes(shape, plan.grid.window_shape[0])
+    channels = plan.grid.window_shape[0]
+    finding = 0 if detector is None else detector.projected_bytes(shape, channels)
+    count = len(plan.spec.exposures)
+    height, width = (side + 2 * (detector.margin if detector else 0) for side in shape)
+    joining = EXPOSURE_BYTES * (1 + count) * channels * height * width if count else 0
+    return finding + joining
 
 
 def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int) -> None:

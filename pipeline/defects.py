@@ -253,6 +253,7 @@ class InspectedSource(WrappedSource):
             None if variance is None else variance[inner],
             None if pixels.guide is None else pixels.guide[inner],
             found,
+            None if pixels.witness is None else pixels.witness[inner],
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from glassplate.models.donor import donor_iterations, fit_donor
+from glassplate.models.donor import fit_donor
 from glassplate.models.fit import Measurement, Weights
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.open_source import cached_source
@@ -35,6 +35,8 @@ class DonorTask:
     plan: Plan
     path: Path
     """File of the weights."""
+    before: DonorFile | None = None
+    """Weights taken over from an earlier result, where they are fitted on; None for random ones."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,23 @@ def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
     start = time.monotonic()
     plan = task.plan
     settings = plan.recipe.donor
-    measurements = _measurements(plan, settings.windows)
+    measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
     tell = seldom(tell)
 
     def on_loss(iteration: int, data_term: float) -> None:
         tell({"done": iteration, "data_term": data_term})
 
-    weights = fit_donor(measurements, plan.problem, settings, on_loss)
+    before = None if task.before is None else read_donor(task.before)
+    if before is not None and plan.donor_iterations == 0:
+        weights = before
+    else:
+        weights = fit_donor(measurements, plan.problem, settings, on_loss, start=before)
     return {
         "ok": True,
         "sha256": _write(task.path, weights),
-        "iterations": donor_iterations(plan.problem, settings),
-        "windows": len(measurements),
+        "before": None if task.before is None else task.before.sha256,
+        "iterations": plan.donor_iterations,
+        "windows": len(measurements) if plan.donor_iterations else 0,
         "seconds": round(time.monotonic() - start, 3),
     }
 

@@ -154,6 +154,8 @@ def _notes(image: ExportedImage, header: fits.Header, cards: list[str]) -> Itera
     found = image.attributes.get("fits", {})
     if found.get("hdu", 0) > 0:
         yield f"it was HDU {found['hdu']} {found.get('name', '')} of the input"
+    for exposure in run.get("source", {}).get("exposures", ()):
+        yield f"with exposure {Path(exposure['path']).name}, sha256 {exposure['sha256']}"
     if image.level:
         yield f"level {image.level} of the pyramid: means of {2**image.level}x{2**image.level} pixels"
     if run.get("status") == "partial":

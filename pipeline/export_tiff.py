@@ -31,14 +31,16 @@ _BUFFER_BYTES = 8 << 20
 
 
 def write_tiff(image: ExportedImage, path: Path) -> None:
-    """Write one page of tiles; BigTIFF above 2 GiB of pixels.
+    """Write one page of tiles, or as many as the input had; BigTIFF above 2 GiB of pixels.
 
     Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``: who wrote the
     file, and who wrote the one it was made from. The other carried tags stay as they are, except
     that resolution, GeoTIFF and the sizes in XMP follow the pixels.
     """
-    channels, height, width = image.shape
+    planes, height, width = image.shape
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
+    pages = [slice(p, p + 1) for p in range(planes)] if found.get("pages") else [slice(0, planes)]
+    channels = pages[0].stop
     apart = channels > MOST_JOINT_PLANES
     photometric, extra_samples = _interpretation(found, channels, image)
     bits = _packed_bits(found, image.dtype)
@@ -49,27 +51,28 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
         collected_warnings(image.origin),
         tifffile.TiffWriter(path, bigtiff=_is_big(image), byteorder="<") as tiff,
     ):
-        tiff.write(
-            _tiles(image, apart, bits),
-            shape=shape if channels > 1 else (height, width),
-            dtype=image.dtype.newbyteorder("="),
-            tile=(TILE, TILE),
-            photometric=photometric,
-            planarconfig=("separate" if apart else "contig") if channels > 1 else None,
-            extrasamples=extra_samples or None,
-            bitspersample=bits,
-            # packed integers of odd depths are stored plain: no codec takes them
-            compression=None if bits else "zlib",
-            predictor=not bits and image.dtype.itemsize <= 4,
-            software=_software(image, found),
-            metadata=None,
-            iccprofile=base64.b64decode(icc) if icc else None,
-            resolution=resolution,
-            resolutionunit=found.get("resolution_unit") if resolution else None,
-            extratags=extra_tags(found, image.factor),
-            maxworkers=1,
-            buffersize=_BUFFER_BYTES,
-        )
+        for page in pages:
+            tiff.write(
+                _tiles(image, page, apart, bits),
+                shape=shape if channels > 1 else (height, width),
+                dtype=image.dtype.newbyteorder("="),
+                tile=(TILE, TILE),
+                photometric=photometric,
+                planarconfig=("separate" if apart else "contig") if channels > 1 else None,
+                extrasamples=extra_samples or None,
+                bitspersample=bits,
+                # packed integers of odd depths are stored plain: no codec takes them
+                compression=None if bits else "zlib",
+                predictor=not bits and image.dtype.itemsize <= 4,
+                software=_software(image, found),
+                metadata=None,
+                iccprofile=base64.b64decode(icc) if icc else None,
+                resolution=resolution,
+                resolutionunit=found.get("resolution_unit") if resolution else None,
+                extratags=extra_tags(found, image.factor),
+                maxworkers=1,
+                buffersize=_BUFFER_BYTES,
+            )
 
 
 def _is_big(image: ExportedImage) -> bool:
@@ -77,10 +80,12 @@ def _is_big(image: ExportedImage) -> bool:
     return channels * height * width * image.dtype.itemsize > _BIG_BYTES
 
 
-def _tiles(image: ExportedImage, apart: bool, bits: int | None) -> Iterator[npt.NDArray[Any]]:
-    """Tiles in the order of the file, ``(TILE, TILE, c)``, or by plane ``(TILE, TILE)``."""
-    channels, height, width = image.shape
-    groups = [slice(c, c + 1) for c in range(channels)] if apart else [slice(0, channels)]
+def _tiles(
+    image: ExportedImage, page: slice, apart: bool, bits: int | None
+) -> Iterator[npt.NDArray[Any]]:
+    """Tiles of a page in the order of the file, ``(TILE, TILE, c)``, or by plane ``(TILE, TILE)``."""
+    _, height, width = image.shape
+    groups = [slice(c, c + 1) for c in range(page.start, page.stop)] if apart else [page]
     for planes in groups:
         # a run of tiles is read at once: a shard's index is not read anew for each tile
         tile_bytes = (planes.stop - planes.start) * TILE * TILE * image.dtype.itemsize

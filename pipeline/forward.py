@@ -63,6 +63,21 @@ def check_guide_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
         raise UsageError(f"--guide {spec.guide}: task identity uses no guide; drop it")
 
 
+def check_exposures_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
+    """Refuse a stopping rule without the exposure that it judges by.
+
+    Raises
+    ------
+    UsageError
+        Saying the way out.
+    """
+    if recipe.stopping.rule == "exposure" and not spec.exposures:
+        raise UsageError(
+            f"{spec.path}: stopping.rule exposure judges by a second exposure; add --exposure FILE or "
+            "--set stopping.rule=heldout"
+        )
+
+
 def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
     """Refuse tiles so small that the operator looks beyond their windows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
-# Images that go with the source and decide its pixels; an early manifest may lack the last.
-COMPANIONS = ("mask", "variance", "psf", "guide")
+# Files that go with the source and decide its pixels; an early manifest may lack the last two.
+COMPANIONS = ("mask", "variance", "psf", "guide", "donor")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -37,11 +37,15 @@ class RunIdentity:
 
     source: FileIdentity
     hdu: int | str | None
-    page: int | None
+    page: int | str | None
     mask: FileIdentity | None
     variance: FileIdentity | None
     psf: FileIdentity | None
     guide: FileIdentity | None
+    exposures: tuple[FileIdentity, ...]
+    """Further exposures of the scene, in the order given."""
+    donor: FileIdentity | None
+    """Weights taken over from an earlier result."""
     recipe_sha256: str
     versions: dict[str, str]
 
@@ -50,7 +54,7 @@ class RunIdentity:
         return asdict(self)
 
 
-def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
+def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None) -> RunIdentity:
     """Hash the inputs and name the software."""
     return RunIdentity(
         source=file_identity(spec.path),
@@ -60,15 +64,19 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         variance=_companion(spec.variance),
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
+        exposures=tuple(_file(named) for named in spec.exposures),
+        donor=donor,
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )
 
 
 def _companion(named: Path | None) -> FileIdentity | None:
-    """A mask, variance or PSF image, which may be named with its extension: ``file.fits[DQ]``."""
-    if named is None:
-        return None
+    return None if named is None else _file(named)
+
+
+def _file(named: Path) -> FileIdentity:
+    """An image that goes with the source, which may be named with its extension: ``file.fits[DQ]``."""
     path, extension = split_extension(named)
     identity = file_identity(path)
     return replace(identity, extension=extension) if extension is not None else identity
@@ -97,6 +105,11 @@ def check_same(
         if _digest(there.get(what)) != _digest(here[what]):
             path = (here[what] or there[what])["path"]
             raise StoreError(f"{store}: made from another {what} than {path}; {way_out}")
+    was, now = ([_digest(file) for file in files] for files in _exposures(there, here))
+    if was != now:
+        raise StoreError(
+            f"{store}: made from {len(was)} further exposures, not from the same {len(now)}; {way_out}"
+        )
     for what in ("hdu", "page"):
         if there[what] != here[what]:
             raise StoreError(
@@ -113,6 +126,12 @@ def check_same(
         raise StoreError(
             f"{store}: made with another recipe ({key} was {was}, is now {now}); {way_out}"
         )
+
+
+def _exposures(*identities: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """The further exposures of identities as JSON; an early manifest has none."""
+    for identity in identities:
+        yield identity.get("exposures") or ()
 
 
 def _digest(file: Mapping[str, Any] | None) -> tuple[Any, Any] | None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.exposures import ExposedSource
 from glassplate.pipeline.joined import JoinedSource
+from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
     Format,
@@ -31,6 +33,7 @@ from glassplate.pipeline.unpack import (
 
 __all__ = [
     "cached_source",
+    "check_source",
     "close_cached_sources",
     "describe",
     "forget_unpacked",
@@ -89,6 +92,8 @@ def sniff_format(path: Path) -> Format:
 def open_source(spec: SourceSpec) -> Source:
     """Open the image of `spec`, with its mask and variance where there are any, its defects found.
 
+    Further exposures are joined to it once the plan has said how.
+
     Raises
     ------
     SourceError
@@ -100,7 +105,51 @@ def open_source(spec: SourceSpec) -> Source:
         If there is no room to unpack a packed file.
     """
     source = _with_companions(spec)
+    if spec.combination is not None:
+        source = ExposedSource(source, open_exposures(spec, source), spec.combination)
     return source if spec.detector is None else InspectedSource(source, spec.detector)
+
+
+def open_exposures(spec: SourceSpec, first: Source) -> list[Source]:
+    """Open the further exposures of `spec`: the same extension or page as of the first, unless named.
+
+    Raises
+    ------
+    SourceError, UsageError, CapacityError
+        As `open_source`, or if one has another number of channels; then `first` is closed, too.
+    """
+    opened: list[Source] = []
+    try:
+        for named in spec.exposures:
+            opened.append(open_named(named, "exposure", SourceSpec(spec.path, spec.hdu, spec.page)))
+            if opened[-1].shape[0] != first.shape[0]:
+                raise SourceError(
+                    f"exposure {named}: {opened[-1].shape[0]} channels, {spec.path} has "
+                    f"{first.shape[0]}; all exposures must have the same"
+                )
+    except BaseException:
+        for source in (first, *opened):
+            source.close()
+        raise
+    return opened
+
+
+def check_source(spec: SourceSpec) -> None:
+    """Refuse what `open_source` would, and exposures that cannot be laid over the first; reads no pixel.
+
+    Raises
+    ------
+    SourceError, UsageError, CapacityError
+        As `open_source` and `whole_shift`.
+    """
+    source = open_source(replace(spec, combination=None, detector=None))
+    others = open_exposures(spec, source)
+    try:
+        for other in others:
+            whole_shift(source, other)
+    finally:
+        for opened in (source, *others):
+            opened.close()
 
 
 def _with_companions(spec: SourceSpec) -> Source:
@@ -132,6 +181,10 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
         from glassplate.pipeline.fits import FitsSource
 
         return FitsSource(spec, path)
+    if found == "tiff" and spec.page == "all":
+        from glassplate.pipeline.pages import PagesSource
+
+        return PagesSource(spec, path)
     if found == "tiff":
         from glassplate.pipeline.tiff import TiffSource
 
@@ -141,7 +194,7 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
     return RasterSource(spec, path, found, bilevel=bilevel)
 
 
-def open_named(named: Path, role: str) -> Source:
+def open_named(named: Path, role: str, like: SourceSpec | None = None) -> Source:
     """Open an image that goes with another, which may be named with its extension: ``file.fits[DQ]``.
 
     Parameters
@@ -150,6 +203,8 @@ def open_named(named: Path, role: str) -> Source:
         The file.
     role
         What it is, "mask" for example: the first word of the message where it cannot be read.
+    like
+        Whose extension or page to take where `named` names none.
 
     Raises
     ------
@@ -158,7 +213,7 @@ def open_named(named: Path, role: str) -> Source:
     """
     path, part = split_extension(named)
     try:
-        spec = SourceSpec(path)
+        spec = SourceSpec(path) if like is None or part is not None else replace(like, path=path)
         if isinstance(part, int) and sniff_format(path) == "tiff":
             spec = replace(spec, page=part)
         elif part is not None:
@@ -241,7 +296,8 @@ def cached_source(spec: SourceSpec) -> Source:
         As `open_source`.
     """
     held: _OpenSources = _opened.__dict__.setdefault("sources", _OpenSources())
-    key = (spec, *(_identity(path) for path in (spec.path, spec.mask, spec.variance, spec.guide)))
+    files = (spec.path, spec.mask, spec.variance, spec.guide, *spec.exposures)
+    key = (spec, *(_identity(path) for path in files))
     if key in held:
         held.move_to_end(key)
         return held[key]

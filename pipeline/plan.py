@@ -19,14 +19,17 @@ from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.exposures import Combination, align, kept_last
 from glassplate.pipeline.forward import (
+    check_exposures_are_wanted,
     check_guide_is_wanted,
     check_psf_is_wanted,
     check_reach,
     make_operator,
 )
 from glassplate.pipeline.header import is_per_pixel
-from glassplate.pipeline.open_source import open_named, open_source
+from glassplate.pipeline.inherit import Inherited, check_inherited
+from glassplate.pipeline.open_source import open_exposures, open_named, open_source
 from glassplate.pipeline.psf import ReadPsf, read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
@@ -74,6 +77,8 @@ class Plan:
     """Scaling of the guide, where there is one."""
     guide_channels: int = 0
     """Planes of the guide."""
+    donor: Inherited | None = None
+    """Donor of an earlier result, from which this one's is made."""
     warnings: tuple[str, ...] = ()
     """What the user should know before anything runs, one line each."""
 
@@ -87,10 +92,22 @@ class Plan:
 
     @property
     def warm(self) -> bool:
-        """Whether tiles start from a donor's weights: where there are enough of them to pay for it."""
+        """Whether tiles start from a donor's weights: where there are enough of them to pay for it.
+
+        One that is taken over costs next to nothing.
+        """
+        if self.donor is not None:
+            return True
         least = self.recipe.donor.tiles
         blind = self.recipe.task != "identity" and self.problem.input == "blindspot"
         return blind and 0 < least <= len(self.grid)
+
+    @property
+    def donor_iterations(self) -> int:
+        """Optimiser steps of the donor; 0 where there is none or it is taken as it is."""
+        inherited = self.donor is not None
+        steps = donor_iterations(self.problem, self.recipe.donor, inherited=inherited)
+        return steps if self.warm else 0
 
     @property
     def operator(self) -> Operator:
@@ -124,7 +141,12 @@ class Plan:
             # what is invalid in the guide says nothing: its middle level
             guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
         return Measurement(
-            pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide
+            pixels.values.astype(np.float32),
+            pixels.valid,
+            pixels.variance,
+            seed,
+            guide,
+            pixels.witness,
         )
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
@@ -148,6 +170,9 @@ class Plan:
             "noise": self.noise.to_json(),
             "numerics": asdict(self.numerics),
             "warm": self.warm,
+            "donor": self.donor and self.donor.to_json(),
+            "donor_iterations": self.donor_iterations,
+            "exposures": self.spec.combination and self.spec.combination.to_json(),
             "flux_factor": self.flux_factor,
             "noise_before": self.noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
@@ -165,7 +190,7 @@ class Plan:
         noise = NoiseModel.from_json(recorded["noise"])
         return replace(
             self,
-            spec=_inspected(self.spec, noise),
+            spec=_as_seen(self.spec, noise, recorded.get("exposures")),
             numerics=Numerics(**recorded["numerics"]),
             noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]),
@@ -175,9 +200,21 @@ class Plan:
 
 
 def make_plan(
-    spec: SourceSpec, recipe: Recipe, *, recipe_name: str, device: Device = "auto"
+    spec: SourceSpec,
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    device: Device = "auto",
+    donor: Inherited | None = None,
 ) -> Plan:
     """Open the source, look at it, and decide how it will be restored.
+
+    Parameters
+    ----------
+    spec, recipe, recipe_name, device
+        As in `RestoreRequest`.
+    donor
+        Of an earlier result, from which this one's is made; None for one of its own.
 
     Raises
     ------
@@ -188,12 +225,40 @@ def make_plan(
     """
     check_psf_is_wanted(recipe, spec)
     check_guide_is_wanted(recipe, spec)
+    check_exposures_are_wanted(recipe, spec)
+    spec, warnings = _combined(spec, recipe)
     source = open_source(spec)
     try:
         found = None if spec.psf is None else read_psf(spec.psf)
-        return _plan_for(source, recipe, recipe_name, device, found)
+        plan = _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
+    plan = replace(plan, warnings=(*plan.warnings, *warnings))
+    return plan if donor is None else _with_donor(plan, donor)
+
+
+def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
+    """The source with its exposures looked at, and what is odd about them."""
+    if not spec.exposures:
+        return spec, []
+    source = open_source(spec)
+    others = open_exposures(spec, source)
+    try:
+        combination, warnings = align(source, others, recipe.noise)
+    finally:
+        for one in (source, *others):
+            one.close()
+    if recipe.stopping.rule == "exposure":
+        combination = kept_last(combination)
+    return replace(spec, combination=combination), warnings
+
+
+def _with_donor(plan: Plan, donor: Inherited) -> Plan:
+    if plan.recipe.task == "identity":
+        raise UsageError(f"--donor {donor.store}: task identity fits nothing; drop it")
+    channels, _, _ = plan.grid.window_shape
+    check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
+    return replace(plan, donor=donor)
 
 
 def _plan_for(
@@ -205,7 +270,7 @@ def _plan_for(
     check_reach(operator, psf, grid)
     samples = sample(source)
     identity = recipe.task == "identity"
-    noise = _noise(samples, recipe)
+    noise = _noise(samples, recipe, of_a_mean=bool(source.spec.exposures))
     detector = _detector(samples, source, recipe, noise)
     layout = Layout(
         source_shape=source.shape,
@@ -270,16 +335,21 @@ def _detector(
     return Detector(settings, noise, quantum, sky) if settings.any else None
 
 
-def _inspected(spec: SourceSpec, noise: NoiseModel) -> SourceSpec:
-    """The same source, its defects judged by another noise model."""
+def _as_seen(spec: SourceSpec, noise: NoiseModel, exposures: dict[str, Any] | None) -> SourceSpec:
+    """The same source, its exposures joined and its defects judged as they once were."""
+    if exposures is not None:
+        spec = replace(spec, combination=Combination.from_json(exposures))
     if spec.detector is None:
         return spec
     return replace(spec, detector=replace(spec.detector, noise=noise))
 
 
-def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
+def _noise(samples: list[Sample], recipe: Recipe, *, of_a_mean: bool) -> NoiseModel:
     if recipe.task == "identity":
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
+    if of_a_mean:
+        # what the recipe knows is the noise of one exposure
+        return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
     return estimate_noise(samples, recipe.noise)
 
 
@@ -351,7 +421,10 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
         "transform": plan.transform.to_json(),
         "numerics": asdict(plan.numerics),
         "warm": plan.warm,
+        "donor": plan.donor and plan.donor.to_json(),
+        "donor_iterations": plan.donor_iterations,
         "psf_shape": None if plan.psf is None else list(plan.psf.shape),
+        "exposures": plan.spec.combination and plan.spec.combination.to_json(),
         "warnings": list(plan.warnings),
         "stages": capacity.stages,
     }
@@ -372,6 +445,5 @@ def projected_seconds(plan: Plan, workers: int) -> float:
     tiles = step * problem.fit.iterations * problem.fit.members * plan.batch_size * rounds
     _, height, width = plan.grid.window_shape
     share = WINDOW**2 / (height * width)
-    steps = donor_iterations(plan.problem, plan.recipe.donor) if plan.warm else 0
-    donor = steps * step * share
+    donor = plan.donor_iterations * step * share
     return donor + tiles + copying

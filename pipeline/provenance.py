@@ -198,7 +198,9 @@ def write_standards(store: Path, manifest: Mapping[str, Any]) -> None:
     """Write prov.json and ro-crate-metadata.json."""
     parts = ["manifest.json", "recipe.yaml", "tiles.jsonl", "environment.txt", "prov.json"]
     parts += [
-        part for part in ("donor.jsonl", "donor.npz") if provenance_path(store, part).is_file()
+        part
+        for part in ("donor.jsonl", "donor.npz", "donor-before.npz")
+        if provenance_path(store, part).is_file()
     ]
     write_json(provenance_path(store, "prov.json"), prov_document(manifest, store))
     write_json(

@@ -53,6 +53,7 @@ def inspect_result(store: Path) -> dict[str, Any]:
             "quarantined": len(latest) - done,
         },
         "noise": manifest["plan"]["noise"],
+        "donor": manifest["plan"].get("donor"),
         "summary": own["summary"],
         "sessions": manifest["sessions"],
     }

@@ -28,10 +28,15 @@ from glassplate.pipeline.events import (
     nobody,
 )
 from glassplate.pipeline.export import export
-from glassplate.pipeline.forward import check_guide_is_wanted, check_psf_is_wanted
+from glassplate.pipeline.forward import (
+    check_exposures_are_wanted,
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+)
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
+from glassplate.pipeline.inherit import inherit
 from glassplate.pipeline.journal import Journal, read_journal
-from glassplate.pipeline.open_source import forget_unpacked, open_source
+from glassplate.pipeline.open_source import check_source, forget_unpacked, open_source
 from glassplate.pipeline.plan import Device, Plan, make_plan
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.psf import read_psf
@@ -64,6 +69,8 @@ class RestoreRequest:
     export: Path | None = None
     """File to export to at the end, by suffix FITS or TIFF."""
     keep_scratch: bool = False
+    donor: Path | None = None
+    """Earlier result from whose donor the tiles start, fitted on to this image."""
     context: Mapping[str, str] = field(default_factory=dict)
     """Who asked: recorded with the session (a flow run's id, for example)."""
 
@@ -110,17 +117,24 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     # the clearest refusals first, before hashing gigabytes
     check_psf_is_wanted(request.recipe, request.spec)
     check_guide_is_wanted(request.recipe, request.spec)
-    open_source(request.spec).close()
+    check_exposures_are_wanted(request.recipe, request.spec)
+    check_source(request.spec)
     if request.spec.psf is not None:
         read_psf(request.spec.psf)
-    identity = identify(request.spec, request.recipe)
+    donor = None if request.donor is None else inherit(request.donor, request.store)
+    taken = None if donor is None else donor.file
+    identity = identify(request.spec, request.recipe, taken)
     try:
         if request.store.exists():
             manifest = _manifest_of(request, identity)
             if manifest["status"] == "complete":
                 return _already_complete(request, manifest, listener, start)
         plan = make_plan(
-            request.spec, request.recipe, recipe_name=request.recipe_name, device=request.device
+            request.spec,
+            request.recipe,
+            recipe_name=request.recipe_name,
+            device=request.device,
+            donor=donor,
         )
         capacity = project(plan, workers=pool.workers)
         check_capacity(capacity, plan, request.store, workers=pool.workers)
@@ -202,6 +216,9 @@ def _create(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> None:
                 "bytes": identity.source.bytes,
                 "hdu": request.spec.hdu,
                 "page": request.spec.page,
+                "exposures": [
+                    {"path": file.path, "sha256": file.sha256} for file in identity.exposures
+                ],
             },
             "summary": None,
         },

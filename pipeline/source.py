@@ -13,6 +13,7 @@ from glassplate.pipeline.tiles import Box
 
 if TYPE_CHECKING:
     from glassplate.pipeline.defects import Detector
+    from glassplate.pipeline.exposures import Combination
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
 
@@ -27,8 +28,8 @@ class SourceSpec:
     path: Path
     hdu: int | str | None = None
     """FITS extension by index or EXTNAME; None: the first that can be restored."""
-    page: int | None = None
-    """TIFF page; None: the first."""
+    page: int | Literal["all"] | None = None
+    """TIFF page; None: the first; all: every page a plane of a cube."""
     mask: Path | None = None
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None
@@ -37,6 +38,10 @@ class SourceSpec:
     """Image of the point-spread function, on the grid of the estimate."""
     guide: Path | None = None
     """A second image of the same scene on the same grid, of one to four planes."""
+    exposures: tuple[Path, ...] = ()
+    """Further images of the same scene, with noise of their own."""
+    combination: Combination | None = None
+    """How they become one measurement; the plan makes it, since it must have looked at them all."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
@@ -56,6 +61,8 @@ class Pixels:
     """``(g, h, w)`` in the units of the guide, NaN where it is invalid; where there is one."""
     found: npt.NDArray[np.bool_] | None = None
     """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
+    witness: npt.NDArray[np.float32] | None = None
+    """``(c, h, w)`` in source units: the exposure that is kept from the fit; NaN where it says nothing."""
 
 
 @dataclass(frozen=True)

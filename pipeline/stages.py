@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.models.donor import donor_iterations
 from glassplate.pipeline import provenance
 from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, make_donor
 from glassplate.pipeline.errors import GlassplateError
@@ -22,6 +21,7 @@ from glassplate.pipeline.events import (
     TileDone,
     Warned,
 )
+from glassplate.pipeline.inherit import WEIGHTS, take_over
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool, Tell
@@ -78,20 +78,21 @@ def prepare_donor(run: Run) -> None:
     """Phase 0: fit the donor, unless an earlier run did or the tiles need none."""
     if not run.plan.warm:
         return
-    path = provenance.provenance_path(run.store, "donor.npz")
+    path = provenance.provenance_path(run.store, WEIGHTS)
     for record in read_journal(donor_journal(run.store)):
         file = DonorFile(path, record["sha256"])
         if donor_is(file):
             run.donor = file
             return
-    total = donor_iterations(run.plan.problem, run.plan.recipe.donor)
+    before = _taken_over(run)
+    total = run.plan.donor_iterations
     run.listener(StageStarted(run.store, "donor", total))
 
     def tell(message: Mapping[str, Any]) -> None:
         run.listener(StageAdvanced(run.store, "donor", message["done"], total))
 
     with Journal(donor_journal(run.store)) as journal:
-        for _, outcome in run.pool.map(make_donor, [DonorTask(run.plan, path)], tell):
+        for _, outcome in run.pool.map(make_donor, [DonorTask(run.plan, path, before)], tell):
             if isinstance(outcome, Failure):
                 raise GlassplateError(
                     f"{run.store}: fitting the donor failed: {outcome.reason}; give the same command "
@@ -99,6 +100,12 @@ def prepare_donor(run: Run) -> None:
                 )
             journal.append(outcome)
             run.donor = DonorFile(path, outcome["sha256"])
+
+
+def _taken_over(run: Run) -> DonorFile | None:
+    """The weights of an earlier result, from now on with this one."""
+    donor = run.plan.donor
+    return None if donor is None else DonorFile(take_over(donor, run.store), donor.file.sha256)
 
 
 def restore_tiles(run: Run) -> None:

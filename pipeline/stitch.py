@@ -199,8 +199,10 @@ def _residual(final: npt.NDArray[Any], pixels: Pixels, dtype: str) -> npt.NDArra
         difference = pixels.values.astype(np.float64) - final
         known = pixels.valid if pixels.found is None else pixels.valid | pixels.found
         return np.where(known, difference, np.nan).astype(dtype)
-    whole = pixels.values.astype(np.int64) - final.astype(np.int64)
-    return whole.astype(dtype)
+    # the mean of several exposures is no whole number
+    whole = np.rint(pixels.values).astype(np.int64) - final.astype(np.int64)
+    residual: npt.NDArray[Any] = whole.astype(dtype)
+    return residual
 
 
 def _residual_through_operator(

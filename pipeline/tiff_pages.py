@@ -112,11 +112,12 @@ def find_page(tiff: tifffile.TiffFile, spec: SourceSpec, bilevel: bool) -> tuple
     """
     thumbnail = None
     seen = []
+    wished = None if spec.page == "all" else spec.page
     for index, page in _each_page(tiff):
         info = _page_info(index, page, bilevel=bilevel)
         seen.append(info)
-        if spec.page is not None:
-            if index < spec.page:
+        if wished is not None:
+            if index < wished:
                 continue
             if not info.restorable:
                 raise SourceError(f"{spec.path}: page {index}: {info.reason}")
@@ -125,8 +126,8 @@ def find_page(tiff: tifffile.TiffFile, spec: SourceSpec, bilevel: bool) -> tuple
             return info, page
         if info.restorable and thumbnail is None:
             thumbnail = info, page
-    if spec.page is not None:
-        raise SourceError(f"{spec.path}: no page {spec.page}; there are 0 to {len(seen) - 1}")
+    if wished is not None:
+        raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(seen) - 1}")
     if thumbnail is None:
         why = "; ".join(f"page {i.index}: {i.reason}" for i in seen[:20]) or "it has no page"
         raise SourceError(f"{spec.path}: no image to restore: {why}")

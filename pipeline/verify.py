@@ -74,8 +74,10 @@ def _checksums(store: Path) -> Check:
 def _inputs(manifest: dict[str, Any]) -> list[Check]:
     """Compare the input files with what was restored; one that was moved away cannot be compared."""
     checks = []
-    for what in ("source", *COMPANIONS):
-        was = manifest["identity"].get(what)
+    identity = manifest["identity"]
+    files = [(what, identity.get(what)) for what in ("source", *COMPANIONS)]
+    files += [("exposure", file) for file in identity.get("exposures") or ()]
+    for what, was in files:
         if was is None:
             continue
         path = Path(was["path"])

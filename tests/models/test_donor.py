@@ -6,7 +6,7 @@ import torch
 from test_fit import measurement, problem, sky
 
 from glassplate.models import donor as module
-from glassplate.models.donor import DonorSettings, fit_donor, warm
+from glassplate.models.donor import DonorSettings, fit_donor, warm, weight_shapes
 from glassplate.models.fit import fit_batch
 from glassplate.models.networks import make_network
 
@@ -50,6 +50,19 @@ class TestFitDonor:
         assert [iteration for iteration, _ in heard] == [3, 6, 9, 12]
         assert all(loss > 0 for _, loss in heard)
 
+    def test_fits_another_one_on(self):
+        first = weights()
+        given = replace(SHORT, refine=3)
+        told = []
+        again = fit_donor(
+            windows(), problem(iterations=12), given, lambda *t: told.append(t), start=first
+        )
+        assert [iteration for iteration, _ in told] == [3]
+        assert set(again) == set(first)
+        assert not same(again, first)
+        once_more = fit_donor(windows(), problem(iterations=12), given, start=first)
+        assert same(again, once_more)
+
     def test_starts_again_with_smaller_steps_once(self, monkeypatch):
         rates = []
 
@@ -88,6 +101,8 @@ class TestStart:
     def test_has_every_weight_of_the_network(self):
         network = make_network(problem().network, 2, 1, torch.Generator())
         assert set(weights()) == set(network.state_dict())
+        shapes = {name: weight.shape for name, weight in weights().items()}
+        assert weight_shapes(problem(), 1) == shapes
 
 
 def test_warm_takes_fewer_and_smaller_steps():
@@ -101,7 +116,13 @@ def test_warm_takes_fewer_and_smaller_steps():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("iterations", 0), ("windows", 0), ("tile_iterations", 0), ("tile_learning_rate", 0.0)],
+    [
+        ("iterations", 0),
+        ("windows", 0),
+        ("tile_iterations", 0),
+        ("tile_learning_rate", 0.0),
+        ("refine", -1),
+    ],
 )
 def test_refuses_impossible_settings(field, value):
     with pytest.raises(ValueError, match=field):
