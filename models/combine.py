@@ -170,6 +170,9 @@ class Match:
     offset: float = 0.0
     origin: str = "the first"
     """How it is known."""
+    overlap: float = 1.0
+    """Share of the bright pixels of the one with fewer of them that are bright in both; 1 where either has
+    too few."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +213,13 @@ def match(pairs: Sequence[Pair], first_sigma: float, other_sigma: float) -> Matc
         for name, level in zip(_SIDES, levels, strict=True)
     ]
     bounds = [BRIGHT_SIGMA * SMOOTHED_NOISE * sigma for sigma in (first_sigma, other_sigma)]
-    bright = (np.abs(smooth[0]) > bounds[0]) & (np.abs(smooth[1]) > bounds[1])
+    each = [np.abs(one) > bound for one, bound in zip(smooth, bounds, strict=True)]
+    bright = each[0] & each[1]
+    fewer = min(int(one.sum()) for one in each)
+    overlap = float(bright.sum() / fewer) if fewer >= FEWEST_BRIGHT else 1.0
     if bright.sum() < FEWEST_BRIGHT:
-        return Match(1.0, levels[0] - levels[1], "levels alone: too few bright pixels")
+        origin = "levels alone: too few bright pixels"
+        return Match(1.0, levels[0] - levels[1], origin, overlap)
     ratios = smooth[0][bright] / smooth[1][bright]
     scale = float(np.median(ratios))
     if scale <= 0:
@@ -221,7 +228,8 @@ def match(pairs: Sequence[Pair], first_sigma: float, other_sigma: float) -> Matc
     error = math.sqrt(MEDIAN_VARIANCE / (ratios.size / (2 * SMOOTH + 1) ** 2)) * spread
     if abs(scale - 1) <= RATIO_SIGMA * error:
         scale = 1.0
-    return Match(scale, levels[0] - scale * levels[1], f"{ratios.size} bright pixels")
+    origin = f"{ratios.size} bright pixels"
+    return Match(scale, levels[0] - scale * levels[1], origin, overlap)
 
 
 _SIDES = ("first", "other")

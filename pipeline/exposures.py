@@ -23,6 +23,8 @@ FloatArray = npt.NDArray[np.floating]
 # Share of the pixels of two exposures that may differ by more than five sigma before it is said: cosmic
 # rays of half an hour hit some per mille.
 MOST_APART = 0.02
+# Share of what is bright that must be bright in both: stars that have moved by their width are not.
+LEAST_OVERLAP = 0.5
 # Pixels around a region on which it depends what is read there: the level and the slopes.
 MARGIN = 1
 # Bytes for a pixel, channel and exposure while they are combined: values as read and sorted, weights,
@@ -209,10 +211,11 @@ def align(
         alignment = Alignment(dy, dx, leftover, matched, model)
         alignments.append(alignment)
         apart = _apart(pairs, alignments[0], alignment)
-        if apart > MOST_APART:
+        if apart > MOST_APART or matched.overlap < LEAST_OVERLAP:
             warnings.append(
                 f"exposure {other.spec.path}: {100 * apart:.1f} % of its pixels differ from those of "
-                f"{first.spec.path} by more than five sigma; is it of the same scene, on the same grid?"
+                f"{first.spec.path} by more than five sigma, {100 * matched.overlap:.0f} % of what is "
+                "bright is so in both; is it of the same scene, on the same grid?"
             )
     return Combination(tuple(alignments)), warnings
 

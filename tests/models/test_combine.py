@@ -183,6 +183,12 @@ class TestMatch:
         with pytest.raises(ValueError, match="flux scale -1"):
             match([Pair(pair.first, -pair.other, pair.valid)], 1.0, 1.0)
 
+    def test_stars_that_have_moved_do_not_overlap(self):
+        pair = self.pair(1.0, 0.0)
+        assert match([pair], 1.0, 1.0).overlap > 0.9
+        moved = Pair(pair.first, np.roll(pair.other, 14, axis=2), pair.valid)
+        assert match([moved], 1.0, 1.0).overlap < 0.3
+
     def test_nothing_in_common_changes_nothing(self):
         pair = self.pair(1.0, 0.0)
         found = match([Pair(pair.first, pair.other, pair.valid & False)], 1.0, 1.0)
