@@ -3,7 +3,7 @@
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
-    python benchmarks/quality.py inpaint --data ../shared/data
+    python benchmarks/quality.py inpaint deartifact --data ../shared/data
 
 `whole` restores uncropped photographs through all of the product, with a donor and without. With
 --noise-input the recipe is also fitted with the paper's random code as its input, and judged every few
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from rivals import Method
-from studies import decam, guided, inpaint, set9, whole, xmm
+from studies import deartifact, decam, guided, inpaint, set9, whole, xmm
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
@@ -192,10 +192,28 @@ def through_the_pipeline(recipe: Recipe) -> Method:
     return run
 
 
+def of_the_file(recipe: Recipe) -> Method:
+    """Return all of the product for one JPEG, given as its bytes."""
+
+    def run(raw: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            source, store = Path(folder, "image.jpg"), Path(folder, "image.zarr")
+            source.write_bytes(raw.tobytes())
+            request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
+            result = restore(request, InlinePool())
+            values = np.asarray(open_array(store, "0")[...], np.float64) / 255
+        iterations = round(result.summary["iterations"])
+        facts = {"iterations": iterations, "best_iteration": iterations}
+        return values.reshape(-1, *values.shape[-2:]), facts
+
+    return run
+
+
 SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
+    "deartifact": (deartifact, "archive-deartifact", ("psnr_db",)),
     "guided": (guided, "guided-denoise", ("psnr_db", "leak")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
@@ -214,6 +232,8 @@ def run(name: str, options: argparse.Namespace) -> None:
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
+    if name == "deartifact":
+        ours = {"glassplate": of_the_file(recipe)}
     if name == "guided":
         ours = {
             "glassplate, guided": with_guide(recipe, options.threads),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from scipy import ndimage
 from skimage import restoration
@@ -14,7 +15,7 @@ Method = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
 
 
 def nlm(sigma: float, strength: float = 0.8) -> Method:
-    """Non-local means, fast mode, told the noise."""
+    """Non-local means, fast mode, told the noise; of no white noise `strength` is the width itself."""
 
     def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         colour = len(image) > 1
@@ -22,7 +23,7 @@ def nlm(sigma: float, strength: float = 0.8) -> Method:
             image.transpose(1, 2, 0) if colour else image[0],
             patch_size=5,
             patch_distance=6,
-            h=strength * sigma,
+            h=strength * sigma if sigma else strength,
             sigma=sigma,
             fast_mode=True,
             channel_axis=-1 if colour else None,
@@ -86,6 +87,30 @@ def total_variation(sigma: float, weight: float = 1.0) -> Method:
         restoration.denoise_tv_chambolle(image[0] / sigma, weight=weight)[None] * sigma,
         {},
     )
+
+
+def colour_variation(weight: float) -> Method:
+    """Chambolle's total variation of all channels together."""
+    return lambda image: (restoration.denoise_tv_chambolle(image, weight, channel_axis=0), {})
+
+
+def mean_over_shifts(quality: int) -> Method:
+    """JPEG again, on each of the 64 shifts of its lattice, and the mean (Nosratinia 2001)."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        _, h, w = image.shape
+        wide = np.pad(image, [(0, 0), (8, 8), (8, 8)], mode="edge")
+        levels = np.rint(255 * wide).astype("u1").transpose(1, 2, 0)
+        total = np.zeros((h, w, len(image)))
+        for down in range(8):
+            for right in range(8):
+                part = np.ascontiguousarray(levels[down:, right:]).squeeze()
+                again = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(part, level=quality))
+                y, x = 8 - down, 8 - right
+                total += np.atleast_3d(again)[y : y + h, x : x + w]
+        return total.transpose(2, 0, 1) / 64 / 255, {}
+
+    return run
 
 
 def gaussian(radius: float) -> Method:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
+from glassplate.models.jpeg import Cells
 from glassplate.models.losses import chi2, masked_mean, weighted_squares, whiteness
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
+from glassplate.models.requantised import Requantised
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
@@ -19,7 +21,7 @@ class Window:
     """One window's measurement on the device, and every question that the loop asks of it."""
 
     def __init__(self, measurement: Measurement, problem: Problem) -> None:
-        self.problem = problem
+        self.problem, self.origin = problem, measurement.origin
         device = problem.numerics.device
         self.dice = torch.Generator().manual_seed(measurement.seed)
         seed = int(torch.randint(2**62, (), generator=self.dice))
@@ -60,6 +62,8 @@ class Window:
             return NoiseCode(scene, fit.input_depth, fresh)
         if self.problem.input == "measurement":
             return Whole(scene)
+        if self.problem.input == "requantised" and self.problem.quantisation is not None:
+            return Requantised(scene, self.problem.quantisation, self.problem.transform, self.dice)
         dice = self.dice if fit.holes else None
         return BlindSpot(scene, fit.drop, self.problem.noise.correlated, dice)
 
@@ -139,6 +143,9 @@ class Window:
                 fit.posterior_radius,
                 fit.posterior_doubt,
             )
+        if self.problem.quantisation is not None:
+            cells = Cells(self.problem.quantisation, self.y, self.parts.valid, self.origin)
+            mean = cells.nearest(mean)
         values: FloatArray = mean[0].float().cpu().numpy()
         return values
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from glassplate.models.blur import Psf
 from glassplate.models.donor import donor_iterations, warm
 from glassplate.models.fit import Measurement, Problem, seconds_per_iteration
+from glassplate.models.jpeg import Quantisation
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
@@ -28,6 +29,7 @@ from glassplate.pipeline.forward import (
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.open_source import open_named, open_source
 from glassplate.pipeline.psf import ReadPsf, read_psf
+from glassplate.pipeline.quantisation import quantisation_of
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import WINDOW, sample
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
@@ -70,6 +72,8 @@ class Plan:
     """Scaling of the guide, where there is one."""
     guide_channels: int = 0
     """Planes of the guide."""
+    quantisation: Quantisation | None = None
+    """How the JPEG rounded of which artefacts are to be removed."""
     warnings: tuple[str, ...] = ()
     """What the user should know before anything runs, one line each."""
 
@@ -111,16 +115,17 @@ class Plan:
             noise=self.noise,
             numerics=self.numerics,
             guide_channels=self.guide_channels,
+            quantisation=self.quantisation,
         )
 
-    def measurement(self, pixels: Pixels, seed: int) -> Measurement:
-        """The pixels of a window as a fit takes them."""
+    def measurement(self, pixels: Pixels, seed: int, corner: tuple[int, int]) -> Measurement:
+        """The pixels of a window as a fit takes them; `corner` is its row and column in the image."""
         guide = None
         if pixels.guide is not None and self.guide is not None:
             # what is invalid in the guide says nothing: its middle level
             guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
         return Measurement(
-            pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide
+            pixels.values.astype(np.float32), pixels.valid, pixels.variance, seed, guide, corner
         )
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
@@ -148,6 +153,7 @@ class Plan:
             "noise_before": self.noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
             "psf_shape": None if self.psf is None else list(self.psf.shape),
+            "quantisation": None if self.quantisation is None else asdict(self.quantisation),
             "warnings": list(self.warnings),
         }
 
@@ -234,6 +240,7 @@ def _plan_for(
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
+        quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
         **_guide(spec),
         warnings=() if found is None else found.warnings,
     )
@@ -269,7 +276,7 @@ def _inspected(spec: SourceSpec, noise: NoiseModel) -> SourceSpec:
 
 
 def _noise(samples: list[Sample], recipe: Recipe) -> NoiseModel:
-    if recipe.task == "identity":
+    if recipe.task in ("identity", "deartifact"):
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     return estimate_noise(samples, recipe.noise)
 

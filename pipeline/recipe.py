@@ -55,6 +55,11 @@ class OperatorSettings(Section):
     """How pixels of the estimate become one of the measurement, after the PSF where one is given:
     lanczos2, lanczos3 and bicubic are resampling filters, box is the mean over a detector's pixel, pick
     its middle, for a PSF that holds the pixel already."""
+    jpeg_quality: int | None = Field(None, ge=1, le=100)
+    """Quality, as libjpeg counts it, of the JPEG that the image was before it became what it is; null: the
+    file is that JPEG, and its own tables are taken (deartifact)."""
+    jpeg_sampling: Literal["4:4:4", "4:2:2", "4:4:0", "4:2:0"] = "4:2:0"
+    """How sparsely that JPEG sampled its colours, where jpeg_quality is given (deartifact)."""
 
 
 class OutputSettings(Section):
@@ -80,9 +85,11 @@ class OutputSettings(Section):
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal["denoise", "guided", "superres", "deconvolve", "inpaint", "identity"] = "denoise"
+    task: Literal[
+        "denoise", "guided", "superres", "deconvolve", "inpaint", "deartifact", "identity"
+    ] = "denoise"
     """guided: denoise, with a second image at hand; inpaint: fill invalid pixels, and leave all others as
-    they are to the bit."""
+    they are to the bit; deartifact: remove the blocks and ringing of a JPEG."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -106,6 +113,31 @@ class Recipe(Section):
             raise ValueError("defects are for tasks that restore, not identity; drop them")
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or more; add --scale 2")
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_jpeg_allows(self) -> Recipe:
+        if self.task != "deartifact":
+            if self.fit.input == "requantised":
+                raise ValueError(
+                    f"fit.input requantised is for task deartifact, not {self.task}; set fit.input=auto"
+                )
+            if self.operator.jpeg_quality is not None:
+                raise ValueError(
+                    f"operator.jpeg_quality is for task deartifact, not {self.task}; drop it or take "
+                    "--recipe archive-deartifact"
+                )
+            return self
+        if self.stopping.rule != "fixed":
+            raise ValueError(
+                f"stopping.rule {self.stopping.rule} holds pixels out, of which a JPEG says nothing one by "
+                "one; for task deartifact set stopping.rule=fixed"
+            )
+        if self.fit.input == "blindspot":
+            raise ValueError(
+                "fit.input blindspot asks about single pixels, of which a JPEG says nothing; for task "
+                "deartifact set fit.input=auto"
+            )
         return self
 
     @model_validator(mode="after")

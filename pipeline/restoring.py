@@ -74,7 +74,11 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     copied = {index for index, window in pixels.items() if not _needs_a_fit(plan, window)}
     fitted = [tile for tile in tiles if tile.index not in copied]
     measurements = [
-        plan.measurement(pixels[tile.index], tile_seed(plan.recipe.seed, tile.index, task.reseed))
+        plan.measurement(
+            pixels[tile.index],
+            tile_seed(plan.recipe.seed, tile.index, task.reseed),
+            tile.window.corner,
+        )
         for tile in fitted
     ]
     start = read_donor(task.donor) if task.donor is not None and fitted else None
