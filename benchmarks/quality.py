@@ -3,7 +3,7 @@
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
-    python benchmarks/quality.py inpaint deartifact --data ../shared/data
+    python benchmarks/quality.py inpaint deartifact colorize --data ../shared/data
 
 `whole` restores uncropped photographs through all of the product, with a donor and without. With
 --noise-input the recipe is also fitted with the paper's random code as its input, and judged every few
@@ -29,10 +29,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from rivals import Method
-from studies import deartifact, decam, guided, inpaint, set9, whole, xmm
+from studies import colorize, deartifact, decam, guided, inpaint, set9, whole, xmm
 
 from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
@@ -209,11 +210,30 @@ def of_the_file(recipe: Recipe) -> Method:
     return run
 
 
+def of_grey_and_hints(recipe: Recipe) -> Method:
+    """Return all of the product for a grey image and RGBA hints, five planes from 0 to 255."""
+
+    def run(planes: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        levels = np.rint(planes).astype("u1")
+        with tempfile.TemporaryDirectory() as folder:
+            source, hints = Path(folder, "grey.tif"), Path(folder, "hints.png")
+            tifffile.imwrite(source, levels[0])
+            hints.write_bytes(imagecodecs.png_encode(levels[1:].transpose(1, 2, 0)))
+            spec, store = SourceSpec(source, hints=hints), Path(folder, "image.zarr")
+            result = restore(RestoreRequest(spec, store, recipe, "benchmark", "cpu"), InlinePool())
+            values = np.asarray(open_array(store, "0")[...], np.float64) / 255
+        iterations = round(result.summary["iterations"])
+        return values, {"iterations": iterations, "best_iteration": iterations}
+
+    return run
+
+
 SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
     "deartifact": (deartifact, "archive-deartifact", ("psnr_db",)),
+    "colorize": (colorize, "archive-colorize", ("chroma_psnr_db", "delta_e")),
     "guided": (guided, "guided-denoise", ("psnr_db", "leak")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
     "decam": (
@@ -234,6 +254,8 @@ def run(name: str, options: argparse.Namespace) -> None:
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
     if name == "deartifact":
         ours = {"glassplate": of_the_file(recipe)}
+    if name == "colorize":
+        ours = {"glassplate": of_grey_and_hints(recipe)}
     if name == "guided":
         ours = {
             "glassplate, guided": with_guide(recipe, options.threads),

@@ -7,7 +7,8 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import spsolve
 from skimage import restoration
 
 Method = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
@@ -111,6 +112,52 @@ def mean_over_shifts(quality: int) -> Method:
         return total.transpose(2, 0, 1) / 64 / 255, {}
 
     return run
+
+
+def nearest_hint(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Each pixel the chroma of the hint that is nearest; of L, a, b (3, y, x), NaN where there is none."""
+    known = np.isfinite(hinted[1])
+    y, x = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return hinted[1:, y, x], {}
+
+
+def spread_hints(radius: float) -> Method:
+    """Normalised Gaussian mean of the hints; the hints themselves stay."""
+
+    def run(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        known = np.isfinite(hinted[1:])
+        weight = ndimage.gaussian_filter(known.astype("f8"), (0, radius, radius)) + 1e-12
+        sums = ndimage.gaussian_filter(np.nan_to_num(hinted[1:]), (0, radius, radius))
+        return np.where(known, hinted[1:], sums / weight), {}
+
+    return run
+
+
+def levin(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Colorization by optimisation (Levin, Lischinski & Weiss 2004), solved directly.
+
+    Each pixel's chroma is the mean of its eight neighbours', weighted by how alike their lightness is, as
+    in the authors' code; hints are given.
+    """
+    light, known = hinted[0] / 100, np.isfinite(hinted[1])
+    h, w = light.shape
+    index = np.arange(h * w).reshape(h, w)
+    wide, places = np.pad(light, 1), np.pad(index, 1, constant_values=-1)
+    beside = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    values = np.stack([wide[y : y + h, x : x + w] for y, x in beside])
+    columns = np.stack([places[y : y + h, x : x + w] for y, x in beside])
+    inside = columns >= 0
+    squares = np.where(inside, (values - light) ** 2, np.inf)
+    around = np.where(inside, values, np.nan)
+    variance = np.nanvar(np.concatenate([around, light[None]]), 0)
+    width = np.maximum(0.6 * variance, np.maximum(squares.min(0) / -np.log(0.01), 2e-6))
+    weight = np.where(inside, np.exp(-squares / width), 0)
+    weight = np.where(known, 0, weight / weight.sum(0))
+    rows = np.broadcast_to(index, columns.shape)[inside]
+    links = sparse.coo_matrix((-weight[inside], (rows, columns[inside])), shape=(h * w, h * w))
+    system = sparse.eye(h * w, format="csc") + links.tocsc()
+    given = np.nan_to_num(hinted[1:]).reshape(2, -1)
+    return np.stack([spsolve(system, plane).reshape(h, w) for plane in given]), {}
 
 
 def gaussian(radius: float) -> Method:

@@ -35,6 +35,7 @@ def restore(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    hints: options.HintsFile = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -55,7 +56,14 @@ def restore(
     kind = options.parse_progress(progress)
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        hints=hints,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -104,6 +112,7 @@ def plan(
     variance: options.Variance = None,
     psf: options.PsfFile = None,
     guide: options.GuideFile = None,
+    hints: options.HintsFile = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -112,7 +121,14 @@ def plan(
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
     wished = options.parse_device(device)
     spec = options.parse_source(
-        source, hdu=hdu, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        source,
+        hdu=hdu,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        hints=hints,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 

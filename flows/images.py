@@ -131,6 +131,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 variance=wish("variance"),
                 psf=wish("psf"),
                 guide=wish("guide"),
+                hints=wish("hints"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

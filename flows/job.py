@@ -42,6 +42,7 @@ class Wishes(BaseModel):
     variance: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
+    hints: Path | None = None
 
     @field_validator("set", mode="before")
     @classmethod
@@ -129,6 +130,7 @@ def _absolute(job: Job) -> Job:
             "variance": place(wishes.variance),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
+            "hints": place(wishes.hints),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

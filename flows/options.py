@@ -73,6 +73,14 @@ GuideFile = Annotated[
         "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
     ),
 ]
+HintsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--hints",
+        metavar="FILE",
+        help="RGBA or RGB image of the colours that are known, on the same grid: for colorize.",
+    ),
+]
 PoolKind = Annotated[
     str,
     typer.Option(
@@ -148,11 +156,19 @@ def parse_source(
     variance: Path | None,
     psf: Path | None,
     guide: Path | None,
+    hints: Path | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
 
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
     return SourceSpec(
-        path=path, hdu=number, page=page, mask=mask, variance=variance, psf=psf, guide=guide
+        path=path,
+        hdu=number,
+        page=page,
+        mask=mask,
+        variance=variance,
+        psf=psf,
+        guide=guide,
+        hints=hints,
     )

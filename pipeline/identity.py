@@ -13,8 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
-# Images that go with the source and decide its pixels; an early manifest may lack the last.
-COMPANIONS = ("mask", "variance", "psf", "guide")
+# Images that go with the source and decide its pixels; an early manifest may lack the last two.
+COMPANIONS = ("mask", "variance", "psf", "guide", "hints")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -42,6 +42,7 @@ class RunIdentity:
     variance: FileIdentity | None
     psf: FileIdentity | None
     guide: FileIdentity | None
+    hints: FileIdentity | None
     recipe_sha256: str
     versions: dict[str, str]
 
@@ -60,6 +61,7 @@ def identify(spec: SourceSpec, recipe: Recipe) -> RunIdentity:
         variance=_companion(spec.variance),
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
+        hints=_companion(spec.hints),
         recipe_sha256=recipe.sha256(),
         versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.hints import HintedSource, check_hinted
 from glassplate.pipeline.joined import JoinedSource
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
@@ -100,7 +101,21 @@ def open_source(spec: SourceSpec) -> Source:
         If there is no room to unpack a packed file.
     """
     source = _with_companions(spec)
-    return source if spec.detector is None else InspectedSource(source, spec.detector)
+    if spec.detector is not None:
+        source = InspectedSource(source, spec.detector)
+    return source if spec.hints is None else _with_hints(source, spec.hints)
+
+
+def _with_hints(source: Source, named: Path) -> Source:
+    opened = [source]
+    try:
+        opened.append(open_named(named, "hints"))
+        check_hinted(*opened)
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    return HintedSource(*opened)
 
 
 def _with_companions(spec: SourceSpec) -> Source:
@@ -241,7 +256,7 @@ def cached_source(spec: SourceSpec) -> Source:
         As `open_source`.
     """
     held: _OpenSources = _opened.__dict__.setdefault("sources", _OpenSources())
-    key = (spec, *(_identity(path) for path in (spec.path, spec.mask, spec.variance, spec.guide)))
+    key = (spec, *(_identity(path) for path in _files(spec)))
     if key in held:
         held.move_to_end(key)
         return held[key]
@@ -250,6 +265,10 @@ def cached_source(spec: SourceSpec) -> Source:
         held.popitem(last=False)[1].close()
     held[key] = source
     return source
+
+
+def _files(spec: SourceSpec) -> tuple[Path | None, ...]:
+    return spec.path, spec.mask, spec.variance, spec.guide, spec.hints
 
 
 def close_cached_sources() -> None:

@@ -86,10 +86,18 @@ class Recipe(Section):
     """All settings of a restoration."""
 
     task: Literal[
-        "denoise", "guided", "superres", "deconvolve", "inpaint", "deartifact", "identity"
+        "denoise",
+        "guided",
+        "superres",
+        "deconvolve",
+        "inpaint",
+        "deartifact",
+        "colorize",
+        "identity",
     ] = "denoise"
     """guided: denoise, with a second image at hand; inpaint: fill invalid pixels, and leave all others as
-    they are to the bit; deartifact: remove the blocks and ringing of a JPEG."""
+    they are to the bit; deartifact: remove the blocks and ringing of a JPEG; colorize: colours for a grey
+    photograph, from hints."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -137,6 +145,19 @@ class Recipe(Section):
             raise ValueError(
                 "fit.input blindspot asks about single pixels, of which a JPEG says nothing; for task "
                 "deartifact set fit.input=auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_hints_allow(self) -> Recipe:
+        if self.task != "colorize":
+            return self
+        if self.fit.uncertainty:
+            raise ValueError("fit.uncertainty is not told of colours; drop it for task colorize")
+        if self.stopping.rule != "fixed":
+            raise ValueError(
+                f"stopping.rule {self.stopping.rule} would hold out hints, which their own neighbours "
+                "predict; for task colorize set stopping.rule=fixed"
             )
         return self
 

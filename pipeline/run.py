@@ -29,6 +29,7 @@ from glassplate.pipeline.events import (
 )
 from glassplate.pipeline.export import export
 from glassplate.pipeline.forward import check_guide_is_wanted, check_psf_is_wanted
+from glassplate.pipeline.hints import check_hints_are_wanted
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.open_source import forget_unpacked, open_source
@@ -109,6 +110,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     # the clearest refusals first, before hashing gigabytes
     check_psf_is_wanted(request.recipe, request.spec)
     check_guide_is_wanted(request.recipe, request.spec)
+    check_hints_are_wanted(request.recipe, request.spec)
     open_source(request.spec).close()
     if request.spec.psf is not None:
         read_psf(request.spec.psf)

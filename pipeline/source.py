@@ -37,6 +37,8 @@ class SourceSpec:
     """Image of the point-spread function, on the grid of the estimate."""
     guide: Path | None = None
     """A second image of the same scene on the same grid, of one to four planes."""
+    hints: Path | None = None
+    """RGB or RGBA image on the same grid: the colours that are known of a grey photograph."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
@@ -56,6 +58,8 @@ class Pixels:
     """``(g, h, w)`` in the units of the guide, NaN where it is invalid; where there is one."""
     found: npt.NDArray[np.bool_] | None = None
     """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
+    hints: npt.NDArray[np.float32] | None = None
+    """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; of a photograph to be coloured."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def unpacked(path: Path) -> Path:
 
 def forget_unpacked(spec: SourceSpec) -> None:
     """Remove what was unpacked for a source on this machine; what is open stays readable."""
-    for named in (spec.path, spec.mask, spec.variance, spec.psf, spec.guide):
+    for named in (spec.path, spec.mask, spec.variance, spec.psf, spec.guide, spec.hints):
         path = None if named is None else split_extension(named)[0]
         if path is not None and path.is_file() and is_packed(path):
             _target(path).unlink(missing_ok=True)

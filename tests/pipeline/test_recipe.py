@@ -12,6 +12,7 @@ from glassplate.pipeline.recipe import (
 )
 
 SHIPPED = [
+    "archive-colorize",
     "archive-deartifact",
     "archive-denoise",
     "archive-repair",
