@@ -3,7 +3,7 @@
     python benchmarks/quality.py set9 --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
-    python benchmarks/quality.py inpaint guided impulse --data ../shared/data
+    python benchmarks/quality.py inpaint guided impulse deartifact colorize --data ../shared/data
     python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
     python benchmarks/quality.py exposures judged --data ../shared/data
 
@@ -31,11 +31,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from astropy.io import fits
 from rivals import Method
 from studies import (
+    colorize,
+    deartifact,
     decam,
     exposures,
     guided,
@@ -168,7 +171,9 @@ def jointly(recipe: Recipe) -> Method:
 
     def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
-            plan = make_plan(as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu")
+            plan = make_plan(
+                as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu"
+            )
             pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
         measurement = plan.measurement(pixels, tile_seed(recipe.seed, 0, 0))
         [result] = fit_batch([measurement], plan.problem)
@@ -295,10 +300,47 @@ def written(image: np.ndarray, folder: Path) -> Path:
     return source
 
 
+def of_the_file(recipe: Recipe) -> Method:
+    """Return all of the product for one JPEG, given as its bytes."""
+
+    def run(raw: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            source, store = Path(folder, "image.jpg"), Path(folder, "image.zarr")
+            source.write_bytes(raw.tobytes())
+            request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
+            result = restore(request, InlinePool())
+            values = np.asarray(open_array(store, "0")[...], np.float64) / 255
+        iterations = round(result.summary["iterations"])
+        facts = {"iterations": iterations, "best_iteration": iterations}
+        return values.reshape(-1, *values.shape[-2:]), facts
+
+    return run
+
+
+def of_grey_and_hints(recipe: Recipe) -> Method:
+    """Return all of the product for a grey image and RGBA hints, five planes from 0 to 255."""
+
+    def run(planes: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        levels = np.rint(planes).astype("u1")
+        with tempfile.TemporaryDirectory() as folder:
+            source, hints = Path(folder, "grey.tif"), Path(folder, "hints.png")
+            tifffile.imwrite(source, levels[0])
+            hints.write_bytes(imagecodecs.png_encode(levels[1:].transpose(1, 2, 0)))
+            spec, store = SourceSpec(source, hints=hints), Path(folder, "image.zarr")
+            result = restore(RestoreRequest(spec, store, recipe, "benchmark", "cpu"), InlinePool())
+            values = np.asarray(open_array(store, "0")[...], np.float64) / 255
+        iterations = round(result.summary["iterations"])
+        return values, {"iterations": iterations, "best_iteration": iterations}
+
+    return run
+
+
 SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
+    "deartifact": (deartifact, "archive-deartifact", ("psnr_db",)),
+    "colorize": (colorize, "archive-colorize", ("chroma_psnr_db", "delta_e")),
     "guided": (guided, "guided-denoise", ("psnr_db", "leak")),
     "impulse": (impulse, "archive-impulse", ("psnr_db",)),
     "set5x2": (superres("set5", 2), "archive-upscale", ("y_psnr_db", "agreement")),
@@ -341,6 +383,10 @@ def run(name: str, options: argparse.Namespace) -> None:
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
+    if name == "deartifact":
+        ours = {"glassplate": of_the_file(recipe)}
+    if name == "colorize":
+        ours = {"glassplate": of_grey_and_hints(recipe)}
     if name == "guided":
         ours = {
             "glassplate, guided": with_guide(recipe, options.threads),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import spsolve
 from skimage import restoration
 
 Method = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
@@ -15,7 +17,7 @@ Method = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
 
 
 def nlm(sigma: float, strength: float = 0.8) -> Method:
-    """Non-local means, fast mode, told the noise."""
+    """Non-local means, fast mode, told the noise; of no white noise `strength` is the width itself."""
 
     def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         colour = len(image) > 1
@@ -23,7 +25,7 @@ def nlm(sigma: float, strength: float = 0.8) -> Method:
             image.transpose(1, 2, 0) if colour else image[0],
             patch_size=5,
             patch_distance=6,
-            h=strength * sigma,
+            h=strength * sigma if sigma else strength,
             sigma=sigma,
             fast_mode=True,
             channel_axis=-1 if colour else None,
@@ -122,6 +124,76 @@ def total_variation(sigma: float, weight: float = 1.0) -> Method:
         restoration.denoise_tv_chambolle(image[0] / sigma, weight=weight)[None] * sigma,
         {},
     )
+
+
+def colour_variation(weight: float) -> Method:
+    """Chambolle's total variation of all channels together."""
+    return lambda image: (restoration.denoise_tv_chambolle(image, weight, channel_axis=0), {})
+
+
+def mean_over_shifts(quality: int) -> Method:
+    """JPEG again, on each of the 64 shifts of its lattice, and the mean (Nosratinia 2001)."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        _, h, w = image.shape
+        wide = np.pad(image, [(0, 0), (8, 8), (8, 8)], mode="edge")
+        levels = np.rint(255 * wide).astype("u1").transpose(1, 2, 0)
+        total = np.zeros((h, w, len(image)))
+        for down in range(8):
+            for right in range(8):
+                part = np.ascontiguousarray(levels[down:, right:]).squeeze()
+                again = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(part, level=quality))
+                y, x = 8 - down, 8 - right
+                total += np.atleast_3d(again)[y : y + h, x : x + w]
+        return total.transpose(2, 0, 1) / 64 / 255, {}
+
+    return run
+
+
+def nearest_hint(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Each pixel the chroma of the hint that is nearest; of L, a, b (3, y, x), NaN where there is none."""
+    known = np.isfinite(hinted[1])
+    y, x = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return hinted[1:, y, x], {}
+
+
+def spread_hints(radius: float) -> Method:
+    """Normalised Gaussian mean of the hints; the hints themselves stay."""
+
+    def run(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        known = np.isfinite(hinted[1:])
+        weight = ndimage.gaussian_filter(known.astype("f8"), (0, radius, radius)) + 1e-12
+        sums = ndimage.gaussian_filter(np.nan_to_num(hinted[1:]), (0, radius, radius))
+        return np.where(known, hinted[1:], sums / weight), {}
+
+    return run
+
+
+def levin(hinted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Colorization by optimisation (Levin, Lischinski & Weiss 2004), solved directly.
+
+    Each pixel's chroma is the mean of its eight neighbours', weighted by how alike their lightness is, as
+    in the authors' code; hints are given.
+    """
+    light, known = hinted[0] / 100, np.isfinite(hinted[1])
+    h, w = light.shape
+    index = np.arange(h * w).reshape(h, w)
+    wide, places = np.pad(light, 1), np.pad(index, 1, constant_values=-1)
+    beside = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    values = np.stack([wide[y : y + h, x : x + w] for y, x in beside])
+    columns = np.stack([places[y : y + h, x : x + w] for y, x in beside])
+    inside = columns >= 0
+    squares = np.where(inside, (values - light) ** 2, np.inf)
+    around = np.where(inside, values, np.nan)
+    variance = np.nanvar(np.concatenate([around, light[None]]), 0)
+    width = np.maximum(0.6 * variance, np.maximum(squares.min(0) / -np.log(0.01), 2e-6))
+    weight = np.where(inside, np.exp(-squares / width), 0)
+    weight = np.where(known, 0, weight / weight.sum(0))
+    rows = np.broadcast_to(index, columns.shape)[inside]
+    links = sparse.coo_matrix((-weight[inside], (rows, columns[inside])), shape=(h * w, h * w))
+    system = sparse.eye(h * w, format="csc") + links.tocsc()
+    given = np.nan_to_num(hinted[1:]).reshape(2, -1)
+    return np.stack([spsolve(system, plane).reshape(h, w) for plane in given]), {}
 
 
 def gaussian(radius: float) -> Method:

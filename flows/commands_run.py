@@ -37,6 +37,7 @@ def restore(
     guide: options.GuideFile = None,
     exposures: options.Exposures = None,
     donor: options.Donor = None,
+    hints: options.HintsFile = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -65,6 +66,7 @@ def restore(
         psf=psf,
         guide=guide,
         exposures=exposures,
+        hints=hints,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -116,6 +118,7 @@ def plan(
     guide: options.GuideFile = None,
     exposures: options.Exposures = None,
     donor: options.Donor = None,
+    hints: options.HintsFile = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -132,6 +135,7 @@ def plan(
         psf=psf,
         guide=guide,
         exposures=exposures,
+        hints=hints,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 

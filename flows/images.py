@@ -134,6 +134,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 psf=wish("psf"),
                 guide=wish("guide"),
                 exposures=wish("exposures"),
+                hints=wish("hints"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

@@ -46,6 +46,7 @@ class Wishes(BaseModel):
     """Further exposures of the scene of one input."""
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
+    hints: Path | None = None
 
     @field_validator("set", mode="before")
     @classmethod
@@ -137,6 +138,7 @@ def _absolute(job: Job) -> Job:
             "guide": place(wishes.guide),
             "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),
             "donor": place(wishes.donor),
+            "hints": place(wishes.hints),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

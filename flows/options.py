@@ -94,6 +94,14 @@ Donor = Annotated[
         help="Start from the donor of an earlier result of much the same scene.",
     ),
 ]
+HintsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--hints",
+        metavar="FILE",
+        help="RGBA or RGB image of the colours that are known, on the same grid: for colorize.",
+    ),
+]
 PoolKind = Annotated[
     str,
     typer.Option(
@@ -185,6 +193,7 @@ def parse_source(
     psf: Path | None,
     guide: Path | None,
     exposures: list[Path] | None,
+    hints: Path | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
@@ -199,4 +208,5 @@ def parse_source(
         psf=psf,
         guide=guide,
         exposures=tuple(exposures or ()),
+        hints=hints,
     )

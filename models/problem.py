@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.models.jpeg import Quantisation
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
 from glassplate.models.numerics import Numerics
@@ -29,10 +30,11 @@ class FitSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    input: Literal["auto", "blindspot", "measurement", "noise"] = "auto"
+    input: Literal["auto", "blindspot", "measurement", "noise", "requantised"] = "auto"
     """blindspot: the measurement with random pixels dropped; measurement: nothing dropped; noise: the
-    paper's fixed random code; auto: noise for a decoder network, which takes nothing else, measurement
-    where A mixes pixels (super-resolution, deconvolution), else blindspot."""
+    paper's fixed random code; requantised: a JPEG, compressed again with its blocks elsewhere; auto: noise
+    for a decoder network, which takes nothing else, requantised for deartifact, measurement where A mixes
+    pixels (super-resolution, deconvolution), else blindspot."""
     iterations: int = 1000
     """Cap on optimiser steps of any fit."""
     learning_rate: float = 0.01
@@ -104,6 +106,8 @@ class Measurement:
     witness: FloatArray | None = None
     """(c, h, w) float32, source units: an exposure of the same scene with noise of its own, which is kept
     from the fit and judges it; NaN where it does not."""
+    origin: tuple[int, int] = (0, 0)
+    """Row and column of its first pixel in the image."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +123,21 @@ class Problem:
     numerics: Numerics
     guide_channels: int = 0
     """Channels of the guide that every measurement has."""
+    quantisation: Quantisation | None = None
+    """How the JPEG rounded that the measurement is; None where it is none."""
 
     def __post_init__(self) -> None:
         check_input(self.network, self.fit)
 
     @property
-    def input(self) -> Literal["blindspot", "measurement", "noise"]:
+    def input(self) -> Literal["blindspot", "measurement", "noise", "requantised"]:
         """The input, with what `auto` means here."""
         if self.fit.input != "auto":
             return self.fit.input
         if self.network.kind == "decoder":
             return "noise"
+        if self.quantisation is not None:
+            return "requantised"
         return "measurement" if self.operator.mixes else "blindspot"
 
 

@@ -8,6 +8,7 @@ import torch
 
 from glassplate.models.guard import left_over
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
+from glassplate.models.jpeg import Cells
 from glassplate.models.losses import (
     chi2,
     huber_weight,
@@ -20,6 +21,7 @@ from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
+from glassplate.models.requantised import Requantised
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
@@ -43,7 +45,7 @@ class Window:
     """One window's measurement on the device, and every question that the loop asks of it."""
 
     def __init__(self, measurement: Measurement, problem: Problem) -> None:
-        self.problem = problem
+        self.problem, self.origin = problem, measurement.origin
         device = problem.numerics.device
         self.dice = torch.Generator().manual_seed(measurement.seed)
         seed = int(torch.randint(2**62, (), generator=self.dice))
@@ -89,6 +91,8 @@ class Window:
             return NoiseCode(scene, fit.input_depth, fresh)
         if self.problem.input == "measurement":
             return Whole(scene)
+        if self.problem.input == "requantised" and self.problem.quantisation is not None:
+            return Requantised(scene, self.problem.quantisation, self.problem.transform, self.dice)
         dice = self.dice if fit.holes else None
         return BlindSpot(scene, fit.drop, self.problem.noise.correlated, dice)
 
@@ -172,6 +176,9 @@ class Window:
         if self.problem.operator.mixes:
             return Answer(self._reconciled(mean)[0].float().cpu().numpy(), 0)
         mean = self._combined(mean)
+        if self.problem.quantisation is not None:
+            cells = Cells(self.problem.quantisation, self.y, self.parts.valid, self.origin)
+            mean = cells.nearest(mean)
         faint = self._faint(mean)
         values = torch.where(faint, self.y, mean)
         return Answer(values[0].float().cpu().numpy(), int(faint.sum()))

@@ -34,6 +34,9 @@ BLEND_BYTES_PER_PIXEL = 64
 OPERATOR_BYTES_PER_PIXEL = BLEND_BYTES_PER_PIXEL + 64
 
 
+# Bytes for a pixel of a strip that gets its colours: float64 light, chroma, XYZ, RGB and their temporaries.
+COLOUR_BYTES_PER_PIXEL = 200
+
 # Bytes for a pixel and plane of a window of the guide: as read, its validity, scaled in float64 and float32.
 GUIDE_BYTES_PER_PIXEL = 24
 
@@ -79,6 +82,8 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     extra = layout.fills + 4 * layout.uncertain
     stitching = shard_pixels * (itemsize + 8 + extra) * 2
     stitching += strip_pixels * BLEND_BYTES_PER_PIXEL * (1 + layout.uncertain)
+    if plan.white is not None:
+        stitching += strip_pixels // channels * COLOUR_BYTES_PER_PIXEL
     strip = (layout.chunk // scale, min(layout.shard_side, layout.shape[2]) // scale)
     stitching += _inspecting(plan, strip)
     if layout.mixes:

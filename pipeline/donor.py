@@ -87,10 +87,9 @@ def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
 def _measurements(plan: Plan, count: int) -> list[Measurement]:
     """Windows spread over the image."""
     source = cached_source(plan.spec)
-    windows = [source.read(box, planes) for box, planes in sample_windows(source, count)]
     return [
-        plan.measurement(pixels, donor_seed(plan.recipe.seed, place))
-        for place, pixels in enumerate(windows)
+        plan.measurement(source.read(box, planes), donor_seed(plan.recipe.seed, place), box.corner)
+        for place, (box, planes) in enumerate(sample_windows(source, count))
     ]
 
 

@@ -13,8 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
-# Files that go with the source and decide its pixels; an early manifest may lack the last two.
-COMPANIONS = ("mask", "variance", "psf", "guide", "donor")
+# Files that go with the source and decide its pixels; an early manifest may lack the last three.
+COMPANIONS = ("mask", "variance", "psf", "guide", "hints", "donor")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -42,6 +42,7 @@ class RunIdentity:
     variance: FileIdentity | None
     psf: FileIdentity | None
     guide: FileIdentity | None
+    hints: FileIdentity | None
     exposures: tuple[FileIdentity, ...]
     """Further exposures of the scene, in the order given."""
     donor: FileIdentity | None
@@ -64,6 +65,7 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         variance=_companion(spec.variance),
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
+        hints=_companion(spec.hints),
         exposures=tuple(_file(named) for named in spec.exposures),
         donor=donor,
         recipe_sha256=recipe.sha256(),

@@ -15,6 +15,7 @@ from typing import Any
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.exposures import ExposedSource
+from glassplate.pipeline.hints import HintedSource, check_hinted
 from glassplate.pipeline.joined import JoinedSource
 from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.source import (
@@ -107,7 +108,21 @@ def open_source(spec: SourceSpec) -> Source:
     source = _with_companions(spec)
     if spec.combination is not None:
         source = ExposedSource(source, open_exposures(spec, source), spec.combination)
-    return source if spec.detector is None else InspectedSource(source, spec.detector)
+    if spec.detector is not None:
+        source = InspectedSource(source, spec.detector)
+    return source if spec.hints is None else _with_hints(source, spec.hints)
+
+
+def _with_hints(source: Source, named: Path) -> Source:
+    opened = [source]
+    try:
+        opened.append(open_named(named, "hints"))
+        check_hinted(*opened)
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    return HintedSource(*opened)
 
 
 def open_exposures(spec: SourceSpec, first: Source) -> list[Source]:
@@ -296,8 +311,7 @@ def cached_source(spec: SourceSpec) -> Source:
         As `open_source`.
     """
     held: _OpenSources = _opened.__dict__.setdefault("sources", _OpenSources())
-    files = (spec.path, spec.mask, spec.variance, spec.guide, *spec.exposures)
-    key = (spec, *(_identity(path) for path in files))
+    key = (spec, *(_identity(path) for path in _files(spec)))
     if key in held:
         held.move_to_end(key)
         return held[key]
@@ -306,6 +320,10 @@ def cached_source(spec: SourceSpec) -> Source:
         held.popitem(last=False)[1].close()
     held[key] = source
     return source
+
+
+def _files(spec: SourceSpec) -> tuple[Path | None, ...]:
+    return (spec.path, spec.mask, spec.variance, spec.guide, spec.hints, *spec.exposures)
 
 
 def close_cached_sources() -> None:

@@ -37,7 +37,7 @@ _HEAD_BYTES = 8 << 20
 _TAIL_BYTES = 1 << 16
 
 # JPEG markers of frames: baseline, extended, progressive, lossless and their arithmetic twins.
-_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
+JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _png_chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _jpeg_header(raw: bytes) -> RasterHeader:
     found: dict[str, Any] = {}
     profile: dict[int, bytes] = {}
-    for marker, data in _jpeg_segments(raw):
+    for marker, data in jpeg_segments(raw):
         if marker == 0xE0 and data.startswith(b"JFIF\0"):
             unit, x, y = struct.unpack_from(">BHH", data, 7)
             if unit in (1, 2) and x and y:
@@ -214,7 +214,7 @@ def _jpeg_header(raw: bytes) -> RasterHeader:
             found["exif"] = base64.b64encode(data[6:]).decode()
         elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0"):
             profile[data[12]] = data[14:]
-        elif marker in _FRAMES:
+        elif marker in JPEG_FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", data)
             if profile:
                 whole = b"".join(profile[n] for n in sorted(profile))
@@ -223,7 +223,8 @@ def _jpeg_header(raw: bytes) -> RasterHeader:
     raise ValueError("no frame header")
 
 
-def _jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment, up to the first scan's and a guess beyond it."""
     at = 2
     while at + 4 <= len(raw):
         if raw[at] != 0xFF:

@@ -58,6 +58,11 @@ class OperatorSettings(Section):
     """How pixels of the estimate become one of the measurement, after the PSF where one is given:
     lanczos2, lanczos3 and bicubic are resampling filters, box is the mean over a detector's pixel, pick
     its middle, for a PSF that holds the pixel already."""
+    jpeg_quality: int | None = Field(None, ge=1, le=100)
+    """Quality, as libjpeg counts it, of the JPEG that the image was before it became what it is; null: the
+    file is that JPEG, and its own tables are taken (deartifact)."""
+    jpeg_sampling: Literal["4:4:4", "4:2:2", "4:4:0", "4:2:0"] = "4:2:0"
+    """How sparsely that JPEG sampled its colours, where jpeg_quality is given (deartifact)."""
 
 
 class OutputSettings(Section):
@@ -83,9 +88,19 @@ class OutputSettings(Section):
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal["denoise", "guided", "superres", "deconvolve", "inpaint", "identity"] = "denoise"
+    task: Literal[
+        "denoise",
+        "guided",
+        "superres",
+        "deconvolve",
+        "inpaint",
+        "deartifact",
+        "colorize",
+        "identity",
+    ] = "denoise"
     """guided: denoise, with a second image at hand; inpaint: fill invalid pixels, and leave all others as
-    they are to the bit."""
+    they are to the bit; deartifact: remove the blocks and ringing of a JPEG; colorize: colours for a grey
+    photograph, from hints."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -109,6 +124,44 @@ class Recipe(Section):
             raise ValueError("defects are for tasks that restore, not identity; drop them")
         if self.task == "superres" and self.operator.scale == 1:
             raise ValueError("task superres needs a scale of 2 or more; add --scale 2")
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_jpeg_allows(self) -> Recipe:
+        if self.task != "deartifact":
+            if self.fit.input == "requantised":
+                raise ValueError(
+                    f"fit.input requantised is for task deartifact, not {self.task}; set fit.input=auto"
+                )
+            if self.operator.jpeg_quality is not None:
+                raise ValueError(
+                    f"operator.jpeg_quality is for task deartifact, not {self.task}; drop it or take "
+                    "--recipe archive-deartifact"
+                )
+            return self
+        if self.stopping.rule != "fixed":
+            raise ValueError(
+                f"stopping.rule {self.stopping.rule} holds pixels out, of which a JPEG says nothing one by "
+                "one; for task deartifact set stopping.rule=fixed"
+            )
+        if self.fit.input == "blindspot":
+            raise ValueError(
+                "fit.input blindspot asks about single pixels, of which a JPEG says nothing; for task "
+                "deartifact set fit.input=auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_hints_allow(self) -> Recipe:
+        if self.task != "colorize":
+            return self
+        if self.fit.uncertainty:
+            raise ValueError("fit.uncertainty is not told of colours; drop it for task colorize")
+        if self.stopping.rule != "fixed":
+            raise ValueError(
+                f"stopping.rule {self.stopping.rule} would hold out hints, which their own neighbours "
+                "predict; for task colorize set stopping.rule=fixed"
+            )
         return self
 
     @model_validator(mode="after")

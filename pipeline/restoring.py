@@ -34,6 +34,11 @@ FloatArray = npt.NDArray[np.float32]
 
 # Why a tile of which every pixel is valid ends at once, where the task is to fill the others.
 NOTHING_TO_FILL = "nothing to fill"
+# Why a tile without a hint ends at once, where the task is to colour.
+NO_HINT = "no hint"
+
+# By task, why a window is copied.
+COPIED = {"inpaint": NOTHING_TO_FILL, "colorize": NO_HINT}
 
 LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "variance", "seconds")
 
@@ -78,7 +83,11 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     copied = {index for index, window in pixels.items() if not _needs_a_fit(plan, window)}
     fitted = [tile for tile in tiles if tile.index not in copied]
     measurements = [
-        plan.measurement(pixels[tile.index], tile_seed(plan.recipe.seed, tile.index, task.reseed))
+        plan.measurement(
+            pixels[tile.index],
+            tile_seed(plan.recipe.seed, tile.index, task.reseed),
+            tile.window.corner,
+        )
         for tile in fitted
     ]
     start = read_donor(task.donor) if task.donor is not None and fitted else None
@@ -95,9 +104,11 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
 
 
 def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
-    """Whether a window is to be fitted: not to be copied, nor to be filled where nothing is missing."""
+    """Whether a window is to be fitted: not to be copied, filled where nothing is missing, nor left grey."""
     if plan.recipe.task == "inpaint":
         return not pixels.valid.all()
+    if pixels.hints is not None:
+        return bool(np.isfinite(pixels.hints).any())
     return plan.recipe.task != "identity"
 
 
@@ -121,6 +132,8 @@ def _progress(task: BatchTask, fitted: Sequence[int], tell: Tell) -> Callable[[i
 def _copy(scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
     start, plan = time.monotonic(), task.plan
     values = pixels.values.astype(plan.working_dtype, copy=False)
+    if plan.white is not None:
+        values = plan.in_lab(pixels, np.zeros((2, *values.shape[1:]), np.float32))
     if plan.recipe.uncertain:
         values = np.concatenate([values, np.full_like(values, np.nan)])
     crc32 = scratch.write_window(tile.index, values)
@@ -128,7 +141,7 @@ def _copy(scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask) -> dict
         **_common(tile, pixels, task),
         "crc32": crc32,
         "iterations": 0,
-        "stop_reason": "identity" if plan.recipe.task == "identity" else NOTHING_TO_FILL,
+        "stop_reason": COPIED.get(plan.recipe.task, plan.recipe.task),
         "seconds": round(time.monotonic() - start, 6),
     }
 
@@ -151,6 +164,8 @@ def _write(
     if recipe.task == "inpaint":
         # what neighbours disagree by is then what they filled in
         values = np.where(pixels.valid, pixels.values, values).astype(np.float32)
+    if task.plan.white is not None:
+        values = task.plan.in_lab(pixels, values)
     if restoration.uncertainty is not None:
         values = np.concatenate([values, _stated(restoration.uncertainty, pixels, task)])
     crc32 = scratch.write_window(tile.index, values)

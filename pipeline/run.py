@@ -33,6 +33,7 @@ from glassplate.pipeline.forward import (
     check_guide_is_wanted,
     check_psf_is_wanted,
 )
+from glassplate.pipeline.hints import check_hints_are_wanted
 from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.inherit import inherit
 from glassplate.pipeline.journal import Journal, read_journal
@@ -118,6 +119,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     check_psf_is_wanted(request.recipe, request.spec)
     check_guide_is_wanted(request.recipe, request.spec)
     check_exposures_are_wanted(request.recipe, request.spec)
+    check_hints_are_wanted(request.recipe, request.spec)
     check_source(request.spec)
     if request.spec.psf is not None:
         read_psf(request.spec.psf)

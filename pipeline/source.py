@@ -42,6 +42,8 @@ class SourceSpec:
     """Further images of the same scene, with noise of their own."""
     combination: Combination | None = None
     """How they become one measurement; the plan makes it, since it must have looked at them all."""
+    hints: Path | None = None
+    """RGB or RGBA image on the same grid: the colours that are known of a grey photograph."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
@@ -63,6 +65,8 @@ class Pixels:
     """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
     witness: npt.NDArray[np.float32] | None = None
     """``(c, h, w)`` in source units: the exposure that is kept from the fit; NaN where it says nothing."""
+    hints: npt.NDArray[np.float32] | None = None
+    """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; of a photograph to be coloured."""
 
 
 @dataclass(frozen=True)

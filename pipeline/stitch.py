@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.models.colour import srgb_of
 from glassplate.models.operators import Operator
 from glassplate.pipeline.blend import Piece, axis_weight, blend
 from glassplate.pipeline.open_source import cached_source
@@ -158,6 +159,8 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         final[valid] = pixels.values[valid]
     if plan.recipe.denoises:
         final = _held(plan, final, pixels)
+    if plan.white is not None:
+        final = _coloured(plan, plan.white, restored, pixels)
     unknown = np.isnan(final)
     unknown |= ~valid & ~_enlarged(plan.to_fill(pixels), scale)
     if dtype.kind == "f":
@@ -179,6 +182,14 @@ def _held(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.
         most = output.clamp * np.sqrt(variance)
         held = np.clip(held, y - most, y + most)
     return held if held is restored else np.where(pixels.valid, held, restored)
+
+
+def _coloured(
+    plan: Plan, white: float, restored: npt.NDArray[np.float64], pixels: Pixels
+) -> npt.NDArray[np.float64]:
+    """Red, green and blue of L, a, b ``(3, h, w)``, as light as the photograph is, whatever L was fitted."""
+    grey, chroma = plan.grey_of(pixels), np.nan_to_num(restored[1:])
+    return np.where(np.isnan(restored), np.nan, white * srgb_of(grey, chroma))
 
 
 def uncertainty_of(

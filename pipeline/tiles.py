@@ -24,6 +24,11 @@ class Box:
         return self.y1 - self.y0, self.x1 - self.x0
 
     @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the first pixel."""
+        return self.y0, self.x0
+
+    @property
     def slices(self) -> tuple[slice, slice]:
         """Index of this box in a ``(y, x)`` array."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)

@@ -124,6 +124,8 @@ def test_every_shipped_recipe_loads(name):
 def test_the_promised_recipes_are_shipped():
     promised = {
         "astro-denoise",
+        "archive-colorize",
+        "archive-deartifact",
         "archive-denoise",
         "archive-fill",
         "archive-impulse",

@@ -12,6 +12,8 @@ from glassplate.pipeline.recipe import (
 )
 
 SHIPPED = [
+    "archive-colorize",
+    "archive-deartifact",
     "archive-denoise",
     "archive-fill",
     "archive-impulse",
