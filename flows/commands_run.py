@@ -38,6 +38,7 @@ def restore(
     exposures: options.Exposures = None,
     donor: options.Donor = None,
     hints: options.HintsFile = None,
+    overlay: options.OverlayFile = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
@@ -67,6 +68,7 @@ def restore(
         guide=guide,
         exposures=exposures,
         hints=hints,
+        overlay=overlay,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
@@ -119,6 +121,7 @@ def plan(
     exposures: options.Exposures = None,
     donor: options.Donor = None,
     hints: options.HintsFile = None,
+    overlay: options.OverlayFile = None,
     pool: options.PoolKind = "auto",
     workers: options.Workers = None,
     device: options.Device = "auto",
@@ -136,6 +139,7 @@ def plan(
         guide=guide,
         exposures=exposures,
         hints=hints,
+        overlay=overlay,
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 

@@ -135,6 +135,7 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 guide=wish("guide"),
                 exposures=wish("exposures"),
                 hints=wish("hints"),
+                overlay=wish("overlay"),
             ),
             store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
             recipe=wish("recipe"),

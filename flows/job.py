@@ -47,6 +47,7 @@ class Wishes(BaseModel):
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
     hints: Path | None = None
+    overlay: Path | None = None
 
     @field_validator("set", mode="before")
     @classmethod
@@ -139,6 +140,7 @@ def _absolute(job: Job) -> Job:
             "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),
             "donor": place(wishes.donor),
             "hints": place(wishes.hints),
+            "overlay": place(wishes.overlay),
             "recipe": recipe(wishes.recipe),
         }
         return {key: value for key, value in moved.items() if key in wishes.model_fields_set}

@@ -102,6 +102,14 @@ HintsFile = Annotated[
         help="RGBA or RGB image of the colours that are known, on the same grid: for colorize.",
     ),
 ]
+OverlayFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--overlay",
+        metavar="FILE",
+        help="Image with an alpha channel that was laid over the input, such as a watermark: taken off.",
+    ),
+]
 PoolKind = Annotated[
     str,
     typer.Option(
@@ -194,6 +202,7 @@ def parse_source(
     guide: Path | None,
     exposures: list[Path] | None,
     hints: Path | None,
+    overlay: Path | None,
 ) -> SourceSpec:
     """Which image is meant; digits are the number of an extension, else its name."""
     from glassplate.pipeline.source import SourceSpec
@@ -209,4 +218,5 @@ def parse_source(
         guide=guide,
         exposures=tuple(exposures or ()),
         hints=hints,
+        overlay=overlay,
     )

@@ -13,8 +13,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import SourceSpec, split_extension
 
-# Files that go with the source and decide its pixels; an early manifest may lack the last three.
-COMPANIONS = ("mask", "variance", "psf", "guide", "hints", "donor")
+# Files that go with the source and decide its pixels; an early manifest may lack the last four.
+COMPANIONS = ("mask", "variance", "psf", "guide", "hints", "overlay", "donor")
 # Distributions whose version may change a pixel.
 PIXEL_MAKERS = ("glassplate", "torch", "numpy")
 
@@ -43,6 +43,7 @@ class RunIdentity:
     psf: FileIdentity | None
     guide: FileIdentity | None
     hints: FileIdentity | None
+    overlay: FileIdentity | None
     exposures: tuple[FileIdentity, ...]
     """Further exposures of the scene, in the order given."""
     donor: FileIdentity | None
@@ -66,6 +67,7 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
         hints=_companion(spec.hints),
+        overlay=_companion(spec.overlay),
         exposures=tuple(_file(named) for named in spec.exposures),
         donor=donor,
         recipe_sha256=recipe.sha256(),

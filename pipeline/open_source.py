@@ -8,15 +8,17 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.exposures import ExposedSource
 from glassplate.pipeline.hints import HintedSource, check_hinted
 from glassplate.pipeline.joined import JoinedSource
+from glassplate.pipeline.overlay import BaredSource, check_overlaid
 from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
@@ -52,6 +54,11 @@ _MAGIC: dict[bytes, Format] = {
     b"MM\0+": "tiff",
     b"\x89PNG\r\n\x1a\n": "png",
     b"\xff\xd8\xff": "jpeg",
+}
+
+_ROLES: dict[str, tuple[Callable[[Source, Source], None], Callable[[Source, Source], Source]]] = {
+    "hints": (check_hinted, HintedSource),
+    "overlay": (check_overlaid, BaredSource),
 }
 
 # What people have under a familiar name, so that the message can say it.
@@ -106,23 +113,27 @@ def open_source(spec: SourceSpec) -> Source:
         If there is no room to unpack a packed file.
     """
     source = _with_companions(spec)
+    if spec.overlay is not None:
+        source = _with_another(source, spec.overlay, "overlay")
     if spec.combination is not None:
         source = ExposedSource(source, open_exposures(spec, source), spec.combination)
     if spec.detector is not None:
         source = InspectedSource(source, spec.detector)
-    return source if spec.hints is None else _with_hints(source, spec.hints)
+    return source if spec.hints is None else _with_another(source, spec.hints, "hints")
 
 
-def _with_hints(source: Source, named: Path) -> Source:
+def _with_another(source: Source, named: Path, role: Literal["hints", "overlay"]) -> Source:
+    """A source with its colour hints, or without what was laid over it; closed where that cannot be."""
+    check, wrapper = _ROLES[role]
     opened = [source]
     try:
-        opened.append(open_named(named, "hints"))
-        check_hinted(*opened)
+        opened.append(open_named(named, role))
+        check(*opened)
     except BaseException:
         for one in opened:
             one.close()
         raise
-    return HintedSource(*opened)
+    return wrapper(*opened)
 
 
 def open_exposures(spec: SourceSpec, first: Source) -> list[Source]:
@@ -323,7 +334,8 @@ def cached_source(spec: SourceSpec) -> Source:
 
 
 def _files(spec: SourceSpec) -> tuple[Path | None, ...]:
-    return (spec.path, spec.mask, spec.variance, spec.guide, spec.hints, *spec.exposures)
+    companions = (spec.mask, spec.variance, spec.guide, spec.hints, spec.overlay)
+    return (spec.path, *companions, *spec.exposures)
 
 
 def close_cached_sources() -> None:

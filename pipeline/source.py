@@ -44,6 +44,8 @@ class SourceSpec:
     """How they become one measurement; the plan makes it, since it must have looked at them all."""
     hints: Path | None = None
     """RGB or RGBA image on the same grid: the colours that are known of a grey photograph."""
+    overlay: Path | None = None
+    """Image with an alpha channel that was laid over this one."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 

@@ -88,7 +88,15 @@ def unpacked(path: Path) -> Path:
 
 def forget_unpacked(spec: SourceSpec) -> None:
     """Remove what was unpacked for a source on this machine; what is open stays readable."""
-    companions = (spec.mask, spec.variance, spec.psf, spec.guide, spec.hints, *spec.exposures)
+    companions = (
+        spec.mask,
+        spec.variance,
+        spec.psf,
+        spec.guide,
+        spec.hints,
+        spec.overlay,
+        *spec.exposures,
+    )
     for named in (spec.path, *companions):
         path = None if named is None else split_extension(named)[0]
         if path is not None and path.is_file() and is_packed(path):
