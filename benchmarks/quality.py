@@ -325,7 +325,8 @@ def of_grey_and_hints(recipe: Recipe) -> Method:
         with tempfile.TemporaryDirectory() as folder:
             source, hints = Path(folder, "grey.tif"), Path(folder, "hints.png")
             tifffile.imwrite(source, levels[0])
-            hints.write_bytes(imagecodecs.png_encode(levels[1:].transpose(1, 2, 0)))
+            painted = np.ascontiguousarray(levels[1:].transpose(1, 2, 0))
+            hints.write_bytes(imagecodecs.png_encode(painted))
             spec, store = SourceSpec(source, hints=hints), Path(folder, "image.zarr")
             result = restore(RestoreRequest(spec, store, recipe, "benchmark", "cpu"), InlinePool())
             values = np.asarray(open_array(store, "0")[...], np.float64) / 255

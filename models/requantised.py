@@ -9,6 +9,7 @@ from glassplate.models.inputs import Draw, Scene, fill, prepare
 from glassplate.models.jpeg import (
     BLOCK,
     Quantisation,
+    box_mean,
     cosines,
     from_components,
     joined_blocks,
@@ -49,6 +50,7 @@ class Requantised:
     ) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.scene, self.transform, self.dice = scene, transform, dice
+        self.sampling = quantisation.sampling
         self.usable = scene.parts.usable
         filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
         self.components = to_components(transform.inverse(filled))  # (1, C, h, w)
@@ -58,36 +60,57 @@ class Requantised:
 
     def draw(self) -> Draw:
         """Quantise anew; ask about every usable pixel."""
-        down, right = (int(n) for n in torch.randint(BLOCK, (2,), generator=self.dice))
-        again = from_components(requantised(self.components, self.steps, (down, right)))
+        shift = tuple(int(torch.randint(BLOCK * n, (), generator=self.dice)) for n in self.sampling)
+        again = requantised(self.components, self.steps, (shift[0], shift[1]), self.sampling)
+        again = from_components(again)
         z = prepare(self.transform.forward(again), self.usable, self.scene) + self.dither
         return Draw(self.scene.guided(z), self.usable, self.everywhere)
 
 
 def requantised(
-    components: torch.Tensor, steps: torch.Tensor, shift: tuple[int, int]
+    components: torch.Tensor,
+    steps: torch.Tensor,
+    shift: tuple[int, int],
+    sampling: tuple[int, int],
 ) -> torch.Tensor:
     """Round the coefficients of blocks that begin `shift` pixels before the window's corner.
 
     Parameters
     ----------
     components
-        (1, C, h, w), about 0. Those of colour are rounded at full resolution, whatever their sampling was.
+        (1, C, h, w), about 0.
     steps
         (C, 1, 8, 8).
     shift
-        Rows and columns, 0 to 7.
+        Rows and columns, less than a block of colour has pixels.
+    sampling
+        Pixels for each sample of colour, ``(y, x)``.
 
     Returns
     -------
     (1, C, h, w).
     """
-    h, w = components.shape[-2:]
+    near = (shift[0] % BLOCK, shift[1] % BLOCK)
+    luma = _again(components[:, :1], steps[:1], near, (1, 1))
+    if components.shape[1] == 1:
+        return luma
+    return torch.cat([luma, _again(components[:, 1:], steps[1:], shift, sampling)], 1)
+
+
+def _again(
+    planes: torch.Tensor, steps: torch.Tensor, shift: tuple[int, int], sampling: tuple[int, int]
+) -> torch.Tensor:
+    """The same of components (1, c, h, w) that are sampled alike."""
+    h, w = planes.shape[-2:]
     top, left = shift
-    margins = (left, -(w + left) % BLOCK, top, -(h + top) % BLOCK)
-    wide = F.pad(components, margins, mode="replicate")[0]  # (C, H, W)
-    basis = cosines(components)
-    coefficients = basis @ whole_blocks(wide) @ basis.T  # (C, blocks, 8, 8)
+    down, right = sampling
+    margins = (left, -(w + left) % (BLOCK * right), top, -(h + top) % (BLOCK * down))
+    samples = box_mean(F.pad(planes, margins, mode="replicate"), sampling)[0]  # (c, H, W)
+    basis = cosines(planes)
+    coefficients = basis @ whole_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
     rounded = basis.T @ (steps * torch.round(coefficients / steps)) @ basis
-    again = joined_blocks(rounded, (wide.shape[1], wide.shape[2]))
-    return again[None, :, top : top + h, left : left + w]
+    again = joined_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
+    if sampling != (1, 1):
+        # the triangles by which libjpeg's decoder interpolates
+        again = F.interpolate(again, scale_factor=(down, right), mode="bilinear")
+    return again[..., top : top + h, left : left + w]

@@ -16,6 +16,7 @@ from glassplate.models.jpeg import (
 from glassplate.models.requantised import Requantised, requantised
 from glassplate.models.transform import PixelTransform
 
+ONE = (1, 1)
 RANGE = PixelTransform("linear", offset=0.0, scale=255.0)
 
 
@@ -34,20 +35,31 @@ def source(y, quantisation, valid=None, size=None, seed=0):
 def test_on_its_own_lattice_a_jpeg_stays_what_it_is():
     y, quantisation = saved(photograph(), 10)
     components = to_components(y)
-    again = from_components(requantised(components, steps(quantisation), (0, 0)))
+    again = from_components(requantised(components, steps(quantisation), (0, 0), ONE))
     # but for the rounding of its pixels to whole levels
     assert (again - y).abs().max() < 2.5
-    elsewhere = from_components(requantised(components, steps(quantisation), (3, 5)))
+    elsewhere = from_components(requantised(components, steps(quantisation), (3, 5), ONE))
     assert (elsewhere - y).square().mean() > 20 * (again - y).square().mean()
+
+
+@pytest.mark.parametrize(("subsampling", "sampling"), [("422", (1, 2)), ("420", (2, 2))])
+def test_colours_are_sampled_again_as_they_were(subsampling, sampling):
+    y, quantisation = saved(photograph(), 10, subsampling)
+    kept, moved = (
+        from_components(requantised(to_components(y), steps(quantisation), shift, sampling))
+        for shift in ((0, 0), (8, 8))
+    )
+    # on its own lattice its blocks of colour stay, but for what a second interpolation smooths
+    assert (kept - y).square().mean() < 0.3 * (moved - y).square().mean()
 
 
 def test_what_is_quantised_again_has_its_blocks_elsewhere():
     """Without the margin, blocks that begin 3 and 5 pixels early are on the lattice of a shifted window."""
     y, quantisation = saved(photograph(), 10)
     components = to_components(y)
-    shifted = requantised(components, steps(quantisation), (3, 5))
+    shifted = requantised(components, steps(quantisation), (3, 5), ONE)
     inner = np.s_[..., 5:61, 3:91]
-    there = requantised(components[inner], steps(quantisation), (0, 0))
+    there = requantised(components[inner], steps(quantisation), (0, 0), ONE)
     torch.testing.assert_close(shifted[inner], there)
 
 
@@ -55,7 +67,9 @@ def test_the_mean_over_all_shifts_is_nearer_to_the_original():
     image = photograph(channels=1)
     y, quantisation = saved(image, 10)
     every = [(down, right) for down in range(8) for right in range(8)]
-    copies = [from_components(requantised(to_components(y), steps(quantisation), s)) for s in every]
+    copies = [
+        from_components(requantised(to_components(y), steps(quantisation), s, ONE)) for s in every
+    ]
     mean, x = torch.stack(copies).mean(0), tensor(image)
     assert (mean - x).square().mean() < 0.9 * (y - x).square().mean()
 
