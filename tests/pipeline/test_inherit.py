@@ -2,24 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
-from test_run import COPY, FIT, UntidyPool, digest, request
+from test_run import COPY, FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import StageStarted
 from glassplate.pipeline.inherit import BEFORE, find_donor
 from glassplate.pipeline.plan import make_plan, summarise
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.result import inspect_result
-from glassplate.pipeline.run import restore
+from glassplate.pipeline.run import RestoreRequest, restore
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.verify import verify
 
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REFINED = {**FIT, "donor": {"refine": 2}}
 AS_IT_IS = {**FIT, "donor": {"refine": 0}}
 
@@ -176,3 +179,49 @@ def test_an_earlier_result_of_no_use_is_refused(frames, fault, message):
     with pytest.raises(UsageError, match=message) as caught:
         restore(next_one(frames, FIT, donor="old.zarr"), InlinePool())
     assert str(caught.value).startswith(f"--donor {old}: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="no evaluation images here")
+def test_the_next_decam_exposure_is_restored_in_few_iterations(tmp_path):
+    """From the donor of the exposure before, as it is; against the mean of the other three."""
+    folder = DATA / "astro" / "pairs" / "decam_i_2nights"
+    crop = (slice(70, 166), slice(100, 196))
+    images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
+    for name, image in zip("ab", images, strict=False):
+        fits.writeto(tmp_path / f"{name}.fits", image.astype("f4"))
+    common = ["tiles.core=48", "tiles.halo=16", "donor.iterations=150", "donor.refine=0"]
+    first = load_recipe("astro-denoise", [*common, "donor.tile_iterations=1"])
+    store = tmp_path / "a.zarr"
+    asked = RestoreRequest(SourceSpec(tmp_path / "a.fits"), store, first, "astro-denoise", "cpu")
+    restore(asked, InlinePool())
+    recipe = load_recipe("astro-denoise", [*common, "donor.tile_iterations=25"])
+    spec = SourceSpec(tmp_path / "b.fits")
+    gains = {}
+    truth = np.mean(images[2:], axis=0)
+    agree = np.std(images[2:], axis=0) < 150
+    noise = np.mean(np.var(images[2:], axis=0, ddof=1)[agree]) / 3
+    for name, donor in (("warm", store), ("cold", None)):
+        asked = RestoreRequest(
+            spec,
+            tmp_path / f"{name}.zarr",
+            recipe if donor else recipe_of_as_many(recipe, 25),
+            "astro-denoise",
+            "cpu",
+            donor=donor,
+        )
+        restore(asked, InlinePool())
+        errors = [
+            np.mean((x - truth)[agree] ** 2) - noise
+            for x in (images[1], level0(tmp_path / f"{name}.zarr"))
+        ]
+        gains[name] = 10 * np.log10(errors[0] / errors[1])
+    assert gains["warm"] > 6
+    assert gains["warm"] > gains["cold"] + 1
+
+
+def recipe_of_as_many(recipe, iterations):
+    """The same from random weights, with a cap of as many iterations."""
+    fit = replace(recipe.fit, iterations=iterations)
+    donor = replace(recipe.donor, tiles=0)
+    return recipe.model_copy(update={"fit": fit, "donor": donor})
