@@ -40,7 +40,8 @@ from astropy.io import fits
 
 from glassplate.pipeline.events import Event, StageStarted
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.plan import Plan, make_plan
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import open_pool
 from glassplate.pipeline.provenance import machine
 from glassplate.pipeline.recipe import load_recipe

@@ -56,7 +56,7 @@ from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
 from glassplate.pipeline.forward import make_operator
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.run import RestoreRequest, restore

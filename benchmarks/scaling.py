@@ -51,7 +51,8 @@ from glassplate.pipeline.capacity import project
 from glassplate.pipeline.events import Event, StageStarted, TileDone
 from glassplate.pipeline.journal import read_journal
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.plan import Plan, make_plan
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import Pool, open_pool
 from glassplate.pipeline.provenance import environment, machine, now
 from glassplate.pipeline.recipe import load_recipe

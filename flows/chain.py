@@ -7,7 +7,7 @@ from pathlib import Path
 from glassplate.flows.images import Image
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.inherit import begun_with, find_donor, is_begun
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.recipe import Recipe
 
 

@@ -144,8 +144,9 @@ def plan(
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.standby import StandbyPool
+    from glassplate.pipeline.forecast import summarise
     from glassplate.pipeline.inherit import find_donor
-    from glassplate.pipeline.plan import make_plan, summarise
+    from glassplate.pipeline.planning import make_plan
 
     previous = None if donor is None else find_donor(donor)
     made = make_plan(spec, settings, recipe_name=name, device=wished, donor=previous)

@@ -38,7 +38,8 @@ from glassplate.pipeline.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.inherit import inherit
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.open_source import check_source, forget_unpacked, open_source
-from glassplate.pipeline.plan import Device, Plan, make_plan
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.planning import Device, make_plan
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.psf import read_psf
 from glassplate.pipeline.recipe import Recipe

@@ -163,7 +163,7 @@ class TestRestore:
             tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (30, 40), "u1"))
         else:
             path.write_bytes(sky.read_bytes())
-        monkeypatch.setattr("glassplate.pipeline.plan.projected_seconds", lambda *_: 1.0)
+        monkeypatch.setattr("glassplate.pipeline.forecast.projected_seconds", lambda *_: 1.0)
         assert json.loads(gp("plan", path, "--json").out)["recipe"] == recipe
 
 

@@ -14,7 +14,8 @@ from glassplate.models.downsample import Downsample
 from glassplate.models.operators import Composition
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.events import Warned
-from glassplate.pipeline.plan import make_plan, summarise
+from glassplate.pipeline.forecast import summarise
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import Failure, InlinePool
 from glassplate.pipeline.provenance import read_manifest
 from glassplate.pipeline.recipe import parse_recipe

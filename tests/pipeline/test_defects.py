@@ -16,7 +16,7 @@ from glassplate.models.noise import NoiseModel
 from glassplate.pipeline.defects import DefectSettings, Detector, dilate, median
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import cached_source, open_source
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run import restore

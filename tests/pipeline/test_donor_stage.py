@@ -12,7 +12,7 @@ from glassplate.pipeline import pool
 from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, read_donor
 from glassplate.pipeline.errors import GlassplateError, StoreError
 from glassplate.pipeline.events import StageStarted
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run import restore

@@ -14,8 +14,9 @@ from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export import export
 from glassplate.pipeline.exposures import Combination
+from glassplate.pipeline.forecast import summarise
 from glassplate.pipeline.open_source import cached_source, open_source
-from glassplate.pipeline.plan import make_plan, summarise
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run import RestoreRequest, restore

@@ -10,7 +10,7 @@ from test_run import FIT, UntidyPool, digest, level0, request
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run import restore

@@ -16,7 +16,7 @@ from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export import export
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.restoring import NO_HINT

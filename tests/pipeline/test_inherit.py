@@ -13,8 +13,9 @@ from test_run import COPY, FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import StageStarted
+from glassplate.pipeline.forecast import summarise
 from glassplate.pipeline.inherit import BEFORE, find_donor
-from glassplate.pipeline.plan import make_plan, summarise
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.result import inspect_result

@@ -11,7 +11,8 @@ from astropy.io import fits
 from glassplate.models.numerics import Numerics
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.plan import make_plan, summarise
+from glassplate.pipeline.forecast import summarise
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.source import SourceSpec
 
@@ -100,7 +101,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from glassplate.pipeline.capacity import project
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run import RestoreRequest, restore

@@ -12,7 +12,7 @@ from glassplate.models.jpeg import LUMA, of_quality
 from glassplate.models.metrics import psnr
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.quantisation import SAMPLING, read_quantisation
 from glassplate.pipeline.recipe import load_recipe, parse_recipe

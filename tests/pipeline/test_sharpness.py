@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.plan import make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.sampling import sample
 from glassplate.pipeline.sharpness import stars_are_wide

@@ -1,0 +1,261 @@
+"""Opening a source, looking at it, and deciding how it will be restored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from glassplate.models.metrics import mad_sigma
+from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.numerics import Numerics, resolve
+from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.defects import Detector
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.exposures import align, kept_last
+from glassplate.pipeline.forward import (
+    check_exposures_are_wanted,
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+    check_reach,
+    make_operator,
+)
+from glassplate.pipeline.header import is_per_pixel
+from glassplate.pipeline.hints import HintedSource, check_hints_are_wanted, look_through, white_of
+from glassplate.pipeline.inherit import Inherited, check_inherited
+from glassplate.pipeline.open_source import open_exposures, open_named, open_source
+from glassplate.pipeline.plan import Plan
+from glassplate.pipeline.psf import ReadPsf, read_psf
+from glassplate.pipeline.quantisation import quantisation_of
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sampling import sample
+from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.sharpness import stars_are_wide
+from glassplate.pipeline.source import Source, SourceSpec
+from glassplate.pipeline.store import Layout
+from glassplate.pipeline.tiles import TileGrid
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+# Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
+# a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
+COPIED_AT_ONCE = 32
+# Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
+# photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
+MOST_CONTRADICTION = 2.0
+# L of white.
+LIGHTEST = 100.0
+
+
+def make_plan(
+    spec: SourceSpec,
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    device: Device = "auto",
+    donor: Inherited | None = None,
+) -> Plan:
+    """Open the source, look at it, and decide how it will be restored.
+
+    Parameters
+    ----------
+    spec, recipe, recipe_name, device
+        As in `RestoreRequest`.
+    donor
+        Of an earlier result, from which this one's is made; None for one of its own.
+
+    Raises
+    ------
+    SourceError
+        If the source or its PSF cannot be read, or the source has no valid pixel.
+    UsageError
+        If the recipe does not fit the source, the PSF or the machine.
+    """
+    check_psf_is_wanted(recipe, spec)
+    check_guide_is_wanted(recipe, spec)
+    check_exposures_are_wanted(recipe, spec)
+    check_hints_are_wanted(recipe, spec)
+    spec, warnings = _combined(spec, recipe)
+    source = open_source(spec)
+    try:
+        found = None if spec.psf is None else read_psf(spec.psf)
+        plan = _plan_for(source, recipe, recipe_name, device, found)
+    finally:
+        source.close()
+    plan = replace(plan, warnings=(*plan.warnings, *warnings))
+    return plan if donor is None else _with_donor(plan, donor)
+
+
+def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
+    """The source with its exposures looked at, and what is odd about them."""
+    if not spec.exposures:
+        return spec, []
+    source = open_source(spec)
+    others = open_exposures(spec, source)
+    try:
+        combination, warnings = align(source, others, recipe.noise)
+    finally:
+        for one in (source, *others):
+            one.close()
+    if recipe.stopping.rule == "exposure":
+        combination = kept_last(combination)
+    return replace(spec, combination=combination), warnings
+
+
+def _with_donor(plan: Plan, donor: Inherited) -> Plan:
+    if plan.recipe.task == "identity":
+        raise UsageError(f"--donor {donor.store}: task identity fits nothing; drop it")
+    channels, _, _ = plan.grid.window_shape
+    check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
+    return replace(plan, donor=donor)
+
+
+def _plan_for(
+    source: Source, recipe: Recipe, recipe_name: str, device: Device, found: ReadPsf | None
+) -> Plan:
+    psf = None if found is None else found.psf
+    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
+    operator = make_operator(recipe, psf)
+    check_reach(operator, psf, grid)
+    samples = sample(source)
+    identity = recipe.task == "identity"
+    noise = _noise(samples, recipe, of_a_mean=bool(source.spec.exposures))
+    detector = _detector(samples, source, recipe, noise)
+    layout = Layout(
+        source_shape=source.shape,
+        ndim=source.ndim,
+        joint=source.joint,
+        scale=operator.scale,
+        dtype=source.output_dtype.name,
+        # the residual's chunks are the image's by the scale
+        chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
+        max_shard=recipe.output.shard,
+        fills=recipe.fills or detector is not None,
+        uncertain=recipe.uncertain,
+        mixes=operator.mixes,
+    )
+    spec = replace(source.spec, detector=detector)
+    batch = recipe.tiles.batch
+    batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
+    plan = Plan(
+        spec=spec,
+        recipe=recipe,
+        recipe_name=recipe_name,
+        grid=grid,
+        layout=layout,
+        working_dtype=source.working_dtype.name if identity else "float32",
+        transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
+        noise=noise,
+        numerics=_numerics(device, recipe),
+        flux_factor=_flux_factor(recipe, source),
+        batch_size=batch_size,
+        resident_bytes=source.resident_bytes,
+        noise_before=_noise_between_neighbours(samples),
+        psf=psf,
+        quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
+        **_guide(spec),
+        warnings=(*(() if found is None else found.warnings), *_contradicted(samples, noise)),
+    )
+    return replace(plan, **_colouring(source, grid, samples))
+
+
+def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[str, Any]:
+    """What a plan knows of a photograph to be coloured, as its fields; of another image nothing."""
+    if not isinstance(source, HintedSource):
+        return {}
+    white = white_of(source)
+    if float(np.median(np.concatenate([values[valid] for values, valid in samples]))) > white:
+        raise UsageError(
+            f"{source.spec.path}: floats mostly above 1, which is white for colorize; divide them by their "
+            "white, or save it as integers"
+        )
+    return {
+        # a and b as they are, about 0
+        "transform": PixelTransform("linear", offset=0.0, scale=LIGHTEST),
+        "guide_channels": 1,
+        "white": white,
+        "warnings": look_through(source, grid),
+    }
+
+
+def _guide(spec: SourceSpec) -> dict[str, Any]:
+    """Scaling and number of planes of the guide, where there is one, as fields of a plan."""
+    if spec.guide is None:
+        return {}
+    guide = open_named(spec.guide, "guide")
+    try:
+        samples = sample(guide)
+        noise = estimate_noise(samples, NoiseSettings())
+        transform = make_transform(samples, ScalingSettings(), noise, guide.output_dtype)
+        return {"guide": transform, "guide_channels": guide.shape[0]}
+    finally:
+        guide.close()
+
+
+def _detector(
+    samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel
+) -> Detector | None:
+    """What looks for defects; None where nothing is looked for."""
+    pixels = np.concatenate([values[valid] for values, valid in samples])
+    sky = float(np.median(pixels)) if pixels.size else 0.0
+    settings = recipe.defects
+    if settings.cosmic_rays == "auto":
+        settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
+    quantum = 0.0 if source.dtype.kind == "f" else 1.0
+    return Detector(settings, noise, quantum, sky) if settings.any else None
+
+
+def _noise(samples: list[Sample], recipe: Recipe, *, of_a_mean: bool) -> NoiseModel:
+    if recipe.task in ("identity", "deartifact", "colorize"):
+        return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
+    if of_a_mean:
+        # what the recipe knows is the noise of one exposure
+        return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
+    return estimate_noise(samples, recipe.noise)
+
+
+def _contradicted(samples: list[Sample], noise: NoiseModel) -> tuple[str, ...]:
+    """What to say where the noise that was given is not what the image shows."""
+    if not noise.origin.startswith("given"):
+        return ()
+    shown = estimate_noise(samples, NoiseSettings())
+    given, measured = (_typical_sigma(samples, model) for model in (noise, shown))
+    if measured <= 0 or 1 / MOST_CONTRADICTION <= given / measured <= MOST_CONTRADICTION:
+        return ()
+    return (
+        f"noise {noise.origin}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
+        "what is given is taken, leave it out to take what is measured",
+    )
+
+
+def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
+    """Median standard deviation of the noise over the samples' valid pixels; 0 without any."""
+    sigmas = [
+        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
+    ]
+    found = np.concatenate(sigmas)
+    return float(np.median(found)) if found.size else 0.0
+
+
+def _numerics(device: Device, recipe: Recipe) -> Numerics:
+    try:
+        return resolve(device, "auto", threads=recipe.tiles.threads)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _flux_factor(recipe: Recipe, source: Source) -> float:
+    scale, flux = recipe.operator.scale, recipe.output.flux
+    per_pixel = source.format == "fits" and is_per_pixel(source.unit)
+    keep_sums = flux == "total" or (flux == "auto" and per_pixel)
+    return 1 / scale**2 if keep_sums else 1.0
+
+
+def _noise_between_neighbours(samples: list[Sample]) -> float | None:
+    values = [
+        sigma
+        for pixels, valid in samples
+        if np.isfinite(sigma := mad_sigma(np.where(valid, pixels, np.nan)))
+    ]
+    return float(np.median(values)) if values else None
