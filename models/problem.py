@@ -53,7 +53,7 @@ class FitSettings:
     """Decay of the exponential average of the outputs, which is the answer."""
     posterior: bool = True
     """Give back by Bayes' rule what the measurement says beyond the average: each pixel its own (blindspot),
-    or, where A mixes pixels, what agreement with it still lacks."""
+    and holes what that changes around them; or, where A mixes pixels, what agreement still lacks."""
     posterior_radius: float = 3.0
     """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
     posterior_doubt: float = 1.0

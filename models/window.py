@@ -17,6 +17,7 @@ from glassplate.models.losses import (
     weighted_squares,
     whiteness,
 )
+from glassplate.models.membrane import membrane
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
@@ -192,13 +193,20 @@ class Window:
         return posterior_through(operator, mean, self.y, noise, self._believed(mean))
 
     def _combined(self, mean: torch.Tensor) -> torch.Tensor:
-        """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it."""
+        """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it.
+
+        What that changes on the border of holes is carried into them.
+        """
         fit = self.problem.fit
         if not (fit.posterior and self.problem.input == "blindspot"):
             return mean
-        believed = self._believed(mean)
+        believed, valid = self._believed(mean), self.parts.valid
         noise, doubt = self.noise(mean), fit.posterior_doubt
-        return posterior_mean(mean, self.y, noise, believed, fit.posterior_radius, doubt)
+        combined = posterior_mean(mean, self.y, noise, believed, fit.posterior_radius, doubt)
+        if valid.all():
+            return combined
+        # so that what is filled meets what surrounds it without a seam
+        return torch.where(valid, combined, mean + membrane(combined - mean, valid))
 
     def _believed(self, mean: torch.Tensor) -> torch.Tensor:
         """Valid pixels that are no outliers, (1, C, h, w) bool."""
