@@ -16,8 +16,8 @@ def membrane(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Harmonic interpolation: each unknown pixel the mean of its four neighbours, as a soap film.
 
     What image editing calls Poisson blending (Perez, Gangnet & Blake 2003) adds the membrane of the
-    difference along the border. Solved by Jacobi's method, which has not converged in the middle of holes wider than
-    some twenty pixels: it is about as smooth there as the means it starts from.
+    difference along the border. Solved by Jacobi's method, which has not converged in the middle of holes
+    wider than some twenty pixels: it is about as smooth there as the means it starts from.
 
     Parameters
     ----------
