@@ -17,6 +17,7 @@ def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1
         layout=SimpleNamespace(scale=scale, dtype=dtype),
         recipe=parse_recipe({"task": task, "output": {"invalid": invalid}}, "test"),
         flux_factor=flux_factor,
+        white=None,
     )
     made.to_fill = lambda pixels: Plan.to_fill(made, pixels)
     return made
