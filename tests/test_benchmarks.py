@@ -26,6 +26,12 @@ def ablation(speed):
 
 
 @pytest.fixture
+def stopping(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    return pytest.importorskip("stopping")
+
+
+@pytest.fixture
 def archive(tmp_path):
     """A small image as benchmarks/images.py would cut it."""
     rng = np.random.default_rng(0)
@@ -134,3 +140,32 @@ class TestZeroShotNoise2Noise:
             fit.step()
         after = np.mean((fit.values() - clean) ** 2)
         assert after < 0.5 * np.mean((noisy - clean) ** 2)
+
+
+class TestStopping:
+    @pytest.mark.parametrize("kind", ["gaussian", "poisson", "poisson-gaussian"])
+    @pytest.mark.parametrize("sigma", [0.05, 0.1])
+    def test_every_kind_of_noise_has_the_strength_that_is_asked_for(self, stopping, kind, sigma):
+        clean = np.random.default_rng(1).uniform(0.4, 0.6, (3, 100, 100))
+        noise = stopping.noisy(clean, kind, sigma) - clean
+        assert np.sqrt(np.mean(noise**2)) == pytest.approx(sigma, rel=0.03)
+        assert abs(noise.mean()) < 3 * sigma / np.sqrt(clean.size)
+
+    # PSNR of 10 at the third record: held-out pixels choose the second, chi2 is below 1 at the third
+    @pytest.mark.parametrize(
+        ("rule", "lost"), [("heldout", 1.0), ("chi2", 0.0), ("variance", 0.0), ("fixed", 3.0)]
+    )
+    def test_a_rule_loses_what_the_record_it_chose_lacks(self, stopping, rule, lost):
+        curves = (
+            (5.0, 2.0, 9.0),
+            (2.0, 1.5, 8.0),
+            (3.0, 0.9, 1.0),
+            (4.0, 0.8, 2.0),
+            (5.0, 0.7, 3.0),
+        )
+        log = [
+            stopping.Record(10 * n, 0.0, heldout, chi2, variance, float(n))
+            for n, (heldout, chi2, variance) in enumerate(curves, 1)
+        ]
+        settings = stopping.StoppingSettings(patience=20, minimum=10)
+        assert stopping.loss(log, [5, 9, 10, 6, 7], settings, rule, 50) == lost
