@@ -96,7 +96,7 @@ def test_the_first_starts_from_the_jobs(job):
 def test_a_job_of_frames(job, gp_process, tmp_path):
     (tmp_path / "job.yaml").write_text(
         f"inputs: '[a-d].fits'\noutput: out\nrecipe: astro-denoise\nset: {json.dumps(SMALL)}\n"
-        "sequence: true\npool: local\nworkers: 2\n"
+        "sequence: true\npool: inline\n"
     )
     ran = gp_process("batch", tmp_path / "job.yaml")
     assert ran.code == 3, ran
