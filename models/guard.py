@@ -22,8 +22,10 @@ def left_over(
     """Find the point-like sources that are left in a residual.
 
     The residual in units of the noise is filtered with the shape of a source, and its peaks compared with the
-    scatter of the filtered map itself (median of its absolute values): so correlated noise, or a noise model
-    that is off, raises no alarm.
+    scatter of the filtered map itself (median of its absolute values), where that is more than noise has: so
+    correlated noise, or a noise model that is too low, raises no alarm; nor does a crowded field of which
+    nearly all light came back, so that the residual is next to nothing but for the stars (M13: a third of its
+    pixels).
 
     Parameters
     ----------
@@ -41,15 +43,23 @@ def left_over(
     (B, C, h, w) bool: the valid pixels within `FOOTPRINT` of a peak.
     """
     r = torch.where(valid, residual / sigma, 0)
-    # sum k r / sqrt(sum k^2): of unit variance where the noise is white
-    weights = gaussian_blur(valid.to(r.dtype), SOURCE_RADIUS / math.sqrt(2)).clamp(min=1e-3)
-    filtered = gaussian_blur(r, SOURCE_RADIUS) / weights.sqrt()
+    # sum k r / sqrt(sum k^2) over valid pixels: of unit variance where the noise is white
+    known = gaussian_blur(valid.to(r.dtype), SOURCE_RADIUS / math.sqrt(2)).clamp(min=1e-3)
+    filtered = gaussian_blur(r, SOURCE_RADIUS) / (known * _squared_sum()).sqrt()
     scatter = _scatter(filtered, valid)  # (B, C, 1, 1)
     highest = F.max_pool2d(filtered, 3, stride=1, padding=1) == filtered
-    peaks = highest & valid & (filtered > threshold * scatter) & (scatter > 0)
+    peaks = highest & valid & (filtered > threshold * scatter.clamp(min=1))
     side = 2 * FOOTPRINT + 1
     near = F.max_pool2d(peaks.to(r.dtype), side, stride=1, padding=FOOTPRINT) > 0
     return near & valid
+
+
+def _squared_sum() -> float:
+    """``sum k^2`` of the filter."""
+    side = 8 * round(SOURCE_RADIUS) + 1
+    impulse = torch.zeros(1, 1, side, side)
+    impulse[..., side // 2, side // 2] = 1
+    return float(gaussian_blur(impulse, SOURCE_RADIUS).square().sum())
 
 
 def _scatter(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
