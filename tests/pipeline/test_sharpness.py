@@ -61,6 +61,11 @@ def test_photons_have_no_rays():
     assert not stars_are_wide(sampled(field(4.0)), photons, 1000.0)
 
 
+def test_a_scanned_plate_has_none_that_could_be_told():
+    plate = NoiseModel(25.0, 0.0, 0.77, True, "given: sigma")
+    assert not stars_are_wide(sampled(field(4.0)), plate, 1000.0)
+
+
 @pytest.mark.parametrize(("fwhm", "looks"), [(4.0, True), (1.5, False)])
 def test_the_plan_says_what_is_looked_for(tmp_path, fwhm, looks):
     fits.writeto(tmp_path / "a.fits", field(fwhm, rays=5)[0].astype("f4"))
