@@ -11,7 +11,7 @@ from glassplate.models.colour import lab_of_srgb
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.joined import WrappedSource
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.source import Pixels, Source, SourceSpec
+from glassplate.pipeline.source import Pixels, Source, SourceSpec, white_of
 from glassplate.pipeline.tiles import Box, TileGrid
 
 # a or b of CIE Lab from which on a hint has a colour: what 8 bits can tell from grey.
@@ -117,16 +117,6 @@ def chroma_of(hints: Source, box: Box) -> npt.NDArray[np.float64]:
     else:
         painted = painted & (np.ptp(rgb, axis=0) > 0)
     return np.where(painted, lab_of_srgb(np.clip(rgb, 0, 1))[1:], np.nan)
-
-
-def white_of(source: Source) -> float:
-    """The value of white: of integers the largest that they may have, of floats 1."""
-    if source.dtype.kind == "f":
-        return 1.0
-    bits = source.metadata.get("tiff", {}).get("bits_per_sample")
-    if isinstance(bits, int) and source.dtype.kind == "u" and bits < 8 * source.dtype.itemsize:
-        return float(2**bits - 1)
-    return float(np.iinfo(source.dtype).max)
 
 
 def look_through(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:

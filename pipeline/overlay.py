@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.hints import white_of
 from glassplate.pipeline.joined import WrappedSource
-from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.source import Pixels, Source, white_of
 from glassplate.pipeline.tiles import Box
 
 # Opacity from which on a pixel of the image counts as missing: what is left of it is rounded to a tenth of

@@ -22,7 +22,7 @@ from glassplate.pipeline.forward import (
     make_operator,
 )
 from glassplate.pipeline.header import is_per_pixel
-from glassplate.pipeline.hints import HintedSource, check_hints_are_wanted, look_through, white_of
+from glassplate.pipeline.hints import HintedSource, check_hints_are_wanted, look_through
 from glassplate.pipeline.inherit import Inherited, check_inherited
 from glassplate.pipeline.open_source import open_exposures, open_named, open_source
 from glassplate.pipeline.plan import Plan
@@ -32,7 +32,7 @@ from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sampling import sample
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
 from glassplate.pipeline.sharpness import stars_are_wide
-from glassplate.pipeline.source import Source, SourceSpec
+from glassplate.pipeline.source import Source, SourceSpec, white_of
 from glassplate.pipeline.store import Layout
 from glassplate.pipeline.tiles import TileGrid
 

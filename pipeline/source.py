@@ -125,6 +125,16 @@ class Source(Protocol):
         ...
 
 
+def white_of(source: Source) -> float:
+    """The value of white: of integers the largest that they may have, of floats 1."""
+    if source.dtype.kind == "f":
+        return 1.0
+    bits = source.metadata.get("tiff", {}).get("bits_per_sample")
+    if isinstance(bits, int) and source.dtype.kind == "u" and bits < 8 * source.dtype.itemsize:
+        return float(2**bits - 1)
+    return float(np.iinfo(source.dtype).max)
+
+
 def choose_working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float32 where it holds every value of `dtype` exactly, else float64."""
     return np.dtype(np.float32 if np.can_cast(dtype, np.float32, "safe") else np.float64)

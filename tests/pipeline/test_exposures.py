@@ -24,7 +24,6 @@ from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.tiles import Box
 from glassplate.pipeline.verify import verify
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 SIGMA = 5.0
 
 
@@ -275,10 +274,9 @@ class TestWitness:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="no evaluation images here")
-def test_three_decam_exposures_are_better_than_their_mean(tmp_path):
+def test_three_decam_exposures_are_better_than_their_mean(real_data, tmp_path):
     """Against the mean of the other two, which are independent; the first one has no rays here."""
-    folder = DATA / "astro" / "pairs" / "decam_i_2nights"
+    folder = real_data / "astro" / "pairs" / "decam_i_2nights"
     crop = (slice(70, 166), slice(100, 196))
     images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
     for name, image in zip("abc", images, strict=False):

@@ -1,7 +1,5 @@
 """Colorize: lightness stays, colours come from the hints, and what cannot be coloured is refused."""
 
-from pathlib import Path
-
 import imagecodecs
 import numpy as np
 import pytest
@@ -25,7 +23,6 @@ from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.tiles import Box
 from glassplate.pipeline.verify import verify
 
-PHOTOGRAPH = Path(__file__).resolve().parents[3] / "shared/data/std/set9/F16_GT.png"
 COLOUR = {
     **FIT,
     "task": "colorize",
@@ -233,9 +230,8 @@ def test_settings_that_make_no_sense_are_refused(raw, message):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PHOTOGRAPH.is_file(), reason="the evaluation images are not here")
-def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(tmp_path):
-    rgb = imagecodecs.png_decode(PHOTOGRAPH.read_bytes())[160:256, 160:256]
+def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(real_data, tmp_path):
+    rgb = imagecodecs.png_decode((real_data / "std/set9/F16_GT.png").read_bytes())[160:256, 160:256]
     lab = lab_of_srgb(np.moveaxis(rgb, -1, 0) / 255)
     grey = np.rint(255 * encoded(((np.maximum(lab[0], 8) + 16) / 116) ** 3)).astype("u1")
     hints, rng = np.zeros((96, 96, 4), "u1"), np.random.default_rng(0)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from glassplate.pipeline.run import RestoreRequest, restore
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.verify import verify
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REFINED = {**FIT, "donor": {"refine": 2}}
 AS_IT_IS = {**FIT, "donor": {"refine": 0}}
 
@@ -183,10 +181,9 @@ def test_an_earlier_result_of_no_use_is_refused(frames, fault, message):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="no evaluation images here")
-def test_the_next_decam_exposure_is_restored_in_few_iterations(tmp_path):
+def test_the_next_decam_exposure_is_restored_in_few_iterations(real_data, tmp_path):
     """From the donor of the exposure before, as it is; against the mean of the other three."""
-    folder = DATA / "astro" / "pairs" / "decam_i_2nights"
+    folder = real_data / "astro" / "pairs" / "decam_i_2nights"
     crop = (slice(70, 166), slice(100, 196))
     images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
     for name, image in zip("ab", images, strict=False):

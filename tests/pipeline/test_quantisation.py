@@ -1,7 +1,5 @@
 """Deartifact: the tables are the file's own, the tiles agree with the lattice, bad input is refused."""
 
-from pathlib import Path
-
 import imagecodecs
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run import RestoreRequest, restore
 from glassplate.pipeline.source import SourceSpec
 
-PHOTOGRAPH = Path(__file__).resolve().parents[3] / "shared/data/std/set9/lena.png"
 UNBLOCK = {**FIT, "task": "deartifact", "stopping": {"rule": "fixed"}}
 
 
@@ -181,9 +178,8 @@ def test_other_inputs_may_be_chosen(tmp_path, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PHOTOGRAPH.is_file(), reason="the evaluation images are not here")
-def test_a_photograph_comes_nearer_to_what_it_was(tmp_path):
-    clean = imagecodecs.png_decode(PHOTOGRAPH.read_bytes())[160:256, 160:256]
+def test_a_photograph_comes_nearer_to_what_it_was(real_data, tmp_path):
+    clean = imagecodecs.png_decode((real_data / "std/set9/lena.png").read_bytes())[160:256, 160:256]
     path = save(tmp_path / "a.jpg", clean)
     recipe = load_recipe("archive-deartifact", ["fit.iterations=120"])
     wish = RestoreRequest(SourceSpec(path), tmp_path / "a.zarr", recipe, "t", device="cpu")
