@@ -1,6 +1,6 @@
 """Quality of denoising, blind, beside methods that are told the noise.
 
-    python benchmarks/quality.py set9 --data ../shared/data
+    python benchmarks/quality.py set9 textures --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
     python benchmarks/quality.py inpaint guided impulse deartifact colorize --data ../shared/data
@@ -47,6 +47,7 @@ from studies import (
     judged,
     set9,
     superres,
+    textures,
     whole,
     xmm,
 )
@@ -339,6 +340,7 @@ def of_grey_and_hints(recipe: Recipe) -> Method:
 SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
+    "textures": (textures, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
     "deartifact": (deartifact, "archive-deartifact", ("psnr_db",)),
     "colorize": (colorize, "archive-colorize", ("chroma_psnr_db", "delta_e")),
@@ -443,7 +445,7 @@ def conditions(options: argparse.Namespace, recipe: Recipe, name: str) -> dict[s
             versions[package] = None
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),

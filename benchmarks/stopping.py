@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,9 +135,6 @@ def main() -> None:
     target = options.output / f"stopping{options.label}.json"
     rows = json.loads(target.read_text("utf-8"))["rows"] if target.is_file() else {}
     document = {"conditions": conditions(options, recipe, options.recipe), "rows": rows}
-    document["conditions"]["command"] = " ".join(
-        ["python", "benchmarks/stopping.py", *sys.argv[1:]]
-    )
     for name, clean, kind, sigma in cases(options):
         key = f"{name}, {kind}, {sigma}"
         if key in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from rivals import (
     unchanged,
 )
 from scipy import ndimage
+from skimage import data as skimage_data
 from skimage import io
 
 from glassplate.models.colour import encoded, lab_of_srgb, srgb_of
@@ -47,18 +48,42 @@ def set9(
     data: Path, ours: dict[str, Method], wanted: Wanted
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Photographs with white noise of 25/255, clipped; PSNR over all channels, result clipped."""
+    paths = sorted((data / "std" / "set9").glob("*.png"))
+    yield from with_white_noise({path.stem: path for path in paths}, ours, wanted)
+
+
+def textures(
+    data: Path, ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The same of Kodak's photographs up to 12 that are not in Set9, and of grey images of fine texture."""
+    images: dict[str, Path | np.ndarray] = {
+        "barbara": data / "std" / "dip" / "restoration__barbara.png",
+        "brick": skimage_data.brick(),
+        "camera": skimage_data.camera(),
+    }
+    for number in range(4, 12):
+        name = f"kodim{number:02}"
+        images[name] = data / "std" / "kodak24" / f"{name}.png"
+    yield from with_white_noise(images, ours, wanted)
+
+
+def with_white_noise(
+    images: Mapping[str, Path | np.ndarray], ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Crops of 8-bit images, grey or of three channels, with white noise of 25/255."""
     methods = {"noisy": unchanged, "NLM": nlm(SIGMA, 0.6), "BM3D": bm3d(SIGMA), **ours}
-    for path in sorted((data / "std" / "set9").glob("*.png")):
-        if not wanted(path.stem):
+    for title, image in images.items():
+        if not wanted(title):
             continue
-        clean, crop = central(io.imread(path).transpose(2, 0, 1) / 255)
+        levels = io.imread(image) if isinstance(image, Path) else image
+        clean, crop = central(np.atleast_3d(levels).transpose(2, 0, 1) / 255)
         noise = np.random.default_rng(0).normal(0, SIGMA, clean.shape[1:] + clean.shape[:1])
         noisy = np.clip(clean + noise.transpose(2, 0, 1), 0, 1)
         for name, method in methods.items():
             result, facts, spent = timed(method, noisy)
             figures = {"psnr_db": psnr(np.clip(result, 0, 1), clean, 1.0), "crop": crop}
             figures |= calibration(result, clean, facts)
-            yield path.stem, name, {**figures, **spent, **facts}
+            yield title, name, {**figures, **spent, **facts}
 
 
 def whole(

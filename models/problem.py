@@ -58,6 +58,9 @@ class FitSettings:
     """Gaussian radius, in pixels, over which the prior's variance is averaged (posterior)."""
     posterior_doubt: float = 1.0
     """Standard errors of that average below which it is taken for noise (posterior)."""
+    collaborative: bool = False
+    """Then filter the measurement once more in groups of blocks that look alike, as BM3D does in its second
+    step, with the answer so far as the pilot (where A does not mix pixels)."""
     guard: float | None = None
     """Standard deviations above which point-like light left in the residual is a faint source, whose pixels
     are given back as they were measured (denoise); none: no guard."""

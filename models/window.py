@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from glassplate.models.collaborative import Filtered, collaborative_wiener
 from glassplate.models.guard import left_over
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.jpeg import Cells
@@ -20,7 +21,12 @@ from glassplate.models.losses import (
 from glassplate.models.membrane import membrane
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
-from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
+from glassplate.models.posterior import (
+    gaussian_blur,
+    posterior_mean,
+    posterior_through,
+    posterior_variance,
+)
 from glassplate.models.problem import FloatArray, Measurement, Problem
 from glassplate.models.requantised import Requantised
 
@@ -29,6 +35,11 @@ MOST_OPTIMISM = 10.0
 # Times the bound of Huber's loss from which a pixel is no measurement of the scene: with the usual 1.5,
 # 4.5 typical residuals.
 DISBELIEF = 3.0
+# Factor on the noise that the collaborative filter says it left, and pixels over which what it moved its
+# pilot by is averaged: with both, 0.63 to 0.71 of the errors lie within one standard deviation on F16, house,
+# lena and kodak3 (256x256, sigma 25), and 0.89 to 0.95 within two, in each quarter of it about as many.
+LEFT = 2.0
+MOVED_RADIUS = 3.0
 # Quanta that a pixel must have at least for its noise to be near enough to normal for the guard.
 QUANTA = 2.0
 
@@ -193,20 +204,32 @@ class Window:
         return posterior_through(operator, mean, self.y, noise, self._believed(mean))
 
     def _combined(self, mean: torch.Tensor) -> torch.Tensor:
-        """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it.
+        """What the average and the measurement say together.
 
-        What that changes on the border of holes is carried into them.
+        What the measurement changes on the border of holes is carried into them.
         """
-        fit = self.problem.fit
-        if not (fit.posterior and self.problem.input == "blindspot"):
-            return mean
-        believed, valid = self._believed(mean), self.parts.valid
-        noise, doubt = self.noise(mean), fit.posterior_doubt
-        combined = posterior_mean(mean, self.y, noise, believed, fit.posterior_radius, doubt)
-        if valid.all():
+        combined, valid = self._with_measurement(mean), self.parts.valid
+        if self.problem.fit.collaborative:
+            combined = self._filtered(combined, mean).values
+        if valid.all() or combined is mean:
             return combined
         # so that what is filled meets what surrounds it without a seam
         return torch.where(valid, combined, mean + membrane(combined - mean, valid))
+
+    def _with_measurement(self, mean: torch.Tensor) -> torch.Tensor:
+        """Each pixel's own measurement given back by Bayes' rule, where the input was blind to it."""
+        fit = self.problem.fit
+        if not (fit.posterior and self.problem.input == "blindspot"):
+            return mean
+        believed, noise = self._believed(mean), self.noise(mean)
+        radius, doubt = fit.posterior_radius, fit.posterior_doubt
+        return posterior_mean(mean, self.y, noise, believed, radius, doubt)
+
+    def _filtered(self, pilot: torch.Tensor, mean: torch.Tensor) -> Filtered:
+        """The measurement in groups of blocks that look alike in the pilot."""
+        noise = self.problem.noise
+        lag1 = noise.lag1 if noise.correlated else 0.0
+        return collaborative_wiener(pilot, self.y, self.noise(pilot), self._believed(mean), lag1)
 
     def _believed(self, mean: torch.Tensor) -> torch.Tensor:
         """Valid pixels that are no outliers, (1, C, h, w) bool."""
@@ -245,10 +268,24 @@ class Window:
                 fit.posterior,
                 self._optimism(means[0]),
             )
+            if fit.collaborative:
+                variance = torch.where(self.parts.valid, self._filtered_variance(mean), variance)
         else:
             variance = means.var(0) / len(means)
         values: FloatArray = variance.sqrt()[0].float().cpu().numpy()
         return values
+
+    def _filtered_variance(self, mean: torch.Tensor) -> torch.Tensor:
+        """Variance of the error of what the filter gave, (1, C, H, W).
+
+        The filter knows what noise it left, and not what its pilot had lost: that shows in how far it moves
+        the pilot.
+        """
+        pilot = self._with_measurement(mean)
+        filtered = self._filtered(pilot, mean)
+        moved = (filtered.values - pilot).square()
+        share = gaussian_blur(torch.ones_like(moved), MOVED_RADIUS)
+        return LEFT * filtered.variance + gaussian_blur(moved, MOVED_RADIUS) / share
 
     def _optimism(self, mean: torch.Tensor) -> float:
         """How much larger squared errors are than residuals tell, 1 to `MOST_OPTIMISM`.

@@ -28,6 +28,7 @@ def problem(**changes):
         iterations=changes.pop("iterations", 6),
         log_period=changes.pop("log_period", 3),
         input=changes.pop("input", "auto"),
+        collaborative=changes.pop("collaborative", False),
     )
     base = Problem(
         network=NetworkSettings(channels=8, scales=2, skip_channels=4),
@@ -76,15 +77,25 @@ def measurement(values, valid=None, variance=None, seed=7):
     correlated=st.booleans(),
     bad=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
     with_variance=st.booleans(),
+    collaborative=st.booleans(),
 )
-def test_any_window_gets_finite_values(c, h, w, operator, source, correlated, bad, with_variance):
+def test_any_window_gets_finite_values(
+    c, h, w, operator, source, correlated, bad, with_variance, collaborative
+):
     rng = np.random.default_rng(h * 100 + w)
     values = (100 + 5 * rng.standard_normal((c, h, w))).astype(np.float32)
     valid = rng.random((c, h, w)) >= bad
     variance = np.full((c, h, w), 25, np.float32) if with_variance else None
     [result] = fit_batch(
         [measurement(values, valid, variance)],
-        problem(operator=operator, input=source, correlated=correlated, iterations=2, log_period=1),
+        problem(
+            operator=operator,
+            input=source,
+            correlated=correlated,
+            iterations=2,
+            log_period=1,
+            collaborative=collaborative,
+        ),
     )
     assert result.values.shape == (c, h * operator.scale, w * operator.scale)
     assert result.values.dtype == np.float32
@@ -211,10 +222,12 @@ class TestSpecialWindows:
         [result] = fit_batch([constant], problem(noise=noise))
         np.testing.assert_allclose(result.values, 123.5, atol=1e-3)
 
-    def test_no_noise_gives_back_the_measurement(self):
+    @pytest.mark.parametrize("collaborative", [False, True])
+    def test_no_noise_gives_back_the_measurement(self, collaborative):
         _, noisy = sky(20, 24)
         noise = NoiseModel(0.0, 0.0, 0.0, False, "given")
-        [result] = fit_batch([measurement(noisy)], problem(noise=noise))
+        without = problem(noise=noise, collaborative=collaborative)
+        [result] = fit_batch([measurement(noisy)], without)
         np.testing.assert_allclose(result.values, noisy, rtol=1e-6)
         assert np.isnan(result.chi2)
 
@@ -344,11 +357,12 @@ class TestGuide:
 
 
 class TestUncertainty:
-    def test_is_given_where_asked_for(self):
+    @pytest.mark.parametrize("collaborative", [False, True])
+    def test_is_given_where_asked_for(self, collaborative):
         _, noisy = sky(20, 24, channels=3)
-        [silent] = fit_batch([measurement(noisy)], problem())
+        [silent] = fit_batch([measurement(noisy)], problem(collaborative=collaborative))
         assert silent.uncertainty is None
-        fit = replace(problem().fit, uncertainty=True)
+        fit = replace(problem(collaborative=collaborative).fit, uncertainty=True)
         [stated] = fit_batch([measurement(noisy)], problem(fit=fit))
         assert stated.values.tobytes() == silent.values.tobytes()
         assert stated.uncertainty.shape == stated.values.shape
@@ -391,6 +405,18 @@ class TestQuality:
         assert self.error(three.values, truth) < 0.95 * self.error(alone.values, truth)
         inside = np.abs(three.values - truth) <= 2 * three.uncertainty
         assert 0.85 < inside.mean() <= 1
+
+    def test_blocks_that_look_alike_help_each_other(self):
+        y, x = np.mgrid[0:64, 0:64]
+        truth = (100 + 20 * np.sin(x * 2 * np.pi / 9) * (y > 20)).astype(np.float32)[None]
+        noisy = truth + SIGMA * np.random.default_rng(0).standard_normal(truth.shape)
+        fit = replace(problem().fit, iterations=150, log_period=25, uncertainty=True)
+        [alone] = fit_batch([measurement(noisy)], problem(fit=fit))
+        [together] = fit_batch([measurement(noisy)], problem(fit=replace(fit, collaborative=True)))
+        assert self.error(together.values, truth) < 0.7 * self.error(alone.values, truth)
+        for share, least, most in ((1, 0.55, 0.9), (2, 0.8, 1.0)):
+            inside = np.abs(together.values - truth) <= share * together.uncertainty
+            assert least < inside.mean() <= most
 
     def test_a_guide_shows_where_edges_are_and_lends_no_light(self):
         rng = np.random.default_rng(0)
