@@ -109,7 +109,7 @@ def _of_one_image(
     basis = _Basis(c, _group_size(height, width), lag1, pilot)
     block = _block(width, pilot.device)  # (SIDE * SIDE,)
     for corners in _groups(pilot, basis.group):
-        for some in corners.split(TOGETHER):
+        for some in torch.split(corners, TOGETHER):
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
             groups = [_gathered(plane, place) for plane in (pilot, y, variance)]
             values, left, weight = basis.filtered(*groups)
