@@ -49,8 +49,9 @@ def collaborative_wiener(
     variance of its noise. Blocks overlap; they are averaged with weights ``1 / sum(G^2 V)``. A prior fitted
     to pixels alone paints an edge anew wherever it appears; the group tells what its copies share.
 
-    Three things differ from the paper: the mean of a group is the measurement's, so that nothing depends on
-    where zero is and no flux is lost; noise that differs from pixel to pixel is propagated exactly to each
+    Three things differ from the paper: the mean of a group is the pilot's, so that nothing depends on where
+    zero is and no flux is lost (the pilot knows it from a larger neighbourhood than the group, whose blocks
+    overlap: eight times the noise variance of as many independent pixels on photographs); noise that differs from pixel to pixel is propagated exactly to each
     coefficient (``V = (T o T) variance``); and the group is always of one size, with the coefficients to
     tell apart what does not belong together.
 
@@ -207,12 +208,14 @@ class _Basis:
         values, variance, weight
             The last is (n, 1, 1, SIDE * SIDE).
         """
-        energy = _transformed(pilot, self.forward).square()
+        paint = _transformed(pilot, self.forward)
+        energy = paint.square()
         noise = _transformed(variance, self.squared) * self.share
         gain = energy / (energy + noise).clamp(min=torch.finfo(energy.dtype).tiny)
-        gain[:, :, 0, 0] = 1  # the mean of each colour
-        back = [matrix.T for matrix in self.forward]
-        values = _transformed(gain * _transformed(y, self.forward), back)
+        gain[:, :, 0, 0] = 1  # the mean of each colour, which is the pilot's
+        spectrum = gain * _transformed(y, self.forward)
+        spectrum[:, :, 0, 0] = paint[:, :, 0, 0]
+        values = _transformed(spectrum, [matrix.T for matrix in self.forward])
         left = _transformed(gain * noise, [matrix.T for matrix in self.squared])
         total = (gain.square() * noise).sum((1, 2, 3), keepdim=True)
         return values, left, self.window / total.clamp(min=LEAST)

@@ -45,6 +45,9 @@ SEED_STEP = 0x9E3779B97F4A7C15
 # Factor on the learning rate when a fit that ran to infinity starts again.
 CAUTION = 0.1
 
+# Axes of (1, C, H, W) along which an input may be turned round.
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
 OnRecord = Callable[[int, Record], None]
 
 
@@ -160,12 +163,17 @@ class Fit:
     def step(self) -> None:
         """One iteration; nothing is read back, so the device is not waited for."""
         draw = self.source.draw()
-        x, loss = descend(self.network, self.optimiser, self.window, draw)
+        flip = self._flip() if self.problem.fit.flips else ()
+        x, loss = descend(self.network, self.optimiser, self.window, draw, flip)
         self.average.add(x, draw.answered)
         if self.wandering is not None:
             self.wandering.add(self.problem.operator.forward(x), self.window.judging)
         self.total += loss
         self.iteration += 1
+
+    def _flip(self) -> tuple[int, ...]:
+        """Axes along which the network sees its input turned round in this iteration."""
+        return FLIPS[int(torch.randint(len(FLIPS), (), generator=self.window.dice))]
 
     @property
     def due(self) -> bool:
@@ -269,9 +277,13 @@ def load(network: PriorNetwork, start: Weights) -> None:
 
 
 def descend(
-    network: PriorNetwork, optimiser: torch.optim.Optimizer, window: Window, draw: Draw
+    network: PriorNetwork,
+    optimiser: torch.optim.Optimizer,
+    window: Window,
+    draw: Draw,
+    flip: tuple[int, ...] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimiser step on the data term and the penalty.
+    """One optimiser step on the data term and the penalty, the input flipped along the axes named.
 
     Returns
     -------
@@ -280,7 +292,7 @@ def descend(
     """
     numerics = window.problem.numerics
     z = draw.z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
-    x = window.estimate(network(z))
+    x = window.estimate(network(z.flip(flip)).flip(flip))
     loss = window.data_term(x, draw.asked)
     optimiser.zero_grad(set_to_none=True)
     (loss + window.penalty(x)).backward()  # type: ignore[no-untyped-call]

@@ -69,6 +69,9 @@ class FitSettings:
     and other outliers (Huber's loss; 1.5 is usual); none: squares."""
     members: int = 1
     """Fits, each with dice of its own, whose answers are averaged; the time grows as their number."""
+    flips: bool = False
+    """Show the network its input turned round at random at each iteration, so that the average is one over
+    the four orientations, too: it is slower to learn the image, and slower to learn the noise."""
     uncertainty: bool = False
     """Also give the standard deviation of the answer's error: by Bayes' rule (blindspot), else from how
     the members of an ensemble differ."""

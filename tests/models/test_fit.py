@@ -341,6 +341,37 @@ class TestEnsemble:
         assert len(results[1].log) == 4
 
 
+class TestFlips:
+    def test_what_the_network_sees_turned_round_is_turned_back(self):
+        # a network of one pixel's reach cannot tell how its input lies: no weight may change by it
+        _, noisy = sky(12, 18)
+        blind = problem(iterations=3, log_period=1, input="noise")
+        results = []
+        for axes in loop.FLIPS:
+            fit = Fit(measurement(noisy), blind)
+            network = torch.nn.Conv2d(32, 1, 1)
+            torch.nn.init.constant_(network.weight, 0.1)
+            torch.nn.init.zeros_(network.bias)
+            optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
+            with blind.numerics.applied():
+                draws = [fit.source.draw() for _ in range(3)]
+                seen = [loop.descend(network, optimiser, fit.window, d, axes) for d in draws]
+            results.append(seen[-1][0])
+        for turned in results[1:]:
+            torch.testing.assert_close(turned, results[0], rtol=1e-4, atol=1e-4)
+
+    def test_every_orientation_is_seen_and_the_dice_decide(self):
+        _, noisy = sky(12, 18)
+        turning = problem(iterations=8)
+        turning = replace(turning, fit=replace(turning.fit, flips=True))
+        fit = Fit(measurement(noisy), turning)
+        assert {fit._flip() for _ in range(60)} == set(loop.FLIPS)
+        [first] = fit_batch([measurement(noisy)], turning)
+        [again] = fit_batch([measurement(noisy)], turning)
+        [straight] = fit_batch([measurement(noisy)], problem(iterations=8))
+        assert first.values.tobytes() == again.values.tobytes() != straight.values.tobytes()
+
+
 class TestGuide:
     @pytest.mark.parametrize("source", ["blindspot", "measurement", "noise"])
     @pytest.mark.parametrize("operator", [Identity(), Downsample(2)])
