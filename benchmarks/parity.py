@@ -8,7 +8,8 @@ fitted by the notebook's loop: a uniform code of 32 channels in 0..0.1, noise of
 iteration, Adam at 0.01, the average of the outputs at 0.99; without its fallback to a checkpoint, which
 needs a fall by 5 dB. Ours is the recipe as it ships. A whole image of 512x512 takes a night of a CPU, so
 both get the same small crop and the same few iterations; what is compared is the PSNR of the average as it
-grows, over several seeds. Writes benchmarks/results/parity.json.
+grows, over several seeds. Before, their network is given our weights: both must paint the same image and
+have the same gradients. Writes benchmarks/results/parity.json.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from studies import SIGMA
 
 from glassplate.models.fit import Fit
 from glassplate.models.metrics import psnr
+from glassplate.models.skip import SkipNetwork
 from glassplate.pipeline.recipe import load_recipe
 
 Curve = dict[int, float]
@@ -44,11 +46,10 @@ def noisy_crop(data: Path, name: str, corner: int, side: int) -> tuple[np.ndarra
     return clean, np.clip(clean + noise, 0, 1)
 
 
-def theirs(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> Curve:
-    """The notebook's loop around the authors' network."""
+def their_network() -> torch.nn.Module:
+    """As `get_net` of the notebook makes it."""
     skip = importlib.import_module("models.skip").skip  # of ORIGINAL
-    torch.manual_seed(seed)
-    network = skip(
+    return skip(
         32,
         3,
         num_channels_down=[128] * 5,
@@ -60,6 +61,59 @@ def theirs(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) ->
         pad="reflection",
         act_fun="LeakyReLU",
     )
+
+
+def our_fit(noisy: np.ndarray, seed: int, iterations: int) -> Fit:
+    """The recipe as it ships, in single precision."""
+    recipe = load_recipe("reference", [f"fit.iterations={iterations}", f"seed={seed}"])
+    problem = problem_for(recipe, noisy, torch.get_num_threads())
+    problem = replace(problem, numerics=replace(problem.numerics, precision="fp32"))
+    return Fit(measurement_of(recipe, noisy), problem)
+
+
+def in_their_order(network: SkipNetwork, scale: int = 0) -> list[torch.nn.Module]:
+    """Our convolutions and norms but for the head, in the order in which theirs are nested."""
+    layers = [
+        *network.skips[scale],
+        *(layer for stone in network.downs[scale] for layer in stone),
+        *(in_their_order(network, scale + 1) if scale + 1 < len(network.downs) else []),
+        network.ups[scale][0],
+        *(layer for stone in network.ups[scale][1:] for layer in stone),
+    ]
+    return [layer for layer in layers if any(True for _ in layer.parameters())]
+
+
+def with_the_same_weights(noisy: np.ndarray) -> dict[str, float]:
+    """Greatest difference of outputs and relative one of gradients, their network having our weights."""
+    fit, network = our_fit(noisy, 0, 1), their_network()
+    mine = in_their_order(fit.network)
+    kinds = (torch.nn.Conv2d, torch.nn.BatchNorm2d)
+    *layers, head = [layer for layer in network.modules() if isinstance(layer, kinds)]
+    with torch.no_grad():
+        for ours, theirs in zip(mine, layers, strict=True):
+            theirs.weight.copy_(ours.weight)
+            theirs.bias.zero_()  # of a convolution it is removed by the norm after it, of a norm it starts so
+        head.weight.copy_(fit.network.head.weight[:, :, None, None])
+        head.bias.copy_(fit.network.head.bias)
+    draw = fit.source.draw()
+    y = torch.from_numpy(noisy)[None].float()
+    with fit.problem.numerics.applied():
+        painted = fit.window.estimate(fit.network(draw.z))
+        fit.window.data_term(painted, draw.asked).backward()
+    out = network(draw.z)
+    torch.nn.functional.mse_loss(out, y).backward()
+    our_gradient = torch.cat([layer.weight.grad.flatten() for layer in mine])
+    their_gradient = torch.cat([layer.weight.grad.flatten() for layer in layers])
+    return {
+        "output": float((painted - out).detach().abs().max()),
+        "gradient": float((our_gradient - their_gradient).norm() / their_gradient.norm()),
+    }
+
+
+def theirs(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> Curve:
+    """The notebook's loop around the authors' network."""
+    torch.manual_seed(seed)
+    network = their_network()
     y = torch.from_numpy(noisy)[None].float()
     code = 0.1 * torch.rand(1, 32, *noisy.shape[1:])
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -77,11 +131,8 @@ def theirs(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) ->
 
 def ours(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> Curve:
     """Our loop, with the recipe as it ships."""
-    recipe = load_recipe("reference", [f"fit.iterations={max(looks)}", f"seed={seed}"])
-    problem = problem_for(recipe, noisy, torch.get_num_threads())
-    problem = replace(problem, numerics=replace(problem.numerics, precision="fp32"))
-    fit, curve = Fit(measurement_of(recipe, noisy), problem), {}
-    with problem.numerics.applied():
+    fit, curve = our_fit(noisy, seed, max(looks)), {}
+    with fit.problem.numerics.applied():
         while not fit.ended:
             fit.step()
             if fit.due:
@@ -116,8 +167,11 @@ def main() -> None:
         "image": options.image,
         "crop": [options.corner, options.side],
         "noisy_psnr_db": psnr(noisy, clean, 1.0),
+        "same_weights": with_the_same_weights(noisy),
         "curves": curves,
     }
+    shown = ", ".join(f"{name} {value:.1e}" for name, value in document["same_weights"].items())
+    print(f"with the same weights they differ by: {shown}", flush=True)
     for seed in range(options.seeds):
         for name, run in (("theirs", theirs), ("ours", ours)):
             curves[name].append(run(noisy, clean, seed, options.looks))
