@@ -22,8 +22,8 @@ os.environ.update(
 )
 os.environ.pop("PREFECT_API_URL", None)
 
-# Seeded, so that a failure comes back: the same examples each time, sixty of them, so that the suite stays well
-# under its twenty minutes; no deadline, since two cores may be shared.
+# Seeded, so that a failure comes back: the same sixty examples each time, so that the suite stays under its
+# twenty minutes; no deadline, since two cores may be shared.
 settings.register_profile(
     "glassplate",
     max_examples=60,
