@@ -56,11 +56,12 @@ def collaborative_wiener(
     variance of its noise. Blocks overlap; they are averaged with weights ``1 / sum(G^2 V)``. A prior fitted
     to pixels alone paints an edge anew wherever it appears; the group tells what its copies share.
 
-    Three things differ from the paper. The mean of a group is the pilot's, so that nothing depends on where
+    Four things differ from the paper. The mean of a group is the pilot's, so that nothing depends on where
     zero is and no flux is lost: the pilot knows it from a larger neighbourhood than the group, whose blocks
-    overlap (on photographs their mean has eight times the noise variance of as many pixels apart). Noise
-    that differs from pixel to pixel is propagated exactly to each coefficient (``V = (T o T) variance``). And
-    in the gain it counts `DISCOUNT` times, since the pilot has lost energy.
+    overlap (on photographs their mean has eight times the noise variance of as many pixels apart). A block
+    that nothing looks like stays as the pilot has it. Noise that differs from pixel to pixel is propagated
+    exactly to each coefficient (``V = (T o T) variance``). And in the gain it counts `DISCOUNT` times, since
+    the pilot has lost energy.
 
     Parameters
     ----------
@@ -121,6 +122,10 @@ def _of_one_image(
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
             groups = [_gathered(plane, place) for plane in (pilot, y, variance)]
             values, left, weight = basis.filtered(*groups)
+            if basis.group == 1:
+                values = groups[
+                    0
+                ]  # nobody to learn from: the filter would only give the noise back
             _add(totals, place, values, left, weight)
     weight = totals[-1].clamp(min=torch.finfo(totals.dtype).tiny)
     sums = (totals[:-1] / weight).reshape(2, c, height, width)[..., :h, :w]
