@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.posterior import COLOURS
+from glassplate.models.spectra import cosines
 
 # Set9 at sigma 25, four crops: blocks of 4 to 10 pixels differ by 0.03 dB in the mean (6: 32.35, 8: 32.31),
 # groups of 16 and 32 by 0.025, a reach of 12 and 19 by up to 0.1.
@@ -76,41 +77,40 @@ def collaborative_wiener(
 
     Returns
     -------
-    Filtered, finite everywhere; `y` where a valid pixel has no noise.
+    Filtered, finite everywhere; `y` where a valid pixel has no noise, the pilot where one is not valid.
     """
-    if pilot.shape[1] > COLOURS:
-        alone = [
-            collaborative_wiener(
-                pilot[:, c : c + 1],
-                y[:, c : c + 1],
-                variance[:, c : c + 1],
-                valid[:, c : c + 1],
-                lag1,
-            )
-            for c in range(pilot.shape[1])
-        ]
-        return Filtered(
-            torch.cat([part.values for part in alone], 1),
-            torch.cat([part.variance for part in alone], 1),
+    shape = pilot.shape
+    if shape[1] > COLOURS:  # each channel goes its own way
+        pilot, y, variance, valid = (
+            t.reshape(-1, 1, *shape[2:]) for t in (pilot, y, variance, valid)
         )
     noise = torch.where(valid, variance, 0)
-    noisy = noise > 0
-    if not noisy.any():
-        return Filtered(torch.where(valid, y, pilot), torch.zeros_like(noise))
-    # in units of the usual noise, squares of faint fluxes stay within single precision
-    unit = noise[noisy].median().sqrt()
     measured = torch.where(valid, y, pilot)
-    scaled = (pilot / unit, measured / unit, noise / unit.square())
-    images = [_of_one_image(*planes, lag1) for planes in zip(*scaled, strict=True)]
-    values = unit * torch.stack([image.values for image in images])
-    left = unit.square() * torch.stack([image.variance for image in images])
-    return Filtered(torch.where(valid & ~noisy, y, values), left)
+    images = [_of_one_image(*planes, lag1) for planes in zip(pilot, measured, noise, strict=True)]
+    values = torch.stack([image.values for image in images])
+    left = torch.stack([image.variance for image in images])
+    return Filtered(values.reshape(shape), left.reshape(shape))
 
 
 def _of_one_image(
     pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
 ) -> Filtered:
-    """Filter one image; all (C, h, w), in units of the noise."""
+    """Filter one image; all (C, h, w)."""
+    noisy = variance > 0
+    if not noisy.any():
+        return Filtered(y, torch.zeros_like(y))
+    # in units of the usual noise, squares of faint fluxes stay within single precision
+    unit = variance[noisy].median().sqrt()
+    filtered = _in_units_of_noise(pilot / unit, y / unit, variance / unit.square(), lag1)
+    return Filtered(
+        torch.where(noisy, unit * filtered.values, y), unit.square() * filtered.variance
+    )
+
+
+def _in_units_of_noise(
+    pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
+) -> Filtered:
+    """Filter one image, in units of the noise; all (C, h, w)."""
     c, h, w = pilot.shape
     pilot, y, variance = (_padded(plane) for plane in (pilot, y, variance))
     _, height, width = pilot.shape
@@ -120,13 +120,10 @@ def _of_one_image(
         basis = _Basis(c, corners.shape[1], lag1, pilot)
         for some in torch.split(corners, TOGETHER // basis.group):
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
-            groups = [_gathered(plane, place) for plane in (pilot, y, variance)]
-            values, left, weight = basis.filtered(*groups)
-            if basis.group == 1:
-                values = groups[
-                    0
-                ]  # nobody to learn from: the filter would only give the noise back
-            _add(totals, place, values, left, weight)
+            painted, measured, noise = (_gathered(plane, place) for plane in (pilot, y, variance))
+            values, left, weight = basis.filtered(painted, measured, noise)
+            # a block alone has nobody to learn from: the filter would only give its noise back
+            _add(totals, place, painted if basis.group == 1 else values, left, weight)
     weight = totals[-1].clamp(min=torch.finfo(totals.dtype).tiny)
     sums = (totals[:-1] / weight).reshape(2, c, height, width)[..., :h, :w]
     return Filtered(sums[0], sums[1])
@@ -176,9 +173,8 @@ def _most_alike(pilot: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tenso
         # each (C, SIDE, side, w): squared differences summed over the colours and rows of a block
         squares = torch.cat([(there - own).square().sum((0, 1)) for there in shifted])
         distance = F.avg_pool1d(squares[None], SIDE, STEP)[0] / (c * SIDE)  # (side * side, n)
-        distance[
-            REACH * side + REACH
-        ] = -1  # each belongs to its own group, so that all are covered
+        # each belongs to its own group, so that all are covered
+        distance[REACH * side + REACH] = -1
         nearest = distance.T.topk(min(max(GROUPS), most), largest=False, sorted=True)
         dy, dx = nearest.indices // side - REACH, nearest.indices % side - REACH
         yield (row + dy) * w + columns[:, None] + dx, nearest.values
@@ -209,8 +205,12 @@ class _Basis:
 
     def __init__(self, colours: int, group: int, lag1: float, like: torch.Tensor) -> None:
         self.group = group
-        block = cosines(SIDE)
-        matrices = (cosines(colours), cosines(group), torch.kron(block, block))
+        block = torch.from_numpy(cosines(SIDE))
+        matrices = (
+            torch.from_numpy(cosines(colours)),
+            torch.from_numpy(cosines(group)),
+            torch.kron(block, block),
+        )
         self.forward = [matrix.to(like) for matrix in matrices]
         self.squared = [matrix.square() for matrix in self.forward]
         t = torch.arange(SIDE)
@@ -248,11 +248,3 @@ def _transformed(groups: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Te
     colour, group, block = matrices
     groups = group @ (groups @ block.T)
     return (colour @ groups.flatten(2)).view_as(groups)
-
-
-def cosines(n: int) -> torch.Tensor:
-    """Orthonormal cosine transform of n points (DCT-II), float64, one basis vector a row: (n, n)."""
-    k = torch.arange(n, dtype=torch.float64)
-    rows = torch.cos(math.pi / n * k[:, None] * (k + 0.5)) * math.sqrt(2 / n)
-    rows[0] /= math.sqrt(2)
-    return rows

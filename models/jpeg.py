@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+
+from glassplate.models.spectra import cosines
 
 # Side of a JPEG's block, samples.
 BLOCK = 8
@@ -208,7 +208,7 @@ class Grid:
 
     def coefficients(self, samples: torch.Tensor) -> torch.Tensor:
         """Discrete cosine transform of the whole blocks, (blocks, 8, 8)."""
-        basis = cosines(samples)
+        basis = block_cosines(samples)
         return basis @ self.blocks(samples) @ basis.T
 
     def pixels(self, coefficients: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -216,7 +216,7 @@ class Grid:
 
         The adjoint of taking means, by as much as gives the same means again.
         """
-        basis = cosines(like)
+        basis = block_cosines(like)
         blocks = basis.T @ coefficients @ basis
         (down, right), (skip_y, skip_x), (y, x) = self.sampling, self.skipped, self.start
         h, w = (
@@ -247,12 +247,9 @@ def joined_blocks(blocks: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return apart.reshape(*blocks.shape[:-3], down * BLOCK, right * BLOCK)
 
 
-def cosines(like: torch.Tensor) -> torch.Tensor:
-    """Orthonormal discrete cosine transform (type II) of 8 samples as a matrix (8, 8)."""
-    k, n = np.mgrid[:BLOCK, :BLOCK]
-    rows = np.cos(math.pi * (2 * n + 1) * k / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-    rows[0] /= math.sqrt(2)
-    return torch.from_numpy(rows).to(like)
+def block_cosines(like: torch.Tensor) -> torch.Tensor:
+    """Orthonormal cosine transform of the 8 samples of a block, (8, 8), type and device as `like`."""
+    return torch.from_numpy(cosines(BLOCK)).to(like)
 
 
 def box_mean(x: torch.Tensor, sampling: tuple[int, int]) -> torch.Tensor:

@@ -9,8 +9,8 @@ from glassplate.models.inputs import Draw, Scene, fill, prepare
 from glassplate.models.jpeg import (
     BLOCK,
     Quantisation,
+    block_cosines,
     box_mean,
-    cosines,
     from_components,
     joined_blocks,
     to_components,
@@ -106,7 +106,7 @@ def _again(
     down, right = sampling
     margins = (left, -(w + left) % (BLOCK * right), top, -(h + top) % (BLOCK * down))
     samples = box_mean(F.pad(planes, margins, mode="replicate"), sampling)[0]  # (c, H, W)
-    basis = cosines(planes)
+    basis = block_cosines(planes)
     coefficients = basis @ whole_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
     rounded = basis.T @ (steps * torch.round(coefficients / steps)) @ basis
     again = joined_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]

@@ -55,7 +55,7 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
     """Transform every square of `side` pixels; those of one place stay together over the channels."""
     dense = sum(valid[0].size for _, valid in samples) <= DENSE_PIXELS
     stride = side // 4 if dense else side // 2
-    cosine = np.kron(_cosines(side), _cosines(side))
+    cosine = np.kron(cosines(side), cosines(side))
     order = _orders(side)
     ring = (order[:, None] == np.arange(2 * side - 1)) / np.bincount(order)
     fills = _fills(samples, side)
@@ -95,10 +95,10 @@ def _squares(samples: Sequence[Sample], side: int, stride: int) -> Iterator[Floa
             yield squares.reshape(len(values), -1, side * side).astype(np.float64)
 
 
-def _cosines(side: int) -> FloatArray:
-    """Make the orthonormal cosine transform of `side` points, one basis vector a row."""
-    k = np.arange(side)
-    rows: FloatArray = np.cos(np.pi * np.outer(k, k + 0.5) / side) * math.sqrt(2 / side)
+def cosines(n: int) -> FloatArray:
+    """Orthonormal cosine transform (DCT-II) of `n` points, one basis vector a row: ``(n, n)``."""
+    k = np.arange(n)
+    rows: FloatArray = np.cos(np.pi * np.outer(k, k + 0.5) / n) * math.sqrt(2 / n)
     rows[0] /= math.sqrt(2)
     return rows
 

@@ -21,11 +21,7 @@ from glassplate.models.losses import (
 from glassplate.models.membrane import membrane
 from glassplate.models.networks import input_size
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
-from glassplate.models.posterior import (
-    posterior_mean,
-    posterior_through,
-    posterior_variance,
-)
+from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 from glassplate.models.requantised import Requantised
 
@@ -268,7 +264,9 @@ class Window:
             )
             if fit.collaborative:
                 left = self._filtered(self._with_measurement(mean), mean).variance
-                variance = torch.where(self.parts.valid, LEFT * left, variance)
+                # no more than the measurement's own: a block alone was not filtered at all
+                left = torch.minimum(LEFT * left, self.noise(mean))
+                variance = torch.where(self.parts.valid, left, variance)
         else:
             variance = means.var(0) / len(means)
         values: FloatArray = variance.sqrt()[0].float().cpu().numpy()

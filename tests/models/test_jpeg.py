@@ -10,8 +10,8 @@ from glassplate.models.jpeg import (
     LUMA,
     Cells,
     Quantisation,
+    block_cosines,
     box_mean,
-    cosines,
     interpolated_mean,
     of_quality,
     to_components,
@@ -133,7 +133,7 @@ def test_what_the_decoder_interpolated_is_undone():
 
 
 def test_the_transform_is_orthonormal_and_begins_with_the_mean():
-    basis = cosines(torch.zeros((), dtype=torch.float64))
+    basis = block_cosines(torch.zeros((), dtype=torch.float64))
     torch.testing.assert_close(basis @ basis.T, torch.eye(8, dtype=torch.float64))
     torch.testing.assert_close(basis[0], torch.full((8,), 8**-0.5, dtype=torch.float64))
 
