@@ -30,10 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from alone import Alone
 from speed import RESULTS, Image, Point, machine, reference, write
 from torch import nn
 
-from glassplate.models.fit import Fit, Problem
+from glassplate.models.fit import Problem
 from glassplate.models.networks import NetworkSettings, count_weights
 
 # Upsampling and last layer as in the paper. 32 channels, since 128 take sixteen times the time and an image
@@ -105,15 +106,12 @@ def problem_of(case: Case, image: Image, options: argparse.Namespace) -> Problem
     return replace(base, network=network, fit=fit)
 
 
-def begin(case: Case, image: Image, problem: Problem) -> Fit:
+def begin(case: Case, image: Image, problem: Problem) -> Alone:
     """A fit of the loop that everything here goes through."""
-    fit = Fit(image.measurement(), problem)
+    fit = Alone(image.measurement(), problem)
     if case.kind in WITHOUT:
         _, _, height, width = fit.source.draw().z.shape
         fit.network = Pixels((1, fit.window.channels, height, width)).to(problem.numerics.device)
-        fit.optimiser = torch.optim.Adam(
-            fit.network.parameters(), lr=problem.fit.learning_rate, fused=True
-        )
     return fit
 
 
@@ -127,8 +125,8 @@ def fitted(case: Case, image: Image, options: argparse.Namespace) -> dict[str, A
         while fit.iteration < options.iterations:
             fit.step()
             if fit.due:
-                fit.record()
-                values = fit.average.value()[0].cpu().numpy()
+                fit.look()
+                values = fit.mean()[0].cpu().numpy()
                 spent = time.process_time() - began
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
     alone = case.kind in WITHOUT

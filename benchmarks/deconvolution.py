@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from alone import Alone
 from quality import InMemory, conditions
 from skimage import data, restoration
 
 from glassplate.models.blur import Blur, Psf
-from glassplate.models.fit import Fit, Measurement, Problem
+from glassplate.models.fit import Measurement, Problem
 from glassplate.models.metrics import psnr
 from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
@@ -98,12 +99,12 @@ def ours(
     seed = tile_seed(recipe.seed, 0, 0)
     start, records = time.thread_time(), []
     with problem.numerics.applied():
-        fit = Fit(Measurement(image, np.ones(image.shape, bool), None, seed), problem)
+        fit = Alone(Measurement(image, np.ones(image.shape, bool), None, seed), problem)
         while not fit.ended:
             fit.step()
             if fit.due:
-                record = fit.record()
-                now = score(fit.average.value()[0, 0].numpy(), truth)
+                record = fit.look()
+                now = score(fit.mean()[0, 0].numpy(), truth)
                 records.append((record.iteration, now, record.heldout_loss, record.chi2))
                 if curve:
                     spent = time.thread_time() - start

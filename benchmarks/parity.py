@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from alone import Alone
 from quality import RESULTS, conditions, measurement_of, problem_for
 from skimage import io
 from studies import SIGMA
 
-from glassplate.models.fit import Fit
 from glassplate.models.metrics import psnr
 from glassplate.models.skip import SkipNetwork
 from glassplate.pipeline.recipe import load_recipe
@@ -63,12 +63,12 @@ def their_network() -> torch.nn.Module:
     )
 
 
-def our_fit(noisy: np.ndarray, seed: int, iterations: int) -> Fit:
+def our_fit(noisy: np.ndarray, seed: int, iterations: int) -> Alone:
     """The recipe as it ships, in single precision."""
     recipe = load_recipe("reference", [f"fit.iterations={iterations}", f"seed={seed}"])
     problem = problem_for(recipe, noisy, torch.get_num_threads())
     problem = replace(problem, numerics=replace(problem.numerics, precision="fp32"))
-    return Fit(measurement_of(recipe, noisy), problem)
+    return Alone(measurement_of(recipe, noisy), problem)
 
 
 def in_their_order(network: SkipNetwork, scale: int = 0) -> list[torch.nn.Module]:
@@ -98,8 +98,8 @@ def with_the_same_weights(noisy: np.ndarray) -> dict[str, float]:
     draw = fit.source.draw()
     y = torch.from_numpy(noisy)[None].float()
     with fit.problem.numerics.applied():
-        painted = fit.window.estimate(fit.network(draw.z))
-        fit.window.data_term(painted, draw.asked).backward()
+        painted = fit.window.objective.estimate(fit.network(draw.z))
+        fit.window.objective.data_term(painted, draw.asked).backward()
     out = network(draw.z)
     torch.nn.functional.mse_loss(out, y).backward()
     our_gradient = torch.cat([layer.weight.grad.flatten() for layer in mine])
@@ -136,9 +136,9 @@ def ours(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> C
         while not fit.ended:
             fit.step()
             if fit.due:
-                fit.record()
+                fit.look()
             if fit.iteration in looks:
-                curve[fit.iteration] = psnr(fit.average.value()[0].numpy().astype("f8"), clean, 1.0)
+                curve[fit.iteration] = psnr(fit.mean()[0].numpy().astype("f8"), clean, 1.0)
     return curve
 
 

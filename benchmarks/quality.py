@@ -34,6 +34,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
+from alone import Alone
 from astropy.io import fits
 from rivals import Method
 from studies import (
@@ -52,7 +53,7 @@ from studies import (
     xmm,
 )
 
-from glassplate.models.fit import Fit, Measurement, Problem, fit_batch
+from glassplate.models.fit import Measurement, Problem, fit_batch
 from glassplate.models.noise import estimate_noise
 from glassplate.models.numerics import resolve
 from glassplate.pipeline.forward import make_operator
@@ -213,13 +214,13 @@ def stopped_by(rule: str, recipe: Recipe) -> Method:
         problem, looks = plan.problem, {}
         decision, ended = None, None
         with problem.numerics.applied():
-            fit = Fit(plan.measurement(pixels, tile_seed(recipe.seed, 0, 0)), problem)
+            fit = Alone(plan.measurement(pixels, tile_seed(recipe.seed, 0, 0)), problem)
             while fit.iteration < problem.fit.iterations:
                 fit.step()
                 if not fit.due:
                     continue
-                fit.record()
-                looks[fit.iteration] = fit.window.answer(fit.average.value())
+                fit.look()
+                looks[fit.iteration] = fit.window.answer(fit.mean())
                 if ended is None and fit.ended:
                     decision, ended = fit.decision, fit.iteration
         best = fit.log[decision.best].iteration
@@ -248,11 +249,11 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
     def fitted(image: np.ndarray, key: bytes) -> None:
         problem = problem_for(recipe, image, options.threads)
         with problem.numerics.applied():
-            fit = Fit(measurement_of(recipe, image), problem)
+            fit = Alone(measurement_of(recipe, image), problem)
             while fit.iteration < last:
                 fit.step()
                 if fit.iteration in options.looks:
-                    answers[key, fit.iteration] = fit.window.answer(fit.average.value()).values
+                    answers[key, fit.iteration] = fit.window.answer(fit.mean()).values
 
     def look(iteration: int) -> Method:
         def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

@@ -35,11 +35,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from alone import Alone
 from zsn2n import ITERATIONS as ZSN2N_ITERATIONS
 from zsn2n import ZeroShotNoise2Noise
 
 from glassplate.models.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit import Fit, FitSettings, Measurement, Problem, Weights, fit_batch
+from glassplate.models.fit import FitSettings, Measurement, Problem, Weights, fit_batch
 from glassplate.models.metrics import psnr
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
@@ -124,15 +125,15 @@ def curve(
     points: list[Point] = []
     spent = 0.0
     with problem.numerics.applied():
-        fit = Fit(image.measurement(), problem, start)
+        fit = Alone(image.measurement(), problem, start)
         while fit.iteration < problem.fit.iterations:
             began = time.perf_counter()
             fit.step()
             if fit.due:
-                fit.record()
+                fit.look()
             spent += time.perf_counter() - began
             if fit.due:
-                values = fit.window.answer(fit.average.value()).values
+                values = fit.window.answer(fit.mean()).values
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
                 told(points)
     return points
@@ -160,7 +161,7 @@ def reference_seconds(image: Image, options: argparse.Namespace, count: int = 6)
     """Seconds of one iteration of the reference, now: median of a few, the first not counted."""
     problem = reference(image, options)
     with problem.numerics.applied():
-        fit = Fit(image.measurement(), problem)
+        fit = Alone(image.measurement(), problem)
         times = []
         for _ in range(count + 1):
             began = time.perf_counter()

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alone import Alone
 from quality import conditions, measurement_of, problem_for
 
 from glassplate.models.averaging import Wandering
-from glassplate.models.fit import Fit, Record
+from glassplate.models.fit import Record
 from glassplate.models.metrics import psnr
 from glassplate.models.stopping import StoppingSettings, decide
 from glassplate.pipeline.recipe import Recipe, load_recipe
@@ -56,13 +57,14 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
     log: list[Record] = []
     decibels: list[float] = []
     with problem.numerics.applied():
-        fit = Fit(measurement_of(recipe, image), problem)
-        fit.wandering = Wandering()
+        fit = Alone(measurement_of(recipe, image), problem)
+        # watched beside whatever rule is asked for
+        fit.stack.state.wandering = Wandering(fit.window.y.shape, "cpu")
         while fit.iteration < cap:
             fit.step()
             if fit.due:
-                log.append(replace(fit.record(), variance=fit.wandering.value()))
-                answer = fit.window.answer(fit.average.value()).values
+                log.append(replace(fit.look(), variance=float(fit.stack.state.wandering.value())))
+                answer = fit.window.answer(fit.mean()).values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
         "noise": problem.noise.to_json(),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+
+from glassplate.models.slots import Slotted
 
 # An average from random weights forgets its bad beginning: after n iterations it reaches back over
 # about n / LAG of them. (Three 128x128 crops, sigma 25, from random weights: 0.19 dB after 100 iterations,
@@ -12,11 +16,15 @@ LAG = 5
 NEWEST = 0.1
 
 
-class Average:
+class Average(Slotted):
     """Exponential average of the estimates, each pixel over the iterations that answered for it.
 
     Parameters
     ----------
+    shape
+        (1, C, H, W) of an estimate.
+    device
+        Of the estimates.
     decay
         Of the weights, at each iteration; its horizon is ``1 / (1 - decay)`` iterations.
     settled
@@ -24,53 +32,58 @@ class Average:
         with the run.
     """
 
-    def __init__(self, decay: float, *, settled: bool) -> None:
+    def __init__(
+        self, shape: Sequence[int], device: torch.device | str, decay: float, *, settled: bool
+    ) -> None:
         self.decay, self.settled = decay, settled
-        self.count = 0
-        self.sums: torch.Tensor | None = None
+        self.sums, self.weights, self.latest = torch.zeros((3, *shape), device=device).unbind()
+        # of each window, for they need not have begun together; on the device, which is not to wait for it
+        self.count = torch.zeros((1, 1, 1, 1), dtype=torch.float64, device=device)
 
     def add(self, x: torch.Tensor, answered: torch.Tensor) -> None:
-        """Take in the estimate of one iteration; both (1, C, H, W)."""
-        if self.sums is None:
-            self.sums, self.weights = torch.zeros_like(x), torch.zeros_like(x)
+        """Take in the estimate of one iteration; both (B, C, H, W)."""
         self.latest = x
-        growing = self.count / (self.count + LAG)
-        decay = self.decay if self.settled else min(self.decay, growing)
-        fresh = answered.to(x.dtype) * (1 - decay)
-        self.sums.mul_(decay).addcmul_(fresh, x)
-        self.weights.mul_(decay).add_(fresh)
+        decay = torch.full_like(self.count, self.decay)
+        if not self.settled:
+            decay = torch.minimum(decay, self.count / (self.count + LAG))
+        fresh = answered.to(x.dtype) * (1 - decay).to(x.dtype)
+        self.sums.mul_(decay.to(x.dtype)).addcmul_(fresh, x)
+        self.weights.mul_(decay.to(x.dtype)).add_(fresh)
         self.count += 1
 
     def value(self) -> torch.Tensor:
-        """(1, C, H, W): the average; the latest estimate where no iteration has answered yet."""
-        assert self.sums is not None
+        """(B, C, H, W): the average; the latest estimate where no iteration has answered yet."""
         answered = self.weights > 0
         return torch.where(
             answered, self.sums / torch.where(answered, self.weights, 1), self.latest
         )
 
 
-class Wandering:
+class Wandering(Slotted):
     """Exponential moving variance of the estimates, about an average of its own.
 
     The ES-EMV of H. Wang et al., "Early Stopping for Deep Image Prior" (TMLR 2023): it falls while the
     network takes in the scene and rises again with the noise.
+
+    Parameters
+    ----------
+    shape
+        (1, C, h, w) of an estimate.
+    device
+        Of the estimates.
     """
 
-    def __init__(self) -> None:
-        self.mean: torch.Tensor | None = None
+    def __init__(self, shape: Sequence[int], device: torch.device | str) -> None:
+        self.mean = torch.zeros(tuple(shape), device=device)
+        self.variance = torch.zeros(1, device=device)
 
     def add(self, x: torch.Tensor, weight: torch.Tensor) -> None:
-        """Take in an estimate, (1, C, h, w), its squares counted with `weight`, of the same shape."""
-        if self.mean is None:
-            self.mean = torch.zeros_like(x)
-            self.variance = torch.zeros((), device=x.device)
+        """Take in an estimate, (B, C, h, w), its squares counted with `weight`, of the same shape."""
         step = x - self.mean
-        squares = (weight * step.square()).mean()
+        squares = (weight * step.square()).flatten(1).mean(1)  # (B,)
         self.mean.add_(step, alpha=NEWEST)
         self.variance = (1 - NEWEST) * (self.variance + NEWEST * squares)
 
-    def value(self) -> float:
-        """The variance."""
-        assert self.mean is not None
-        return float(self.variance)
+    def value(self) -> torch.Tensor:
+        """The variance of each window, (B,)."""
+        return self.variance

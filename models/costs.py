@@ -56,7 +56,8 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     window_shape
         ``(c, h, w)`` of the largest window, in pixels of the measurement.
     count
-        Windows of the batch; an iteration of one of them at a time, so that only their pixels add up.
+        Windows of the batch; `problem.numerics.stack` of them are fitted together, of the others only the
+        pixels add up.
     """
     c, h, w = window_shape
     s, network = problem.operator.scale, problem.network
@@ -77,7 +78,7 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     # answers that wait for those of the other members
     members = 4 * count * c * h * s * w * s * (problem.fit.members - 1)
     at_once = min(count, problem.numerics.stack)
-    return FIRST_FIT_BYTES + features + at_once * (maps + weights) + batch + members
+    return FIRST_FIT_BYTES + at_once * (features + maps + weights) + batch + members
 
 
 def _feature_maps(network: NetworkSettings) -> float:

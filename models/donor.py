@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from glassplate.models import networks
-from glassplate.models.fit import CAUTION, begin, descend, load
+from glassplate.models.fit import CAUTION
+from glassplate.models.member import begin, load
 from glassplate.models.problem import Measurement, Problem, Weights
+from glassplate.models.stack import descend
+from glassplate.models.together import Begun, Separate
 from glassplate.models.window import Window
 
 # The learning rate falls to this share of itself along a cosine: the last steps settle.
@@ -147,16 +150,16 @@ def _fit(
     dice = torch.Generator().manual_seed(measurements[0].seed)
     windows = [Window(measurement, problem) for measurement in measurements]
     sources = [window.input() for window in windows]
-    network, optimiser = begin(windows[0], sources[0], dice, course.rate)
+    network = begin(windows[0], sources[0].channels, dice)
     if course.start is not None:
         load(network, course.start)
+    alone = Separate([Begun(network, course.rate)])
     total, counted = torch.zeros((), device=problem.numerics.device), 0
     for iteration in range(1, course.iterations + 1):
         share = 0.5 + 0.5 * math.cos(math.pi * iteration / course.iterations)
-        for group in optimiser.param_groups:
-            group["lr"] = course.rate * (LAST_RATE + (1 - LAST_RATE) * share)
+        alone.set_rate(course.rate * (LAST_RATE + (1 - LAST_RATE) * share))
         place = int(torch.randint(len(windows), (), generator=dice))
-        _, loss = descend(network, optimiser, windows[place], sources[place].draw())
+        _, [loss] = descend(alone, windows[place].objective, sources[place].draw())
         total += loss
         counted += 1
         if iteration % problem.fit.log_period and iteration != course.iterations:

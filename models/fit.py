@@ -1,20 +1,16 @@
-"""The loop: fit a batch of tiles, average, log, stop."""
+"""Fit the windows of a batch: several at once, a new one for each that ends."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from glassplate.models.averaging import Average, Wandering
 from glassplate.models.costs import projected_bytes
-from glassplate.models.inputs import Draw, Input
-from glassplate.models.networks import PriorNetwork, make_network
+from glassplate.models.member import Fit, Member, nothing_to_fit, of_member, restoration
 from glassplate.models.problem import (
     FitSettings,
     Measurement,
@@ -23,11 +19,11 @@ from glassplate.models.problem import (
     Restoration,
     Weights,
 )
-from glassplate.models.stopping import Decision, decide
+from glassplate.models.stack import Stack
 from glassplate.models.window import Window
 
 __all__ = [
-    "Fit",
+    "Batch",
     "FitSettings",
     "Measurement",
     "Problem",
@@ -35,20 +31,25 @@ __all__ = [
     "Restoration",
     "Weights",
     "fit_batch",
+    "fit_each",
     "projected_bytes",
     "seconds_per_iteration",
 ]
 
-# Between the seeds of the members of an ensemble: odd, so that no two of 2^63 are alike, and with bits
-# all over (2^64 over the golden ratio).
-SEED_STEP = 0x9E3779B97F4A7C15
 # Factor on the learning rate when a fit that ran to infinity starts again.
 CAUTION = 0.1
 
-# Axes of (1, C, H, W) along which an input may be turned round.
-FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-
 OnRecord = Callable[[int, Record], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows to be fitted, each brought in when its turn comes."""
+
+    shapes: Sequence[tuple[int, ...]]
+    """``(c, h, w)`` of each window; those of one shape advance together."""
+    measure: Callable[[int], Measurement]
+    """The window at a place from 0; called once for each, in the order of their turns."""
 
 
 def fit_batch(
@@ -58,259 +59,187 @@ def fit_batch(
     *,
     start: Weights | None = None,
 ) -> list[Restoration]:
-    """Restore the windows of one batch, `problem.numerics.stack` of them at a time.
+    """Restore windows that are at hand already; otherwise as `fit_each`.
 
     Parameters
     ----------
     measurements
         Windows of any size from 1x1, any pattern of valid pixels.
-    problem
-        What they share.
-    on_record
-        Called with the window's position in the batch and each record as it is made. A fit that starts
-        again (see Raises) reports its iterations again.
-    start
-        Weights that every fit starts from, such as a donor's; None for random ones.
 
     Returns
     -------
-    One restoration per measurement, in order. On the same device, software and thread count the same
-    measurement gives the same bytes, whatever else is in the batch and however many advance together.
+    One restoration per measurement, in order.
+    """
+    shapes = [measurement.values.shape for measurement in measurements]
+    batch = Batch(shapes, measurements.__getitem__)
+    found = dict(fit_each(batch, problem, on_record, start=start))
+    return [found[place] for place in range(len(measurements))]
+
+
+def fit_each(
+    batch: Batch,
+    problem: Problem,
+    on_record: OnRecord | None = None,
+    *,
+    start: Weights | None = None,
+) -> Iterator[tuple[int, Restoration]]:
+    """Restore the windows of a batch, `problem.numerics.stack` of one shape at a time.
+
+    Parameters
+    ----------
+    batch
+        The windows.
+    problem
+        What they share.
+    on_record
+        Called with the window's place in the batch and each record as it is made. A fit that starts
+        again, after running to infinity or out of memory, reports its iterations again.
+    start
+        Weights that every fit starts from, such as a donor's; None for random ones.
+
+    Yields
+    ------
+    Place and restoration of each window, as it ends. On the same device, software and thread count the
+    same measurement gives the same bytes, whatever else is in the batch; `Numerics.together` says what it
+    means that others advance with it.
 
     Raises
     ------
     FloatingPointError
         If a fit runs to infinity, and again with a tenth of the learning rate.
+    torch.OutOfMemoryError
+        If one fit alone is too large for the device. Where several are, half as many go on.
     """
-    ended: dict[int, list[Member]] = {place: [] for place in range(len(measurements))}
-    running: dict[tuple[int, int], Fit] = {}
-    waiting = deque(
-        (place, number)
-        for place, measurement in enumerate(measurements)
-        for number in range(problem.fit.members)
-        if measurement.valid.any()
-    )
     with problem.numerics.applied():
-        while waiting or running:
-            while waiting and len(running) < problem.numerics.stack:
-                place, number = waiting.popleft()
-                running[place, number] = Fit(
-                    _of_member(measurements[place], number), problem, start
-                )
-            for fit in running.values():
-                fit.step()
-            for (place, number), fit in list(running.items()):
-                if not fit.due:
-                    continue
-                try:
-                    record = fit.record()
-                except FloatingPointError:
-                    if fit.caution < 1:
-                        raise
-                    running[place, number] = Fit(fit.measurement, problem, start, CAUTION)
-                    continue
-                if on_record is not None:
-                    on_record(place, record)
-                if fit.ended:
-                    ended[place].append(running.pop((place, number)).result(number))
-        return [
-            restoration(Window(measurements[place], problem), members)
-            if members
-            else _nothing_to_fit(measurements[place], problem)
-            for place, members in ended.items()
-        ]
-
-
-class Fit:
-    """One window's prior network while it is fitted: step by step, a record once a period.
-
-    Parameters
-    ----------
-    measurement
-        The window; at least one pixel valid.
-    problem
-        How it is fitted. `Numerics.applied` is the caller's to enter.
-    start
-        Weights that the network starts from; None for random ones.
-    caution
-        Factor on the learning rate.
-    """
-
-    def __init__(
-        self,
-        measurement: Measurement,
-        problem: Problem,
-        start: Weights | None = None,
-        caution: float = 1.0,
-    ) -> None:
-        self.started = time.perf_counter()
-        self.measurement, self.problem, self.caution = measurement, problem, caution
-        self.window = Window(measurement, problem)
-        self.source = self.window.input()
-        self.network, self.optimiser = begin(
-            self.window, self.source, self.window.dice, caution * problem.fit.learning_rate
-        )
-        if start is not None:
-            load(self.network, start)
-        self.average = Average(problem.fit.average, settled=start is not None)
-        self.wandering = Wandering() if problem.stopping.rule == "variance" else None
-        self.total = torch.zeros((), device=problem.numerics.device)
-        self.iteration = 0
-        self.log: list[Record] = []
-        self.decision = Decision(0, None)
-        self.best = torch.empty(0)
-
-    def step(self) -> None:
-        """One iteration; nothing is read back, so the device is not waited for."""
-        draw = self.source.draw()
-        flip = self._flip() if self.problem.fit.flips else ()
-        x, loss = descend(self.network, self.optimiser, self.window, draw, flip)
-        self.average.add(x, draw.answered)
-        if self.wandering is not None:
-            self.wandering.add(self.problem.operator.forward(x), self.window.judging)
-        self.total += loss
-        self.iteration += 1
-
-    def _flip(self) -> tuple[int, ...]:
-        """Axes along which the network sees its input turned round in this iteration."""
-        return FLIPS[int(torch.randint(len(FLIPS), (), generator=self.window.dice))]
-
-    @property
-    def due(self) -> bool:
-        """Whether a record is to be made now."""
-        settings = self.problem.fit
-        return self.iteration % settings.log_period == 0 or self.iteration == settings.iterations
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stopping rule has said so."""
-        return self.decision.reason is not None
-
-    def record(self) -> Record:
-        """Read the loss, judge the average, let the stopping rule decide."""
-        mean = self.average.value()  # (1, C, H, W), source units
-        since = self.iteration - (self.log[-1].iteration if self.log else 0)
-        data_term = float(self.total) / since
-        self.total.zero_()
-        if not math.isfinite(data_term):
-            raise FloatingPointError(
-                f"fit: data term {data_term} at iteration {self.iteration}, must be finite; lower "
-                f"fit.learning_rate from {self.problem.fit.learning_rate:g}"
-            )
-        heldout_loss, surprise = self.window.judge(mean)
-        seconds = time.perf_counter() - self.started
-        variance = self.wandering.value() if self.wandering is not None else math.nan
-        self.log.append(
-            Record(self.iteration, data_term, heldout_loss, surprise, variance, seconds)
-        )
-        self.decision = decide(self.log, self.problem.stopping, self.problem.fit.iterations)
-        if self.decision.best == len(self.log) - 1:
-            self.best = mean
-        return self.log[-1]
-
-    def result(self, number: int = 0) -> Member:
-        """What the fit gave, as the log stands."""
-        return Member(
-            number=number,
-            mean=self.best,
-            log=tuple(self.log),
-            best=self.log[self.decision.best],
-            stop_reason=self.decision.reason or "iteration cap",
-            seconds=time.perf_counter() - self.started,
-        )
+        yield from _Turns(batch, problem, on_record, start).run()
 
 
 @dataclass(frozen=True)
-class Member:
-    """What one fit gave: alone, or one of an ensemble over the same window."""
+class _Turn:
+    """One fit of one window: where it belongs, and how carefully it is to go."""
 
+    place: int
     number: int
-    mean: torch.Tensor
-    """(1, C, H, W), source units: its average at the record that the stopping rule chose."""
-    log: tuple[Record, ...]
-    best: Record
-    stop_reason: str
-    seconds: float
+    """Of the member of the ensemble."""
+    caution: float = 1.0
 
 
-def restoration(window: Window, members: Sequence[Member]) -> Restoration:
-    """Average what the members of an ensemble gave; one alone is its own average."""
-    members = sorted(members, key=lambda member: member.number)
-    first = members[0]
-    means = torch.stack([member.mean for member in members])  # (members, 1, C, H, W)
-    mean = means.mean(0)
-    answer = window.answer(mean)
-    return Restoration(
-        values=answer.values,
-        uncertainty=window.uncertainty(means) if window.problem.fit.uncertainty else None,
-        log=tuple(record for member in members for record in member.log),
-        iterations=sum(member.log[-1].iteration for member in members),
-        best_iteration=first.best.iteration,
-        stop_reason=first.stop_reason,
-        heldout_loss=sum(member.best.heldout_loss for member in members) / len(members),
-        chi2=window.surprise(mean),
-        guarded=answer.guarded,
-        whiteness=window.whiteness(mean),
-        seconds=sum(member.seconds for member in members),
-    )
+class _Turns:
+    """Whose turn it is: a queue for each shape of windows, and the slots that it feeds."""
 
+    def __init__(
+        self, batch: Batch, problem: Problem, on_record: OnRecord | None, start: Weights | None
+    ) -> None:
+        self.batch, self.problem, self.start = batch, problem, start
+        self.on_record = on_record or (lambda place, record: None)
+        self.width = problem.numerics.stack
+        self.queues: dict[tuple[int, ...], deque[_Turn]] = {}
+        for place, shape in enumerate(batch.shapes):
+            turns = (_Turn(place, number) for number in range(problem.fit.members))
+            self.queues.setdefault(tuple(shape), deque()).extend(turns)
+        self.measured: dict[int, Measurement] = {}
+        self.members: dict[int, list[Member]] = {}
+        self.ended: deque[tuple[int, Restoration]] = deque()
 
-def _of_member(measurement: Measurement, number: int) -> Measurement:
-    """The measurement with the dice of one member; those of the first are its own."""
-    return replace(measurement, seed=(measurement.seed + number * SEED_STEP) % 2**63)
+    def run(self) -> Iterator[tuple[int, Restoration]]:
+        """All windows of one shape, then those of the next."""
+        for queue in self.queues.values():
+            while queue or self.ended:
+                yield from self._stacked(queue)
+                # what was taken by a stack that was too large, or by windows of another shape
+                torch.cuda.empty_cache()
 
+    def _stacked(self, queue: deque[_Turn]) -> Iterator[tuple[int, Restoration]]:
+        """Fit until the queue is empty, or out of memory."""
+        running: list[tuple[_Turn, Fit]] = []
+        stack: Stack | None = None
+        while queue or running or self.ended:
+            try:
+                if stack is None:
+                    self._fill(running, queue)
+                    stack = Stack([fit.begun for _, fit in running]) if running else None
+                if stack is not None:
+                    self._advance(stack, running, queue)
+            except torch.OutOfMemoryError:
+                if self.width == 1:
+                    raise
+                self.width = max(1, min(self.width, len(running)) // 2)
+                queue.extendleft(turn for turn, _ in reversed(running))
+                return
+            while self.ended:
+                yield self.ended.popleft()
 
-def begin(
-    window: Window, source: Input, dice: torch.Generator, rate: float
-) -> tuple[PriorNetwork, torch.optim.Optimizer]:
-    """Make a prior network with random weights and its optimiser, on the device."""
-    settings, numerics = window.problem.network, window.problem.numerics
-    network = make_network(settings, source.channels, window.channels, dice)
-    # Torch's stub of Module.to leaves memory_format out.
-    network = network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
-    return network, torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+    def _fill(self, running: list[tuple[_Turn, Fit]], queue: deque[_Turn]) -> None:
+        """Take fits from the queue for as many slots as there are."""
+        while len(running) < self.width and (taken := self._take(queue)) is not None:
+            running.append(taken)
 
+    def _take(self, queue: deque[_Turn]) -> tuple[_Turn, Fit] | None:
+        """Begin the fit whose turn is next; None where there is none left."""
+        while queue:
+            turn = queue[0]
+            measurement = self._measured(turn.place)
+            if measurement.valid.any():
+                fit = self._begin(turn)
+                queue.popleft()  # not before it has found room
+                return turn, fit
+            queue.popleft()
+            if turn.number == 0:
+                self.ended.append((turn.place, nothing_to_fit(measurement, self.problem)))
+        return None
 
-def load(network: PriorNetwork, start: Weights) -> None:
-    """Give a network the weights of another of its kind."""
-    network.load_state_dict({name: torch.from_numpy(weight) for name, weight in start.items()})
+    def _measured(self, place: int) -> Measurement:
+        if place not in self.measured:
+            self.measured[place] = self.batch.measure(place)
+        return self.measured[place]
 
+    def _begin(self, turn: _Turn) -> Fit:
+        measurement = of_member(self._measured(turn.place), turn.number)
+        return Fit(measurement, self.problem, self.start, turn.caution)
 
-def descend(
-    network: PriorNetwork,
-    optimiser: torch.optim.Optimizer,
-    window: Window,
-    draw: Draw,
-    flip: tuple[int, ...] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimiser step on the data term and the penalty, the input flipped along the axes named.
+    def _advance(self, stack: Stack, running: list[tuple[_Turn, Fit]], queue: deque[_Turn]) -> None:
+        """One iteration of all, the records that are due, and another fit in the place of each that ends."""
+        stack.advance()
+        for _, fit in running:
+            fit.iteration += 1
+        due = [slot for slot, (_, fit) in enumerate(running) if fit.due]
+        empty = []
+        for slot, reading in zip(due, stack.state.read(due) if due else [], strict=True):
+            turn, fit = running[slot]
+            try:
+                self.on_record(turn.place, fit.record(reading))
+            except FloatingPointError:
+                if turn.caution < 1:
+                    raise
+                turn = replace(turn, caution=CAUTION)
+                running[slot] = turn, self._begin(turn)
+            else:
+                if not fit.ended:
+                    continue
+                self._end(turn, fit)
+                taken = self._take(queue)
+                if taken is None:
+                    empty.append(slot)
+                    continue
+                running[slot] = taken
+            stack.put(slot, running[slot][1].begun)
+        if empty:
+            slots = [slot for slot in range(len(running)) if slot not in empty]
+            running[:] = [running[slot] for slot in slots]
+            if slots:
+                stack.keep(slots)
 
-    Returns
-    -------
-    x, loss
-        The estimate before the step, (1, C, H, W) in source units, and its data term, a scalar.
-    """
-    numerics = window.problem.numerics
-    z = draw.z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
-    x = window.estimate(network(z.flip(flip)).flip(flip))
-    loss = window.data_term(x, draw.asked)
-    optimiser.zero_grad(set_to_none=True)
-    (loss + window.penalty(x)).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return x.detach(), loss.detach()
-
-
-def _nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
-    """A window without a valid pixel: the transform's offset everywhere."""
-    c, h, w = measurement.values.shape
-    scale, nan = problem.operator.scale, math.nan
-    values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
-    unknown = np.full_like(values, nan) if problem.fit.uncertainty else None
-    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, 0, nan, 0.0)
+    def _end(self, turn: _Turn, fit: Fit) -> None:
+        """Keep what a fit gave; the last of a window's makes its restoration."""
+        members = self.members.setdefault(turn.place, [])
+        members.append(fit.result(turn.number))
+        if len(members) == self.problem.fit.members:
+            window = Window(self.measured.pop(turn.place), self.problem)
+            self.ended.append((turn.place, restoration(window, self.members.pop(turn.place))))
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:
-    """Measure one iteration on this machine by a short trial on random pixels.
+    """Measure one iteration of one fit on this machine, as many beside it as the problem stacks.
 
     Parameters
     ----------
@@ -318,6 +247,10 @@ def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) 
         What would be fitted.
     window_shape
         ``(c, h, w)`` of a window, in pixels of the measurement.
+
+    Returns
+    -------
+    Seconds, by a short trial on random pixels: a stack's iteration over the fits in it.
     """
     rng = np.random.default_rng(0)
     values = rng.random(window_shape, dtype=np.float32)
@@ -328,5 +261,6 @@ def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) 
     # The first iterations allocate and choose kernels; they are not counted.
     fit = replace(problem.fit, iterations=6, log_period=2, members=1)
     stopping = replace(problem.stopping, rule="fixed")
-    [result] = fit_batch([trial], replace(problem, fit=fit, stopping=stopping))
-    return (result.log[-1].seconds - result.log[0].seconds) / 4
+    trials = [trial] * problem.numerics.stack
+    [result, *_] = fit_batch(trials, replace(problem, fit=fit, stopping=stopping))
+    return (result.log[-1].seconds - result.log[0].seconds) / (4 * len(trials))

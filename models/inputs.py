@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from glassplate.models.operators import upsample
 from glassplate.models.posterior import gaussian_blur
+from glassplate.models.slots import Dice, Slotted
 
 # The random code is uniform in [0, CODE_AMPLITUDE), as in the DIP paper's code (get_noise).
 CODE_AMPLITUDE = 0.1
@@ -25,18 +26,18 @@ FILL_RADIUS = 2.0
 
 
 class Draw(NamedTuple):
-    """One iteration's input and question."""
+    """One iteration's input and question, of B windows of one shape."""
 
     z: torch.Tensor
-    """(1, inputs, H', W') float32: what the network is fed, padded to a size it can take."""
+    """(B, inputs, H', W') float32: what the networks are fed, padded to a size they can take."""
     asked: torch.Tensor
-    """(1, C, h, w) bool: pixels of the measurement in the data term."""
+    """(B, C, h, w) bool: pixels of the measurements in the data term."""
     answered: torch.Tensor
-    """(1, C, H, W) bool: pixels of the estimate that enter the average."""
+    """(B, C, H, W) bool: pixels of the estimates that enter the average."""
 
 
 class Input(Protocol):
-    """The input z of a prior network."""
+    """The input z of a prior network, or of several side by side."""
 
     @property
     def channels(self) -> int:
@@ -47,8 +48,8 @@ class Input(Protocol):
 
 
 @dataclass(frozen=True)
-class Split:
-    """Which pixels of a measurement serve for what; each (1, C, h, w) bool."""
+class Split(Slotted):
+    """Which pixels of a measurement serve for what; each (B, C, h, w) bool."""
 
     valid: torch.Tensor
     """Pixels to trust."""
@@ -93,11 +94,11 @@ def squares(centres: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Slotted):
     """What an input is made from."""
 
     values: torch.Tensor
-    """(1, C, h, w) float32: the measurement in the network's domain; anything where not valid."""
+    """(B, C, h, w) float32: the measurement in the network's domain; anything where not valid."""
     parts: Split
     scale: int
     """Pixels of the estimate per pixel of the measurement, along each axis."""
@@ -105,10 +106,10 @@ class Scene:
     """Height and width of the input; at least those of the estimate, but for a decoder's small code."""
     mixes: bool
     """Whether a pixel of the measurement is made of several pixels of the estimate."""
-    generator: torch.Generator
+    draws: Dice
     """On the device of the values."""
     guide: torch.Tensor | None = None
-    """(1, g, h, w) float32: a second image of the same scene."""
+    """(B, g, h, w) float32: a second image of the same scene."""
 
     @property
     def guide_channels(self) -> int:
@@ -116,89 +117,83 @@ class Scene:
         return 0 if self.guide is None else self.guide.shape[1]
 
     def guided(self, z: torch.Tensor) -> torch.Tensor:
-        """An input (1, inputs, H', W') with the guide's channels after its own."""
+        """An input (B, inputs, H', W') with the guide's channels after its own."""
         if self.guide is None:
             return z
         return torch.cat([z, to_size(self.guide, self, "replicate")], 1)
 
     def everywhere(self) -> torch.Tensor:
-        """(1, C, H, W) bool, True: every pixel of the estimate."""
-        _, c, h, w = self.values.shape
-        shape = (1, c, h * self.scale, w * self.scale)
+        """(B, C, H, W) bool, True: every pixel of the estimate."""
+        b, c, h, w = self.values.shape
+        shape = (b, c, h * self.scale, w * self.scale)
         return torch.ones(shape, dtype=torch.bool, device=self.values.device)
 
     def dither(self) -> torch.Tensor:
-        """Fixed noise for the last channel of an input, nothing for the others; (1, C + 1, H', W')."""
-        noise = torch.zeros((1, self.values.shape[1] + 1, *self.size), device=self.values.device)
-        noise[:, -1].uniform_(0, DITHER, generator=self.generator)
+        """Fixed noise for the last channel of an input, nothing for the others; (B, C + 1, H', W')."""
+        b, c, _, _ = self.values.shape
+        noise = torch.zeros((b, c + 1, *self.size), device=self.values.device)
+        noise[:, -1] = DITHER * self.draws.uniform(*self.size)
         return noise
 
 
-class NoiseCode:
+class NoiseCode(Slotted):
     """The paper's input: one random code, and a little fresh noise on it at each iteration."""
 
     def __init__(self, scene: Scene, depth: int, fresh: float) -> None:
         self.channels = depth + scene.guide_channels
         self.scene = scene
         self.fresh = fresh
-        self.generator = scene.generator
-        shape, device = (1, depth, *scene.size), scene.values.device
-        self.code = CODE_AMPLITUDE * torch.rand(shape, generator=self.generator, device=device)
+        self.code = CODE_AMPLITUDE * scene.draws.uniform(depth, *scene.size)
         self.asked = scene.parts.usable
         self.answered = scene.everywhere()
 
     def draw(self) -> Draw:
         """Perturb the code; ask about every usable pixel."""
-        noise = torch.randn(self.code.shape, generator=self.generator, device=self.code.device)
+        noise = self.scene.draws.normal(*self.code.shape[1:])
         z = self.scene.guided(self.code + self.fresh * noise)
         return Draw(z, self.asked, self.answered)
 
 
-class BlindSpot:
+class BlindSpot(Slotted):
     """The measurement itself, with random pixels dropped, filled and asked about (DESIGN, decision 5).
 
     What a pixel measured never reaches its own estimate: pixels that are invalid or held out are always
     dropped; the others at random, all channels together. Where the noise is correlated whole squares are
     dropped and their centre is asked about, so that no neighbour tells the pixel's noise. The last
-    channel of the input is the share of channels kept at each pixel. With dice, the pattern of the missing
-    pixels is dropped too, moved at random (docs/design/007-filling.md).
+    channel of the input is the share of channels kept at each pixel. With dice, which are the CPU's, the
+    pattern of the missing pixels is dropped too, moved at random (docs/design/007-filling.md).
     """
 
     def __init__(
-        self, scene: Scene, drop: float, correlated: bool, dice: torch.Generator | None = None
+        self, scene: Scene, drop: float, correlated: bool, dice: Dice | None = None
     ) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.scene = scene
         self.usable = scene.parts.usable
-        self.values = torch.where(self.usable, scene.values, 0)  # (1, C, h, w)
+        self.values = torch.where(self.usable, scene.values, 0)  # (B, C, h, w)
         self.always = scene.parts.heldout | ~scene.parts.valid  # missing from every input
         self.correlated = correlated
         # With squares, the rate of centres makes the share of dropped pixels what is asked for.
-        self.rate = 1 - (1 - drop) ** (1 / SQUARE**2) if correlated else drop
+        rate = 1 - (1 - drop) ** (1 / SQUARE**2) if correlated else drop
         self.dither = scene.dither()
         self.everywhere = scene.everywhere()
         self.dice = dice
-        self.holes: torch.Tensor | None = None
-        if dice is not None and not correlated:
-            missing = (~scene.parts.valid).any(1, keepdim=True)  # (1, 1, h, w)
-            share = float(missing.float().mean())
-            # with as many missing as are dropped anyway, to drop as many again leaves too little
-            if 0 < share <= drop:
-                self.holes = missing
-                # so that what is dropped stays the same share
-                self.rate = 1 - (1 - drop) / (1 - share)
+        self.holes = (~scene.parts.valid).any(1, keepdim=True)  # (B, 1, h, w)
+        share = self.holes.double().mean((1, 2, 3), keepdim=True)
+        # with as many missing as are dropped anyway, to drop as many again leaves too little
+        self.holes &= (share <= drop) if dice is not None and not correlated else False
+        # so that what is dropped stays the same share
+        fewer = 1 - (1 - drop) / (1 - share.clamp(max=drop))
+        some = self.holes.flatten(1).any(1).view_as(share)
+        self.rate = torch.where(some, fewer, rate).float()  # (B, 1, 1, 1)
 
     def draw(self) -> Draw:
         """Drop anew; ask about what was dropped."""
-        _, _, h, w = self.values.shape
-        device = self.values.device
-        centres = (
-            torch.rand((1, 1, h, w), generator=self.scene.generator, device=device) < self.rate
-        )
-        if self.holes is not None:
+        centres = self.scene.draws.uniform(1, *self.values.shape[-2:]) < self.rate
+        if self.dice is not None and not self.correlated:
             centres = centres | moved(self.holes, self.dice)
-        dropped = squares(centres) if self.correlated else centres  # (1, 1, h, w)
-        kept = self.usable & ~dropped  # (1, C, h, w)
+        dropped = squares(centres) if self.correlated else centres  # (B, 1, h, w)
+        kept = self.usable & ~dropped  # (B, C, h, w)
         filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
         z = self.scene.guided(prepare(filled, kept, self.scene) + self.dither)
         # Where A mixes pixels none of the estimate has a pixel of its own that could be kept from it:
@@ -207,18 +202,20 @@ class BlindSpot:
         return Draw(z, centres & self.usable, answered)
 
 
-def moved(pattern: torch.Tensor, dice: torch.Generator | None) -> torch.Tensor:
-    """A pattern (1, 1, h, w), mirrored or not and shifted around its borders at random.
+def moved(patterns: torch.Tensor, dice: Dice) -> torch.Tensor:
+    """Patterns (B, 1, h, w), each mirrored or not and shifted around its borders at random.
 
     The dice are the CPU's, so that no device is waited for.
     """
-    h, w = pattern.shape[-2:]
-    numbers = torch.rand(4, generator=dice).tolist()
-    mirrored = [axis for axis, number in zip((-2, -1), numbers[:2], strict=True) if number < 0.5]
-    return pattern.flip(mirrored).roll((int(numbers[2] * h), int(numbers[3] * w)), (-2, -1))
+    h, w = patterns.shape[-2:]
+    found = []
+    for pattern, (down, right, y, x) in zip(patterns, dice.uniform(4).tolist(), strict=True):
+        mirrored = [axis for axis, number in ((-2, down), (-1, right)) if number < 0.5]
+        found.append(pattern.flip(mirrored).roll((int(y * h), int(x * w)), (-2, -1)))
+    return torch.stack(found)
 
 
-class Whole:
+class Whole(Slotted):
     """The measurement itself, interpolated, nothing dropped: for super-resolution and deconvolution.
 
     There the network has to invent what lies between the pixels, or what the optics have blurred, not to
@@ -228,27 +225,28 @@ class Whole:
 
     def __init__(self, scene: Scene) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
-        usable = scene.parts.usable
-        z = prepare(fill(torch.where(usable, scene.values, 0), usable), usable, scene)
-        self.question = Draw(scene.guided(z + scene.dither()), usable, scene.everywhere())
+        self.usable = scene.parts.usable
+        filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
+        self.z = scene.guided(prepare(filled, self.usable, scene) + scene.dither())
+        self.everywhere = scene.everywhere()
 
     def draw(self) -> Draw:
         """Give the same input, ask about every usable pixel."""
-        return self.question
+        return Draw(self.z, self.usable, self.everywhere)
 
 
 def prepare(filled: torch.Tensor, kept: torch.Tensor, scene: Scene) -> torch.Tensor:
     """Bring a filled measurement to the resolution of the estimate and to a size the network takes.
 
-    Both arguments are (1, C, h, w). The result is (1, C + 1, H', W'); its last channel is the share of
+    Both arguments are (B, C, h, w). The result is (B, C + 1, H', W'); its last channel is the share of
     channels kept at each pixel, 0 in the padding.
     """
-    share = kept.float().mean(1, keepdim=True)  # (1, 1, h, w)
+    share = kept.float().mean(1, keepdim=True)  # (B, 1, h, w)
     return torch.cat([to_size(filled, scene, "replicate"), to_size(share, scene, "constant")], 1)
 
 
 def to_size(values: torch.Tensor, scene: Scene, border: str) -> torch.Tensor:
-    """Interpolate (1, C, h, w) to the estimate's resolution and pad below and right: (1, C, H', W')."""
+    """Interpolate (B, C, h, w) to the estimate's resolution and pad below and right: (B, C, H', W')."""
     if scene.scale > 1:
         values = upsample(values, scene.scale)
     down, right = (n - m for n, m in zip(scene.size, values.shape[-2:], strict=True))

@@ -11,35 +11,39 @@ TV_SMOOTHING = 0.1
 
 
 def weighted_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``sum w (x - y)^2 / count(w > 0)``, a scalar; 0 where no pixel has a weight.
+    """``sum w (x - y)^2 / count(w > 0)`` of each window, (B,); 0 where no pixel has a weight.
 
     `x`, `y` and `weight` are (B, C, h, w); a weight of 0 means the pixel does not count, whatever `y`
     holds there.
     """
     squares = weight * (x - y).square()
-    return squares.sum() / (weight > 0).sum().clamp(min=1)
+    return squares.flatten(1).sum(1) / (weight > 0).flatten(1).sum(1).clamp(min=1)
 
 
 def huber_weight(size: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
     """``min(1, bound / size)``, of the shape of `size`: what turns the gradient of squares into Huber's.
 
-    `size` are absolute residuals and `bound`, a scalar, the one beyond which the pull grows no more
-    (Huber, Annals of Mathematical Statistics 35, 1964).
+    `size` are absolute residuals, (B, C, h, w), and `bound`, (B, 1, 1, 1), the one beyond which the pull
+    grows no more (Huber, Annals of Mathematical Statistics 35, 1964).
     """
     return torch.where(size > bound, bound / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
 
 
 def typical_size(size: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Median of `size` where `counts`, over 0.6745: the standard deviation of normal residuals; a scalar.
+    """Median of `size` where `counts`, over 0.6745: the standard deviation of normal residuals.
 
-    0 where nothing counts.
+    Both are (B, C, h, w), the result (B, 1, 1, 1); 0 where nothing counts.
     """
-    some = size[counts]
-    return some.median() / 0.67448975 if some.numel() else torch.zeros_like(size.sum())
+    medians = [_median(of_one[counted]) for of_one, counted in zip(size, counts, strict=True)]
+    return torch.stack(medians).view(-1, 1, 1, 1) / 0.67448975
+
+
+def _median(some: torch.Tensor) -> torch.Tensor:
+    return some.median() if some.numel() else some.sum()
 
 
 def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``mean weight (sqrt((dy^2 + dx^2) / unit^2 + E^2) - E)``, a scalar, with E = `TV_SMOOTHING`.
+    """``mean weight (sqrt((dy^2 + dx^2) / unit^2 + E^2) - E)`` of each window, (B,); E is `TV_SMOOTHING`.
 
     The isotropic total variation of Rudin, Osher & Fatemi (1992), smoothed as by Charbonnier et al.
     (1994): 0 for a constant, as good as the absolute gradient well above E units, its square below.
@@ -57,7 +61,7 @@ def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -
     dy = F.pad(u.diff(dim=-2), (0, 0, 0, 1))  # (B, C, H, W)
     dx = F.pad(u.diff(dim=-1), (0, 1))  # (B, C, H, W)
     squares = (dy.square() + dx.square()) / (unit * unit)
-    return (weight * ((squares + TV_SMOOTHING**2).sqrt() - TV_SMOOTHING)).mean()
+    return (weight * ((squares + TV_SMOOTHING**2).sqrt() - TV_SMOOTHING)).flatten(1).mean(1)
 
 
 def masked_mean(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

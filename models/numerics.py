@@ -24,7 +24,11 @@ class Numerics:
     threads: int = 1
     """CPU threads of one fit. Sums depend on it in the last bit, so it is part of the plan."""
     stack: int = 1
-    """Fits that advance together, an iteration of each in turn; it changes no result."""
+    """Windows of one shape whose fits advance together."""
+    together: Literal["separate", "grouped", "gemm"] = "separate"
+    """How the networks of a stack work: separate, one after the other, with the very bytes of each alone;
+    grouped, as one network of grouped convolutions; gemm, as one of batched matrix products
+    (docs/design/011-stack.md)."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -34,11 +38,9 @@ class Numerics:
     @property
     def layout(self) -> torch.memory_format:
         """Torch memory format of the network's activations and weights."""
-        return (
-            torch.channels_last
-            if self.memory_format == "channels_last"
-            else torch.contiguous_format
-        )
+        # networks that work as one have their channels side by side
+        last = self.memory_format == "channels_last" and self.together == "separate"
+        return torch.channels_last if last else torch.contiguous_format
 
     @contextmanager
     def applied(self) -> Iterator[None]:

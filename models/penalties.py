@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from glassplate.models.losses import total_variation
+from glassplate.models.slots import Slotted
 from glassplate.models.transform import PixelTransform
 
 
@@ -14,18 +15,18 @@ class Penalty(Protocol):
     """An extra term on the estimate."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Of (1, C, H, W) in source units, a scalar in squared units of the transform."""
+        """Of (B, C, H, W) in source units, (B,) in squared units of the transform."""
 
 
-class NoPenalty:
+class NoPenalty(Slotted):
     """Every estimate is as good as any other."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """0."""
-        return torch.zeros((), device=x.device)
+        return torch.zeros(len(x), device=x.device)
 
 
-class TotalVariation:
+class TotalVariation(Slotted):
     """``weight mean p sigma^2 (sqrt(|grad u|^2 / sigma^2 + E^2) - E)`` with u the painted estimate.
 
     u is in the network's domain and sigma the noise there, so that neither the source's units nor the

@@ -16,10 +16,11 @@ from glassplate.models.jpeg import (
     to_components,
     whole_blocks,
 )
+from glassplate.models.slots import Dice, Slotted
 from glassplate.models.transform import PixelTransform
 
 
-class Requantised:
+class Requantised(Slotted):
     """The measurement, quantised again as the JPEG was, on a lattice shifted at random at each iteration.
 
     The network is asked for the JPEG from a copy that has more of the same artefacts elsewhere, so that it
@@ -46,23 +47,29 @@ class Requantised:
         scene: Scene,
         quantisation: Quantisation,
         transform: PixelTransform,
-        dice: torch.Generator,
+        dice: Dice,
     ) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.scene, self.transform, self.dice = scene, transform, dice
         self.sampling = quantisation.sampling
         self.usable = scene.parts.usable
         filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
-        self.components = to_components(transform.inverse(filled))  # (1, C, h, w)
+        self.components = to_components(transform.inverse(filled))  # (B, C, h, w)
         tables = torch.tensor(quantisation.tables).to(filled)
-        self.steps = tables.view(-1, 1, BLOCK, BLOCK)  # (C, 1, 8, 8)
+        self.steps = tables.view(1, -1, 1, BLOCK, BLOCK)  # (B, C, 1, 8, 8)
         self.dither, self.everywhere = scene.dither(), scene.everywhere()
 
     def draw(self) -> Draw:
         """Quantise anew; ask about every usable pixel."""
-        shift = tuple(int(torch.randint(BLOCK * n, (), generator=self.dice)) for n in self.sampling)
-        again = requantised(self.components, self.steps, (shift[0], shift[1]), self.sampling)
-        again = from_components(again)
+        shifts = zip(*(self.dice.below(BLOCK * n) for n in self.sampling), strict=True)
+        windows = zip(self.components[:, None].unbind(), self.steps, shifts, strict=True)
+        again = torch.cat(
+            [
+                requantised(components, steps, shift, self.sampling)
+                for components, steps, shift in windows
+            ]
+        )
+        again = from_components(again)  # (B, C, h, w)
         z = prepare(self.transform.forward(again), self.usable, self.scene) + self.dither
         return Draw(self.scene.guided(z), self.usable, self.everywhere)
 

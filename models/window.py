@@ -1,4 +1,4 @@
-"""One window's measurement on the device, and every question that the loop asks of it."""
+"""One window's measurement on the device, and every question that a fit asks of it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from glassplate.models.losses import (
     huber_weight,
     masked_mean,
     typical_size,
-    weighted_squares,
     whiteness,
 )
 from glassplate.models.membrane import membrane
 from glassplate.models.networks import input_size
+from glassplate.models.objective import Objective
 from glassplate.models.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.posterior import posterior_mean, posterior_through, posterior_variance
 from glassplate.models.problem import FloatArray, Measurement, Problem
 from glassplate.models.requantised import Requantised
+from glassplate.models.slots import Dice
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
@@ -48,14 +49,14 @@ class Answer(NamedTuple):
 
 
 class Window:
-    """One window's measurement on the device, and every question that the loop asks of it."""
+    """One window's measurement on the device, and every question that a fit asks of it."""
 
     def __init__(self, measurement: Measurement, problem: Problem) -> None:
         self.problem, self.origin = problem, measurement.origin
         device = problem.numerics.device
         self.dice = torch.Generator().manual_seed(measurement.seed)
         seed = int(torch.randint(2**62, (), generator=self.dice))
-        self.draws = torch.Generator(device).manual_seed(seed)
+        self.draws = Dice([torch.Generator(device).manual_seed(seed)])
         valid = torch.from_numpy(measurement.valid)[None].to(device)  # (1, C, h, w)
         values = torch.from_numpy(measurement.values)[None].to(device)
         self.y = torch.where(valid, values, problem.transform.offset)
@@ -66,23 +67,23 @@ class Window:
         if measurement.guide is not None:
             self.guide = torch.from_numpy(measurement.guide)[None].to(device)  # (1, g, h, w)
         self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
-        self.centre, self.spread = _moments(self.painted, self.parts.usable)
         # What a pixel's neighbours say of it: a level that does not know the pixel's own noise, without
         # which the weights would follow the noise and the flux be biased.
         level = problem.transform.inverse(surroundings(self.painted, self.parts.usable))
-        self.slope = problem.transform.derivative(level)  # (1, C, h, w)
-        self.precision = torch.ones_like(self.y)
+        slope = problem.transform.derivative(level)  # (1, C, h, w)
+        precision = torch.ones_like(self.y)
         self.variance: torch.Tensor | None = None
         if measurement.variance is not None:
             self.variance = torch.from_numpy(measurement.variance)[None].to(device)
-            self.precision = _relative_precision(self.variance, valid)
-        self.judging = self.precision * self.slope.square()
+            precision = _relative_precision(self.variance, valid)
         self.judge_by, self.judges = self.y, self.parts.heldout
         if measurement.witness is not None:
             witness = torch.from_numpy(measurement.witness)[None].to(device)  # (1, C, h, w)
             self.judges = witness.isfinite()
             self.judge_by = torch.where(self.judges, witness, self.y)
-        self.penalty = self._penalty(level)
+        moments = _moments(self.painted, self.parts.usable)
+        penalty = self._penalty(level, precision, slope)
+        self.objective = Objective(problem, self.y, precision, slope, moments, penalty)
 
     def input(self) -> Input:
         """The input that the settings ask for."""
@@ -92,66 +93,36 @@ class Window:
         network = self.problem.network
         size = input_size(network, h * scale, w * scale)
         scene = Scene(self.painted, self.parts, scale, size, operator.mixes, self.draws, self.guide)
+        dice = Dice([self.dice])
         if self.problem.input == "noise":
             fresh = 0.0 if network.kind == "decoder" else fit.input_noise
             return NoiseCode(scene, fit.input_depth, fresh)
         if self.problem.input == "measurement":
             return Whole(scene)
         if self.problem.input == "requantised" and self.problem.quantisation is not None:
-            return Requantised(scene, self.problem.quantisation, self.problem.transform, self.dice)
-        dice = self.dice if fit.holes else None
-        return BlindSpot(scene, fit.drop, self.problem.noise.correlated, dice)
+            return Requantised(scene, self.problem.quantisation, self.problem.transform, dice)
+        correlated = self.problem.noise.correlated
+        return BlindSpot(scene, fit.drop, correlated, dice if fit.holes else None)
 
-    def estimate(self, output: torch.Tensor) -> torch.Tensor:
-        """Network output (1, C, H', W') to source units, without its padding: (1, C, H, W).
-
-        A linear output is in units of the window's own spread about its own mean: the optimiser's steps
-        are then as large as they should be, whatever the window holds. (F16, 100 iterations: 28.8 dB,
-        against 26.8 in units of the image's range.)
-        """
-        scale = self.problem.operator.scale
-        h, w = self.y.shape[-2:]
-        u = output[..., : h * scale, : w * scale]
-        if self.problem.network.output == "linear":
-            u = self.centre + self.spread * u
-        return self.problem.transform.inverse(u)
-
-    def data_term(self, x: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        """Weighted squares in source units.
-
-        With the weight ``du/dx`` at x times ``du/dx`` at the level of the neighbours, the gradient that
-        reaches the network is ``du/dx(level) (x - y)``: linear in x, so its mean vanishes where the mean
-        of x is y, and of moderate size on a star. docs/design/003-data-term.md has the rivals' figures.
-        """
-        seen = self.problem.operator.forward(x)  # (1, C, h, w)
-        weight = self.precision * self.slope * self.problem.transform.derivative(seen.detach())
-        if self.problem.fit.robust is not None:
-            weight = weight * self._pull(seen.detach(), asked)
-        return weighted_squares(seen, self.y, weight * asked)
-
-    def _pull(self, seen: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Huber's weight of each pixel's residual, (1, C, h, w): 1 where it is of a usual size."""
-        assert self.problem.fit.robust is not None
-        size = self.judging.sqrt() * (seen - self.y).abs()
-        return huber_weight(size, self.problem.fit.robust * typical_size(size, counts))
-
-    def _penalty(self, level: torch.Tensor) -> Penalty:
-        """The penalty that the settings ask for; `level` is (1, C, h, w), source units."""
+    def _penalty(
+        self, level: torch.Tensor, precision: torch.Tensor, slope: torch.Tensor
+    ) -> Penalty:
+        """The penalty that the settings ask for, of what an `Objective` takes; `level` in source units."""
         fit, scale = self.problem.fit, self.problem.operator.scale
         if fit.tv == 0:
             return NoPenalty()
         variance = self.noise(level)
         noisy = self.parts.valid & (variance > 0)
-        sigma = torch.where(noisy, variance, 0).sqrt() * self.slope  # (1, C, h, w)
+        sigma = torch.where(noisy, variance, 0).sqrt() * slope  # (1, C, h, w)
         # a hole is painted as smooth as what has noise
         typical = sigma[noisy].median() if noisy.any() else torch.zeros_like(sigma[0, 0, 0, 0])
         sigma = torch.where(noisy, sigma, typical)
-        return TotalVariation(fit.tv, sigma, self.precision, self.problem.transform, scale)
+        return TotalVariation(fit.tv, sigma, precision, self.problem.transform, scale)
 
     def judge(self, mean: torch.Tensor) -> tuple[float, float]:
         """Held-out loss and chi2 of an average."""
         seen = self.problem.operator.forward(mean)
-        squares = self.judging * (seen - self.judge_by).square()
+        squares = self.objective.judging * (seen - self.judge_by).square()
         if self.problem.fit.robust is not None:
             size = squares.sqrt()
             bound = self.problem.fit.robust * typical_size(size, self.judges)
@@ -230,7 +201,7 @@ class Window:
         valid = self.parts.valid
         if self.problem.fit.robust is None:
             return valid
-        pull = self._pull(self.problem.operator.forward(mean), valid)
+        pull = self.objective.pull(self.problem.operator.forward(mean), valid)
         return valid & (pull > 1 / DISBELIEF)
 
     def _faint(self, answer: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ EVERYWHERE = torch.ones((1, 1, 2, 2), dtype=torch.bool)
 
 
 def average(values, answered=None, decay=0.9, settled=False):
-    mean = Average(decay, settled=settled)
+    mean = Average((1, 1, 2, 2), "cpu", decay, settled=settled)
     for place, x in enumerate(maps(*values)):
         mean.add(x, EVERYWHERE if answered is None else answered[place])
     return mean.value()

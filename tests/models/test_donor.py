@@ -66,9 +66,9 @@ class TestFitDonor:
     def test_starts_again_with_smaller_steps_once(self, monkeypatch):
         rates = []
 
-        def descend(network, optimiser, window, draw):
-            rates.append(optimiser.param_groups[0]["lr"])
-            return torch.zeros(()), torch.tensor(float("nan"))
+        def descend(networks, objective, draw):
+            rates.append(networks.optimisers[0].param_groups[0]["lr"])
+            return torch.zeros(()), torch.tensor([float("nan")])
 
         monkeypatch.setattr(module, "descend", descend)
         with pytest.raises(FloatingPointError, match=r"donor: data term nan at iteration 3"):

@@ -16,6 +16,7 @@ from glassplate.models.inputs import (
     squares,
     surroundings,
 )
+from glassplate.models.slots import Dice
 
 
 def dice(seed=0):
@@ -31,7 +32,7 @@ def scene(values, parts=None, scale=1, size=None):
     values = torch.as_tensor(values, dtype=torch.float32)[None]
     parts = parts or everything(values.shape[1:])
     size = size or tuple(n * scale for n in values.shape[-2:])
-    return Scene(values, parts, scale, size, scale > 1, dice())
+    return Scene(values, parts, scale, size, scale > 1, Dice([dice()]))
 
 
 class TestSplit:
@@ -148,7 +149,7 @@ class TestBlindSpot:
         valid = torch.ones(1, 1, 40, 50, dtype=torch.bool)
         valid[..., 5:9, 7:30] = False
         parts = Split(valid, torch.zeros_like(valid), valid)
-        source = BlindSpot(scene(torch.rand(1, 40, 50), parts), 0.047, False, dice())
+        source = BlindSpot(scene(torch.rand(1, 40, 50), parts), 0.047, False, Dice([dice()]))
         places = set()
         for _ in range(20):
             z, asked, answered = source.draw()
@@ -158,21 +159,21 @@ class TestBlindSpot:
             assert asked.sum() < 4 * 23 + 20
             places.add(tuple(asked.flatten().nonzero().flatten().tolist()))
         assert len(places) > 15
-        for correlated, thrown in ((False, None), (True, dice()), (False, dice())):
+        for correlated, thrown in ((False, None), (True, Dice([dice()])), (False, Dice([dice()]))):
             plain = BlindSpot(scene(torch.rand(1, 40, 50), parts), 0.0, correlated, thrown)
             assert not plain.draw().asked.any()
 
     def test_with_holes_the_share_dropped_stays(self):
         valid = torch.rand(1, 1, 100, 100, generator=dice()) > 0.1
         parts = Split(valid, torch.zeros_like(valid), valid)
-        source = BlindSpot(scene(torch.rand(1, 100, 100), parts), 0.3, False, dice())
+        source = BlindSpot(scene(torch.rand(1, 100, 100), parts), 0.3, False, Dice([dice()]))
         asked = torch.stack([source.draw().asked for _ in range(10)]).sum() / 10
         assert abs(asked / valid.sum() - 0.3) < 0.02
 
     def test_a_moved_pattern_keeps_its_pixels(self):
         pattern = torch.rand(1, 1, 11, 7, generator=dice()) < 0.3
         for seed in range(20):
-            assert moved(pattern, dice(seed)).sum() == pattern.sum()
+            assert moved(pattern, Dice([dice(seed)])).sum() == pattern.sum()
 
     def test_a_single_dropped_pixel_is_no_constant_input(self):
         source = BlindSpot(scene(torch.rand(1, 1, 1), size=(8, 8)), 0.5, False)

@@ -76,14 +76,14 @@ class TestPenaltyOfAWindow:
 
     def test_none_costs_nothing(self):
         window, values = self.window(tv=0)
-        assert isinstance(window.penalty, NoPenalty)
-        assert window.penalty(torch.from_numpy(values)[None]) == 0
+        assert isinstance(window.objective.penalty, NoPenalty)
+        assert window.objective.penalty(torch.from_numpy(values)[None]) == 0
 
     def test_does_not_depend_on_the_units_of_the_source(self):
         costs = []
         for factor in (1.0, 1000.0):
             window, values = self.window(factor=factor)
-            costs.append(float(window.penalty(torch.from_numpy(values)[None])))
+            costs.append(float(window.objective.penalty(torch.from_numpy(values)[None])))
         assert costs[0] == pytest.approx(costs[1], rel=1e-3)
 
     def test_pure_noise_costs_about_what_it_costs_the_data_term(self):
@@ -93,13 +93,13 @@ class TestPenaltyOfAWindow:
         x = flat + torch.from_numpy(noise.astype("f4"))
         # a gradient of white noise is some 1.6 standard deviations, less the smoothing; its variance is
         # 0.01 in the network's domain
-        assert float(window.penalty(x)) == pytest.approx(1.6 * 0.01, rel=0.15)
-        assert float(window.penalty(flat)) == 0
+        assert float(window.objective.penalty(x)) == pytest.approx(1.6 * 0.01, rel=0.15)
+        assert float(window.objective.penalty(flat)) == 0
 
     def test_without_noise_nothing_is_paid(self):
         window, values = self.window(noise=NoiseModel(0.0, 0.0, 0.0, False, "given"))
         x = torch.from_numpy(values)[None].requires_grad_()
-        cost = window.penalty(x)
+        cost = window.objective.penalty(x)
         cost.backward()
         assert cost == 0
         assert (x.grad == 0).all()
@@ -111,16 +111,16 @@ class TestPenaltyOfAWindow:
         variance = np.where(valid, np.float32(SIGMA**2), np.nan).astype("f4")
         given = problem(fit=settings(1.0))
         window = Window(measurement(noisy, valid, variance), given)
-        assert isinstance(window.penalty, TotalVariation)
-        assert window.penalty.unit.isfinite().all()
-        assert (window.penalty.cost > 0).all()
+        assert isinstance(window.objective.penalty, TotalVariation)
+        assert window.objective.penalty.unit.isfinite().all()
+        assert (window.objective.penalty.cost > 0).all()
 
     def test_is_paid_at_the_resolution_of_the_estimate(self):
         window, _ = self.window(operator=Downsample(2))
         _, c, h, w = window.y.shape
         x = torch.full((1, c, 2 * h, 2 * w), 100.0)
-        assert window.penalty(x) == 0
-        assert window.penalty(x + torch.rand(x.shape)) > 0
+        assert window.objective.penalty(x) == 0
+        assert window.objective.penalty(x + torch.rand(x.shape)) > 0
 
 
 class TestFit:

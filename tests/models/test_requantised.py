@@ -14,6 +14,7 @@ from glassplate.models.jpeg import (
     whole_blocks,
 )
 from glassplate.models.requantised import Requantised, requantised
+from glassplate.models.slots import Dice
 from glassplate.models.transform import PixelTransform
 
 ONE = (1, 1)
@@ -27,9 +28,9 @@ def steps(quantisation):
 def source(y, quantisation, valid=None, size=None, seed=0):
     valid = torch.ones_like(y, dtype=torch.bool) if valid is None else valid
     parts = split(valid, 0.0, False, torch.Generator().manual_seed(0))
-    draws = torch.Generator().manual_seed(seed)
+    draws, thrown = (Dice([torch.Generator().manual_seed(seed)]) for _ in range(2))
     scene = Scene(RANGE.forward(y), parts, 1, size or tuple(y.shape[-2:]), False, draws)
-    return Requantised(scene, quantisation, RANGE, torch.Generator().manual_seed(seed))
+    return Requantised(scene, quantisation, RANGE, thrown)
 
 
 def test_on_its_own_lattice_a_jpeg_stays_what_it_is():

@@ -1,0 +1,43 @@
+"""One fit in a stack of its own, to be looked at on its way."""
+
+from __future__ import annotations
+
+import torch
+
+from glassplate.models.member import Fit
+from glassplate.models.problem import Measurement, Problem, Record, Weights
+from glassplate.models.stack import Stack
+
+
+class Alone(Fit):
+    """A fit that goes step by step; `Numerics.applied` is the caller's to enter.
+
+    What is to be another than usual, such as the network, is to be changed before the first step.
+    """
+
+    def __init__(
+        self, measurement: Measurement, problem: Problem, start: Weights | None = None
+    ) -> None:
+        super().__init__(measurement, problem, start)
+        self._stack: Stack | None = None
+
+    @property
+    def stack(self) -> Stack:
+        """Its stack, made at the first look."""
+        if self._stack is None:
+            self._stack = Stack([self.begun])
+        return self._stack
+
+    def step(self) -> None:
+        """One iteration."""
+        self.stack.advance()
+        self.iteration += 1
+
+    def mean(self) -> torch.Tensor:
+        """The average so far, (1, C, H, W), source units."""
+        return self.stack.state.average.value()
+
+    def look(self) -> Record:
+        """The record that is due."""
+        [reading] = self.stack.state.read([0])
+        return self.record(reading)

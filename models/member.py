@@ -1,0 +1,176 @@
+"""One fit of a window: its log, its stop, its answer; and what several of the same window say together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from glassplate.models.networks import make_network
+from glassplate.models.problem import Measurement, Problem, Record, Restoration, Weights
+from glassplate.models.slots import Dice
+from glassplate.models.stack import Reading, State
+from glassplate.models.stopping import Decision, decide
+from glassplate.models.together import Begun
+from glassplate.models.window import Window
+
+# Between the seeds of the members of an ensemble: odd, so that no two of 2^63 are alike, and with bits
+# all over (2^64 over the golden ratio).
+SEED_STEP = 0x9E3779B97F4A7C15
+
+
+class Fit:
+    """What is known of one fit while it goes on, beside what a `Stack` holds of it.
+
+    Parameters
+    ----------
+    measurement
+        The window; at least one pixel valid.
+    problem
+        How it is fitted. `Numerics.applied` is the caller's to enter.
+    start
+        Weights that the network starts from; None for random ones.
+    caution
+        Factor on the learning rate.
+    """
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        problem: Problem,
+        start: Weights | None = None,
+        caution: float = 1.0,
+    ) -> None:
+        self.began = time.perf_counter()
+        self.problem, self.settled = problem, start is not None
+        self.window = Window(measurement, problem)
+        self.source = self.window.input()
+        self.network = begin(self.window, self.source.channels, self.window.dice)
+        if start is not None:
+            load(self.network, start)
+        self.rate = caution * problem.fit.learning_rate
+        self.iteration = 0
+        self.log: list[Record] = []
+        self.decision = Decision(0, None)
+        self.best = torch.empty(0)
+
+    @property
+    def begun(self) -> tuple[State, Begun]:
+        """State and network as they are before the first iteration, for a slot of a stack."""
+        dice = Dice([self.window.dice])
+        state = State(self.window.objective, self.source, self.settled, dice)
+        return state, Begun(self.network, self.rate)
+
+    @property
+    def due(self) -> bool:
+        """Whether a record is to be made now."""
+        settings = self.problem.fit
+        return self.iteration % settings.log_period == 0 or self.iteration == settings.iterations
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stopping rule has said so."""
+        return self.decision.reason is not None
+
+    def record(self, reading: Reading) -> Record:
+        """Judge the average, let the stopping rule decide.
+
+        Raises
+        ------
+        FloatingPointError
+            If the data term is not finite.
+        """
+        if not math.isfinite(reading.data_term):
+            raise FloatingPointError(
+                f"fit: data term {reading.data_term} at iteration {self.iteration}, must be finite; "
+                f"lower fit.learning_rate from {self.problem.fit.learning_rate:g}"
+            )
+        heldout_loss, surprise = self.window.judge(reading.mean)
+        variance = math.nan if reading.variance is None else reading.variance
+        seconds = time.perf_counter() - self.began
+        self.log.append(
+            Record(self.iteration, reading.data_term, heldout_loss, surprise, variance, seconds)
+        )
+        self.decision = decide(self.log, self.problem.stopping, self.problem.fit.iterations)
+        if self.decision.best == len(self.log) - 1:
+            self.best = reading.mean
+        return self.log[-1]
+
+    def result(self, number: int = 0) -> Member:
+        """What the fit gave, as the log stands."""
+        return Member(
+            number=number,
+            mean=self.best,
+            log=tuple(self.log),
+            best=self.log[self.decision.best],
+            stop_reason=self.decision.reason or "iteration cap",
+            seconds=time.perf_counter() - self.began,
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one fit gave: alone, or one of an ensemble over the same window."""
+
+    number: int
+    mean: torch.Tensor
+    """(1, C, H, W), source units: its average at the record that the stopping rule chose."""
+    log: tuple[Record, ...]
+    best: Record
+    stop_reason: str
+    seconds: float
+    """Since it began; the time of a stack is that of each of its fits."""
+
+
+def of_member(measurement: Measurement, number: int) -> Measurement:
+    """The measurement with the dice of one member; those of the first are its own."""
+    return replace(measurement, seed=(measurement.seed + number * SEED_STEP) % 2**63)
+
+
+def restoration(window: Window, members: Sequence[Member]) -> Restoration:
+    """Average what the members of an ensemble gave; one alone is its own average."""
+    members = sorted(members, key=lambda member: member.number)
+    first = members[0]
+    means = torch.stack([member.mean for member in members])  # (members, 1, C, H, W)
+    mean = means.mean(0)
+    answer = window.answer(mean)
+    return Restoration(
+        values=answer.values,
+        uncertainty=window.uncertainty(means) if window.problem.fit.uncertainty else None,
+        log=tuple(record for member in members for record in member.log),
+        iterations=sum(member.log[-1].iteration for member in members),
+        best_iteration=first.best.iteration,
+        stop_reason=first.stop_reason,
+        heldout_loss=sum(member.best.heldout_loss for member in members) / len(members),
+        chi2=window.surprise(mean),
+        guarded=answer.guarded,
+        whiteness=window.whiteness(mean),
+        seconds=sum(member.seconds for member in members),
+    )
+
+
+def nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
+    """A window without a valid pixel: the transform's offset everywhere."""
+    c, h, w = measurement.values.shape
+    scale, nan = problem.operator.scale, math.nan
+    values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
+    unknown = np.full_like(values, nan) if problem.fit.uncertainty else None
+    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, 0, nan, 0.0)
+
+
+def begin(window: Window, inputs: int, dice: torch.Generator) -> torch.nn.Module:
+    """A prior network with random weights for an input of so many channels, on the device."""
+    numerics = window.problem.numerics
+    network = make_network(window.problem.network, inputs, window.channels, dice)
+    # Torch's stub of Module.to leaves memory_format out.
+    network.to(numerics.device, memory_format=numerics.layout)  # type: ignore[call-overload]
+    return network
+
+
+def load(network: torch.nn.Module, start: Weights) -> None:
+    """Give a network the weights of another of its kind."""
+    network.load_state_dict({name: torch.from_numpy(weight) for name, weight in start.items()})
