@@ -48,8 +48,16 @@ class Batch:
 
     shapes: Sequence[tuple[int, ...]]
     """``(c, h, w)`` of each window; those of one shape advance together."""
-    measure: Callable[[int], Measurement]
-    """The window at a place from 0; called once for each, in the order of their turns."""
+    measure: Callable[[int], Measurement | None]
+    """The window at a place from 0, None where it is not to be fitted; called once for each, in `order`."""
+
+    @property
+    def order(self) -> list[int]:
+        """Places as their turns come: those of one shape after the other."""
+        first: dict[tuple[int, ...], int] = {}
+        for place, shape in enumerate(self.shapes):
+            first.setdefault(shape, place)
+        return sorted(range(len(self.shapes)), key=lambda place: first[self.shapes[place]])
 
 
 def fit_batch(
@@ -99,9 +107,9 @@ def fit_each(
 
     Yields
     ------
-    Place and restoration of each window, as it ends. On the same device, software and thread count the
-    same measurement gives the same bytes, whatever else is in the batch; `Numerics.together` says what it
-    means that others advance with it.
+    Place and restoration of each window that is to be fitted, as it ends. On the same device, software and
+    thread count the same measurement gives the same bytes, whatever else is in the batch; for stacks
+    `Numerics.together` says how far.
 
     Raises
     ------
@@ -134,10 +142,11 @@ class _Turns:
         self.on_record = on_record or (lambda place, record: None)
         self.width = problem.numerics.stack
         self.queues: dict[tuple[int, ...], deque[_Turn]] = {}
-        for place, shape in enumerate(batch.shapes):
+        for place in batch.order:
             turns = (_Turn(place, number) for number in range(problem.fit.members))
-            self.queues.setdefault(tuple(shape), deque()).extend(turns)
+            self.queues.setdefault(batch.shapes[place], deque()).extend(turns)
         self.measured: dict[int, Measurement] = {}
+        self.passed_over: set[int] = set()
         self.members: dict[int, list[Member]] = {}
         self.ended: deque[tuple[int, Restoration]] = deque()
 
@@ -178,23 +187,27 @@ class _Turns:
         """Begin the fit whose turn is next; None where there is none left."""
         while queue:
             turn = queue[0]
-            measurement = self._measured(turn.place)
-            if measurement.valid.any():
+            if self._is_to_be_fitted(turn.place):
                 fit = self._begin(turn)
                 queue.popleft()  # not before it has found room
                 return turn, fit
             queue.popleft()
-            if turn.number == 0:
-                self.ended.append((turn.place, nothing_to_fit(measurement, self.problem)))
         return None
 
-    def _measured(self, place: int) -> Measurement:
-        if place not in self.measured:
-            self.measured[place] = self.batch.measure(place)
-        return self.measured[place]
+    def _is_to_be_fitted(self, place: int) -> bool:
+        """Bring a window in when it is first asked for; one without a valid pixel ends at once."""
+        if place not in self.measured and place not in self.passed_over:
+            measurement = self.batch.measure(place)
+            if measurement is not None and measurement.valid.any():
+                self.measured[place] = measurement
+                return True
+            self.passed_over.add(place)
+            if measurement is not None:
+                self.ended.append((place, nothing_to_fit(measurement, self.problem)))
+        return place in self.measured
 
     def _begin(self, turn: _Turn) -> Fit:
-        measurement = of_member(self._measured(turn.place), turn.number)
+        measurement = of_member(self.measured[turn.place], turn.number)
         return Fit(measurement, self.problem, self.start, turn.caution)
 
     def _advance(self, stack: Stack, running: list[tuple[_Turn, Fit]], queue: deque[_Turn]) -> None:

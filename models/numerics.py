@@ -26,9 +26,9 @@ class Numerics:
     stack: int = 1
     """Windows of one shape whose fits advance together."""
     together: Literal["separate", "grouped", "gemm"] = "separate"
-    """How the networks of a stack work: separate, one after the other, with the very bytes of each alone;
-    grouped, as one network of grouped convolutions; gemm, as one of batched matrix products
-    (docs/design/011-stack.md)."""
+    """How the networks of a stack work: separate, one after the other, each as it would alone; grouped, as
+    one network of grouped convolutions; gemm, as one of batched matrix products. What else windows of a
+    stack share may round otherwise in the last bit (docs/design/011-stack.md)."""
 
     @property
     def dtype(self) -> torch.dtype:

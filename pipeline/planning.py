@@ -44,6 +44,9 @@ COPIED_AT_ONCE = 32
 # Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
 # photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
 MOST_CONTRADICTION = 2.0
+# Stacks of one unit of work: a slot whose fit ends finds another one waiting, and a run that is killed
+# loses no more than these.
+STACKS_AT_ONCE = 4
 # L of white.
 LIGHTEST = 100.0
 
@@ -136,8 +139,6 @@ def _plan_for(
         mixes=operator.mixes,
     )
     spec = replace(source.spec, detector=detector)
-    batch = recipe.tiles.batch
-    batch_size = batch if batch != "auto" else (COPIED_AT_ONCE if identity else 1)
     plan = Plan(
         spec=spec,
         recipe=recipe,
@@ -149,7 +150,7 @@ def _plan_for(
         noise=noise,
         numerics=_numerics(device, recipe),
         flux_factor=_flux_factor(recipe, source),
-        batch_size=batch_size,
+        batch_size=_batch_size(recipe),
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
@@ -238,11 +239,23 @@ def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
     return float(np.median(found)) if found.size else 0.0
 
 
+def _batch_size(recipe: Recipe) -> int:
+    """Tiles of one unit of work."""
+    tiles = recipe.tiles
+    if tiles.batch != "auto":
+        return tiles.batch
+    if recipe.task == "identity":
+        return COPIED_AT_ONCE
+    return 1 if tiles.stack == 1 else STACKS_AT_ONCE * tiles.stack
+
+
 def _numerics(device: Device, recipe: Recipe) -> Numerics:
+    tiles = recipe.tiles
     try:
-        return resolve(device, "auto", threads=recipe.tiles.threads)
+        numerics = resolve(device, "auto", threads=tiles.threads)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    return replace(numerics, stack=tiles.stack, together=tiles.together)
 
 
 def _flux_factor(recipe: Recipe, source: Source) -> float:

@@ -39,7 +39,14 @@ class TilesSettings(Section):
     halo: int = Field(32, ge=0, le=1024)
     """Context on each side of a core that is restored too and blended away."""
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Tiles fitted together as one unit of work."""
+    """Tiles handed to a worker as one unit of work; auto: one, or four times the stack."""
+    stack: int = Field(1, ge=1, le=1024)
+    """Fits that advance together on one device, so that a large one is kept busy; on a CPU nothing is gained.
+    Memory grows with it; where a device has too little, half as many go on."""
+    together: Literal["separate", "grouped", "gemm"] = "separate"
+    """How the networks of a stack work: one after the other (separate), as one network of grouped
+    convolutions (grouped), or as one of matrix products (gemm). The last two differ from fits alone by
+    rounding (docs/design/011-stack.md)."""
     outliers: float | None = Field(None, gt=0)
     """Share by which a tile's chi2 may exceed the median of all tiles; beyond it the tile is fitted once
     more, from random weights, and the better fit kept. None: no second look."""

@@ -11,7 +11,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.fit import Record, Restoration, fit_batch
+from glassplate.models.fit import Batch, Measurement, Record, Restoration, fit_each
 from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
+from glassplate.pipeline.overlap import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Tell, seldom
 from glassplate.pipeline.scratch import Scratch
@@ -76,31 +78,44 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     FloatingPointError
         If a fit diverges.
     """
+    if task.plan.numerics.stack == 1:
+        return _restored(task, tell, AtOnce(), AtOnce())
+    # a thread each, so that a device is not kept waiting for a disk
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
+        return _restored(task, tell, reading, writing)
+
+
+def _restored(
+    task: BatchTask, tell: Tell, reading: Executor, writing: Executor
+) -> list[dict[str, Any]]:
+    """Read, fit and write the tiles of a batch, each as its turn comes."""
     plan, scratch = task.plan, Scratch(task.scratch)
     source = cached_source(plan.spec)
     tiles = [plan.grid.tile(index) for index in task.tiles]
-    pixels = {tile.index: source.read(tile.window, tile.channels) for tile in tiles}
-    copied = {index for index, window in pixels.items() if not _needs_a_fit(plan, window)}
-    fitted = [tile for tile in tiles if tile.index not in copied]
-    measurements = [
-        plan.measurement(
-            pixels[tile.index],
-            tile_seed(plan.recipe.seed, tile.index, task.reseed),
-            tile.window.corner,
-        )
-        for tile in fitted
-    ]
-    start = read_donor(task.donor) if task.donor is not None and fitted else None
-    progress = _progress(task, [tile.index for tile in fitted], tell)
+    behind = WriteBehind(writing)
+    fitted: dict[int, Pixels] = {}
+    records: dict[int, Future[dict[str, Any]]] = {}
+
+    def read(place: int) -> Pixels:
+        return source.read(tiles[place].window, tiles[place].channels)
+
+    def measure(place: int) -> Measurement | None:
+        tile, pixels = tiles[place], next(windows)  # they come in the order of the turns
+        if not _needs_a_fit(plan, pixels):
+            records[place] = behind.submit(_copy, scratch, tile, pixels, task)
+            return None
+        fitted[place] = pixels
+        seed = tile_seed(plan.recipe.seed, tile.index, task.reseed)
+        return plan.measurement(pixels, seed, tile.window.corner)
+
+    batch = Batch([plan.grid.window_shape] * len(tiles), measure)
+    windows = read_ahead(read, batch.order, reading)
+    start = None if task.donor is None else read_donor(task.donor)
     problem = plan.tile_problem if task.earlier is None else plan.problem
-    restorations = fit_batch(measurements, problem, progress, start=start)
-    found = dict(zip([tile.index for tile in fitted], restorations, strict=True))
-    return [
-        _copy(scratch, tile, pixels[tile.index], task)
-        if tile.index in copied
-        else _write(scratch, tile, pixels[tile.index], found[tile.index], task)
-        for tile in tiles
-    ]
+    for place, restoration in fit_each(batch, problem, _progress(task, tell), start=start):
+        tile, pixels = tiles[place], fitted.pop(place)
+        records[place] = behind.submit(_write, scratch, tile, pixels, restoration, task)
+    return [records[place].result() for place in range(len(tiles))]
 
 
 def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
@@ -112,14 +127,14 @@ def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
     return plan.recipe.task != "identity"
 
 
-def _progress(task: BatchTask, fitted: Sequence[int], tell: Tell) -> Callable[[int, Record], None]:
+def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
     tell = seldom(tell)
     cap = task.plan.tile_problem.fit.iterations
 
     def on_record(place: int, record: Record) -> None:
         tell(
             {
-                "tile": fitted[place],
+                "tile": task.tiles[place],
                 "iteration": record.iteration,
                 "iterations": cap,
                 "seconds": record.seconds,
