@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from glassplate.models.layers import BatchNorm, Convolution, Head
+from glassplate.models.layers import BatchNorm, Convolution, Doubled, Head
 from glassplate.models.prior import NetworkSettings, PriorNetwork
 
 
@@ -28,7 +28,7 @@ class Decoder(PriorNetwork):
             for scale in range(settings.scales)
             for module in (
                 Convolution(inputs if scale == 0 else wide, wide, 1),
-                nn.Upsample(scale_factor=2, mode="bilinear"),
+                Doubled("bilinear"),
                 nn.ReLU(inplace=True),
                 BatchNorm(wide),
             )

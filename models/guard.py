@@ -66,4 +66,6 @@ def _scatter(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Robust standard deviation of each channel over its valid pixels; (B, C, 1, 1), NaN where none is."""
     some = torch.where(valid, values.abs(), math.nan).flatten(2)
     # the median absolute value of a normal variable is 0.6745 standard deviations
-    return some.nanmedian(2).values[..., None, None] / 0.67448975
+    # one at a time: on CUDA a median along an axis is not deterministic
+    medians = torch.stack([channel.nanmedian() for channel in some.flatten(0, 1)])
+    return medians.view(*some.shape[:2], 1, 1) / 0.67448975

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from glassplate.models.layers import BatchNorm, Convolution, Head
+from glassplate.models.layers import BatchNorm, Convolution, Head, reflected
 
 Way: TypeAlias = Literal["grouped", "gemm"]
 """How convolutions of several networks are done: grouped, one convolution with a group for each network;
@@ -156,8 +156,7 @@ class JointConvolution(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
-        if self.margin:
-            x = F.pad(x, (self.margin,) * 4, mode="reflect")
+        x = reflected(x, self.margin)
         weight = self.weight.to(x.dtype)
         if self.products:
             painted: torch.Tensor = TapProducts.apply(x, weight)  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Numerics:
         # Torch's CPU kernels used here are deterministic as they are; the switch would only make it
         # fill every fresh buffer.
         if self.device == "cuda":
+            # of the two that cuBLAS may be given for products with a fixed order of sums, the larger one
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         try:
             yield

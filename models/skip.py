@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from glassplate.models.layers import BatchNorm, Head, convolve_and_norm
+from glassplate.models.layers import BatchNorm, Doubled, Head, convolve_and_norm
 from glassplate.models.prior import NetworkSettings, PriorNetwork
 
 
@@ -27,7 +27,7 @@ class SkipNetwork(PriorNetwork):
         super().__init__()
         wide, lean = settings.channels, settings.kind == "lean"
         fine = min(settings.fine_channels, wide) if lean else wide
-        self.upsample = nn.Upsample(scale_factor=2, mode=settings.upsample)
+        self.upsample = Doubled(settings.upsample)
         self.skips, self.downs = nn.ModuleList(), nn.ModuleList()
         self.narrowings, self.ups = nn.ModuleList(), nn.ModuleList()
         for scale in range(settings.scales):

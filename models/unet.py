@@ -14,7 +14,7 @@ import itertools
 import torch
 from torch import nn
 
-from glassplate.models.layers import Head, convolve_and_norm
+from glassplate.models.layers import Doubled, Halved, Head, convolve_and_norm
 from glassplate.models.prior import NetworkSettings, PriorNetwork
 
 
@@ -24,11 +24,11 @@ class UNet(PriorNetwork):
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
         widths = [settings.channels << scale for scale in range(settings.scales + 1)]
-        self.upsample = nn.Upsample(scale_factor=2, mode=settings.upsample)
+        self.upsample = Doubled(settings.upsample)
         self.start = convolve_twice(inputs, widths[0])
         self.downs, self.narrowings, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for above, below in itertools.pairwise(widths):
-            self.downs.append(nn.Sequential(nn.MaxPool2d(2), convolve_twice(above, below)))
+            self.downs.append(nn.Sequential(Halved(), convolve_twice(above, below)))
             self.narrowings.append(convolve_and_norm(below, above, 3))
             self.ups.append(convolve_twice(2 * above, above))
         self.head = Head(widths[0], outputs, settings.output)

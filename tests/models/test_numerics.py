@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -43,6 +45,17 @@ def test_threads_are_put_back_also_after_a_fault():
         fail()
     assert inside == [before + 1]
     assert torch.get_num_threads() == before
+
+
+def test_a_gpu_is_to_add_in_a_fixed_order(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with Numerics("cuda").applied():
+        assert torch.are_deterministic_algorithms_enabled()
+        # without it torch refuses every product of matrices there
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    with Numerics("cpu").applied():
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_no_threads_are_refused():
