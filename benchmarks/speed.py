@@ -11,7 +11,7 @@ reference  fits the settings of the DIP paper (128 channels, 3000 iterations, fl
 table      fits the default recipe, from random weights and from a donor, and ZS-N2N; times some iterations
            of the reference between them, on this machine, in this run; then prints for each image that has
            a curve the seconds to come within 0.1 dB of what the reference ends with, and of its best.
-stack      iterations a second of 1, 2, 4 and 8 fits that advance together.
+stack      iterations a second of 1, 2, 4 and 8 fits that advance together, by the way their networks do.
 
 Needs torch, numpy and glassplate.models alone (PYTHONPATH with a link `glassplate` to the repository where
 it is not installed); BM3D and NLM come in where benchmarks/rivals.py can be imported. Everything is blind:
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -51,6 +52,7 @@ from glassplate.models.transform import PixelTransform
 
 RESULTS = Path(__file__).parent / "results"
 NEAR_DB = 0.1
+WAYS = ("separate", "grouped", "gemm")
 
 # The recipes `reference` and `archive-denoise`, which tests/test_benchmarks.py holds to the YAML files.
 REFERENCE_NETWORK = NetworkSettings(
@@ -318,13 +320,13 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def stack(image: Image, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Iterations a second of several fits that advance together."""
     rows = []
-    for count in (1, 2, 4, 8):
+    for count, way in ((1, "separate"), *itertools.product((2, 4, 8), WAYS)):
         problem = default(image, options)
         problem = replace(
             problem,
             fit=replace(problem.fit, iterations=24, log_period=12),
             stopping=StoppingSettings("fixed"),
-            numerics=replace(problem.numerics, stack=count),
+            numerics=replace(problem.numerics, stack=count, together=way),
         )
         measurements = [everywhere(image.noisy, seed) for seed in range(8)]
         times = []
@@ -333,8 +335,9 @@ def stack(image: Image, options: argparse.Namespace) -> list[dict[str, Any]]:
             fit_batch(measurements, problem)
             times.append(time.perf_counter() - began)
         rate = 8 * 24 / statistics.median(times)
-        rows.append({"stack": count, "iterations_per_s": rate, "seconds": times})
-        print(f"{count} at a time: {rate:.2f} iterations/s in all", flush=True)
+        row = {"stack": count, "together": way, "iterations_per_s": rate, "seconds": times}
+        rows.append(row)
+        print(f"{count} at a time, {way}: {rate:.2f} iterations/s in all", flush=True)
     return rows
 
 

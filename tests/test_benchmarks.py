@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.tiles import TileGrid
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -18,6 +20,11 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def speed(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     return pytest.importorskip("speed")
+
+
+@pytest.fixture
+def gpu(speed):
+    return pytest.importorskip("gpu")
 
 
 @pytest.fixture
@@ -76,6 +83,41 @@ def test_speed_measures_the_shipped_recipes(speed):
     assert reference.network == speed.REFERENCE_NETWORK
     assert reference.fit == speed.REFERENCE_FIT
     assert reference.stopping.rule == "fixed"
+
+
+class TestGpu:
+    def test_measures_the_shipped_recipe(self, gpu):
+        recipe = load_recipe("astro-denoise")
+        assert recipe.network == gpu.DEFAULT_NETWORK
+        assert recipe.fit == gpu.SKY_FIT
+        assert recipe.donor == gpu.SKY_DONOR
+        assert recipe.stopping == gpu.StoppingSettings()
+        assert (recipe.tiles.core, recipe.tiles.halo) == (gpu.CORE, gpu.HALO)
+
+    @pytest.mark.parametrize("side", [40, 90, 131])
+    def test_cuts_a_frame_as_the_pipeline_does(self, gpu, side):
+        image, grid = gpu.frame(side), TileGrid((1, side, side), True, 32, 5)
+        windows = list(gpu.cut(image, 32, 5, side))
+        assert len(windows) == len(grid)
+        for index, window in enumerate(windows):
+            box = grid.tile(index).window
+            assert np.array_equal(window, image[:, box.y0 : box.y1, box.x0 : box.x1])
+
+    @pytest.mark.slow
+    def test_runs_where_there_is_no_gpu(self, gpu, monkeypatch):
+        rates = gpu.measure_device(replace(gpu.resolve("cpu"), threads=1))
+        monkeypatch.setattr(gpu, "measure_device", lambda numerics: rates)
+        given = argparse.Namespace(device="cpu", threads=1, quick=True, images=None, seconds=1.0)
+        document = json.loads(json.dumps(gpu.run(given, len)))
+        assert [row["together"] for row in document["checks"] if row["same_bytes_twice"]] == [
+            *gpu.WAYS
+        ]
+        assert all(row["mean_gap_to_alone_sigma"] < 0.1 for row in document["checks"])
+        assert document["frame"]["tiles_run"] == document["frame"]["tiles"]
+        assert all(
+            abs(row["stack_psnr_db"] - row["alone_psnr_db"]) < 0.3 for row in document["precisions"]
+        )
+        assert "Mpx/h" in gpu.table(document)
 
 
 def test_first_point_near_a_target(speed):

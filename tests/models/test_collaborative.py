@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.collaborative import STEP, _Basis, _transformed, collaborative_wiener
+from glassplate.models.collaborative import (
+    REACH,
+    STEP,
+    _Basis,
+    _most_alike,
+    _transformed,
+    collaborative_wiener,
+)
 from glassplate.models.spectra import cosines
 
 
@@ -30,6 +37,15 @@ def test_what_repeats_comes_out_of_the_noise_though_the_pilot_had_lost_it():
     error = (x - truth).square().mean()
     assert error < 0.05 * (pilot - truth).square().mean()
     assert error < 0.1 * 25
+
+
+@pytest.mark.parametrize("at_once", [7, 2 * REACH + 1])
+def test_how_many_shifts_are_compared_at_once_changes_no_group(at_once):
+    _, pilot, _, _ = stripes(colours=3)
+    rows = zip(_most_alike(pilot[0], 1), _most_alike(pilot[0], at_once), strict=True)
+    for (corners, distances), (again, distances_again) in rows:
+        assert torch.equal(corners, again)
+        torch.testing.assert_close(distances, distances_again)
 
 
 def test_a_flat_scene_keeps_its_level_and_loses_its_noise():

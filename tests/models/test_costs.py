@@ -40,7 +40,17 @@ print(peak() - before)
 """
 
 
-def problem(channels=32, scales=4, skip=32, scale=1, source="auto", kind="lean", stack=1, tv=0.0):
+def problem(
+    channels=32,
+    scales=4,
+    skip=32,
+    scale=1,
+    source="auto",
+    kind="lean",
+    stack=1,
+    together="separate",
+    tv=0.0,
+):
     return Problem(
         NetworkSettings(kind, channels, scales=scales, skip_channels=skip),
         FitSettings(iterations=2, log_period=1, input=source, tv=tv),
@@ -48,7 +58,7 @@ def problem(channels=32, scales=4, skip=32, scale=1, source="auto", kind="lean",
         Identity() if scale == 1 else Downsample(scale),
         PixelTransform(),
         NoiseModel(0.01, 0.0, 0.0, False, "given"),
-        replace(resolve("cpu"), stack=stack),
+        replace(resolve("cpu"), stack=stack, together=together),
     )
 
 
@@ -76,6 +86,12 @@ CASES = [
     pytest.param("skip", problem(kind="skip"), (1, 224, 224), 1, marks=pytest.mark.slow),
     pytest.param("large", problem(), (1, 512, 512), 1, marks=pytest.mark.slow),
     pytest.param("stack", problem(stack=3), (1, 160, 160), 3, marks=pytest.mark.slow),
+    pytest.param(
+        "grouped", problem(stack=3, together="grouped"), (1, 160, 160), 3, marks=pytest.mark.slow
+    ),
+    pytest.param(
+        "gemm", problem(stack=3, together="gemm"), (1, 160, 160), 3, marks=pytest.mark.slow
+    ),
     pytest.param("hourglass", problem(kind="hourglass"), (1, 288, 288), 1, marks=pytest.mark.slow),
     pytest.param("unet", problem(16, kind="unet"), (1, 256, 256), 1, marks=pytest.mark.slow),
     pytest.param("wide unet", problem(32, kind="unet"), (3, 128, 128), 1, marks=pytest.mark.slow),

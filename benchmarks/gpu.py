@@ -1,0 +1,434 @@
+"""How fast many small fits go on one device: checked, timed, in one table.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --images FOLDER            also the crops that benchmarks/images.py wrote
+    python benchmarks/gpu.py --device cpu --quick       the same on a small scale, where there is no GPU
+
+Needs torch, numpy and glassplate.models alone (PYTHONPATH with a link `glassplate` to the repository where it
+is not installed). In this order: what the device does at most; whether fits in a stack are what they are
+alone, and twice the same; the iteration of a stack by the way its networks work together, by its width and by
+precision; the paper's settings; what bf16 changes; a frame of 15.4 megapixels by the default recipe for FITS,
+its donor included. Every part ends at its share of `--seconds`; what was not run whole is scaled up from what
+was, and the table says so. Prints a table last and writes a JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, WAYS, Image, everywhere
+from torch.utils.flop_counter import FlopCounterMode
+
+from glassplate.models.costs import projected_bytes
+from glassplate.models.device import measure_device
+from glassplate.models.donor import DonorSettings, fit_donor, warm
+from glassplate.models.fit import Batch, FitSettings, Measurement, Problem, fit_batch, fit_each
+from glassplate.models.member import Fit
+from glassplate.models.metrics import psnr
+from glassplate.models.noise import NoiseModel
+from glassplate.models.numerics import resolve
+from glassplate.models.operators import Identity
+from glassplate.models.stack import Stack
+from glassplate.models.stopping import StoppingSettings
+from glassplate.models.transform import PixelTransform
+
+# The recipe astro-denoise, which tests/test_benchmarks.py holds to the YAML file.
+SKY_FIT = FitSettings(
+    iterations=1000, posterior_radius=2.0, posterior_doubt=2.0, collaborative=True, guard=4.0
+)
+SKY_DONOR = DonorSettings()
+CORE, HALO = 256, 32
+# Level and read noise of the synthetic sky, electrons.
+SKY, READ_NOISE = 200.0, 5.0
+STARS_PER_MEGAPIXEL = 400
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    frame: int
+    """Side of the frame, pixels; 3926 squared are 15.4 million."""
+    widths: tuple[int, ...]
+    """Fits in a stack."""
+    reference: int
+    """Side of the image of the paper's settings."""
+    crop: int
+    """Side of the images by which precisions are compared."""
+    iterations: int
+    """Of the comparison of precisions."""
+    donor: DonorSettings
+
+
+WHOLE = Scale(3926, (1, 4, 16, 64), 512, 256, 300, SKY_DONOR)
+SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
+
+
+def frame(side: int, seed: int = 0) -> np.ndarray:
+    """A made sky with stars and shot noise, (1, side, side) float32, electrons."""
+    rng = np.random.default_rng(seed)
+    light = np.full((side, side), SKY)
+    for _ in range(max(3, round(STARS_PER_MEGAPIXEL * side**2 / 1e6))):
+        y, x = rng.integers(0, side, 2)
+        flux, radius = 10 ** rng.uniform(2.5, 5), 12
+        rows, columns = (slice(max(0, at - radius), at + radius + 1) for at in (y, x))
+        dy, dx = np.mgrid[rows, columns][:, : side - rows.start, : side - columns.start]
+        star = np.exp(-((dy - y) ** 2 + (dx - x) ** 2) / (2 * 1.5**2)) / (2 * np.pi * 1.5**2)
+        light[rows, columns] += flux * star
+    noisy = rng.poisson(light) + rng.normal(0, READ_NOISE, light.shape)
+    return noisy[None].astype(np.float32)
+
+
+def sky_problem(options: argparse.Namespace, precision: str = "auto") -> Problem:
+    """The default recipe for FITS."""
+    sigma = (SKY + READ_NOISE**2) ** 0.5
+    return Problem(
+        DEFAULT_NETWORK, SKY_FIT, StoppingSettings(), Identity(),
+        PixelTransform("asinh", offset=SKY, scale=3.0, softening=10 * sigma),
+        NoiseModel(READ_NOISE**2, 1.0, 0.0, False, "given: gain, read_noise"),
+        resolve(options.device, precision, options.threads),
+    )  # fmt: skip
+
+
+def stacked(problem: Problem, width: int, way: str) -> Problem:
+    """The same with so many fits together."""
+    return replace(problem, numerics=replace(problem.numerics, stack=width, together=way))
+
+
+def finish(device: str) -> None:
+    """Wait for a GPU."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def step_seconds(problem: Problem, measurement: Measurement, until: float) -> float:
+    """Median seconds of an iteration of a stack of the same window; some that come first do not count."""
+    with problem.numerics.applied():
+        width, device = problem.numerics.stack, problem.numerics.device
+        windows = [replace(measurement, seed=n) for n in range(width)]
+        stack = Stack([Fit(window, problem).begun for window in windows])
+        times: list[float] = []
+        while len(times) < 8 or (len(times) < 40 and time.monotonic() < until):
+            finish(device)
+            began = time.perf_counter()
+            stack.advance()
+            finish(device)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times[3:])
+
+
+def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
+    """Operations of one iteration of one fit, as torch counts those of its convolutions and products."""
+    alone = replace(problem, numerics=replace(problem.numerics, stack=1, together="separate"))
+    with problem.numerics.applied():
+        stack = Stack([Fit(measurement, alone).begun])
+        with FlopCounterMode(display=False) as counter:
+            stack.advance()
+    return counter.get_total_flops()
+
+
+def checks(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
+    """Whether stacks give what fits alone do; six iterations, as later ones amplify every rounding."""
+    problem = sky_problem(options, "fp32")
+    problem = replace(problem, fit=replace(problem.fit, iterations=6, log_period=3))
+    side = min(64, scale.frame)
+    windows = [everywhere(frame(side, n), n) for n in range(5)]
+    alone = [fit_batch([window], problem)[0].values for window in windows]
+    sigma = (SKY + READ_NOISE**2) ** 0.5
+    rows = []
+    for way in WAYS:
+        given = stacked(problem, 3, way)
+        found, again = ([r.values for r in fit_batch(windows, given)] for _ in range(2))
+        turned = [r.values for r in fit_batch(windows[::-1], given)][::-1]
+
+        def gap(others: list[np.ndarray], to: list[np.ndarray]) -> float:
+            return max(float(np.abs(a - b).mean()) for a, b in zip(others, to, strict=True)) / sigma
+
+        rows.append(
+            {
+                "together": way,
+                "mean_gap_to_alone_sigma": gap(found, alone),
+                "mean_gap_of_another_order_sigma": gap(turned, found),
+                "same_bytes_twice": all(
+                    a.tobytes() == b.tobytes() for a, b in zip(found, again, strict=True)
+                ),
+            }
+        )
+    return rows
+
+
+def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[str, Any]]:
+    """The iteration of the default recipe by way, width and precision."""
+    side = min(CORE + 2 * HALO, scale.frame)
+    window = everywhere(frame(side), 0)
+    precisions = list(dict.fromkeys(["fp32", sky_problem(options).numerics.precision]))
+    flop = flop_per_iteration(sky_problem(options, "fp32"), window)
+    rows = []
+    cases = list(itertools.product(precisions, scale.widths, WAYS))
+    for left, (precision, width, way) in zip(range(len(cases), 0, -1), cases, strict=True):
+        if width == 1 and way != "separate":
+            continue  # one network alone is always by itself
+        given = stacked(sky_problem(options, precision), width, way)
+        now = time.monotonic()
+        try:
+            seconds = step_seconds(given, window, now + (until - now) / left)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            continue
+        rows.append(
+            {
+                "precision": precision,
+                "width": width,
+                "together": way,
+                "seconds": seconds,
+                "megapixel_iterations_per_s": width * side**2 / 1e6 / seconds,
+                "flop_per_s": width * flop / seconds,
+            }
+        )
+        print(f"{precision} {width:3d} {way:9s} {1e3 * seconds:9.2f} ms an iteration", flush=True)
+    return rows
+
+
+def whole_frame(
+    options: argparse.Namespace, scale: Scale, best: dict[str, Any], until: float
+) -> dict[str, Any]:
+    """A frame by the default recipe: its donor, then tiles, all of them or as many as there is time for."""
+    image = frame(scale.frame)
+    problem = stacked(sky_problem(options, best["precision"]), best["width"], best["together"])
+    windows = list(cut(image, CORE, HALO, scale.frame))
+    forget_peak(options.device)
+    began = time.monotonic()
+    patches = [everywhere(np.ascontiguousarray(w[:, :128, :128]), n) for n, w in enumerate(windows)]
+    start = fit_donor(patches[: scale.donor.windows], problem, scale.donor)
+    donor_s = time.monotonic() - began
+    tile_problem = warm(problem, scale.donor)
+
+    # as many at first as fill the stack twice, so that slots are refilled; then all that time allows
+    began, done, count = time.monotonic(), 0, min(len(windows), 2 * best["width"])
+    while done < len(windows):
+        part = windows[done : done + count]
+        batch = Batch(
+            [w.shape for w in part],
+            lambda n, part=part: everywhere(np.ascontiguousarray(part[n]), n),
+        )
+        done += sum(1 for _ in fit_each(batch, tile_problem, start=start))
+        pace = (time.monotonic() - began) / done
+        count = min(len(windows) - done, int((until - time.monotonic()) / pace))
+        if count < 1:
+            break
+    tiles_s = time.monotonic() - began
+    seconds = donor_s + tiles_s * len(windows) / done
+    return {
+        "megapixels": scale.frame**2 / 1e6,
+        "tiles": len(windows),
+        "tiles_run": done,
+        "donor_seconds": donor_s,
+        "tile_seconds": tiles_s,
+        "megapixels_per_hour": scale.frame**2 / 1e6 / seconds * 3600,
+        "peak_bytes": peak_bytes(options.device),
+        "projected_bytes": projected_bytes(problem, windows[0].shape, best["width"]),
+    }
+
+
+def cut(image: np.ndarray, core: int, halo: int, side: int) -> Iterator[np.ndarray]:
+    """Windows of one size, one for each core; those at a border are shifted inward."""
+    count = -(-side // core)
+    length = min(side, -(-side // count) + 2 * halo)
+    starts = [min(max(side * k // count - halo, 0), side - length) for k in range(count)]
+    for y, x in itertools.product(starts, starts):
+        yield image[:, y : y + length, x : x + length]
+
+
+def paper(options: argparse.Namespace, scale: Scale, until: float) -> dict[str, Any]:
+    """The settings of the paper on one image with colours, scaled up to their 3000 iterations."""
+    values = np.concatenate([frame(scale.reference, n) for n in range(3)]) / 1000
+    window, rows = everywhere(values.clip(0, 1), 0), {}
+    for precision in dict.fromkeys(["fp32", sky_problem(options).numerics.precision]):
+        problem = Problem(
+            REFERENCE_NETWORK, REFERENCE_FIT, StoppingSettings("fixed"), Identity(), PixelTransform(),
+            NoiseModel(0.01, 0.0, 0.0, False, "given: sigma"),
+            resolve(options.device, precision, options.threads),
+        )  # fmt: skip
+        seconds = step_seconds(problem, window, until)
+        rows[precision] = {
+            "seconds_per_iteration": seconds,
+            "seconds": seconds * REFERENCE_FIT.iterations,
+            "flop_per_s": flop_per_iteration(problem, window) / seconds,
+        }
+    return rows
+
+
+def precisions(
+    options: argparse.Namespace, scale: Scale, best: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """PSNR of a stack in the device's precision beside fp32 fits alone: photographs, or made pictures."""
+    pictures = {f"made {n}": made_picture(scale.crop, n) for n in range(3)}
+    for path in sorted(options.images.glob("*.npz")) if options.images else ():
+        pictures[path.stem] = Image(path).corner(scale.crop).clean
+    clean = list(pictures.values())
+    sigma = 25 / 255
+    noisy = [
+        (x + np.random.default_rng(n).normal(0, sigma, x.shape)).astype(np.float32)
+        for n, x in enumerate(clean)
+    ]
+    base = replace(
+        sky_problem(options, "fp32"),
+        fit=replace(SKY_FIT, iterations=scale.iterations, posterior_radius=5.0, guard=None),
+        transform=PixelTransform(),
+        noise=NoiseModel(sigma**2, 0.0, 0.0, False, "given: sigma"),
+    )
+    windows = [everywhere(y, n) for n, y in enumerate(noisy)]
+    alone = [fit_batch([window], base)[0].values for window in windows]
+    fast = replace(base, numerics=sky_problem(options).numerics)
+    together = fit_batch(windows, stacked(fast, best["width"], best["together"]))
+    return [
+        {
+            "name": name,
+            "alone_psnr_db": float(psnr(one.clip(0, 1), truth, 1.0)),
+            "stack_psnr_db": float(psnr(other.values.clip(0, 1), truth, 1.0)),
+        }
+        for name, truth, one, other in zip(pictures, clean, alone, together, strict=True)
+    ]
+
+
+def made_picture(side: int, seed: int) -> np.ndarray:
+    """Shades, edges, a grating and a fine texture, (1, side, side) float32, 0 to 1."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    picture = 0.3 + 0.3 * y + 0.1 * np.sin(2 * np.pi * 20 * x * y)
+    for _ in range(8):
+        top, left, height, width = rng.uniform(0, 0.8, 4)
+        inside = (y > top) & (y < top + height / 2) & (x > left) & (x < left + width / 2)
+        picture[inside] += rng.uniform(-0.3, 0.3)
+    picture += 0.05 * (x > 0.7) * np.sin(2 * np.pi * side / 5 * (x + 0.3 * y))
+    return picture.clip(0, 1)[None].astype(np.float32)
+
+
+def forget_peak(device: str) -> None:
+    """Begin to watch memory."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes(device: str) -> int | None:
+    """Most device memory since; None on a CPU, which tests/models/test_costs.py watches."""
+    return torch.cuda.max_memory_allocated() if device == "cuda" else None
+
+
+def conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """Where and with what this ran."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
+        "device": options.device,
+        "gpu": torch.cuda.get_device_name() if options.device == "cuda" else None,
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "threads": options.threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def table(document: dict[str, Any]) -> str:
+    """What was measured beside what is asked for on one H200."""
+    rates, rows, sky = document["rates"], document["steps"], document["frame"]
+    alone = next(row for row in rows if row["width"] == 1 and row["precision"] == "fp32")
+    best = document["best"]
+    many = best["megapixel_iterations_per_s"] / alone["megapixel_iterations_per_s"]
+    gaps = [row["stack_psnr_db"] - row["alone_psnr_db"] for row in document["precisions"]]
+    share = best["flop_per_s"] / rates["bf16_flop_per_s"]
+    peak = sky["peak_bytes"]
+    paper_s = {name: row["seconds"] for name, row in document["paper"].items()}
+    lines = [
+        ("what", "must", "measured"),
+        ("copy, TB/s", "", f"{rates['copy_bytes_per_s'] / 1e12:.3f}"),
+        ("bf16 matrix rate, TFLOP/s", "", f"{rates['bf16_flop_per_s'] / 1e12:.3f}"),
+        (
+            f"default recipe, {sky['megapixels']:.1f} Mpx, Mpx/h", "1000",
+            f"{sky['megapixels_per_hour']:.1f} ({sky['tiles_run']} of {sky['tiles']} tiles run)",
+        ),
+        (
+            "device memory for it, GB", "16",
+            "-" if peak is None else f"{peak / 1e9:.2f} of {sky['projected_bytes'] / 1e9:.2f} projected",
+        ),
+        ("paper's settings, 3000 iterations, s", "10", ", ".join(f"{s:.1f} {n}" for n, s in paper_s.items())),
+        ("share of the bf16 matrix rate", "0.15", f"{share:.3f}"),
+        (f"stack of {best['width']} against as many alone", "8", f"{many:.2f} times ({best['together']})"),
+        ("bf16 stack less fp32 alone, dB", "0.05", f"{min(gaps):+.3f} to {max(gaps):+.3f}"),
+        (
+            "same bytes twice", "all",
+            ", ".join(row["together"] for row in document["checks"] if row["same_bytes_twice"]) or "none",
+        ),
+    ]  # fmt: skip
+    return "\n".join(f"{what:42s} {must:>6s}   {measured}" for what, must, measured in lines)
+
+
+def run(options: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, Any]:
+    """All of it, in order."""
+    scale = SMALL if options.quick else WHOLE
+    began = time.monotonic()
+
+    def until(share: float) -> float:
+        return began + share * options.seconds
+
+    document: dict[str, Any] = {"conditions": conditions(options), "scale": asdict(scale)}
+    document["rates"] = asdict(measure_device(resolve(options.device, "auto", options.threads)))
+    tell("rates measured")
+    document["checks"] = checks(options, scale)
+    tell("checks done")
+    rows = document["steps"] = steps(options, scale, until(0.4))
+    fast = sky_problem(options).numerics.precision
+    best = document["best"] = max(
+        (row for row in rows if row["precision"] == fast),
+        key=lambda row: row["megapixel_iterations_per_s"],
+    )
+    tell("iterations timed")
+    document["paper"] = paper(options, scale, until(0.5))
+    tell("the paper's settings timed")
+    document["precisions"] = precisions(options, scale, best)
+    tell("precisions compared")
+    document["frame"] = whole_frame(options, scale, best, until(1.0))
+    document["seconds"] = time.monotonic() - began
+    return document
+
+
+def main() -> None:
+    """Parse, run, write, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of one fit")
+    parser.add_argument("--seconds", type=float, default=540, help="time that all of it may take")
+    parser.add_argument("--quick", action="store_true", help="small windows: does it run at all?")
+    parser.add_argument(
+        "--images", type=Path, help="folder of crops, as benchmarks/images.py writes them"
+    )
+    parser.add_argument("--output", type=Path, help="JSON to write, default results/gpu.json")
+    options = parser.parse_args()
+    document = run(options, lambda text: print(text, flush=True))
+    path = options.output or Path(__file__).parent / "results" / "gpu.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(table(document))
+
+
+if __name__ == "__main__":
+    main()
