@@ -44,6 +44,18 @@ def test_batches_partition_the_tiles(sky, batch):
     assert [tile for tiles in plan.batches for tile in tiles] == list(range(len(plan.grid)))
 
 
+def test_a_unit_of_work_refills_its_stack(sky):
+    stacked = {"core": 32, "halo": 8, "stack": 2, "together": "gemm"}
+    plan = plan_of(sky, {**SMALL, "tiles": stacked})
+    assert [len(batch) for batch in plan.batches] == [8, 4]
+    assert (plan.numerics.stack, plan.numerics.together) == (2, "gemm")
+    alone, together = (
+        summarise(plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, **tiles}}), workers=1)
+        for tiles in ({"batch": 8}, stacked)
+    )
+    assert together["stages"]["restore"] > alone["stages"]["restore"]
+
+
 def test_the_manifest_holds_the_machines_part_of_a_plan(sky):
     plan = plan_of(sky)
     elsewhere = replace(plan, numerics=Numerics("cpu", "fp32", "contiguous", 3))
