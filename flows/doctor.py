@@ -23,6 +23,9 @@ POOL_PACKAGES = ("dask", "distributed", "prefect", "fastapi", "pydantic")
 # What a restoration of one image of moderate size takes: a process with torch, and its windows.
 LEAST_MEMORY_BYTES = 2 * 2**30
 LEAST_DISK_BYTES = 2**30
+# Free cores, in the mean of the last minute, below which a trial has none to itself: this process has just
+# worked for some seconds, too.
+BUSY = 0.5
 
 
 @dataclass(frozen=True)
@@ -168,14 +171,23 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Say what each shipped recipe is expected to restore in an hour."""
+    from glassplate.pipeline.pool import cpu_count
     from glassplate.pipeline.rates import IMAGE_SIDE, recipe_rates
 
+    load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()
     detail = (
         f"megapixels an hour of one worker, grey {IMAGE_SIDE} x {IMAGE_SIDE} input; up to the cap on "
         "iterations: stopping may end sooner"
     )
-    facts = {"image_side": IMAGE_SIDE, "workers": 1, "recipes": [asdict(rate) for rate in rates]}
+    if load > cores - BUSY:
+        detail += f"; with other programs at work (load {load:.1f} on {plural(cores, 'core')}), alone faster"
+    facts: dict[str, Any] = {
+        "image_side": IMAGE_SIDE,
+        "workers": 1,
+        "load_average": load,
+        "recipes": [asdict(rate) for rate in rates],
+    }
     return Finding("recipes", True, detail, facts, _table(rates))
 
 

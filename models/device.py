@@ -48,12 +48,12 @@ class DeviceRates:
 
 
 def measure_device(numerics: Numerics) -> DeviceRates:
-    """Measure a device with the threads of a fit.
+    """Measure a device as a fit finds it, with its threads and its determinism.
 
     Parameters
     ----------
     numerics
-        `device` and `threads` are taken; both precisions are measured, whichever a fit takes.
+        Those of a fit; both precisions are measured, whichever it takes.
 
     Returns
     -------
@@ -65,12 +65,8 @@ def measure_device(numerics: Numerics) -> DeviceRates:
     RuntimeError
         If the device has no room for the tensors, 3 GiB at most on a GPU, some 0.3 GiB on a CPU.
     """
-    # Not `numerics.applied()`: its determinism makes torch refuse to multiply matrices on CUDA unless the
-    # environment names a workspace for it, and is not asked for where nothing is kept.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(numerics.threads)
-    try:
-        device = numerics.device
+    device = numerics.device
+    with numerics.applied():
         copies, copying_s = _grown(partial(_copies, device), 1, MOST_COPIES, device)
         fp32, fp32_s = _grown(
             partial(_product, device, torch.float32), FIRST_SIDE, LAST_SIDE, device
@@ -78,8 +74,6 @@ def measure_device(numerics: Numerics) -> DeviceRates:
         bf16, bf16_s = _grown(
             partial(_product, device, torch.bfloat16), FIRST_SIDE, LAST_SIDE, device
         )
-    finally:
-        torch.set_num_threads(threads)
     return DeviceRates(
         device=device,
         threads=numerics.threads,

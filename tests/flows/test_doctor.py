@@ -83,6 +83,18 @@ class TestRates:
         ]
         assert len({len(line) for line in finding.table}) == 1
 
+    @pytest.mark.parametrize(
+        ("load", "said"),
+        [(1.2, None), (1.8, "(load 1.8 on 2 cores), alone faster"), (9.0, "(load 9.0 on 2 cores)")],
+    )
+    def test_a_busy_machine_is_said(self, measured, monkeypatch, load, said):
+        monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+        monkeypatch.setattr("glassplate.pipeline.pool.cpu_count", lambda: 2)
+        finding = doctor._recipes()
+        assert ("other programs" in finding.detail) == (said is not None)
+        assert (said or "") in finding.detail
+        assert finding.facts()["load_average"] == load
+
     def test_are_facts_and_the_table_is_none(self, measured):
         facts = doctor._recipes().facts()
         assert "table" not in facts
