@@ -39,7 +39,8 @@ def doctor(
 ) -> int:
     """Look at this machine and try it.
 
-    By a small restoration and a real Prefect flow. Exit code 1 where something is wrong.
+    By the rates of its device, a small restoration, what to expect of each recipe, and a real Prefect
+    flow. Exit code 1 where something is wrong.
     """
     from glassplate.flows.doctor import examine
 
@@ -50,7 +51,7 @@ def doctor(
         typer.echo(json.dumps(facts, indent=2))
     else:
         for finding in findings:
-            typer.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.name:<12} {finding.detail}")
+            typer.echo("\n".join(finding.lines()))
     return 0 if ok else 1
 
 

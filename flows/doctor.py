@@ -6,13 +6,16 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glassplate.flows.wording import amount, duration, one_line, plural, reason
+from glassplate.flows.wording import amount, duration, one_line, per_second, plural, reason
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.rates import RecipeRate
 
 PACKAGES = ("glassplate", "torch", "numpy", "zarr", "astropy", "tifffile", "imagecodecs")
 POOL_PACKAGES = ("dask", "distributed", "prefect", "fastapi", "pydantic")
@@ -20,6 +23,9 @@ POOL_PACKAGES = ("dask", "distributed", "prefect", "fastapi", "pydantic")
 # What a restoration of one image of moderate size takes: a process with torch, and its windows.
 LEAST_MEMORY_BYTES = 2 * 2**30
 LEAST_DISK_BYTES = 2**30
+# Free cores, in the mean of the last minute, below which a trial has none to itself: this process has just
+# worked for some seconds, too.
+BUSY = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,23 @@ class Finding:
     """One line."""
     facts_: dict[str, Any] = field(default_factory=dict)
     """The numbers behind it."""
+    table: tuple[str, ...] = ()
+    """Lines below the detail, aligned among themselves; `facts_` has what they say."""
 
     def facts(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+        """All of it but the table, JSON-able."""
         whole = asdict(self)
+        del whole["table"]
         return {**whole.pop("facts_"), **whole}
+
+    def lines(self) -> list[str]:
+        """What a terminal shows."""
+        first = f"{'ok  ' if self.ok else 'BAD '} {self.name:<12} {self.detail}"
+        return [first, *(f"{'':<17} {line}" for line in self.table)]
 
 
 def examine(*, with_flow: bool = True) -> list[Finding]:
-    """Look at everything; nothing raises, what fails is a finding.
+    """Look at everything, in half a minute; nothing raises, what fails is a finding.
 
     Parameters
     ----------
@@ -53,7 +67,9 @@ def examine(*, with_flow: bool = True) -> list[Finding]:
         ("gpu", _gpu),
         ("memory", _memory),
         ("disk", _disk),
+        ("device", _device),
         ("restore", _restore),
+        ("recipes", _recipes),
     ]
     if with_flow:
         checks.append(("flow", _flow))
@@ -135,6 +151,75 @@ def _disk() -> Finding:
     if not os.access(here, os.W_OK):
         detail += "; it cannot be written to"
     return Finding("disk", ok, detail, {"free_bytes": usage.free, "total_bytes": usage.total})
+
+
+def _device() -> Finding:
+    """Measure how fast the device of the fits copies and multiplies."""
+    from glassplate.models.device import REPEATS, measure_device
+    from glassplate.models.numerics import resolve
+
+    numerics = resolve()
+    rates = measure_device(numerics)
+    detail = (
+        f"{rates.device}, with the {plural(rates.threads, 'CPU thread')} of a fit: copies "
+        f"{per_second(rates.copy_bytes_per_s, 'B')} (read and written), multiplies "
+        f"{per_second(rates.fp32_flop_per_s, 'FLOP')} in fp32, "
+        f"{per_second(rates.bf16_flop_per_s, 'FLOP')} in bf16; best of {REPEATS}"
+    )
+    return Finding("device", True, detail, {**asdict(rates), "precision": numerics.precision})
+
+
+def _recipes() -> Finding:
+    """Say what each shipped recipe is expected to restore in an hour."""
+    from glassplate.pipeline.pool import cpu_count
+    from glassplate.pipeline.rates import IMAGE_SIDE, recipe_rates
+
+    load, cores = os.getloadavg()[0], cpu_count()
+    rates = recipe_rates()
+    detail = (
+        f"megapixels an hour of one worker, grey {IMAGE_SIDE} x {IMAGE_SIDE} input; up to the cap on "
+        "iterations: stopping may end sooner"
+    )
+    if load > cores - BUSY:
+        detail += f"; with other programs at work (load {load:.1f} on {plural(cores, 'core')}), alone faster"
+    facts: dict[str, Any] = {
+        "image_side": IMAGE_SIDE,
+        "workers": 1,
+        "load_average": load,
+        "recipes": [asdict(rate) for rate in rates],
+    }
+    return Finding("recipes", True, detail, facts, _table(rates))
+
+
+def _table(rates: Sequence[RecipeRate]) -> tuple[str, ...]:
+    """The rates of all recipes, one each line, names to the left and numbers to the right."""
+    rows = [("recipe", "Mpx/h", "iterations", "donor", "core", "window", "s/iteration")]
+    for rate in rates:
+        fits = f"{rate.members} x {rate.iterations}" if rate.members > 1 else str(rate.iterations)
+        rows.append(
+            (
+                rate.recipe,
+                _digits(rate.megapixels_per_hour),
+                fits,
+                str(rate.donor_iterations or "-"),
+                str(max(rate.core)),
+                str(max(rate.window)),
+                _digits(rate.seconds_per_iteration),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return tuple(
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    )
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
 
 
 def _restore() -> Finding:

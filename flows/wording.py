@@ -31,6 +31,15 @@ def amount(count_bytes: float) -> str:
     raise ValueError(f"{count_bytes} is not an amount of bytes")
 
 
+def per_second(rate: float, unit: str) -> str:
+    """A rate as ``14.2 GB/s`` or ``71 GFLOP/s``: to three digits, in powers of a thousand."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if rate < 999.5 or prefix == "P":
+            return f"{rate:.3g} {prefix}{unit}/s"
+        rate /= 1000
+    raise ValueError(f"{rate} is not a rate")
+
+
 def number(value: float | None, unit: str | None = None) -> str:
     """A measured value to four digits with its unit; ``unknown`` where there is none."""
     if value is None or value != value:

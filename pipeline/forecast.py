@@ -47,15 +47,29 @@ COPY_BYTES_PER_S = 40e6
 
 
 def projected_seconds(plan: Plan, workers: int) -> float:
-    """Time to expect: the donor, every fit to its cap on iterations, and the copying around them."""
-    copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
+    """Time to expect for a plan, by a short trial of one of its windows."""
     if plan.recipe.task == "identity":
-        return copying
-    problem = plan.tile_problem
-    step = seconds_per_iteration(problem, plan.grid.window_shape)
+        return image_seconds(plan, workers, step_s=0.0)
+    step_s = seconds_per_iteration(plan.tile_problem, plan.grid.window_shape)
+    return image_seconds(plan, workers, step_s)
+
+
+def image_seconds(plan: Plan, workers: int, step_s: float) -> float:
+    """Time to expect: the donor, every fit to its cap on iterations, and the copying around them.
+
+    Parameters
+    ----------
+    plan
+        What would be done.
+    workers
+        Fits that run at once.
+    step_s
+        Seconds that one iteration on one whole window takes.
+    """
+    fit = plan.tile_problem.fit
     rounds = -(-len(plan.batches) // workers)
-    tiles = step * problem.fit.iterations * problem.fit.members * plan.batch_size * rounds
+    tiles = step_s * fit.iterations * fit.members * plan.batch_size * rounds
     _, height, width = plan.grid.window_shape
-    share = WINDOW**2 / (height * width)
-    donor = plan.donor_iterations * step * share
+    donor = plan.donor_iterations * step_s * WINDOW**2 / (height * width)
+    copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
     return donor + tiles + copying

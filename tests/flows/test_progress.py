@@ -220,6 +220,21 @@ def test_amounts(count, text):
     assert wording.amount(count) == text
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0, "0 B/s"),
+        (999.4, "999 B/s"),
+        (999.6, "1 kB/s"),
+        (14.23e9, "14.2 GB/s"),
+        (989e12, "989 TB/s"),
+        (2e18, "2e+03 PB/s"),
+    ],
+)
+def test_rates(rate, text):
+    assert wording.per_second(rate, "B") == text
+
+
 def test_numbers_that_are_not_known():
     assert wording.number(None) == wording.number(float("nan")) == "unknown"
     assert wording.number(3.14159, "adu") == "3.142 adu"
