@@ -25,7 +25,7 @@ class Alone(Fit):
     def stack(self) -> Stack:
         """Its stack, made at the first look."""
         if self._stack is None:
-            self._stack = Stack([self.begun])
+            self._stack = Stack([self.begun()])
         return self._stack
 
     def step(self) -> None:

@@ -121,7 +121,7 @@ def step_seconds(problem: Problem, measurement: Measurement, until: float) -> fl
     with problem.numerics.applied():
         width, device = problem.numerics.stack, problem.numerics.device
         windows = [replace(measurement, seed=n) for n in range(width)]
-        stack = Stack([Fit(window, problem).begun for window in windows])
+        stack = Stack([Fit(window, problem).begun() for window in windows])
         times: list[float] = []
         while len(times) < 8 or (len(times) < 40 and time.monotonic() < until):
             finish(device)
@@ -136,7 +136,7 @@ def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
     """Operations of one iteration of one fit, as torch counts those of its convolutions and products."""
     alone = replace(problem, numerics=replace(problem.numerics, stack=1, together="separate"))
     with problem.numerics.applied():
-        stack = Stack([Fit(measurement, alone).begun])
+        stack = Stack([Fit(measurement, alone).begun()])
         with FlopCounterMode(display=False) as counter:
             stack.advance()
     return counter.get_total_flops()
@@ -213,8 +213,8 @@ def whole_frame(
     windows = list(cut(image, CORE, HALO, scale.frame))
     forget_peak(options.device)
     began = time.monotonic()
-    patches = [everywhere(np.ascontiguousarray(w[:, :128, :128]), n) for n, w in enumerate(windows)]
-    start = fit_donor(patches[: scale.donor.windows], problem, scale.donor)
+    parts = [everywhere(np.ascontiguousarray(w[:, :128, :128]), n) for n, w in enumerate(windows)]
+    start = fit_donor(parts[: scale.donor.windows], problem, scale.donor)
     donor_s = time.monotonic() - began
     tile_problem = warm(problem, scale.donor)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.member import Fit, Member, nothing_to_fit, of_member, restoration
+from glassplate.models.numerics import is_out_of_memory
 from glassplate.models.problem import (
     FitSettings,
     Measurement,
@@ -19,7 +21,7 @@ from glassplate.models.problem import (
     Restoration,
     Weights,
 )
-from glassplate.models.stack import Stack
+from glassplate.models.stack import Reading, Stack
 from glassplate.models.window import Window
 
 __all__ = [
@@ -77,10 +79,19 @@ def fit_batch(
     Returns
     -------
     One restoration per measurement, in order.
+
+    Raises
+    ------
+    FloatingPointError
+        If a fit runs to infinity, and again with a tenth of the learning rate.
     """
     shapes = [measurement.values.shape for measurement in measurements]
     batch = Batch(shapes, measurements.__getitem__)
-    found = dict(fit_each(batch, problem, on_record, start=start))
+    found: dict[int, Restoration] = {}
+    for place, restored in fit_each(batch, problem, on_record, start=start):
+        if isinstance(restored, FloatingPointError):
+            raise restored
+        found[place] = restored
     return [found[place] for place in range(len(measurements))]
 
 
@@ -90,7 +101,7 @@ def fit_each(
     on_record: OnRecord | None = None,
     *,
     start: Weights | None = None,
-) -> Iterator[tuple[int, Restoration]]:
+) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
     """Restore the windows of a batch, `problem.numerics.stack` of one shape at a time.
 
     Parameters
@@ -107,15 +118,14 @@ def fit_each(
 
     Yields
     ------
-    Place and restoration of each window that is to be fitted, as it ends. On the same device, software and
-    thread count the same measurement gives the same bytes, whatever else is in the batch; for stacks
+    Place and restoration of each window that is to be fitted, as it ends; the error instead of it, if its fit
+    ran to infinity, and again with a tenth of the learning rate. On the same device, software and thread
+    count the same measurement gives the same bytes, whatever else is in the batch; for stacks
     `Numerics.together` says how far.
 
     Raises
     ------
-    FloatingPointError
-        If a fit runs to infinity, and again with a tenth of the learning rate.
-    torch.OutOfMemoryError
+    RuntimeError
         If one fit alone is too large for the device. Where several are, half as many go on.
     """
     with problem.numerics.applied():
@@ -132,6 +142,13 @@ class _Turn:
     caution: float = 1.0
 
 
+class _Running(NamedTuple):
+    """A fit in a slot."""
+
+    turn: _Turn
+    fit: Fit
+
+
 class _Turns:
     """Whose turn it is: a queue for each shape of windows, and the slots that it feeds."""
 
@@ -146,109 +163,128 @@ class _Turns:
             turns = (_Turn(place, number) for number in range(problem.fit.members))
             self.queues.setdefault(batch.shapes[place], deque()).extend(turns)
         self.measured: dict[int, Measurement] = {}
-        self.passed_over: set[int] = set()
+        self.over: set[int] = set()
+        """Places that are not to be fitted, or not any more."""
         self.members: dict[int, list[Member]] = {}
-        self.ended: deque[tuple[int, Restoration]] = deque()
+        self.complete: deque[int] = deque()
+        """Places whose members have all ended and which wait for their restoration."""
+        self.ended: deque[tuple[int, Restoration | FloatingPointError]] = deque()
 
-    def run(self) -> Iterator[tuple[int, Restoration]]:
+    def run(self) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
         """All windows of one shape, then those of the next."""
         for queue in self.queues.values():
-            while queue or self.ended:
+            while queue or self.complete or self.ended:
                 yield from self._stacked(queue)
                 # what was taken by a stack that was too large, or by windows of another shape
                 torch.cuda.empty_cache()
 
-    def _stacked(self, queue: deque[_Turn]) -> Iterator[tuple[int, Restoration]]:
-        """Fit until the queue is empty, or out of memory."""
-        running: list[tuple[_Turn, Fit]] = []
+    def _stacked(
+        self, queue: deque[_Turn]
+    ) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+        """Fit until the queue is empty, or the device's memory full."""
+        running: list[_Running | None] = []
         stack: Stack | None = None
-        while queue or running or self.ended:
+        while queue or running or self.complete or self.ended:
             try:
-                if stack is None:
-                    self._fill(running, queue)
-                    stack = Stack([fit.begun for _, fit in running]) if running else None
-                if stack is not None:
+                if self.complete:
+                    self._restore(self.complete[0])
+                elif stack is None:
+                    while len(running) < self.width and (taken := self._take(queue)) is not None:
+                        running.append(taken)
+                    stack = Stack([one.fit.begun() for one in running if one]) if running else None
+                else:
                     self._advance(stack, running, queue)
-            except torch.OutOfMemoryError:
-                if self.width == 1:
+            except RuntimeError as error:
+                still = [one.turn for one in running if one is not None]
+                nothing_to_release = stack is None and not still
+                alone = self.width == len(still) == 1 and not self.complete
+                if nothing_to_release or alone or not is_out_of_memory(error):
                     raise
-                self.width = max(1, min(self.width, len(running)) // 2)
-                queue.extendleft(turn for turn, _ in reversed(running))
+                self.width = max(1, min(self.width, len(still)) // 2)
+                queue.extendleft(reversed(still))
                 return
             while self.ended:
                 yield self.ended.popleft()
 
-    def _fill(self, running: list[tuple[_Turn, Fit]], queue: deque[_Turn]) -> None:
-        """Take fits from the queue for as many slots as there are."""
-        while len(running) < self.width and (taken := self._take(queue)) is not None:
-            running.append(taken)
-
-    def _take(self, queue: deque[_Turn]) -> tuple[_Turn, Fit] | None:
+    def _take(self, queue: deque[_Turn]) -> _Running | None:
         """Begin the fit whose turn is next; None where there is none left."""
         while queue:
-            turn = queue[0]
-            if self._is_to_be_fitted(turn.place):
-                fit = self._begin(turn)
+            if self._brought_in(queue[0].place):
+                taken = self._begin(queue[0])
                 queue.popleft()  # not before it has found room
-                return turn, fit
+                return taken
             queue.popleft()
         return None
 
-    def _is_to_be_fitted(self, place: int) -> bool:
+    def _brought_in(self, place: int) -> bool:
         """Bring a window in when it is first asked for; one without a valid pixel ends at once."""
-        if place not in self.measured and place not in self.passed_over:
+        if place not in self.measured and place not in self.over:
             measurement = self.batch.measure(place)
             if measurement is not None and measurement.valid.any():
                 self.measured[place] = measurement
                 return True
-            self.passed_over.add(place)
+            self.over.add(place)
             if measurement is not None:
                 self.ended.append((place, nothing_to_fit(measurement, self.problem)))
         return place in self.measured
 
-    def _begin(self, turn: _Turn) -> Fit:
+    def _begin(self, turn: _Turn) -> _Running:
         measurement = of_member(self.measured[turn.place], turn.number)
-        return Fit(measurement, self.problem, self.start, turn.caution)
+        return _Running(turn, Fit(measurement, self.problem, self.start, turn.caution))
 
-    def _advance(self, stack: Stack, running: list[tuple[_Turn, Fit]], queue: deque[_Turn]) -> None:
+    def _advance(self, stack: Stack, running: list[_Running | None], queue: deque[_Turn]) -> None:
         """One iteration of all, the records that are due, and another fit in the place of each that ends."""
         stack.advance()
-        for _, fit in running:
-            fit.iteration += 1
-        due = [slot for slot, (_, fit) in enumerate(running) if fit.due]
-        empty = []
-        for slot, reading in zip(due, stack.state.read(due) if due else [], strict=True):
-            turn, fit = running[slot]
-            try:
-                self.on_record(turn.place, fit.record(reading))
-            except FloatingPointError:
-                if turn.caution < 1:
-                    raise
-                turn = replace(turn, caution=CAUTION)
-                running[slot] = turn, self._begin(turn)
-            else:
-                if not fit.ended:
-                    continue
-                self._end(turn, fit)
-                taken = self._take(queue)
-                if taken is None:
-                    empty.append(slot)
-                    continue
-                running[slot] = taken
-            stack.put(slot, running[slot][1].begun)
-        if empty:
-            slots = [slot for slot in range(len(running)) if slot not in empty]
-            running[:] = [running[slot] for slot in slots]
-            if slots:
-                stack.keep(slots)
+        fits = [one for one in running if one is not None]
+        for one in fits:
+            one.fit.iteration += 1
+        due = [slot for slot, one in enumerate(fits) if one.fit.due]
+        readings = stack.state.read(due) if due else []
+        free = []
+        for slot, reading in zip(due, readings, strict=True):
+            if self._recorded(fits[slot], reading, queue):
+                running[slot] = None
+                free.append(slot)
+        for slot in free:
+            running[slot] = taken = self._take(queue)
+            if taken is not None:
+                stack.put(slot, taken.fit.begun())
+        slots = [slot for slot, one in enumerate(running) if one is not None]
+        if slots and len(slots) < len(running):
+            stack.keep(slots)
+        running[:] = [running[slot] for slot in slots]
 
-    def _end(self, turn: _Turn, fit: Fit) -> None:
-        """Keep what a fit gave; the last of a window's makes its restoration."""
-        members = self.members.setdefault(turn.place, [])
-        members.append(fit.result(turn.number))
-        if len(members) == self.problem.fit.members:
-            window = Window(self.measured.pop(turn.place), self.problem)
-            self.ended.append((turn.place, restoration(window, self.members.pop(turn.place))))
+    def _recorded(self, one: _Running, reading: Reading, queue: deque[_Turn]) -> bool:
+        """Make a record; whether that was the last one of this fit."""
+        try:
+            self.on_record(one.turn.place, one.fit.record(reading))
+        except FloatingPointError as error:
+            if one.turn.caution < 1:
+                self._give_up(one.turn.place, error)
+            elif one.turn.place not in self.over:
+                queue.appendleft(replace(one.turn, caution=CAUTION))
+            return True
+        if one.fit.ended and one.turn.place not in self.over:
+            members = self.members.setdefault(one.turn.place, [])
+            members.append(one.fit.result(one.turn.number))
+            if len(members) == self.problem.fit.members:
+                self.complete.append(one.turn.place)
+        return one.fit.ended
+
+    def _give_up(self, place: int, error: FloatingPointError) -> None:
+        """Let a window go whose fit ran to infinity twice; its other members do not matter any more."""
+        if place not in self.over:
+            self.ended.append((place, error))
+        self.over.add(place)
+        self.measured.pop(place, None)
+        self.members.pop(place, None)
+
+    def _restore(self, place: int) -> None:
+        """Make a window's restoration of what its members gave, which is kept until that is done."""
+        window = Window(self.measured[place], self.problem)
+        self.ended.append((place, restoration(window, self.members[place])))
+        self.complete.remove(place)
+        del self.measured[place], self.members[place]
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:

@@ -2,8 +2,8 @@
 
 Weights are made empty; `glassplate.models.networks.make_network` gives them their values.
 
-Torch's own gradients of reflected borders, of bilinear interpolation and of pooling add in no fixed order on
-CUDA; where determinism is asked for they are refused. There the same is put together from slices.
+Torch's own gradients of reflected borders and of pooling add in no fixed order on CUDA, and that of bilinear
+interpolation is slow where determinism is asked for. There the same is put together from slices.
 """
 
 from __future__ import annotations

@@ -58,7 +58,6 @@ class Fit:
         self.decision = Decision(0, None)
         self.best = torch.empty(0)
 
-    @property
     def begun(self) -> tuple[State, Begun]:
         """State and network as they are before the first iteration, for a slot of a stack."""
         dice = Dice([self.window.dice])

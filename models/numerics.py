@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+
+# What cuBLAS needs for sums in a fixed order, without which torch refuses products of matrices where
+# determinism is asked for. It is read once, at the first product of a process: so it is set here.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @dataclass(frozen=True)
@@ -40,26 +44,52 @@ class Numerics:
     def layout(self) -> torch.memory_format:
         """Torch memory format of the network's activations and weights."""
         # networks that work as one have their channels side by side
-        last = self.memory_format == "channels_last" and self.together == "separate"
+        joint = self.together != "separate" and self.stack > 1
+        last = self.memory_format == "channels_last" and not joint
         return torch.channels_last if last else torch.contiguous_format
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set threads and determinism for the duration, and put back what was there."""
+        """Set threads, and on CUDA determinism and the precision of sums; put back what was there."""
         threads = torch.get_num_threads()
-        deterministic = torch.are_deterministic_algorithms_enabled()
         torch.set_num_threads(self.threads)
-        # Torch's CPU kernels used here are deterministic as they are; the switch would only make it
-        # fill every fresh buffer.
-        if self.device == "cuda":
-            # of the two that cuBLAS may be given for products with a fixed order of sums, the larger one
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True)
         try:
-            yield
+            # Torch's CPU kernels used here are deterministic as they are; the switch would only make it
+            # fill every fresh buffer.
+            with _exactly() if self.device == "cuda" else nullcontext():
+                yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(deterministic)
+
+
+@contextmanager
+def _exactly() -> Iterator[None]:
+    """On CUDA sums in a fixed order, and float32 with all its digits, for the duration."""
+    settings: tuple[tuple[Any, str, bool], ...] = (
+        # convolutions in fp32 would have the 11 bits of TF32: of 60 000 counts 30
+        (torch.backends.cudnn, "allow_tf32", False),
+        # products in bf16 would be summed in bf16 where they are split
+        (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", False),
+        # determinism would fill every fresh buffer with NaN; none is read before it is written
+        (torch.utils.deterministic, "fill_uninitialized_memory", False),
+    )
+    before = [getattr(owner, name) for owner, name, _ in settings]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    for owner, name, value in settings:
+        setattr(owner, name, value)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        for (owner, name, _), value in zip(settings, before, strict=True):
+            setattr(owner, name, value)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had too little memory: torch says so, or a library of the device in its own words."""
+    words = ("ALLOC_FAILED", "unable to find an engine")  # cuBLAS, cuFFT, cuSOLVER; cuDNN
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def resolve(

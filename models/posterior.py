@@ -12,6 +12,8 @@ from glassplate.models.operators import Operator
 
 # Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
 # its own way, since the matrices would be many and poorly known.
+# A GPU's library (cuSOLVER) is reported to refuse batches of some 32 000 matrices and more.
+DECOMPOSED_AT_ONCE = 2**14
 COLOURS = 4
 # Steps of conjugate gradients. The kernels' A A^T has condition numbers of 1 (box) to about 5 (lanczos3),
 # each step takes a factor of 2 to 3 off the error.
@@ -62,7 +64,7 @@ def posterior_mean(
     noisy = valid & (variance > 0)
     sigma = torch.where(noisy, variance, 1).sqrt()
     r = torch.where(noisy, residual / sigma, 0)
-    eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, noisy, radius))  # (B, h, w, C[, C])
+    eigenvalues, axes = _axes(_local_covariance(r, noisy, radius))  # (B, h, w, C[, C])
     prior = (eigenvalues - 1 - doubt * _standard_error(radius)).clamp(min=0)
     gain = (prior / (prior + 1)).unsqueeze(-1)  # (B, h, w, C, 1)
     r = r.permute(0, 2, 3, 1).unsqueeze(-1)  # (B, h, w, C, 1)
@@ -173,7 +175,7 @@ def posterior_variance(
     least = 1e-9 * residual.square().mean() + torch.finfo(mu.dtype).tiny
     noise = torch.maximum(variance, least)  # (B, C, h, w)
     r = residual / noise.sqrt()
-    eigenvalues, axes = torch.linalg.eigh(_local_covariance(r, valid, radius))  # (B, h, w, C[, C])
+    eigenvalues, axes = _axes(_local_covariance(r, valid, radius))  # (B, h, w, C[, C])
     prior = inflation * (eigenvalues - 1).clamp(min=_standard_error(radius))
     left = _diagonal(axes, prior / (prior + 1)) if combined else _diagonal(axes, prior)
     return noise * torch.where(valid, left, _diagonal(axes, prior))
@@ -195,6 +197,14 @@ def _each(mu: torch.Tensor) -> list[slice]:
 def _standard_error(radius: float) -> float:
     """Of the Gaussian average of squared normal values: sqrt(2 / n), n pixels being averaged."""
     return math.sqrt(2 / (4 * math.pi * radius**2))
+
+
+def _axes(covariances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues, (B, h, w, C), and eigenvectors, (B, h, w, C, C), of each pixel's (C, C)."""
+    shape = covariances.shape
+    parts = torch.split(covariances.flatten(0, 2), DECOMPOSED_AT_ONCE)
+    values, axes = zip(*(torch.linalg.eigh(part) for part in parts), strict=True)
+    return torch.cat(values).view(shape[:-1]), torch.cat(axes).view(shape)
 
 
 def _local_covariance(r: torch.Tensor, counts: torch.Tensor, radius: float) -> torch.Tensor:

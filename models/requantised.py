@@ -62,7 +62,7 @@ class Requantised(Slotted):
     def draw(self) -> Draw:
         """Quantise anew; ask about every usable pixel."""
         shifts = zip(*(self.dice.below(BLOCK * n) for n in self.sampling), strict=True)
-        windows = zip(self.components[:, None].unbind(), self.steps, shifts, strict=True)
+        windows = zip(torch.split(self.components, 1), self.steps, shifts, strict=True)
         again = torch.cat(
             [
                 requantised(components, steps, shift, self.sampling)

@@ -68,7 +68,7 @@ class Dice:
         )
 
     def below(self, limit: int) -> list[int]:
-        """One whole number from 0 to `limit` - 1 for each window; the device is waited for."""
+        """One whole number from 0 to `limit` - 1 for each window; of generators on the CPU."""
         return [int(torch.randint(limit, (), generator=g)) for g in self.generators]
 
 

@@ -142,5 +142,5 @@ def turned(maps: torch.Tensor, flips: Sequence[tuple[int, ...]]) -> torch.Tensor
     """Each of (B, C, H, W) turned round along its axes; twice is not at all."""
     if not any(flips):
         return maps
-    each = maps[:, None].unbind()  # (1, C, H, W)
+    each = torch.split(maps, 1)  # (1, C, H, W)
     return torch.cat([one.flip(axes) for one, axes in zip(each, flips, strict=True)])

@@ -46,7 +46,7 @@ class Separate:
 
     def paint(self, z: torch.Tensor) -> torch.Tensor:
         """Inputs (B, inputs, H', W') to outputs (B, C, H, W)."""
-        each = z[:, None].unbind()  # (1, inputs, H', W')
+        each = torch.split(z, 1)  # (1, inputs, H', W')
         painted = [network(one) for network, one in zip(self.networks, each, strict=True)]
         return painted[0] if len(painted) == 1 else torch.cat(painted)
 

@@ -37,10 +37,13 @@ class Journal:
                 os.truncate(path, whole)
         self._file = path.open("ab")
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record and hand it to the operating system at once."""
-        line = json.dumps(dict(record), separators=(",", ":"), sort_keys=True, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write records and hand them to the operating system at once, all in one piece."""
+        lines = [
+            json.dumps(dict(record), separators=(",", ":"), sort_keys=True, allow_nan=False) + "\n"
+            for record in records
+        ]
+        self._file.write("".join(lines).encode())
         self._file.flush()
 
     def close(self) -> None:

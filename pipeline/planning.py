@@ -148,9 +148,9 @@ def _plan_for(
         working_dtype=source.working_dtype.name if identity else "float32",
         transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
         noise=noise,
-        numerics=_numerics(device, recipe),
+        numerics=_numerics(device, recipe, len(grid)),
         flux_factor=_flux_factor(recipe, source),
-        batch_size=_batch_size(recipe),
+        batch_size=min(_batch_size(recipe), len(grid)),
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
@@ -249,13 +249,13 @@ def _batch_size(recipe: Recipe) -> int:
     return 1 if tiles.stack == 1 else STACKS_AT_ONCE * tiles.stack
 
 
-def _numerics(device: Device, recipe: Recipe) -> Numerics:
+def _numerics(device: Device, recipe: Recipe, most: int) -> Numerics:
     tiles = recipe.tiles
     try:
         numerics = resolve(device, "auto", threads=tiles.threads)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return replace(numerics, stack=tiles.stack, together=tiles.together)
+    return replace(numerics, stack=min(tiles.stack, most), together=tiles.together)
 
 
 def _flux_factor(recipe: Recipe, source: Source) -> float:

@@ -47,6 +47,11 @@ class Failure:
     """One line."""
 
 
+def one_line(error: Exception) -> str:
+    """What an error is and says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class Pool(Protocol):
     """Does tasks, in any order."""
 
@@ -91,7 +96,7 @@ def attempt(work: Work, task: Any, tell: Tell) -> Any | Failure:
     try:
         return work(task, tell)
     except Exception as error:  # any fault of one task must not end the others
-        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Failure(one_line(error))
 
 
 def seldom(tell: Tell) -> Tell:
@@ -207,7 +212,7 @@ def _outcome(future: Any) -> Any:
     except (KilledWorker, CancelledError, TimeoutError):
         return _WorkerDied()
     except Exception as error:  # what the work raises is a Failure already: this is the cluster's
-        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Failure(one_line(error))
 
 
 def _on_worker(work: Work, task: Any, topic: str) -> Any:

@@ -25,7 +25,7 @@ from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.overlap import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.pool import Tell, seldom
+from glassplate.pipeline.pool import Tell, one_line, seldom
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.second_look import is_better, looked_at_again
 from glassplate.pipeline.seeds import tile_seed
@@ -69,14 +69,12 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     Returns
     -------
     records
-        One for each tile, in order, ready for the journal.
+        One for each tile, in order, ready for the journal; of a fit that diverged one that says so.
 
     Raises
     ------
     OSError
         If the scratch cannot be written (a full disk) or the source not read.
-    FloatingPointError
-        If a fit diverges.
     """
     if task.plan.numerics.stack == 1:
         return _restored(task, tell, AtOnce(), AtOnce())
@@ -112,9 +110,12 @@ def _restored(
     windows = read_ahead(read, batch.order, reading)
     start = None if task.donor is None else read_donor(task.donor)
     problem = plan.tile_problem if task.earlier is None else plan.problem
-    for place, restoration in fit_each(batch, problem, _progress(task, tell), start=start):
+    for place, found in fit_each(batch, problem, _progress(task, tell), start=start):
         tile, pixels = tiles[place], fitted.pop(place)
-        records[place] = behind.submit(_write, scratch, tile, pixels, restoration, task)
+        if isinstance(found, FloatingPointError):
+            records[place] = behind.submit(failed_record, tile.index, task.attempt, one_line(found))
+        else:
+            records[place] = behind.submit(_write, scratch, tile, pixels, found, task)
     return [records[place].result() for place in range(len(tiles))]
 
 
@@ -142,6 +143,11 @@ def _progress(task: BatchTask, tell: Tell) -> Callable[[int, Record], None]:
         )
 
     return on_record
+
+
+def failed_record(tile: int, attempt: int, reason: str) -> dict[str, Any]:
+    """The record of a tile that has no restoration."""
+    return {"tile": tile, "attempt": attempt, "ok": False, "error": reason}
 
 
 def _copy(scratch: Scratch, tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:

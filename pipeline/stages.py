@@ -25,7 +25,7 @@ from glassplate.pipeline.inherit import WEIGHTS, take_over
 from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool, Tell
-from glassplate.pipeline.restoring import BatchTask, is_disk_full, restore_batch
+from glassplate.pipeline.restoring import BatchTask, failed_record, is_disk_full, restore_batch
 from glassplate.pipeline.second_look import outliers
 from glassplate.pipeline.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
@@ -147,11 +147,13 @@ def look_again(run: Run) -> None:
     ]
     with Journal(tiles_journal(run.store)) as journal:
         for count, (task, outcome) in enumerate(run.pool.map(restore_batch, tasks, lambda _: None)):
+            [tile] = task.tiles
             if isinstance(outcome, Failure):
-                [tile] = task.tiles
-                run.listener(Warned(run.store, f"second look at tile {tile}: {outcome.reason}"))
+                outcome = [failed_record(tile, task.attempt, outcome.reason)]
+            [record] = outcome
+            if not record["ok"]:
+                run.listener(Warned(run.store, f"second look at tile {tile}: {record['error']}"))
             else:
-                [record] = outcome
                 journal.append(record)
                 run.records[record["tile"]] = record
             run.listener(StageAdvanced(run.store, "second look", count + 1, len(tiles)))
@@ -188,21 +190,21 @@ def _take_in(run: Run, journal: Journal, task: BatchTask, outcome: Any) -> None:
                 f"{run.store}: {outcome.reason}; free some disk and give the same command again, "
                 f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
             )
-        for tile in task.tiles:
-            run.failures[tile] = outcome.reason
-            journal.append(
-                {"tile": tile, "attempt": task.attempt, "ok": False, "error": outcome.reason}
-            )
-            run.listener(TileDone(run.store, tile, False, 0, outcome.reason, 0.0))
-        return
+        outcome = [failed_record(tile, task.attempt, outcome.reason) for tile in task.tiles]
+    # in one piece, so that a run that is killed here goes on with whole batches
+    journal.append(*outcome)
     for record in outcome:
-        journal.append(record)
-        run.records[record["tile"]] = record
-        run.failures.pop(record["tile"], None)
+        tile = record["tile"]
+        if not record["ok"]:
+            run.failures[tile] = record["error"]
+            run.listener(TileDone(run.store, tile, False, 0, record["error"], 0.0))
+            continue
+        run.records[tile] = record
+        run.failures.pop(tile, None)
         run.listener(
             TileDone(
                 store=run.store,
-                tile=record["tile"],
+                tile=tile,
                 ok=True,
                 iterations=record["iterations"],
                 stop_reason=record["stop_reason"],

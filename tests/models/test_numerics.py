@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from glassplate.models.numerics import Numerics, resolve
+from glassplate.models.numerics import Numerics, is_out_of_memory, resolve
 
 
 def test_names_become_torch_types():
@@ -47,15 +47,37 @@ def test_threads_are_put_back_also_after_a_fault():
     assert torch.get_num_threads() == before
 
 
-def test_a_gpu_is_to_add_in_a_fixed_order(monkeypatch):
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+def exactness():
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+
+
+def test_a_gpu_is_to_add_exactly_and_in_a_fixed_order():
+    before = exactness()
     with Numerics("cuda").applied():
-        assert torch.are_deterministic_algorithms_enabled()
-        # without it torch refuses every product of matrices there
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    assert not torch.are_deterministic_algorithms_enabled()
+        assert exactness() == (True, False, False, False)
+    assert exactness() == before
     with Numerics("cpu").applied():
-        assert not torch.are_deterministic_algorithms_enabled()
+        assert exactness() == before
+    # without it torch refuses every product of matrices there
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), True),
+        (RuntimeError("The size of tensor a (3) must match"), False),
+    ],
+)
+def test_too_little_memory_has_many_names(error, expected):
+    assert is_out_of_memory(error) is expected
 
 
 def test_no_threads_are_refused():

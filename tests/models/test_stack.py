@@ -8,12 +8,14 @@ import pytest
 import torch
 from test_fit import PSF, measurement, problem, sky
 from test_jpeg import photograph, saved
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from glassplate.models import fit as loop
 from glassplate.models.blur import Blur
 from glassplate.models.downsample import Downsample
 from glassplate.models.fit import Batch, fit_batch, fit_each
 from glassplate.models.member import Fit
+from glassplate.models.networks import NetworkSettings
 from glassplate.models.stack import Stack
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
@@ -30,6 +32,11 @@ def fitted(**changes):
     """A tiny problem with some of its fit's settings changed."""
     base = problem()
     return replace(base, fit=replace(base.fit, **changes))
+
+
+def ensemble_of(members):
+    """The tiny problem, so many fits for each window."""
+    return fitted(members=members)
 
 
 def windows(count=4, channels=1):
@@ -134,13 +141,13 @@ class TestNeighbours:
         spoilt = sky(20, 24, 5)[1]
         spoilt[0, 3, 3] = np.inf
         given = stacked(problem(), 3, way)
-        stack = Stack([Fit(one, given).begun for one in (measurement(spoilt), *PLAIN[2:])])
+        stack = Stack([Fit(one, given).begun() for one in (measurement(spoilt), *PLAIN[2:])])
         for _ in range(6):
             stack.advance()
         spoilt, *others = stack.state.read([0, 1, 2])
         assert not np.isfinite(spoilt.data_term)
         for measured, reading in zip(PLAIN[2:], others, strict=True):
-            alone = Stack([Fit(measured, problem()).begun])
+            alone = Stack([Fit(measured, problem()).begun()])
             for _ in range(6):
                 alone.advance()
             [expected] = alone.state.read([0])
@@ -161,6 +168,21 @@ class TestNeighbours:
         expected[2] = fit_batch(PLAIN[2:3], problem(fit=fit))[0]
         monkeypatch.setattr(loop, "Fit", Unlucky)
         assert_alike(expected, fit_batch(PLAIN, stacked(problem(), 3, way)))
+
+
+class TestDivergence:
+    def test_one_that_diverges_twice_costs_no_other(self):
+        spoilt = sky(20, 24, 5)[1]
+        spoilt[0, 3, 3] = np.inf
+        measured = [PLAIN[0], measurement(spoilt), *PLAIN[1:]]
+        given = stacked(ensemble_of(2), 3)
+        batch = Batch([one.values.shape for one in measured], measured.__getitem__)
+        found = list(fit_each(batch, given))
+        assert sorted(place for place, _ in found) == list(range(5))
+        assert isinstance(dict(found)[1], FloatingPointError)
+        expected = fit_batch(PLAIN, ensemble_of(2))
+        got = [dict(found)[place] for place in (0, 2, 3, 4)]
+        assert [r.values.tobytes() for r in got] == [r.values.tobytes() for r in expected]
 
 
 class TestTurns:
@@ -208,6 +230,56 @@ class TestTurns:
         assert found[1].iterations == 6
 
 
+class Refused(TorchDispatchMode):
+    """Torch on a GPU where sums are to have a fixed order, as far as its documentation tells."""
+
+    NAMES = (
+        "reflection_pad2d_backward",
+        "upsample_bilinear2d_backward",
+        "max_pool2d_with_indices_backward",
+        "median.dim",
+        "cumsum",
+        "histc",
+        "bincount",
+        "put_",
+    )
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function).removeprefix("aten.").removesuffix(".default")
+        if any(name == refused or name.removeprefix("nan") == refused for refused in self.NAMES):
+            raise RuntimeError(f"{name} does not have a deterministic implementation")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+class TestFixedOrder:
+    def fitted(self, kind, way):
+        network = NetworkSettings(kind, channels=4, scales=2, skip_channels=4, upsample="bilinear")
+        given = problem(network=network, collaborative=True)
+        given = replace(given, fit=replace(given.fit, guard=4.0, uncertainty=kind != "decoder"))
+        return fit_batch(PLAIN[:2], stacked(given, 2, way))
+
+    @pytest.mark.parametrize("way", ["separate", "grouped"])
+    def test_nothing_is_asked_of_a_gpu_that_it_would_refuse(self, kind, way):
+        usual = self.fitted(kind, way)
+        torch.use_deterministic_algorithms(True)
+        try:
+            with Refused():
+                strict = self.fitted(kind, way)
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert_alike(usual, strict)
+
+    def test_without_the_switch_it_would(self, kind):
+        if kind == "decoder":
+            pytest.skip("its convolutions have no borders")
+        with (
+            Refused(),
+            pytest.raises(RuntimeError, match="not have a deterministic implementation"),
+        ):
+            self.fitted(kind, "separate")
+
+
 class Cramped:
     """A device that holds fewer fits than are wanted: the real stack, but for what it refuses."""
 
@@ -239,6 +311,34 @@ class TestOutOfMemory:
         found = fit_batch(measured, stacked(problem(), 6))
         assert cramped.widths == [6, 3, 1]
         assert [r.values.tobytes() for r in found] == [r.values.tobytes() for r in alone]
+
+    @pytest.mark.parametrize("name", ["Fit", "Window", "restoration"])
+    @pytest.mark.parametrize("call", [1, 3, 4])
+    def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):
+        measured = windows(6)
+        given = ensemble_of(2)
+        alone = fit_batch(measured, given)
+        real, calls = getattr(loop, name), []
+
+        def refusing(*args, **kwargs):
+            calls.append(name)
+            if len(calls) == call:
+                raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(loop, name, refusing)
+        # each window can be read once only, as from a reader that is ahead
+        coming = iter(enumerate(measured))
+
+        def measure(place):
+            turn, window = next(coming)
+            assert turn == place
+            return window
+
+        batch = Batch([one.values.shape for one in measured], measure)
+        found = list(fit_each(batch, stacked(given, 3)))
+        assert sorted(place for place, _ in found) == list(range(6))
+        assert all(r.values.tobytes() == alone[place].values.tobytes() for place, r in found)
 
     def test_one_alone_that_is_too_large_is_said(self, monkeypatch):
         Cramped(monkeypatch, room=0)

@@ -1,5 +1,4 @@
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,12 +27,12 @@ class TestReadAhead:
         ]
 
     def test_one_is_read_in_advance_and_no_more(self, executor):
-        begun = []
-        windows = read_ahead(lambda place: begun.append(place) or place, range(5), executor)
+        begun = [threading.Event() for _ in range(5)]
+        windows = read_ahead(lambda place: begun[place].set() or place, range(5), executor)
         for place in range(4):
             assert next(windows) == place
-            time.sleep(0.01)  # more of them, were there any, would begin now
-            assert begun == list(range(place + 2))
+            assert begun[place + 1].wait(10)
+            assert not any(later.is_set() for later in begun[place + 2 :])
 
     def test_what_cannot_be_read_is_said_when_its_turn_comes(self, executor):
         windows = read_ahead(lambda p: refuse(p) if p == 1 else p, range(3), executor)
