@@ -187,9 +187,20 @@ def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[
         now = time.monotonic()
         try:
             seconds = step_seconds(given, window, now + (until - now) / left)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        except RuntimeError as error:  # too little memory, or no way to compute it in a fixed order
+            rows.append(
+                {
+                    "precision": precision,
+                    "width": width,
+                    "together": way,
+                    "megapixel_iterations_per_s": 0.0,
+                    "error": str(error),
+                }
+            )
+            print(f"{precision} {width:3d} {way:9s} {error}", flush=True)
             continue
+        finally:
+            torch.cuda.empty_cache()
         rows.append(
             {
                 "precision": precision,
@@ -381,32 +392,34 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(f"{what:42s} {must:>6s}   {measured}" for what, must, measured in lines)
 
 
-def run(options: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, Any]:
-    """All of it, in order."""
+Save = Callable[[dict[str, Any]], None]
+
+
+def run(options: argparse.Namespace, save: Save) -> dict[str, Any]:
+    """All of it, in order; what there is is saved after each part."""
     scale = SMALL if options.quick else WHOLE
     began = time.monotonic()
+    document: dict[str, Any] = {"conditions": conditions(options), "scale": asdict(scale)}
 
     def until(share: float) -> float:
         return began + share * options.seconds
 
-    document: dict[str, Any] = {"conditions": conditions(options), "scale": asdict(scale)}
-    document["rates"] = asdict(measure_device(resolve(options.device, "auto", options.threads)))
-    tell("rates measured")
-    document["checks"] = checks(options, scale)
-    tell("checks done")
-    rows = document["steps"] = steps(options, scale, until(0.4))
+    def keep(**parts: Any) -> None:
+        document.update(parts, seconds=time.monotonic() - began)
+        save(document)
+
+    keep(rates=asdict(measure_device(resolve(options.device, "auto", options.threads))))
+    keep(checks=checks(options, scale))
+    rows = steps(options, scale, until(0.4))
     fast = sky_problem(options).numerics.precision
-    best = document["best"] = max(
+    best = max(
         (row for row in rows if row["precision"] == fast),
         key=lambda row: row["megapixel_iterations_per_s"],
     )
-    tell("iterations timed")
-    document["paper"] = paper(options, scale, until(0.5))
-    tell("the paper's settings timed")
-    document["precisions"] = precisions(options, scale, best)
-    tell("precisions compared")
-    document["frame"] = whole_frame(options, scale, best, until(1.0))
-    document["seconds"] = time.monotonic() - began
+    keep(steps=rows, best=best)
+    keep(paper=paper(options, scale, until(0.5)))
+    keep(precisions=precisions(options, scale, best))
+    keep(frame=whole_frame(options, scale, best, until(1.0)))
     return document
 
 
@@ -424,10 +437,13 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="JSON to write, default results/gpu.json")
     options = parser.parse_args()
-    document = run(options, lambda text: print(text, flush=True))
     path = options.output or Path(__file__).parent / "results" / "gpu.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(table(document))
+
+    def save(document: dict[str, Any]) -> None:
+        path.write_text(json.dumps(document, indent=1) + "\n")
+        print(f"{document['seconds']:6.0f} s: {', '.join(document)}", flush=True)
+
+    print(table(run(options, save)))
 
 
 if __name__ == "__main__":
