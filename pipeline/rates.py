@@ -33,7 +33,7 @@ MADE_SIDE = 128
 # so that what an iteration costs whatever its window is a small part, or until it is the whole window, as
 # on a GPU (docs/design/012-doctor.md).
 FIRST_TRIAL = 64
-LEAST_TRIAL_S = 0.04
+LEAST_TRIAL_S = 0.035
 # Of so many trials on each window the shortest counts: what another program took is not the machine's rate.
 TRIALS = 2
 # Quality of the JPEG for task deartifact.
