@@ -206,8 +206,9 @@ class TapProducts(torch.autograd.Function):
         given = given[..., :n]
         of_x, of_weight = torch.zeros_like(rows), torch.empty_like(weight)
         for row, column, shift in _taps(size, wide):
-            tap = weight[..., row, column]  # (B, outputs, inputs)
-            of_x[..., shift : shift + n].baddbmm_(tap.mT, given)
+            if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]  # not of the first layers
+                tap = weight[..., row, column]  # (B, outputs, inputs)
+                of_x[..., shift : shift + n].baddbmm_(tap.mT, given)
             of_weight[..., row, column] = given @ rows[..., shift : shift + n].mT
         return of_x.view_as(x), of_weight
 
