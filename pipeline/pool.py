@@ -47,7 +47,7 @@ class Failure:
     """One line."""
 
 
-def one_line(error: Exception) -> str:
+def with_its_kind(error: Exception) -> str:
     """What an error is and says."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
@@ -96,7 +96,7 @@ def attempt(work: Work, task: Any, tell: Tell) -> Any | Failure:
     try:
         return work(task, tell)
     except Exception as error:  # any fault of one task must not end the others
-        return Failure(one_line(error))
+        return Failure(with_its_kind(error))
 
 
 def seldom(tell: Tell) -> Tell:
@@ -212,7 +212,7 @@ def _outcome(future: Any) -> Any:
     except (KilledWorker, CancelledError, TimeoutError):
         return _WorkerDied()
     except Exception as error:  # what the work raises is a Failure already: this is the cluster's
-        return Failure(one_line(error))
+        return Failure(with_its_kind(error))
 
 
 def _on_worker(work: Work, task: Any, topic: str) -> Any:

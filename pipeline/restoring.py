@@ -25,7 +25,7 @@ from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.overlap import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.pool import Tell, one_line, seldom
+from glassplate.pipeline.pool import Tell, seldom, with_its_kind
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.second_look import is_better, looked_at_again
 from glassplate.pipeline.seeds import tile_seed
@@ -113,7 +113,9 @@ def _restored(
     for place, found in fit_each(batch, problem, _progress(task, tell), start=start):
         tile, pixels = tiles[place], fitted.pop(place)
         if isinstance(found, FloatingPointError):
-            records[place] = behind.submit(failed_record, tile.index, task.attempt, one_line(found))
+            records[place] = behind.submit(
+                failed_record, tile.index, task.attempt, with_its_kind(found)
+            )
         else:
             records[place] = behind.submit(_write, scratch, tile, pixels, found, task)
     return [records[place].result() for place in range(len(tiles))]

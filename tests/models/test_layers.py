@@ -45,8 +45,6 @@ def reflected_by(margin):
 LAYERS = {
     "reflected": reflected_by(1),
     "reflected by two": reflected_by(2),
-    "not reflected": reflected_by(0),
-    "nearest": Doubled("nearest"),
     "bilinear": Doubled("bilinear"),
     "halved": Halved(),
 }

@@ -272,6 +272,26 @@ def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkeypatch):
+    real, asked = restoring.fit_each, []
+
+    def diverging(batch, *args, **kwargs):
+        asked.append(len(batch.shapes))
+        for place, found in real(batch, *args, **kwargs):
+            diverged = len(asked) == 1 and place == 2
+            yield place, FloatingPointError("fit: data term nan") if diverged else found
+
+    monkeypatch.setattr(restoring, "fit_each", diverging)
+    whole = {**FIT, "tiles": {**FIT["tiles"], "batch": 100}}
+    result = restore(request(sky, tmp_path / "a.zarr", whole), InlinePool())
+    assert asked == [result.tiles, 1]
+    assert result.status == "complete"
+    journal = (tmp_path / "a.zarr" / "provenance" / "tiles.jsonl").read_text()
+    [failed] = [line for line in journal.splitlines() if '"ok":false' in line]
+    assert '"error":"FloatingPointError: fit: data term nan"' in failed
+    assert all(check.ok for check in verify(tmp_path / "a.zarr"))
+
+
 def test_a_passing_fault_changes_no_byte(sky, tmp_path):
     class Flaky(InlinePool):
         failed = False
