@@ -110,8 +110,10 @@ def begin(case: Case, image: Image, problem: Problem) -> Alone:
     """A fit of the loop that everything here goes through."""
     fit = Alone(image.measurement(), problem)
     if case.kind in WITHOUT:
-        _, _, height, width = fit.source.draw().z.shape
-        fit.network = Pixels((1, fit.window.channels, height, width)).to(problem.numerics.device)
+        _, _, height, width = fit.start.source.draw().z.shape
+        fit.start.network = Pixels((1, fit.start.window.channels, height, width)).to(
+            problem.numerics.device
+        )
     return fit
 
 
@@ -130,9 +132,11 @@ def fitted(case: Case, image: Image, options: argparse.Namespace) -> dict[str, A
                 spent = time.process_time() - began
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
     alone = case.kind in WITHOUT
-    channels = fit.window.channels
+    channels = fit.start.window.channels
     weights = (
-        image.clean.size if alone else count_weights(problem.network, fit.source.channels, channels)
+        image.clean.size
+        if alone
+        else count_weights(problem.network, fit.start.source.channels, channels)
     )
     best = max(points, key=lambda point: point.psnr_db)
     return {

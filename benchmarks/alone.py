@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from glassplate.models.member import Fit
+from glassplate.models.member import Fit, Start
 from glassplate.models.problem import Measurement, Problem, Record, Weights
 from glassplate.models.stack import Stack
 
@@ -16,16 +16,17 @@ class Alone(Fit):
     """
 
     def __init__(
-        self, measurement: Measurement, problem: Problem, start: Weights | None = None
+        self, measurement: Measurement, problem: Problem, weights: Weights | None = None
     ) -> None:
-        super().__init__(measurement, problem, start)
+        super().__init__(problem)
+        self.start = Start(measurement, problem, weights)
         self._stack: Stack | None = None
 
     @property
     def stack(self) -> Stack:
         """Its stack, made at the first look."""
         if self._stack is None:
-            self._stack = Stack([self.begun()])
+            self._stack = Stack([self.start.begun()])
         return self._stack
 
     def step(self) -> None:

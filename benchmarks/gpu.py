@@ -38,7 +38,7 @@ from glassplate.models.costs import projected_bytes
 from glassplate.models.device import measure_device
 from glassplate.models.donor import DonorSettings, fit_donor, warm
 from glassplate.models.fit import Batch, FitSettings, Measurement, Problem, fit_batch, fit_each
-from glassplate.models.member import Fit
+from glassplate.models.member import Start
 from glassplate.models.metrics import psnr
 from glassplate.models.noise import NoiseModel
 from glassplate.models.numerics import resolve
@@ -121,7 +121,7 @@ def step_seconds(problem: Problem, measurement: Measurement, until: float) -> fl
     with problem.numerics.applied():
         width, device = problem.numerics.stack, problem.numerics.device
         windows = [replace(measurement, seed=n) for n in range(width)]
-        stack = Stack([Fit(window, problem).begun() for window in windows])
+        stack = Stack([Start(window, problem).begun() for window in windows])
         times: list[float] = []
         while len(times) < 8 or (len(times) < 40 and time.monotonic() < until):
             finish(device)
@@ -136,7 +136,7 @@ def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
     """Operations of one iteration of one fit, as torch counts those of its convolutions and products."""
     alone = replace(problem, numerics=replace(problem.numerics, stack=1, together="separate"))
     with problem.numerics.applied():
-        stack = Stack([Fit(measurement, alone).begun()])
+        stack = Stack([Start(measurement, alone).begun()])
         with FlopCounterMode(display=False) as counter:
             stack.advance()
     return counter.get_total_flops()

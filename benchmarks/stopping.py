@@ -59,12 +59,12 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
     with problem.numerics.applied():
         fit = Alone(measurement_of(recipe, image), problem)
         # watched beside whatever rule is asked for
-        fit.stack.state.wandering = Wandering(fit.window.y.shape, "cpu")
+        fit.stack.state.wandering = Wandering(fit.start.window.y.shape, "cpu")
         while fit.iteration < cap:
             fit.step()
             if fit.due:
                 log.append(replace(fit.look(), variance=float(fit.stack.state.wandering.value())))
-                answer = fit.window.answer(fit.mean()).values
+                answer = fit.start.window.answer(fit.mean()).values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
         "noise": problem.noise.to_json(),

@@ -14,6 +14,8 @@ from glassplate.models.operators import extend, fold
 Kernel: TypeAlias = Literal["lanczos2", "lanczos3", "bicubic", "box", "pick"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
+CPU = torch.device("cpu")
+
 # Half-widths in pixels of the measurement; box and pick look at one pixel's own area.
 LOBES = {"lanczos2": 2, "lanczos3": 3, "bicubic": 2}
 # Keys' parameter (IEEE Trans. ASSP 29, 1981, third-order choice), also that of MATLAB's imresize and PIL.
@@ -62,7 +64,7 @@ class Downsample:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``A x``: (B, C, s h, s w) to (B, C, h, w)."""
         b, c, height, width = x.shape
-        m, s, k = self.support, self.scale, self.taps().to(x)
+        m, s, k = self.support, self.scale, _taps(self.scale, self.kernel, x.dtype, x.device)
         x = extend(x.reshape(b * c, 1, height, width), m, m)
         x = F.conv2d(x, k.view(1, 1, -1, 1), stride=(s, 1))  # (B C, 1, h, W + 2 m)
         x = F.conv2d(x, k.view(1, 1, 1, -1), stride=(1, s))  # (B C, 1, h, w)
@@ -71,16 +73,22 @@ class Downsample:
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """``A^T y``: (B, C, h, w) to (B, C, s h, s w)."""
         b, c, h, w = y.shape
-        m, s, k = self.support, self.scale, self.taps().to(y)
+        m, s, k = self.support, self.scale, _taps(self.scale, self.kernel, y.dtype, y.device)
         x = F.conv_transpose2d(y.reshape(b * c, 1, h, w), k.view(1, 1, 1, -1), stride=(1, s))
         # (B C, 1, s h + 2 m, s w + 2 m)
         x = F.conv_transpose2d(x, k.view(1, 1, -1, 1), stride=(s, 1))
         return fold(x, m, m).reshape(b, c, s * h, s * w)
 
 
+# Kept where they are used: to be sent to a device at each iteration it would have to be waited for.
 @lru_cache(maxsize=32)
-def _taps(scale: int, kernel: Kernel) -> torch.Tensor:
-    """Kernel along one axis, float64; as many taps more or less than `scale` on both sides of its area.
+def _taps(
+    scale: int,
+    kernel: Kernel,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device = CPU,
+) -> torch.Tensor:
+    """Kernel along one axis; as many taps more or less than `scale` on both sides of its area.
 
     Taps at whole distances from the middle where the scale is odd, at half ones where it is even.
     """
@@ -89,7 +97,7 @@ def _taps(scale: int, kernel: Kernel) -> torch.Tensor:
     count = scale if lobes is None else 2 * lobes * scale - scale % 2
     t = torch.arange(count, dtype=torch.float64) - (count - 1) / 2  # pixels of the estimate
     weights = _profile(kernel, t, scale)
-    return weights / weights.sum()
+    return (weights / weights.sum()).to(device, dtype)
 
 
 def _profile(kernel: Kernel, t: torch.Tensor, scale: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from glassplate.models.costs import projected_bytes
-from glassplate.models.member import Fit, Member, nothing_to_fit, of_member, restoration
+from glassplate.models.member import Fit, Member, Start, nothing_to_fit, of_member, restoration
 from glassplate.models.numerics import is_out_of_memory
 from glassplate.models.problem import (
     FitSettings,
@@ -21,7 +21,8 @@ from glassplate.models.problem import (
     Restoration,
     Weights,
 )
-from glassplate.models.stack import Reading, Stack
+from glassplate.models.stack import Reading, Stack, State
+from glassplate.models.together import Begun
 from glassplate.models.window import Window
 
 __all__ = [
@@ -40,6 +41,10 @@ __all__ = [
 
 # Factor on the learning rate when a fit that ran to infinity starts again.
 CAUTION = 0.1
+
+# Slots that a device had room for, where it had not for as many as were asked for; so that not every batch
+# of a run learns it anew. For the life of a process.
+_ROOM: dict[tuple[Problem, tuple[int, ...]], int] = {}
 
 OnRecord = Callable[[int, Record], None]
 
@@ -172,9 +177,13 @@ class _Turns:
 
     def run(self) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
         """All windows of one shape, then those of the next."""
-        for queue in self.queues.values():
+        for shape, queue in self.queues.items():
+            kind = self.problem, shape
+            self.width = _ROOM.get(kind, self.problem.numerics.stack)
             while queue or self.complete or self.ended:
                 yield from self._stacked(queue)
+                if self.width < self.problem.numerics.stack:
+                    _ROOM[kind] = self.width
                 # what was taken by a stack that was too large, or by windows of another shape
                 torch.cuda.empty_cache()
 
@@ -189,9 +198,10 @@ class _Turns:
                 if self.complete:
                     self._restore(self.complete[0])
                 elif stack is None:
-                    while len(running) < self.width and (taken := self._take(queue)) is not None:
-                        running.append(taken)
-                    stack = Stack([one.fit.begun() for one in running if one]) if running else None
+                    while len(running) < self.width and (turn := self._take(queue)) is not None:
+                        running.append(self._running(turn))
+                    begun = [self._begin(one.turn) for one in running if one]
+                    stack = Stack(begun) if begun else None
                 else:
                     self._advance(stack, running, queue)
             except RuntimeError as error:
@@ -206,14 +216,12 @@ class _Turns:
             while self.ended:
                 yield self.ended.popleft()
 
-    def _take(self, queue: deque[_Turn]) -> _Running | None:
-        """Begin the fit whose turn is next; None where there is none left."""
+    def _take(self, queue: deque[_Turn]) -> _Turn | None:
+        """The turn of the next fit, its window brought in; None where there is none left."""
         while queue:
-            if self._brought_in(queue[0].place):
-                taken = self._begin(queue[0])
-                queue.popleft()  # not before it has found room
-                return taken
-            queue.popleft()
+            turn = queue.popleft()
+            if self._brought_in(turn.place):
+                return turn
         return None
 
     def _brought_in(self, place: int) -> bool:
@@ -228,9 +236,12 @@ class _Turns:
                 self.ended.append((place, nothing_to_fit(measurement, self.problem)))
         return place in self.measured
 
-    def _begin(self, turn: _Turn) -> _Running:
+    def _running(self, turn: _Turn) -> _Running:
+        return _Running(turn, Fit(self.problem, self.width))
+
+    def _begin(self, turn: _Turn) -> tuple[State, Begun]:
         measurement = of_member(self.measured[turn.place], turn.number)
-        return _Running(turn, Fit(measurement, self.problem, self.start, turn.caution))
+        return Start(measurement, self.problem, self.start, turn.caution).begun()
 
     def _advance(self, stack: Stack, running: list[_Running | None], queue: deque[_Turn]) -> None:
         """One iteration of all, the records that are due, and another fit in the place of each that ends."""
@@ -246,9 +257,10 @@ class _Turns:
                 running[slot] = None
                 free.append(slot)
         for slot in free:
-            running[slot] = taken = self._take(queue)
-            if taken is not None:
-                stack.put(slot, taken.fit.begun())
+            turn = self._take(queue)
+            if turn is not None:
+                running[slot] = self._running(turn)
+                stack.put(slot, self._begin(turn))
         slots = [slot for slot, one in enumerate(running) if one is not None]
         if slots and len(slots) < len(running):
             stack.keep(slots)

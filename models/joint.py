@@ -96,15 +96,13 @@ class Joint:
 
     def kept(self, slots: Sequence[int]) -> Joint:
         """These slots alone, in this order."""
-        chosen = list(slots)
-        weights = self.weights.detach()[chosen]
-        fewer = Joint(self.template, weights, self.rates[chosen], self.way)
-        for mine, given in (
-            (fewer.first, self.first),
-            (fewer.second, self.second),
-            (fewer.steps, self.steps),
-        ):
-            mine.copy_(given[chosen])
+
+        def chosen(whole: torch.Tensor) -> torch.Tensor:
+            return torch.stack([whole[slot] for slot in slots])
+
+        fewer = Joint(self.template, chosen(self.weights.detach()), chosen(self.rates), self.way)
+        fewer.first, fewer.second = chosen(self.first), chosen(self.second)
+        fewer.steps = chosen(self.steps)
         return fewer
 
 

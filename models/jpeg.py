@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -249,7 +250,13 @@ def joined_blocks(blocks: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 
 def block_cosines(like: torch.Tensor) -> torch.Tensor:
     """Orthonormal cosine transform of the 8 samples of a block, (8, 8), type and device as `like`."""
-    return torch.from_numpy(cosines(BLOCK)).to(like)
+    return _block_cosines(like.dtype, like.device)
+
+
+# Kept where it is used: to be sent to a device at each iteration it would have to be waited for.
+@lru_cache(maxsize=4)
+def _block_cosines(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(cosines(BLOCK)).to(device, dtype)
 
 
 def box_mean(x: torch.Tensor, sampling: tuple[int, int]) -> torch.Tensor:

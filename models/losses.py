@@ -34,12 +34,11 @@ def typical_size(size: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
     Both are (B, C, h, w), the result (B, 1, 1, 1); 0 where nothing counts.
     """
-    medians = [_median(of_one[counted]) for of_one, counted in zip(size, counts, strict=True)]
-    return torch.stack(medians).view(-1, 1, 1, 1) / 0.67448975
-
-
-def _median(some: torch.Tensor) -> torch.Tensor:
-    return some.median() if some.numel() else some.sum()
+    some = torch.where(counts, size, torch.nan)
+    # one by one: along an axis CUDA has none that is deterministic; and without picking out those that
+    # count, of which a device would have to tell how many they are
+    medians = torch.stack([of_one.nanmedian() for of_one in some])
+    return medians.nan_to_num().view(-1, 1, 1, 1) / 0.67448975
 
 
 def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -65,14 +64,14 @@ def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -
 
 
 def masked_mean(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Mean of `values` where `counts` is True, a scalar; NaN where it is True nowhere."""
-    return torch.where(counts, values, 0).sum() / counts.sum()
+    """Mean of `values` where `counts` is True, both (B, C, h, w); (B,), NaN where it is True nowhere."""
+    return torch.where(counts, values, 0).flatten(1).sum(1) / counts.flatten(1).sum(1)
 
 
 def chi2(
     x: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """``mean (y - x)^2 / var`` over valid pixels of non-zero variance, a scalar.
+    """``mean (y - x)^2 / var`` over valid pixels of non-zero variance, (B,).
 
     1 where the residual is what the noise model says, below where the fit follows the noise, above where
     it misses structure; NaN where no pixel is valid and noisy. All arguments are (B, C, h, w).
@@ -82,7 +81,7 @@ def chi2(
 
 
 def whiteness(residual: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Autocorrelation of the residual at lag 1, a scalar; 0 for white noise.
+    """Autocorrelation of the residual of each window at lag 1, (B,); 0 for white noise.
 
     Parameters
     ----------
@@ -96,14 +95,14 @@ def whiteness(residual: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     The mean over horizontal and vertical neighbours of the product of the residuals, less the squared
     mean, over their variance; NaN where there is no pair or no variance.
     """
-    mean = masked_mean(residual, valid)
+    mean = masked_mean(residual, valid).view(-1, 1, 1, 1)
     centred = torch.where(valid, residual - mean, 0)  # (B, C, h, w)
-    products = torch.zeros((), dtype=residual.dtype, device=residual.device)
+    products = torch.zeros(len(residual), dtype=residual.dtype, device=residual.device)  # (B,)
     pairs = torch.zeros_like(products)
     for axis in (-1, -2):
         n = residual.shape[axis]
         a, b = centred.narrow(axis, 0, n - 1), centred.narrow(axis, 1, n - 1)
         both = valid.narrow(axis, 0, n - 1) & valid.narrow(axis, 1, n - 1)
-        products = products + torch.where(both, a * b, 0).sum()
-        pairs = pairs + both.sum()
+        products = products + torch.where(both, a * b, 0).flatten(1).sum(1)
+        pairs = pairs + both.flatten(1).sum(1)
     return (products / pairs) / masked_mean(centred.square(), valid)

@@ -23,8 +23,8 @@ from glassplate.models.window import Window
 SEED_STEP = 0x9E3779B97F4A7C15
 
 
-class Fit:
-    """What is known of one fit while it goes on, beside what a `Stack` holds of it.
+class Start:
+    """A fit before its first iteration, on the device.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Fit:
         The window; at least one pixel valid.
     problem
         How it is fitted. `Numerics.applied` is the caller's to enter.
-    start
-        Weights that the network starts from; None for random ones.
+    weights
+        Those that the network starts from; None for random ones.
     caution
         Factor on the learning rate.
     """
@@ -42,27 +42,41 @@ class Fit:
         self,
         measurement: Measurement,
         problem: Problem,
-        start: Weights | None = None,
+        weights: Weights | None = None,
         caution: float = 1.0,
     ) -> None:
-        self.began = time.perf_counter()
-        self.problem, self.settled = problem, start is not None
-        self.window = Window(measurement, problem)
+        self.window, self.settled = Window(measurement, problem), weights is not None
         self.source = self.window.input()
         self.network = begin(self.window, self.source.channels, self.window.dice)
-        if start is not None:
-            load(self.network, start)
+        if weights is not None:
+            load(self.network, weights)
         self.rate = caution * problem.fit.learning_rate
+
+    def begun(self) -> tuple[State, Begun]:
+        """State and network, for a slot of a stack."""
+        dice = Dice([self.window.dice])
+        state = State(self.window.judge, self.source, self.settled, dice)
+        return state, Begun(self.network, self.rate)
+
+
+class Fit:
+    """What is known of one fit while it goes on, beside what a `Stack` holds of it on the device.
+
+    Parameters
+    ----------
+    problem
+        How the window is fitted.
+    slots
+        Of the stack that it is fitted in.
+    """
+
+    def __init__(self, problem: Problem, slots: int = 1) -> None:
+        self.began = time.perf_counter()
+        self.problem, self.slots = problem, slots
         self.iteration = 0
         self.log: list[Record] = []
         self.decision = Decision(0, None)
         self.best = torch.empty(0)
-
-    def begun(self) -> tuple[State, Begun]:
-        """State and network as they are before the first iteration, for a slot of a stack."""
-        dice = Dice([self.window.dice])
-        state = State(self.window.objective, self.source, self.settled, dice)
-        return state, Begun(self.network, self.rate)
 
     @property
     def due(self) -> bool:
@@ -76,7 +90,7 @@ class Fit:
         return self.decision.reason is not None
 
     def record(self, reading: Reading) -> Record:
-        """Judge the average, let the stopping rule decide.
+        """Note what was read, let the stopping rule decide.
 
         Raises
         ------
@@ -88,11 +102,15 @@ class Fit:
                 f"fit: data term {reading.data_term} at iteration {self.iteration}, must be finite; "
                 f"lower fit.learning_rate from {self.problem.fit.learning_rate:g}"
             )
-        heldout_loss, surprise = self.window.judge(reading.mean)
-        variance = math.nan if reading.variance is None else reading.variance
-        seconds = time.perf_counter() - self.began
         self.log.append(
-            Record(self.iteration, reading.data_term, heldout_loss, surprise, variance, seconds)
+            Record(
+                iteration=self.iteration,
+                data_term=reading.data_term,
+                heldout_loss=reading.heldout_loss,
+                chi2=reading.chi2,
+                variance=reading.variance,
+                seconds=time.perf_counter() - self.began,
+            )
         )
         self.decision = decide(self.log, self.problem.stopping, self.problem.fit.iterations)
         if self.decision.best == len(self.log) - 1:
@@ -107,6 +125,7 @@ class Fit:
             log=tuple(self.log),
             best=self.log[self.decision.best],
             stop_reason=self.decision.reason or "iteration cap",
+            slots=self.slots,
             seconds=time.perf_counter() - self.began,
         )
 
@@ -121,6 +140,8 @@ class Member:
     log: tuple[Record, ...]
     best: Record
     stop_reason: str
+    slots: int
+    """Of the stack that it was fitted in."""
     seconds: float
     """Since it began; the time of a stack is that of each of its fits."""
 
@@ -145,9 +166,10 @@ def restoration(window: Window, members: Sequence[Member]) -> Restoration:
         best_iteration=first.best.iteration,
         stop_reason=first.stop_reason,
         heldout_loss=sum(member.best.heldout_loss for member in members) / len(members),
-        chi2=window.surprise(mean),
+        chi2=float(window.judge.chi2(mean)),
         guarded=answer.guarded,
         whiteness=window.whiteness(mean),
+        slots=min(member.slots for member in members),
         seconds=sum(member.seconds for member in members),
     )
 
@@ -158,7 +180,7 @@ def nothing_to_fit(measurement: Measurement, problem: Problem) -> Restoration:
     scale, nan = problem.operator.scale, math.nan
     values = np.full((c, h * scale, w * scale), problem.transform.offset, np.float32)
     unknown = np.full_like(values, nan) if problem.fit.uncertainty else None
-    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, 0, nan, 0.0)
+    return Restoration(values, unknown, (), 0, 0, "no valid pixels", nan, nan, 0, nan, 0, 0.0)
 
 
 def begin(window: Window, inputs: int, dice: torch.Generator) -> torch.nn.Module:

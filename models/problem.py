@@ -207,4 +207,7 @@ class Restoration:
     whiteness: float
     """Lag-1 autocorrelation of that average's residual in units of the noise; 0 when only white noise
     was removed."""
+    slots: int
+    """Of the stack that it was fitted in: fewer than `Numerics.stack` where memory had run out. Of an
+    ensemble, the fewest."""
     seconds: float

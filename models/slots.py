@@ -100,7 +100,8 @@ def _put(whole: Any, slot: int, one: Any) -> None:
 
 def _kept(whole: Part, slots: Sequence[int]) -> Part | Any:
     if isinstance(whole, torch.Tensor):
-        return whole[list(slots)]
+        # one by one: a list of places would have to be sent to the device
+        return torch.stack([whole[slot] for slot in slots])
     if isinstance(whole, Slotted):
         return whole.kept(slots)
     if isinstance(whole, Dice):

@@ -9,6 +9,7 @@ import torch
 
 from glassplate.models.averaging import Average, Wandering
 from glassplate.models.inputs import Draw, Input
+from glassplate.models.judging import Judge
 from glassplate.models.objective import Objective
 from glassplate.models.slots import Dice, Slotted
 from glassplate.models.together import Begun, Networks, networks_together
@@ -18,14 +19,14 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
 class Reading(NamedTuple):
-    """What a record is made from."""
+    """What a record is made from; the fields that `Record` has, too, mean the same."""
 
     mean: torch.Tensor
     """(1, C, H, W), source units: the average so far."""
     data_term: float
-    """Mean since the last reading."""
-    variance: float | None
-    """Moving variance of the estimates, where it is asked for."""
+    heldout_loss: float
+    chi2: float
+    variance: float
 
 
 class State(Slotted):
@@ -33,8 +34,8 @@ class State(Slotted):
 
     Parameters
     ----------
-    objective
-        What is minimised.
+    judge
+        Who judges the averages; it knows what is minimised.
     source
         The input.
     settled
@@ -43,9 +44,9 @@ class State(Slotted):
         On the CPU, of what is decided before an iteration begins.
     """
 
-    def __init__(self, objective: Objective, source: Input, settled: bool, dice: Dice) -> None:
-        self.objective, self.source, self.dice = objective, source, dice
-        problem = objective.problem
+    def __init__(self, judge: Judge, source: Input, settled: bool, dice: Dice) -> None:
+        self.judge, self.source, self.dice = judge, source, dice
+        objective, problem = judge.objective, judge.objective.problem
         _, c, h, w = objective.y.shape
         scale, device = problem.operator.scale, problem.numerics.device
         shape = (1, c, h * scale, w * scale)
@@ -56,31 +57,32 @@ class State(Slotted):
 
     def advance(self, networks: Networks) -> None:
         """One iteration; nothing is read back, so the device is not waited for."""
-        draw, problem = self.source.draw(), self.objective.problem
+        draw, objective = self.source.draw(), self.judge.objective
+        problem = objective.problem
         flips = [FLIPS[n] for n in self.dice.below(len(FLIPS))] if problem.fit.flips else []
-        x, losses = descend(networks, self.objective, draw, flips)
+        x, losses = descend(networks, objective, draw, flips)
         self.average.add(x, draw.answered)
         if self.wandering is not None:
-            self.wandering.add(problem.operator.forward(x), self.objective.judging)
+            self.wandering.add(problem.operator.forward(x), objective.judging)
         self.total += losses
         self.since += 1
 
     def read(self, slots: Sequence[int]) -> list[Reading]:
         """What these slots have come to since they were last read; the device is waited for."""
         means = self.average.value()
-        data_terms = (self.total / self.since).tolist()
-        variances = None if self.wandering is None else self.wandering.value().tolist()
+        unwatched = torch.full_like(self.total, torch.nan)
+        numbers = (
+            self.total / self.since,
+            self.judge.heldout_loss(means),
+            self.judge.chi2(means),
+            unwatched if self.wandering is None else self.wandering.value(),
+        )
+        # all at once, since the device is waited for
+        told = torch.stack(numbers, 1).tolist()  # (B, 4)
         for slot in slots:
             self.total[slot] = self.since[slot] = 0
         # a copy of each, so that one that is kept does not keep all
-        return [
-            Reading(
-                means[slot : slot + 1].clone(),
-                data_terms[slot],
-                None if variances is None else variances[slot],
-            )
-            for slot in slots
-        ]
+        return [Reading(means[slot : slot + 1].clone(), *told[slot]) for slot in slots]
 
 
 class Stack:
@@ -88,7 +90,7 @@ class Stack:
 
     def __init__(self, begun: Sequence[tuple[State, Begun]]) -> None:
         states, networks = [state for state, _ in begun], [network for _, network in begun]
-        numerics = states[0].objective.problem.numerics
+        numerics = states[0].judge.objective.problem.numerics
         self.state = State.joined(states)
         self.networks = networks_together(networks, numerics)
 

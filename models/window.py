@@ -10,13 +10,8 @@ from glassplate.models.collaborative import Filtered, collaborative_wiener
 from glassplate.models.guard import left_over
 from glassplate.models.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
 from glassplate.models.jpeg import Cells
-from glassplate.models.losses import (
-    chi2,
-    huber_weight,
-    masked_mean,
-    typical_size,
-    whiteness,
-)
+from glassplate.models.judging import Judge
+from glassplate.models.losses import masked_mean, whiteness
 from glassplate.models.membrane import membrane
 from glassplate.models.networks import input_size
 from glassplate.models.objective import Objective
@@ -76,14 +71,13 @@ class Window:
         if measurement.variance is not None:
             self.variance = torch.from_numpy(measurement.variance)[None].to(device)
             precision = _relative_precision(self.variance, valid)
-        self.judge_by, self.judges = self.y, self.parts.heldout
+        witness: torch.Tensor | None = None
         if measurement.witness is not None:
             witness = torch.from_numpy(measurement.witness)[None].to(device)  # (1, C, h, w)
-            self.judges = witness.isfinite()
-            self.judge_by = torch.where(self.judges, witness, self.y)
         moments = _moments(self.painted, self.parts.usable)
         penalty = self._penalty(level, precision, slope)
         self.objective = Objective(problem, self.y, precision, slope, moments, penalty)
+        self.judge = Judge(self.objective, valid, self.parts.heldout, self.variance, witness)
 
     def input(self) -> Input:
         """The input that the settings ask for."""
@@ -111,7 +105,8 @@ class Window:
         fit, scale = self.problem.fit, self.problem.operator.scale
         if fit.tv == 0:
             return NoPenalty()
-        variance = self.noise(level)
+        known = self.variance
+        variance = self.problem.noise.variance(level) if known is None else known
         noisy = self.parts.valid & (variance > 0)
         sigma = torch.where(noisy, variance, 0).sqrt() * slope  # (1, C, h, w)
         # a hole is painted as smooth as what has noise
@@ -119,32 +114,10 @@ class Window:
         sigma = torch.where(noisy, sigma, typical)
         return TotalVariation(fit.tv, sigma, precision, self.problem.transform, scale)
 
-    def judge(self, mean: torch.Tensor) -> tuple[float, float]:
-        """Held-out loss and chi2 of an average."""
-        seen = self.problem.operator.forward(mean)
-        squares = self.objective.judging * (seen - self.judge_by).square()
-        if self.problem.fit.robust is not None:
-            size = squares.sqrt()
-            bound = self.problem.fit.robust * typical_size(size, self.judges)
-            squares = squares * huber_weight(size, bound)
-        return float(masked_mean(squares, self.judges)), self.surprise(mean)
-
-    def surprise(self, mean: torch.Tensor) -> float:
-        """Mean squared residual of an average over the noise variance; NaN where there is no noise."""
-        seen = self.problem.operator.forward(mean)
-        return float(chi2(seen, self.y, self.noise(seen), self.parts.valid))
-
-    def noise(self, seen: torch.Tensor) -> torch.Tensor:
-        """Variance of the measurement's noise, (1, C, h, w), given an estimate of it."""
-        if self.variance is not None:
-            return self.variance
-        variance: torch.Tensor = self.problem.noise.variance(seen)
-        return variance
-
     def whiteness(self, mean: torch.Tensor) -> float:
         """Lag-1 autocorrelation of an average's residual."""
         seen = self.problem.operator.forward(mean)
-        variance = self.noise(seen)
+        variance = self.judge.noise(seen)
         sigma = torch.where(variance > 0, variance, 1).sqrt()
         return float(whiteness((self.y - seen) / sigma, self.parts.valid))
 
@@ -165,7 +138,7 @@ class Window:
         if not self.problem.fit.posterior:
             return mean
         operator = self.problem.operator
-        noise = self.noise(operator.forward(mean))
+        noise = self.judge.noise(operator.forward(mean))
         return posterior_through(operator, mean, self.y, noise, self._believed(mean))
 
     def _combined(self, mean: torch.Tensor) -> torch.Tensor:
@@ -186,7 +159,7 @@ class Window:
         fit = self.problem.fit
         if not (fit.posterior and self.problem.input == "blindspot"):
             return mean
-        believed, noise = self._believed(mean), self.noise(mean)
+        believed, noise = self._believed(mean), self.judge.noise(mean)
         radius, doubt = fit.posterior_radius, fit.posterior_doubt
         return posterior_mean(mean, self.y, noise, believed, radius, doubt)
 
@@ -194,7 +167,9 @@ class Window:
         """The measurement in groups of blocks that look alike in the pilot."""
         noise = self.problem.noise
         lag1 = noise.lag1 if noise.correlated else 0.0
-        return collaborative_wiener(pilot, self.y, self.noise(pilot), self._believed(mean), lag1)
+        return collaborative_wiener(
+            pilot, self.y, self.judge.noise(pilot), self._believed(mean), lag1
+        )
 
     def _believed(self, mean: torch.Tensor) -> torch.Tensor:
         """Valid pixels that are no outliers, (1, C, h, w) bool."""
@@ -209,7 +184,7 @@ class Window:
         fit, valid = self.problem.fit, self.parts.valid
         if fit.guard is None:
             return torch.zeros_like(valid)
-        variance = self.noise(answer)
+        variance = self.judge.noise(answer)
         # where a single photon stands out no peak means anything
         normal = valid & (variance > 0) & (variance >= QUANTA * self.problem.noise.slope**2)
         sigma = torch.where(normal, variance, 1).sqrt()
@@ -227,7 +202,7 @@ class Window:
             variance = posterior_variance(
                 mean,
                 self.y,
-                self.noise(mean),
+                self.judge.noise(mean),
                 self._believed(mean),
                 fit.posterior_radius,
                 fit.posterior,
@@ -236,7 +211,7 @@ class Window:
             if fit.collaborative:
                 left = self._filtered(self._with_measurement(mean), mean).variance
                 # no more than the measurement's own: a block alone was not filtered at all
-                left = torch.minimum(LEFT * left, self.noise(mean))
+                left = torch.minimum(LEFT * left, self.judge.noise(mean))
                 variance = torch.where(self.parts.valid, left, variance)
         else:
             variance = means.var(0) / len(means)
@@ -249,7 +224,7 @@ class Window:
         The fit was asked about the pixels of which the residual is taken, over and over, and never about
         those held out. The average must be that of the fit which held these out.
         """
-        squares = (self.y - mean).square() / self.noise(mean).clamp(
+        squares = (self.y - mean).square() / self.judge.noise(mean).clamp(
             min=torch.finfo(mean.dtype).tiny
         )
         asked = float(masked_mean(squares, self.parts.usable)) - 1

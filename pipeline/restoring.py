@@ -204,6 +204,7 @@ def _write(
         "stop_reason": restoration.stop_reason,
         "guarded": restoration.guarded,
         "whiteness": finite_or_none(restoration.whiteness),
+        "slots": restoration.slots,
         "seconds": round(restoration.seconds, 3),
     }
     return record if first is None else looked_at_again(record, first)

@@ -88,4 +88,7 @@ class TestWhiteness:
 
 
 def test_mean_of_nothing_is_nan():
-    assert torch.isnan(masked_mean(torch.ones(3), torch.zeros(3, dtype=torch.bool)))
+    counts = torch.tensor([[[[True, False]]], [[[False, False]]]])
+    some, none = masked_mean(torch.tensor([2.0, 9.0]).expand(2, 1, 1, 2), counts)
+    assert some == 2
+    assert torch.isnan(none)

@@ -14,7 +14,7 @@ from glassplate.models import fit as loop
 from glassplate.models.blur import Blur
 from glassplate.models.downsample import Downsample
 from glassplate.models.fit import Batch, fit_batch, fit_each
-from glassplate.models.member import Fit
+from glassplate.models.member import Start
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.stack import Stack
 from glassplate.models.stopping import StoppingSettings
@@ -141,13 +141,13 @@ class TestNeighbours:
         spoilt = sky(20, 24, 5)[1]
         spoilt[0, 3, 3] = np.inf
         given = stacked(problem(), 3, way)
-        stack = Stack([Fit(one, given).begun() for one in (measurement(spoilt), *PLAIN[2:])])
+        stack = Stack([Start(one, given).begun() for one in (measurement(spoilt), *PLAIN[2:])])
         for _ in range(6):
             stack.advance()
         spoilt, *others = stack.state.read([0, 1, 2])
         assert not np.isfinite(spoilt.data_term)
         for measured, reading in zip(PLAIN[2:], others, strict=True):
-            alone = Stack([Fit(measured, problem()).begun()])
+            alone = Stack([Start(measured, problem()).begun()])
             for _ in range(6):
                 alone.advance()
             [expected] = alone.state.read([0])
@@ -157,16 +157,16 @@ class TestNeighbours:
     def test_it_starts_again_in_its_slot(self, way, monkeypatch):
         usual = problem().fit.learning_rate
 
-        class Unlucky(Fit):
-            def record(self, reading):
+        class Unlucky(Start):
+            def begun(self):
                 if self.rate == usual and self.window.y[0, 0, 0, 0] == PLAIN[2].values[0, 0, 0]:
-                    raise FloatingPointError("fit: data term inf at iteration 3")
-                return super().record(reading)
+                    next(self.network.parameters()).data.fill_(np.nan)
+                return super().begun()
 
         fit = replace(problem().fit, learning_rate=loop.CAUTION * usual)
         expected = fit_batch(PLAIN, problem())
         expected[2] = fit_batch(PLAIN[2:3], problem(fit=fit))[0]
-        monkeypatch.setattr(loop, "Fit", Unlucky)
+        monkeypatch.setattr(loop, "Start", Unlucky)
         assert_alike(expected, fit_batch(PLAIN, stacked(problem(), 3, way)))
 
 
@@ -302,6 +302,13 @@ class Cramped:
         monkeypatch.setattr(loop, "Stack", Small)
 
 
+@pytest.fixture
+def forgetful(monkeypatch):
+    """A process that has not run out of memory yet."""
+    monkeypatch.setattr(loop, "_ROOM", {})
+
+
+@pytest.mark.usefixtures("forgetful")
 class TestOutOfMemory:
     @pytest.mark.parametrize("at", [0, 4])
     def test_half_as_many_go_on(self, monkeypatch, at):
@@ -310,9 +317,22 @@ class TestOutOfMemory:
         cramped = Cramped(monkeypatch, room=2, at=at)
         found = fit_batch(measured, stacked(problem(), 6))
         assert cramped.widths == [6, 3, 1]
+        assert {r.slots for r in found} == {1}
         assert [r.values.tobytes() for r in found] == [r.values.tobytes() for r in alone]
 
-    @pytest.mark.parametrize("name", ["Fit", "Window", "restoration"])
+    def test_the_next_batch_asks_for_no_more(self, monkeypatch):
+        cramped = Cramped(monkeypatch, room=3)
+        fit_batch(windows(6), stacked(problem(), 6))
+        fit_batch(windows(6), stacked(problem(), 6))
+        assert cramped.widths == [6, 3, 3]
+
+    def test_windows_of_another_shape_do(self, monkeypatch):
+        Cramped(monkeypatch, room=3)
+        fit_batch(windows(6), stacked(problem(), 6))
+        small = [measurement(sky(12, 12, n)[1], seed=n) for n in range(3)]
+        assert {r.slots for r in fit_batch(small, stacked(problem(), 6))} == {6}
+
+    @pytest.mark.parametrize("name", ["Start", "Window", "restoration"])
     @pytest.mark.parametrize("call", [2, 3, 4])
     def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):
         measured = windows(6)
