@@ -56,7 +56,7 @@ class Joint:
     def of(cls, networks: Sequence[nn.Module], rates: Sequence[float], way: Way) -> Joint:
         """Networks of one shape with the weights that they have."""
         weights = torch.stack([_flat(network) for network in networks])
-        each = torch.tensor(rates, dtype=torch.float64, device=weights.device)
+        each = torch.tensor(rates, dtype=torch.float64).to(weights.device)
         return cls(networks[0], weights, each[:, None], way)
 
     def paint(self, z: torch.Tensor) -> torch.Tensor:

@@ -164,7 +164,7 @@ def bounds(
     plane, known
         (1, 1, h, w): its pixels, and 1 where they are valid, else 0.
     """
-    step = torch.tensor(table, dtype=plane.dtype, device=plane.device).view(BLOCK, BLOCK)
+    step = torch.tensor(table).to(plane).view(BLOCK, BLOCK)
     found = grid.coefficients(undone(grid.samples(plane), grid.sampling))
     middle = step * torch.round(found / step)
     half = step / 2 + (found - middle).abs()
