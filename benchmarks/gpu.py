@@ -6,9 +6,10 @@
 
 Needs torch, numpy and glassplate.models alone (PYTHONPATH with a link `glassplate` to the repository where it
 is not installed). In this order: what the device does at most; whether fits in a stack are what they are
-alone, and twice the same; the iteration of a stack by the way its networks work together, by its width and by
-precision; the paper's settings; what bf16 changes; a frame of 15.4 megapixels by the default recipe for FITS,
-its donor included. Every part ends at its share of `--seconds`; what was not run whole is scaled up from what
+alone, and twice the same; one layer of a stack in every form that it could have; the iteration of a stack by
+the way its networks work together, by its width and by precision, and what a fixed order of sums costs it;
+the paper's settings; what bf16 changes; a frame of 15.4 megapixels by the default recipe for FITS, its donor
+included. Every part ends at its share of `--seconds`; what was not run whole is scaled up from what
 was, and the table says so. Prints a table last and writes a JSON.
 """
 
@@ -32,12 +33,15 @@ from typing import Any
 import numpy as np
 import torch
 from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, WAYS, Image, everywhere
+from torch import func
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.device import measure_device
 from glassplate.models.donor import DonorSettings, fit_donor, warm
 from glassplate.models.fit import Batch, FitSettings, Measurement, Problem, fit_batch, fit_each
+from glassplate.models.joint import TapProducts
 from glassplate.models.member import Start
 from glassplate.models.metrics import psnr
 from glassplate.models.noise import NoiseModel
@@ -116,9 +120,16 @@ def finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def step_seconds(problem: Problem, measurement: Measurement, until: float) -> float:
-    """Median seconds of an iteration of a stack of the same window; some that come first do not count."""
+def step_seconds(
+    problem: Problem, measurement: Measurement, until: float, *, ordered: bool = True
+) -> float:
+    """Median seconds of an iteration of a stack of the same window; some that come first do not count.
+
+    `ordered`: whether sums are to have a fixed order, as they have in every fit.
+    """
     with problem.numerics.applied():
+        if not ordered:
+            torch.use_deterministic_algorithms(False)  # until the end of the block
         width, device = problem.numerics.stack, problem.numerics.device
         windows = [replace(measurement, seed=n) for n in range(width)]
         stack = Stack([Start(window, problem).begun() for window in windows])
@@ -170,6 +181,82 @@ def checks(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def layers(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
+    """A 3x3 convolution with weights of its own for each window, forward and backward, in every form."""
+    numerics = sky_problem(options).numerics
+    channels, side, device = DEFAULT_NETWORK.channels, min(CORE, scale.frame), numerics.device
+    rows = []
+    for width in scale.widths:
+        dice = torch.Generator(device).manual_seed(0)
+        shapes = ((width, channels, side + 2, side + 2), (width, channels, channels, 3, 3))
+        x, weight = (
+            torch.randn(shape, generator=dice, device=device).to(numerics.dtype) for shape in shapes
+        )
+        for name, form in FORMS.items():
+            given = x.reshape(1, -1, side + 2, side + 2) if name.startswith("grouped") else x
+            if name == "grouped, channels last":
+                given = given.contiguous(memory_format=torch.channels_last)
+            row = {"width": width, "form": name, "precision": numerics.precision}
+            try:
+                seconds = layer_seconds(form, given, weight, device)
+            except RuntimeError as error:  # no kernel for it, or too little memory
+                rows.append({**row, "error": str(error)})
+                continue
+            rows.append(
+                {
+                    **row,
+                    "seconds": seconds,
+                    # forward, and two gradients that take as much each
+                    "flop_per_s": 3 * 2 * 9 * channels**2 * side**2 * width / seconds,
+                }
+            )
+            print(f"layer {width:3d} {name:23s} {1e3 * seconds:9.3f} ms", flush=True)
+    return rows
+
+
+def layer_seconds(
+    form: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    device: str,
+) -> float:
+    """Median seconds of a form's work forward and backward; the first two times do not count."""
+    x, weight = x.requires_grad_(), weight.requires_grad_()
+    times = []
+    for _ in range(7):
+        finish(device)
+        began = time.perf_counter()
+        y = form(x, weight)
+        torch.autograd.grad(y, (x, weight), y.detach())
+        finish(device)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:])
+
+
+def one_by_one(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) and (B, D, C, 3, 3) to (B, D, h - 2, w - 2), a convolution for each."""
+    return torch.cat([F.conv2d(x[n : n + 1], weight[n]) for n in range(len(weight))])
+
+
+def in_groups(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The same with the channels of all side by side: (1, B C, h, w) to (1, B D, h - 2, w - 2)."""
+    return F.conv2d(x, weight.flatten(0, 1), groups=len(weight))
+
+
+def mapped(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """As one by one, by torch.func."""
+    return func.vmap(lambda one, own: F.conv2d(one[None], own)[0])(x, weight)
+
+
+FORMS = {
+    "separate": one_by_one,
+    "grouped": in_groups,
+    "grouped, channels last": in_groups,
+    "gemm": TapProducts.apply,
+    "torch.func": mapped,
+}
 
 
 def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[str, Any]]:
@@ -366,6 +453,8 @@ def table(document: dict[str, Any]) -> str:
     many = best["megapixel_iterations_per_s"] / alone["megapixel_iterations_per_s"]
     gaps = [row["stack_psnr_db"] - row["alone_psnr_db"] for row in document["precisions"]]
     share = best["flop_per_s"] / rates["bf16_flop_per_s"]
+    widest = [row for row in document["layers"] if row["width"] == document["scale"]["widths"][-1]]
+    forms = sorted((row for row in widest if "seconds" in row), key=lambda row: row["seconds"])
     peak = sky["peak_bytes"]
     paper_s = {name: row["seconds"] for name, row in document["paper"].items()}
     lines = [
@@ -383,6 +472,14 @@ def table(document: dict[str, Any]) -> str:
         ("paper's settings, 3000 iterations, s", "10", ", ".join(f"{s:.1f} {n}" for n, s in paper_s.items())),
         ("share of the bf16 matrix rate", "0.15", f"{share:.3f}"),
         (f"stack of {best['width']} against as many alone", "8", f"{many:.2f} times ({best['together']})"),
+        (
+            f"one layer of {widest[0]['width']}, ms", "",
+            ", ".join(f"{1e3 * row['seconds']:.2f} {row['form']}" for row in forms),
+        ),
+        (
+            "a fixed order of sums, times as long", "",
+            f"{best['seconds'] / document['unordered_seconds']:.2f}",
+        ),
         ("bf16 stack less fp32 alone, dB", "0.05", f"{min(gaps):+.3f} to {max(gaps):+.3f}"),
         (
             "same bytes twice", "all",
@@ -410,13 +507,20 @@ def run(options: argparse.Namespace, save: Save) -> dict[str, Any]:
 
     keep(rates=asdict(measure_device(resolve(options.device, "auto", options.threads))))
     keep(checks=checks(options, scale))
+    keep(layers=layers(options, scale))
     rows = steps(options, scale, until(0.4))
     fast = sky_problem(options).numerics.precision
     best = max(
         (row for row in rows if row["precision"] == fast),
         key=lambda row: row["megapixel_iterations_per_s"],
     )
-    keep(steps=rows, best=best)
+    given = stacked(sky_problem(options, fast), best["width"], best["together"])
+    window = everywhere(frame(min(CORE + 2 * HALO, scale.frame)), 0)
+    keep(
+        steps=rows,
+        best=best,
+        unordered_seconds=step_seconds(given, window, time.monotonic(), ordered=False),
+    )
     keep(paper=paper(options, scale, until(0.5)))
     keep(precisions=precisions(options, scale, best))
     keep(frame=whole_frame(options, scale, best, until(1.0)))

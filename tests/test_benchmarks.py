@@ -104,6 +104,16 @@ class TestGpu:
             box = grid.tile(index).window
             assert np.array_equal(window, image[:, box.y0 : box.y1, box.x0 : box.x1])
 
+    def test_all_forms_of_a_layer_are_one_layer(self, gpu):
+        dice = torch.Generator().manual_seed(0)
+        x = torch.randn(3, 4, 10, 12, generator=dice)
+        weight = torch.randn(3, 5, 4, 3, 3, generator=dice)
+        expected = gpu.one_by_one(x, weight)
+        assert expected.shape == (3, 5, 8, 10)
+        for name, form in gpu.FORMS.items():
+            found = form(x.view(1, 12, 10, 12) if name.startswith("grouped") else x, weight)
+            torch.testing.assert_close(found.view_as(expected), expected, msg=name)
+
     @pytest.mark.slow
     def test_runs_where_there_is_no_gpu(self, gpu, monkeypatch):
         rates = gpu.measure_device(replace(gpu.resolve("cpu"), threads=1))
