@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from glassplate.models.fit import seconds_per_iteration
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.sampling import WINDOW
+from glassplate.pipeline.sampling import sample_boxes
+from glassplate.pipeline.trial import Timer, Trial, try_window
 
 
 def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
-    """The document of `glassplate plan --json`; runs a short trial to estimate the time."""
+    """The document of `glassplate plan --json`; runs short trials to estimate the time."""
     capacity = project(plan, workers=workers)
     return {
         "source": str(plan.spec.path),
@@ -46,15 +47,60 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
 COPY_BYTES_PER_S = 40e6
 
 
-def projected_seconds(plan: Plan, workers: int) -> float:
-    """Time to expect for a plan, by a short trial of one of its windows."""
-    if plan.recipe.task == "identity":
-        return image_seconds(plan, workers, step_s=0.0)
-    step_s = seconds_per_iteration(plan.tile_problem, plan.grid.window_shape)
-    return image_seconds(plan, workers, step_s)
+@dataclass(frozen=True)
+class Trials:
+    """What was timed for a plan."""
+
+    tile: Trial
+    """Of a tile's fit, beside the others of its stack."""
+    donor: Trial
+    """Of the donor's, which is always alone; the tile's where that is, too."""
 
 
-def image_seconds(plan: Plan, workers: int, step_s: float) -> float:
+def projected_seconds(
+    plan: Plan, workers: int, time_iteration: Timer = seconds_per_iteration
+) -> float:
+    """Time to expect for a plan, by short trials on this machine.
+
+    Parameters
+    ----------
+    plan
+        What would be done.
+    workers
+        Fits that run at once.
+    time_iteration
+        Measures an iteration.
+    """
+    nothing_is_fitted = plan.recipe.task == "identity"
+    trials = None if nothing_is_fitted else try_plan(plan, time_iteration)
+    return image_seconds(plan, workers, trials)
+
+
+def try_plan(plan: Plan, time_iteration: Timer = seconds_per_iteration) -> Trials:
+    """Time an iteration of a tile's fit, and one of the donor's where that is another.
+
+    Parameters
+    ----------
+    plan
+        Of a task that fits something.
+    time_iteration
+        Measures an iteration.
+    """
+    problem, window_shape = plan.tile_problem, plan.grid.window_shape
+    tile = try_window(problem, window_shape, time_iteration)
+    if not donor_fits_apart(plan):
+        return Trials(tile, tile)
+    alone = replace(problem, numerics=replace(problem.numerics, stack=1))
+    donor_shape = (window_shape[0], *_donor_window(plan))
+    return Trials(tile, try_window(alone, donor_shape, time_iteration))
+
+
+def donor_fits_apart(plan: Plan) -> bool:
+    """Whether there is a donor to be fitted, alone, for tiles that are fitted in stacks."""
+    return plan.donor_iterations > 0 and plan.numerics.stack > 1
+
+
+def image_seconds(plan: Plan, workers: int, trials: Trials | None) -> float:
     """Time to expect: the donor, every fit to its cap on iterations, and the copying around them.
 
     Parameters
@@ -63,13 +109,22 @@ def image_seconds(plan: Plan, workers: int, step_s: float) -> float:
         What would be done.
     workers
         Fits that run at once.
-    step_s
-        Seconds that one iteration on one whole window takes.
+    trials
+        What was timed for the plan, or for one that `try_plan` would time alike; None where nothing is
+        fitted.
     """
-    fit = plan.tile_problem.fit
-    rounds = -(-len(plan.batches) // workers)
-    tiles = step_s * fit.iterations * fit.members * plan.batch_size * rounds
-    _, height, width = plan.grid.window_shape
-    donor = plan.donor_iterations * step_s * WINDOW**2 / (height * width)
     copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
+    if trials is None:
+        return copying
+    fit = plan.tile_problem.fit
+    _, height, width = plan.grid.window_shape
+    rounds = -(-len(plan.batches) // workers)
+    steps = fit.iterations * fit.members * plan.batch_size * rounds
+    tiles = steps * trials.tile.seconds_on((height, width))
+    donor = plan.donor_iterations * trials.donor.seconds_on(_donor_window(plan))
     return donor + tiles + copying
+
+
+def _donor_window(plan: Plan) -> tuple[int, int]:
+    """Height and width of each of the windows that the donor is fitted to."""
+    return sample_boxes(plan.grid.shape)[0].shape

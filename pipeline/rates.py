@@ -1,13 +1,12 @@
 """Megapixels an hour to expect of each shipped recipe on this machine, from short trials.
 
-A trial times a few iterations on a window as small as still tells; what a whole image takes is then said
-by the function that `glassplate plan` uses, for a plan made as any other, of an image that is made up.
+The trials, and what is made of them, are those of `glassplate plan`, for a plan made as any other, of an
+image that is made up.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,32 +14,22 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from glassplate.models.fit import FitSettings, Problem, seconds_per_iteration
-from glassplate.models.stopping import StoppingSettings
-from glassplate.pipeline.forecast import image_seconds
+from glassplate.models.fit import seconds_per_iteration
+from glassplate.pipeline.forecast import Trials, donor_fits_apart, image_seconds, try_plan
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.planning import Device, make_plan
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.tiles import TileGrid
+from glassplate.pipeline.trial import Timer, as_timed
 
 # Side of the image that the rates are for, pixels: large enough that its tiles start from a donor, where
 # the recipe has one, and that the donor's own time is a small part.
 IMAGE_SIDE = 4096
 # Side of the image that is made up and looked at, pixels: one window of what the noise is estimated from.
 MADE_SIDE = 128
-# Side of the first trial's window, pixels of the estimate; doubled until an iteration takes LEAST_TRIAL_S,
-# so that what an iteration costs whatever its window is a small part, or until it is the whole window, as
-# on a GPU (docs/design/012-doctor.md).
-FIRST_TRIAL = 64
-LEAST_TRIAL_S = 0.035
-# Of so many trials on each window the shortest counts: what another program took is not the machine's rate.
-TRIALS = 2
 # Quality of the JPEG for task deartifact.
 JPEG_QUALITY = 85
-
-Timer = Callable[[Problem, tuple[int, int, int]], float]
-"""Seconds of one iteration of a problem on a window of ``(c, h, w)`` pixels."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +50,11 @@ class RecipeRate:
     core: tuple[int, int]
     """Largest height and width of the tile without it: what is kept."""
     seconds_per_iteration: float
-    """Of one window, from the trial's in proportion to the pixels."""
+    """Of one window, from the trial's in proportion to what the network paints."""
     trial: tuple[int, int]
     """Height and width of the trial's window."""
     trial_seconds_per_iteration: float
-    """As it was measured, the least of `TRIALS`."""
+    """As it was measured."""
 
 
 def recipe_rates(
@@ -90,7 +79,7 @@ def recipe_rates(
     UsageError
         If the device is absent.
     """
-    tried: dict[tuple[Problem, tuple[int, int, int]], _Trial] = {}
+    tried: dict[tuple[object, ...], Trials] = {}
     rates = []
     with tempfile.TemporaryDirectory(prefix="glassplate-rates-") as folder:
         inputs = make_inputs(Path(folder))
@@ -99,10 +88,9 @@ def recipe_rates(
             if recipe.task == "identity":
                 continue
             plan = plan_of_large(inputs, recipe, name, device)
-            # recipes that differ in how long they fit, and what they do afterwards, share a trial
-            alike = as_timed(plan.tile_problem), plan.grid.window_shape
+            alike = _alike(plan)
             if alike not in tried:
-                tried[alike] = _try(*alike, time_iteration)
+                tried[alike] = try_plan(plan, time_iteration)
             rates.append(_rate(plan, tried[alike]))
     return rates
 
@@ -156,68 +144,26 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
     )
 
 
-def as_timed(problem: Problem) -> Problem:
-    """The problem without what changes no iteration's time: how many, when to stop, what follows."""
-    fit, usual = problem.fit, FitSettings()
-    return replace(
-        problem,
-        stopping=StoppingSettings(rule="fixed"),
-        fit=replace(
-            fit,
-            iterations=usual.iterations,
-            learning_rate=usual.learning_rate,
-            average=usual.average,
-            log_period=usual.log_period,
-            members=1,
-            posterior=False,
-            posterior_radius=usual.posterior_radius,
-            posterior_doubt=usual.posterior_doubt,
-            collaborative=False,
-            guard=None,
-            uncertainty=False,
-        ),
-    )
+def _alike(plan: Plan) -> tuple[object, ...]:
+    """What recipes share whose trials would be the same: all but how long they fit, and what follows."""
+    return as_timed(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What was timed."""
-
-    shape: tuple[int, int]
-    seconds: float
-    """Of one iteration."""
-
-
-def _try(problem: Problem, window_shape: tuple[int, int, int], time_iteration: Timer) -> _Trial:
-    """Time an iteration on ever larger windows, until it takes long enough to tell."""
-    channels, height, width = window_shape
-    side = max(1, FIRST_TRIAL // problem.operator.scale)
-    while True:
-        shape = min(side, height), min(side, width)
-        seconds = min(time_iteration(problem, (channels, *shape)) for _ in range(TRIALS))
-        if seconds >= LEAST_TRIAL_S or shape == (height, width):
-            return _Trial(shape, seconds)
-        side *= 2
-
-
-def _rate(plan: Plan, trial: _Trial) -> RecipeRate:
-    """What a trial says of a whole image."""
-    _, *sides = plan.grid.window_shape
-    height, width = sides
-    step_s = trial.seconds * (height * width) / (trial.shape[0] * trial.shape[1])
-    seconds = image_seconds(plan, 1, step_s)
-    fit = plan.tile_problem.fit
+def _rate(plan: Plan, trials: Trials) -> RecipeRate:
+    """What trials say of a whole image."""
+    fit, trial = plan.tile_problem.fit, trials.tile
+    _, height, width = plan.grid.window_shape
     _, rows, columns = plan.grid.shape
     core = -(-rows // plan.grid.y.count), -(-columns // plan.grid.x.count)
     return RecipeRate(
         recipe=plan.recipe_name,
-        megapixels_per_hour=rows * columns / 1e6 * 3600 / seconds,
+        megapixels_per_hour=rows * columns / 1e6 * 3600 / image_seconds(plan, 1, trials),
         iterations=fit.iterations,
         members=fit.members,
         donor_iterations=plan.donor_iterations,
         window=(height, width),
         core=core,
-        seconds_per_iteration=step_s,
+        seconds_per_iteration=trial.seconds_on((height, width)),
         trial=trial.shape,
         trial_seconds_per_iteration=trial.seconds,
     )
