@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -118,11 +119,15 @@ def image_seconds(plan: Plan, workers: int, trials: Trials | None) -> float:
         return copying
     fit = plan.tile_problem.fit
     _, height, width = plan.grid.window_shape
-    rounds = -(-len(plan.batches) // workers)
-    steps = fit.iterations * fit.members * plan.batch_size * rounds
+    steps = fit.iterations * fit.members * busiest_share(plan.batches, workers)
     tiles = steps * trials.tile.seconds_on((height, width))
     donor = plan.donor_iterations * trials.donor.seconds_on(_donor_window(plan))
     return donor + tiles + copying
+
+
+def busiest_share(batches: Sequence[range], workers: int) -> int:
+    """Tiles of the worker with the most to do, where each takes the next batch when its own is done."""
+    return max(sum(map(len, batches[worker::workers])) for worker in range(workers))
 
 
 def _donor_window(plan: Plan) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import pytest
 from glassplate.pipeline.forecast import (
     COPY_BYTES_PER_S,
     Trials,
+    busiest_share,
     image_seconds,
     projected_seconds,
     try_plan,
@@ -91,6 +92,42 @@ def test_workers_share_the_tiles_but_not_the_donor(inputs, plan):
     # one of three has 86 of them
     assert fits_of(cold, 3, trials_of(cold, 1.0)) == pytest.approx(86 * 300)
     assert fits_of(plan, 3, trials_of(plan, 1.0, 0.1)) == pytest.approx(86 * 200 + 0.1 * 1000)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "batch", "workers", "share"),
+    [
+        (12, 1, 1, 12),
+        (12, 1, 5, 3),
+        (12, 1, 12, 1),
+        (12, 1, 20, 1),
+        # the last batch is short: alone, it is one worker's third beside two whole ones
+        (33, 32, 1, 33),
+        (33, 32, 2, 32),
+        (65, 32, 2, 33),
+        (65, 32, 3, 32),
+        (95, 32, 2, 63),
+        # none is: all have the same
+        (96, 32, 3, 32),
+        # the second of two has the short one
+        (14, 4, 2, 8),
+        # the batch is the image
+        (7, 7, 1, 7),
+        (7, 7, 4, 7),
+    ],
+)
+def test_the_last_is_the_worker_with_most_tiles(plan, tiles, batch, workers, share):
+    batches = [range(start, min(start + batch, tiles)) for start in range(0, tiles, batch)]
+    assert busiest_share(batches, workers) == share
+
+
+def test_a_short_batch_counts_as_what_it_is(plan):
+    """256 tiles in batches of 100: 100, 100 and 56."""
+    ragged = replace(plan, batch_size=100)
+    trials = trials_of(plan, 1.0, 0.0)
+    assert fits_of(ragged, 1, trials) == pytest.approx(256 * 200)
+    assert fits_of(ragged, 2, trials) == pytest.approx(156 * 200)
+    assert fits_of(ragged, 3, trials) == pytest.approx(100 * 200)
 
 
 class TestTrials:
