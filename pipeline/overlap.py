@@ -28,11 +28,15 @@ class AtOnce(Executor):
 
 
 def read_ahead(read: Callable[[int], T], order: Iterable[int], executor: Executor) -> Iterator[T]:
-    """What `read` gives for each of `order`, one of them read in advance by the executor."""
+    """What `read` gives for each of `order`, one of them read in advance by the executor.
+
+    None by one that does everything at once: nobody would gain time, and one window more be in memory.
+    """
+    ahead = 0 if isinstance(executor, AtOnce) else 1
     begun: deque[Future[T]] = deque()
     for place in order:
         begun.append(executor.submit(read, place))
-        if len(begun) == 2:
+        if len(begun) > ahead:
             yield begun.popleft().result()
     while begun:
         yield begun.popleft().result()

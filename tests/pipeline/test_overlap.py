@@ -26,13 +26,21 @@ class TestReadAhead:
             10 * place for place in order
         ]
 
-    def test_one_is_read_in_advance_and_no_more(self, executor):
+    def test_a_thread_reads_one_in_advance_and_no_more(self):
         begun = [threading.Event() for _ in range(5)]
-        windows = read_ahead(lambda place: begun[place].set() or place, range(5), executor)
-        for place in range(4):
+        with ThreadPoolExecutor(1) as thread:
+            windows = read_ahead(lambda place: begun[place].set() or place, range(5), thread)
+            for place in range(4):
+                assert next(windows) == place
+                assert begun[place + 1].wait(10)
+                assert not any(later.is_set() for later in begun[place + 2 :])
+
+    def test_without_a_thread_none_is_read_before_its_turn(self):
+        begun = []
+        windows = read_ahead(lambda place: begun.append(place) or place, range(5), AtOnce())
+        for place in range(5):
             assert next(windows) == place
-            assert begun[place + 1].wait(10)
-            assert not any(later.is_set() for later in begun[place + 2 :])
+            assert begun == list(range(place + 1))
 
     def test_what_cannot_be_read_is_said_when_its_turn_comes(self, executor):
         windows = read_ahead(lambda p: refuse(p) if p == 1 else p, range(3), executor)
