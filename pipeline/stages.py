@@ -5,8 +5,8 @@ Each stage begins where its journal says, so that a stage may be cut short anywh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,33 +130,60 @@ def restore_tiles(run: Run) -> None:
 
 def look_again(run: Run) -> None:
     """Fit the tiles once more that are less smooth than the others; where that fails the first fit stays."""
-    tolerance = run.plan.recipe.tiles.outliers
-    tiles = [] if tolerance is None else outliers(run.records, tolerance)
-    if not tiles:
+    tasks = _second_looks(run)
+    if not tasks:
         return
-    run.listener(StageStarted(run.store, "second look", len(tiles)))
-    tasks = [
+    done, total = 0, sum(len(task.tiles) for task in tasks)
+    run.listener(StageStarted(run.store, "second look", total))
+    with Journal(tiles_journal(run.store)) as journal:
+        for records in _alone_where_failed(run, tasks):
+            good = [record for record in records if record["ok"]]
+            # in one piece, as those of first fits
+            journal.append(*good)
+            run.records.update({record["tile"]: record for record in good})
+            for record in records:
+                if not record["ok"]:
+                    message = f"second look at tile {record['tile']}: {record['error']}"
+                    run.listener(Warned(run.store, message))
+            done += len(records)
+            run.listener(StageAdvanced(run.store, "second look", done, total))
+
+
+def _second_looks(run: Run) -> list[BatchTask]:
+    """Second looks still to be taken, in batches as large as those of first fits.
+
+    A batch is journalled in one piece, so that a run that was killed goes on with the same ones.
+    """
+    tolerance, size = run.plan.recipe.tiles.outliers, run.plan.batch_size
+    tiles = [] if tolerance is None else outliers(run.records, tolerance)
+    batches = [tiles[first : first + size] for first in range(0, len(tiles), size)]
+    return [
         BatchTask(
             run.plan,
             run.scratch_folder,
-            (tile,),
+            tuple(batch),
             reseed=ATTEMPTS,
-            earlier={tile: run.records[tile]},
+            earlier={tile: run.records[tile] for tile in batch},
         )
-        for tile in tiles
+        for batch in batches
     ]
-    with Journal(tiles_journal(run.store)) as journal:
-        for count, (task, outcome) in enumerate(run.pool.map(restore_batch, tasks, lambda _: None)):
-            [tile] = task.tiles
-            if isinstance(outcome, Failure):
-                outcome = [failed_record(tile, task.attempt, outcome.reason)]
-            [record] = outcome
-            if not record["ok"]:
-                run.listener(Warned(run.store, f"second look at tile {tile}: {record['error']}"))
-            else:
-                journal.append(record)
-                run.records[record["tile"]] = record
-            run.listener(StageAdvanced(run.store, "second look", count + 1, len(tiles)))
+
+
+def _alone_where_failed(run: Run, tasks: Sequence[BatchTask]) -> Iterator[list[dict[str, Any]]]:
+    """Records of each batch as it ends; tiles of one that fails as a whole are then done one by one."""
+    failed: list[BatchTask] = []
+    for task, outcome in run.pool.map(restore_batch, tasks, lambda _: None):
+        if not isinstance(outcome, Failure):
+            yield outcome
+            continue
+        # windows of the batch may be second ones already, which no record tells of
+        _stop_if_disk_is_full(run, outcome)
+        if len(task.tiles) == 1:
+            yield [failed_record(task.tiles[0], task.attempt, outcome.reason)]
+        else:
+            failed += [replace(task, tiles=(tile,)) for tile in task.tiles]
+    if failed:
+        yield from _alone_where_failed(run, failed)
 
 
 def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
@@ -185,11 +212,7 @@ def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
 
 def _take_in(run: Run, journal: Journal, task: BatchTask, outcome: Any) -> None:
     if isinstance(outcome, Failure):
-        if is_disk_full(outcome.reason):
-            raise GlassplateError(
-                f"{run.store}: {outcome.reason}; free some disk and give the same command again, "
-                f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
-            )
+        _stop_if_disk_is_full(run, outcome)
         outcome = [failed_record(tile, task.attempt, outcome.reason) for tile in task.tiles]
     # in one piece, so that a run that is killed here goes on with whole batches
     journal.append(*outcome)
@@ -210,6 +233,14 @@ def _take_in(run: Run, journal: Journal, task: BatchTask, outcome: Any) -> None:
                 stop_reason=record["stop_reason"],
                 seconds=record["seconds"],
             )
+        )
+
+
+def _stop_if_disk_is_full(run: Run, failure: Failure) -> None:
+    if is_disk_full(failure.reason):
+        raise GlassplateError(
+            f"{run.store}: {failure.reason}; free some disk and give the same command again, "
+            f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
         )
 
 

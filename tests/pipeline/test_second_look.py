@@ -5,9 +5,11 @@ import pytest
 from astropy.io import fits
 from test_run import FIT, UntidyPool, digest, request
 
-from glassplate.pipeline.events import Warned
+from glassplate.pipeline import restoring
+from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.events import StageAdvanced, Warned
 from glassplate.pipeline.journal import read_journal
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pool import Failure, InlinePool
 from glassplate.pipeline.run import restore
 from glassplate.pipeline.second_look import is_better, looked_at_again, outliers
 from glassplate.pipeline.stages import tiles_journal
@@ -108,9 +110,114 @@ def test_killed_between_second_looks_and_resumed_equals_undisturbed(plate, tmp_p
     assert digest(tmp_path / "whole.zarr") == digest(tmp_path / "cut.zarr")
 
 
+def in_batches_of(count, **more):
+    return {**AGAIN, "tiles": {**AGAIN["tiles"], "batch": count, **more}}
+
+
+class Watched(UntidyPool):
+    """Keeps in mind which tiles were looked at again together."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.looks = []
+
+    def map(self, work, tasks, tell):
+        for task, outcome in super().map(work, tasks, tell):
+            if is_second_look(task):
+                self.looks.append(task.tiles)
+            yield task, outcome
+
+
+def is_second_look(task):
+    return getattr(task, "earlier", None) is not None
+
+
+def timeless(records):
+    # the log has a column of seconds
+    passing = {"seconds", "ended", "pid", "host", "log_crc32"}
+    return {
+        tile: {key: value for key, value in record.items() if key not in passing}
+        for tile, record in records.items()
+    }
+
+
+@pytest.fixture
+def alone(plate, tmp_path):
+    """Result of first fits and second looks one by one."""
+    restore(request(plate, tmp_path / "alone.zarr", AGAIN), InlinePool())
+    return tmp_path / "alone.zarr"
+
+
+def test_second_looks_of_a_batch_are_those_of_its_tiles_alone(plate, alone, tmp_path):
+    pool = Watched()
+    restore(request(plate, tmp_path / "batch.zarr", in_batches_of(3)), pool)
+    assert max(map(len, pool.looks)) == 3
+    assert timeless(last_records(tmp_path / "batch.zarr")) == timeless(last_records(alone))
+    assert digest(tmp_path / "batch.zarr") == digest(alone)
+
+
+def test_killed_between_batches_of_second_looks_goes_on_with_the_same_ones(plate, tmp_path):
+    raw = in_batches_of(2, stack=2)
+    whole, cut, rest = Watched(), Watched(interrupt_after=4), Watched()
+    restore(request(plate, tmp_path / "whole.zarr", raw), whole)
+    with pytest.raises(KeyboardInterrupt):
+        restore(request(plate, tmp_path / "cut.zarr", raw), cut)
+    restore(request(plate, tmp_path / "cut.zarr", raw), rest)
+    assert len(whole.looks) > len(cut.looks) == 1
+    assert sorted(cut.looks + rest.looks) == sorted(whole.looks)
+    assert digest(tmp_path / "cut.zarr") == digest(tmp_path / "whole.zarr")
+
+
+def test_tiles_of_a_batch_that_fails_have_their_second_look_alone(plate, alone, tmp_path):
+    told = []
+    pool = Watched(fail=lambda work, task: is_second_look(task) and len(task.tiles) > 1)
+    restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), pool, told.append)
+    assert {len(tiles) for tiles in pool.looks} == {1, 3}
+    assert timeless(last_records(tmp_path / "a.zarr")) == timeless(last_records(alone))
+    assert not any(isinstance(event, Warned) for event in told)
+    looked = [event for event in told if isinstance(event, StageAdvanced)]
+    looked = [(event.done, event.total) for event in looked if event.stage == "second look"]
+    again = sum("first_chi2" in record for record in last_records(alone).values())
+    assert looked[-1] == (again, again)
+
+
+def test_a_second_look_that_diverges_costs_its_batch_no_other(plate, alone, tmp_path, monkeypatch):
+    real, told, asked = restoring.fit_each, [], []
+
+    def diverging(batch, problem, *args, start):
+        # the third batch is the first of second looks
+        asked.append(len(batch.shapes))
+        for place, found in real(batch, problem, *args, start=start):
+            diverged = len(asked) == 3 and place == 0
+            yield place, FloatingPointError("fit: data term nan") if diverged else found
+
+    monkeypatch.setattr(restoring, "fit_each", diverging)
+    restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), InlinePool(), told.append)
+    wanted, found = timeless(last_records(alone)), timeless(last_records(tmp_path / "a.zarr"))
+    [first, *_] = [tile for tile, record in wanted.items() if "first_chi2" in record]
+    assert [event.message for event in told if isinstance(event, Warned)] == [
+        f"second look at tile {first}: FloatingPointError: fit: data term nan"
+    ]
+    assert [tile for tile in wanted if found[tile] != wanted[tile]] == [first]
+    assert "first_chi2" not in found[first]
+
+
+def test_a_full_disk_ends_second_looks_and_the_same_command_goes_on(plate, alone, tmp_path):
+    class FullDisk(InlinePool):
+        def map(self, work, tasks, tell):
+            for task, outcome in super().map(work, tasks, tell):
+                full = Failure("OSError: [Errno 28] No space left on device")
+                yield task, full if is_second_look(task) else outcome
+
+    with pytest.raises(GlassplateError, match=r"No space left.*same command again, 6 of 6 tiles"):
+        restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), FullDisk())
+    restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), InlinePool())
+    assert digest(tmp_path / "a.zarr") == digest(alone)
+
+
 def test_where_a_second_look_fails_the_first_fit_stays(plate, tmp_path):
     told = []
-    pool = UntidyPool(fail=lambda work, task: getattr(task, "earlier", None) is not None)
+    pool = UntidyPool(fail=lambda work, task: is_second_look(task))
     result = restore(request(plate, tmp_path / "a.zarr", AGAIN), pool, told.append)
     assert result.status == "complete"
     assert result.summary["quarantined"] == {}
