@@ -56,7 +56,7 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     window_shape
         ``(c, h, w)`` of the largest window, in pixels of the measurement.
     count
-        Windows of the batch; `problem.numerics.stack` of them are fitted together, of the others only the
+        Windows at hand; `problem.numerics.stack` of them are fitted together, of the others only the
         pixels add up.
     """
     c, h, w = window_shape
@@ -66,8 +66,8 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     each = BF16_BYTES if problem.numerics.precision == "bf16" else 4
     features = round(each * pixels * _feature_maps(network))
     guide = problem.guide_channels
-    inputs = (problem.fit.input_depth if problem.input == "noise" else c + 1) + guide
-    weights = 4 * WEIGHT_COPIES * count_weights(network, inputs, c)
+    inputs = _inputs(problem, c)
+    weights = WEIGHT_COPIES * weight_bytes(problem, c)
     code_rows, code_columns = input_size(network, h * s, w * s)
     code = CODE_MAPS * inputs * code_rows * code_columns if problem.input == "noise" else 0
     maps = 4 * ((PIXEL_MAPS * c + GUIDE_MAPS * guide) * pixels + code)
@@ -79,6 +79,17 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     members = 4 * count * c * h * s * w * s * (problem.fit.members - 1)
     at_once = min(count, problem.numerics.stack)
     return FIRST_FIT_BYTES + at_once * (features + maps + weights) + batch + members
+
+
+def weight_bytes(problem: Problem, channels: int) -> int:
+    """Memory of the weights of one network that paints so many channels."""
+    return 4 * count_weights(problem.network, _inputs(problem, channels), channels)
+
+
+def _inputs(problem: Problem, channels: int) -> int:
+    """Channels that a network sees."""
+    own = problem.fit.input_depth if problem.input == "noise" else channels + 1
+    return own + problem.guide_channels
 
 
 def _feature_maps(network: NetworkSettings) -> float:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
-from glassplate.models.fit import projected_bytes
+from glassplate.models.costs import projected_bytes, weight_bytes
 from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.exposures import EXPOSURE_BYTES
+from glassplate.pipeline.restoring import most_at_hand, most_restored
 from glassplate.pipeline.sampling import WINDOW
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ COLOUR_BYTES_PER_PIXEL = 200
 # Bytes for a pixel and plane of a window of the guide: as read, its validity, scaled in float64 and float32.
 GUIDE_BYTES_PER_PIXEL = 24
 
+# Bytes for a pixel and channel of a window at hand, beside its values as read: in float32 for the fit,
+# validity, what a detector found, variance, witness.
+WINDOW_BYTES_PER_PIXEL = 14
+
 # Bytes kept for a pixel and channel of a window of the donor, which has all of them at hand: the
 # measurement, its split, weights and input.
 DONOR_BYTES_PER_PIXEL = 64
@@ -52,7 +57,7 @@ class Capacity:
     host_bytes: int
     """Peak memory of the command and its workers together."""
     device_bytes: int
-    """Peak memory of one GPU; 0 on the CPU."""
+    """Peak memory of one worker on its GPU; 0 on the CPU."""
     disk_bytes: int
     """Disk below the result's folder, before compression, with the scratch windows."""
     stages: dict[str, int]
@@ -67,15 +72,10 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     workers
         Processes that work at once; 1 means the command does the work itself.
     """
-    channels, height, width = plan.grid.window_shape
+    channels = plan.grid.window_shape[0]
     scale, layout = plan.layout.scale, plan.layout
-    window = channels * height * width * np.dtype(plan.working_dtype).itemsize
-    guide = GUIDE_BYTES_PER_PIXEL * plan.guide_channels * height * width
-    reading = window * 6 + guide + plan.resident_bytes + _inspecting(plan, (height, width))
     on_cpu = plan.numerics.device == "cpu"
-    fitting = 0
-    if plan.recipe.task != "identity":
-        fitting = projected_bytes(plan.tile_problem, plan.grid.window_shape, plan.batch_size)
+    fitting = on_device = _fitting(plan)
     shard_pixels = min(layout.shard_side, max(layout.shape[1:])) ** 2 * channels
     strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
     itemsize = np.dtype(layout.dtype).itemsize
@@ -92,23 +92,62 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         rows, columns = layout.chunk + reach, min(layout.shard_side, layout.shape[2]) + reach
         stitching += rows * columns * channels * OPERATOR_BYTES_PER_PIXEL
     stages = {
-        "restore": reading + window * scale**2 * 2 + (fitting if on_cpu else 0),
+        "restore": _restoring(plan) + (fitting if on_cpu else _weights(plan)) + plan.resident_bytes,
         "stitch": stitching + plan.resident_bytes,
         "pyramid": shard_pixels * itemsize * 3 + strip_pixels * 4 * BLEND_BYTES_PER_PIXEL,
     }
     if plan.warm:
         pixels = plan.recipe.donor.windows * (channels + plan.guide_channels) * WINDOW**2
+        windows = pixels * DONOR_BYTES_PER_PIXEL
         fit = projected_bytes(plan.problem, (channels, WINDOW, WINDOW), 1)
-        stages["donor"] = pixels * DONOR_BYTES_PER_PIXEL + plan.resident_bytes + fit * on_cpu
+        stages["donor"] = windows + plan.resident_bytes + fit * on_cpu
+        on_device = max(on_device, windows + fit)
     processes = 1 if workers == 1 else workers + 1
     host = processes * PROCESS_BYTES + workers * max(stages.values())
-    scratch = len(plan.grid) * window * scale**2 * (1 + layout.uncertain)
+    scratch = len(plan.grid) * _restored_bytes(plan)
     return Capacity(
         host_bytes=int(host),
-        device_bytes=0 if on_cpu else int(fitting),
+        device_bytes=0 if on_cpu else int(on_device),
         disk_bytes=int(layout.uncompressed_bytes + scratch),
         stages={name: int(value) for name, value in stages.items()},
     )
+
+
+def _fitting(plan: Plan) -> int:
+    """Memory of the device that the fits of a batch take."""
+    if plan.recipe.task == "identity":
+        return 0
+    at_hand = most_at_hand(plan.numerics.stack, plan.batch_size)
+    return projected_bytes(plan.tile_problem, plan.grid.window_shape, at_hand)
+
+
+def _weights(plan: Plan) -> int:
+    """Memory of the host that networks on a GPU take: the donor's, and one that is made."""
+    if plan.recipe.task == "identity":
+        return 0
+    return 2 * weight_bytes(plan.problem, plan.grid.window_shape[0])
+
+
+def _restoring(plan: Plan) -> int:
+    """Memory that the windows of a batch take on the host: one is read, one written, others are at hand."""
+    channels, height, width = plan.grid.window_shape
+    stack, tiles = plan.numerics.stack, plan.batch_size
+    pixels = height * width
+    window = channels * pixels * np.dtype(plan.working_dtype).itemsize
+    guide = GUIDE_BYTES_PER_PIXEL * plan.guide_channels * pixels
+    reading = window * 6 + guide + _inspecting(plan, (height, width))
+    each = window + WINDOW_BYTES_PER_PIXEL * channels * pixels + guide
+    others = (most_at_hand(stack, tiles) - 1) * each
+    # the one that is written is joined with its uncertainty, and again in a file's bytes
+    restored = (most_restored(stack, tiles) + 2) * _restored_bytes(plan)
+    return reading + others + restored
+
+
+def _restored_bytes(plan: Plan) -> int:
+    """Bytes of a restored window, with its uncertainty."""
+    channels, height, width = plan.grid.window_shape
+    pixels = channels * height * width * plan.layout.scale**2
+    return pixels * np.dtype(plan.working_dtype).itemsize * (1 + plan.layout.uncertain)
 
 
 def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:

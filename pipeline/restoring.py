@@ -23,7 +23,7 @@ import numpy.typing as npt
 from glassplate.models.fit import Batch, Measurement, Record, Restoration, fit_each
 from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.overlap import AtOnce, WriteBehind, read_ahead
+from glassplate.pipeline.overlap import MOST_WAITING, AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Tell, seldom, with_its_kind
 from glassplate.pipeline.scratch import Scratch
@@ -81,6 +81,21 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
     # a thread each, so that a device is not kept waiting for a disk
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         return _restored(task, tell, reading, writing)
+
+
+def most_at_hand(stack: int, tiles: int) -> int:
+    """Windows that restoring a batch of so many tiles has in memory at once, at most."""
+    # fits that end together, those that take their slots before the first is restored, the one handed on last
+    at_hand = 2 * stack + 1
+    if stack > 1:
+        # what the threads have: read ahead, and waiting to be written
+        at_hand += 1 + MOST_WAITING
+    return min(at_hand, tiles)
+
+
+def most_restored(stack: int, tiles: int) -> int:
+    """Restorations among them: the one handed on last, the next one, and those that wait to be written."""
+    return min(2 if stack == 1 else 2 + MOST_WAITING, tiles)
 
 
 def _restored(

@@ -129,6 +129,9 @@ print(measured, project(plan, workers=1).host_bytes)
 """
 
 
+STACK = ("tiles.stack=4", "fit.iterations=3", "fit.collaborative=false")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
@@ -136,6 +139,8 @@ print(measured, project(plan, workers=1).host_bytes)
         ["identity"],
         ["astro-denoise", "fit.iterations=3"],
         ["draft", "task=superres", "operator.scale=2", "fit.iterations=3"],
+        ["draft", *STACK, "tiles.core=192"],
+        ["draft", *STACK, "tiles.core=128", "tiles.together=grouped", "fit.uncertainty=true"],
     ],
 )
 def test_projected_memory_is_at_least_what_is_measured(tmp_path, settings):
