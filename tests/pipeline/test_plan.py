@@ -11,7 +11,7 @@ from astropy.io import fits
 from glassplate.models.numerics import Numerics
 from glassplate.pipeline.capacity import project
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.forecast import summarise
+from glassplate.pipeline.forecast import projected_seconds, summarise
 from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.source import SourceSpec
@@ -69,6 +69,15 @@ def test_the_summary_promises_what_the_design_lists(sky):
     for key in ("host_bytes", "disk_bytes", "seconds"):
         assert summary[key] > 0
     assert summary["device_bytes"] == 0
+
+
+@pytest.mark.parametrize("batch", [3, 5, 8, 100])
+def test_one_worker_takes_the_same_time_however_tiles_are_batched(sky, batch):
+    def seconds(tiles):
+        plan = plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, **tiles}})
+        return projected_seconds(plan, 1, lambda *_: 0.5)
+
+    assert seconds({"batch": batch}) == seconds({}) > 12 * 10 * 0.5
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("adu", 0.25), ("MJy/sr", 1.0), (None, 1.0)])
