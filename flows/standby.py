@@ -10,7 +10,15 @@ from typing import Any, Literal, TypeVar
 
 from glassplate.flows.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import Failure, Pool, Tell, Work, default_workers, open_pool
+from glassplate.pipeline.pool import (
+    Failure,
+    Pool,
+    Tell,
+    Work,
+    default_workers,
+    is_address,
+    open_pool,
+)
 
 Task = TypeVar("Task")
 
@@ -47,11 +55,11 @@ class StandbyPool:
         self._lock = threading.Lock()
         self.name = kind
         self.workers = default_workers(kind, workers=workers, device=device)
-        if kind not in KINDS and not _is_address(kind):
+        if kind not in KINDS and not is_address(kind):
             raise UsageError(
                 f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
             )
-        if _is_address(kind):
+        if is_address(kind):
             # how many work there, and whether anybody does, only the scheduler knows
             self._pool(0)
 
@@ -83,12 +91,8 @@ class StandbyPool:
                     device=self._device,
                     tasks=tasks if self._images == 1 else None,
                 )
-                if self._kind != "inline" and not _is_address(self._kind):
+                if self._kind != "inline" and not is_address(self._kind):
                     refuse_unsafe_spawning()
                 self._open = self._closing.enter_context(opened)
                 self.name, self.workers = self._open.name, self._open.workers
             return self._open
-
-
-def _is_address(kind: str) -> bool:
-    return ":" in kind

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+import torch
 
 from glassplate.models.costs import projected_bytes, weight_bytes
 from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.exposures import EXPOSURE_BYTES
+from glassplate.pipeline.pool import Pool, gpu_count, is_address, workers_on
 from glassplate.pipeline.restoring import most_at_hand, most_restored
 from glassplate.pipeline.sampling import WINDOW
 
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from glassplate.pipeline.plan import Plan
 
 GIB = 2**30
+
+# Smallest core that is proposed: with the usual halo of 32 pixels three quarters of its window are context.
+LEAST_CORE = 64
 
 # Resident memory of a process that has imported what a worker needs, before it does any work
 # (measured: 300 to 360 MiB with torch, zarr and astropy, the most with distributed too).
@@ -161,7 +168,7 @@ def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
     return finding + joining
 
 
-def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int) -> None:
+def check_capacity(plan: Plan, store: Path, pool: Pool) -> None:
     """Refuse a plan that cannot fit.
 
     Raises
@@ -169,13 +176,51 @@ def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int)
     CapacityError
         Naming what is projected, what there is, and what to lower.
     """
+    capacity = project(plan, workers=pool.workers)
+    _check_host(capacity, plan, pool.workers)
+    # of the GPUs of workers elsewhere nothing is known here
+    if capacity.device_bytes and not is_address(pool.name):
+        _check_devices(capacity, plan, pool.workers)
+    _check_disk(capacity, store)
+
+
+def _check_host(capacity: Capacity, plan: Plan, workers: int) -> None:
     free = psutil.virtual_memory().available
-    if capacity.host_bytes > free:
-        raise CapacityError(
-            f"{plan.spec.path}: projected memory {capacity.host_bytes / GIB:.1f} GiB for {workers} "
-            f"worker(s) exceeds the {free / GIB:.1f} GiB that is free; lower --workers, tiles.core "
-            f"from {plan.recipe.tiles.core} or output.shard from {plan.recipe.output.shard}"
-        )
+    if capacity.host_bytes <= free:
+        return
+    ways = [
+        "--workers",
+        *_tiles_to_lower(plan, lambda other: project(other, workers=workers).host_bytes <= free),
+        f"output.shard from {plan.recipe.output.shard}",
+    ]
+    raise CapacityError(
+        f"{plan.spec.path}: projected memory {capacity.host_bytes / GIB:.1f} GiB for {workers} "
+        f"worker(s) exceeds the {free / GIB:.1f} GiB that is free; lower {_either(ways)}"
+    )
+
+
+def _check_devices(capacity: Capacity, plan: Plan, workers: int) -> None:
+    free = device_memory(workers)
+    gpu = overfilled(capacity.device_bytes, workers, free)
+    if gpu is None:
+        return
+
+    def fits(other: Plan) -> bool:
+        needed = project(other, workers=workers).device_bytes
+        return overfilled(needed, workers, free) is None
+
+    sharing = workers_on(gpu, workers, len(free))
+    ways = _tiles_to_lower(plan, fits)
+    if sharing > 1:
+        ways.append(f"--workers from {workers}")
+    raise CapacityError(
+        f"{plan.spec.path}: projected memory {sharing * capacity.device_bytes / GIB:.1f} GiB for "
+        f"{sharing} worker(s) of GPU {gpu} exceeds the {free[gpu] / GIB:.1f} GiB that is free "
+        f"there; lower {_either(ways)}"
+    )
+
+
+def _check_disk(capacity: Capacity, store: Path) -> None:
     folder = next(parent for parent in store.absolute().parents if parent.is_dir())
     room = shutil.disk_usage(folder).free
     if capacity.disk_bytes > room:
@@ -183,3 +228,67 @@ def check_capacity(capacity: Capacity, plan: Plan, store: Path, *, workers: int)
             f"{store}: projected {capacity.disk_bytes / GIB:.2f} GiB of disk exceed the "
             f"{room / GIB:.2f} GiB free in {folder}; free some or choose another -o"
         )
+
+
+@cache
+def device_memory(workers: int) -> tuple[int, ...]:
+    """Free bytes of each GPU that so many local workers would use; none where torch sees no GPU.
+
+    As it was when first asked for: what fits of this process and its workers take since then, such as those
+    of another image of a job, is no reason to refuse.
+    """
+    gpus = min(workers, gpu_count("cuda"))
+    return tuple(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
+
+
+def overfilled(device_bytes: int, workers: int, free: Sequence[int]) -> int | None:
+    """First GPU that is too small for the workers that share it; None where there is none.
+
+    Parameters
+    ----------
+    device_bytes
+        What each worker takes.
+    workers
+        Of a local pool.
+    free
+        Bytes of each GPU that they use.
+    """
+    for gpu, room in enumerate(free):
+        if workers_on(gpu, workers, len(free)) * device_bytes > room:
+            return gpu
+    return None
+
+
+def smaller_core(plan: Plan, fits: Callable[[Plan], bool]) -> int | None:
+    """Largest halving of `tiles.core`, down to `LEAST_CORE`, with which a plan fits; None where none does."""
+    core = plan.grid.core // 2
+    while core >= LEAST_CORE:
+        if fits(_with_core(plan, core)):
+            return core
+        core //= 2
+    return None
+
+
+def _with_core(plan: Plan, core: int) -> Plan:
+    """The plan with smaller tiles, of which a stack and a batch may have more, where there were too few."""
+    grid = replace(plan.grid, core=core)
+    stack = min(plan.recipe.tiles.stack, len(grid))
+    cut_short = plan.batch_size == len(plan.grid)
+    return replace(
+        plan,
+        grid=grid,
+        numerics=replace(plan.numerics, stack=stack),
+        batch_size=len(grid) if cut_short else plan.batch_size,
+    )
+
+
+def _tiles_to_lower(plan: Plan, fits: Callable[[Plan], bool]) -> list[str]:
+    """What of the tiles could be lowered so that a plan fits."""
+    stack, core = plan.numerics.stack, smaller_core(plan, fits)
+    ways = [] if stack == 1 else [f"tiles.stack from {stack}"]
+    return [*ways, f"tiles.core from {plan.grid.core}" + ("" if core is None else f" to {core}")]
+
+
+def _either(ways: Sequence[str]) -> str:
+    *others, last = ways
+    return f"{', '.join(others)} or {last}" if others else last

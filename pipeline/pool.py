@@ -239,6 +239,11 @@ def gpu_count(device: str) -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def is_address(kind: str) -> bool:
+    """Whether a pool's kind or name is the address of a scheduler, whose workers may be anywhere."""
+    return ":" in kind
+
+
 def default_workers(kind: str, *, workers: int | None, device: str) -> int:
     """Workers that a pool of this kind would have: a GPU each, or a core each.
 
@@ -289,7 +294,7 @@ def open_pool(
     elif kind == "local":
         with _local_cluster(count, device) as client:
             yield DaskPool(client, name="local")
-    elif "://" in kind or ":" in kind:
+    elif is_address(kind):
         with _connected(kind) as client:
             yield DaskPool(client, name=kind)
     else:
@@ -342,6 +347,11 @@ def _local_cluster(count: int, device: str) -> Iterator[Any]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
             client.wait_for_workers(count, timeout=120)
         yield client
+
+
+def workers_on(gpu: int, workers: int, gpus: int) -> int:
+    """Workers of a local pool that share one of its GPUs."""
+    return len(range(gpu, workers, gpus))
 
 
 def worker_options(index: int, gpus: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.pipeline import provenance
-from glassplate.pipeline.capacity import check_capacity, project
+from glassplate.pipeline.capacity import check_capacity
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import (
     Listener,
@@ -139,8 +139,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
             device=request.device,
             donor=donor,
         )
-        capacity = project(plan, workers=pool.workers)
-        check_capacity(capacity, plan, request.store, workers=pool.workers)
+        check_capacity(plan, request.store, pool)
         if not request.store.exists():
             _create(request, plan, identity)
         with _locked(request.store):
