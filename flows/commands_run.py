@@ -149,9 +149,12 @@ def plan(
     from glassplate.pipeline.planning import make_plan
 
     previous = None if donor is None else find_donor(donor)
-    made = make_plan(spec, settings, recipe_name=name, device=wished, donor=previous)
     with StandbyPool(pool, workers=workers, device=device) as workforce:
-        summary = summarise(made, workers=workforce.workers)
+        count = workforce.workers
+        made = make_plan(
+            spec, settings, recipe_name=name, device=wished, donor=previous, workers=count
+        )
+        summary = summarise(made, workers=count)
     typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
 
 

@@ -121,6 +121,8 @@ def fit_donor(
     usable = [measurement for measurement in measurements if measurement.valid.any()]
     if not usable:
         raise ValueError("donor: none of its windows has a valid pixel")
+    # always alone, whatever the tiles are
+    problem = replace(problem, numerics=replace(problem.numerics, stack=1))
     with problem.numerics.applied():
         inherited = start is not None
         iterations = donor_iterations(problem, settings, inherited=inherited)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -241,6 +242,13 @@ def device_memory(workers: int) -> tuple[int, ...]:
     return tuple(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
 
 
+def device_room(workers: int) -> float:
+    """Free bytes for each of so many local workers on the GPU that has the fewest; infinite without a GPU."""
+    free = device_memory(workers)
+    shares = [room / workers_on(gpu, workers, len(free)) for gpu, room in enumerate(free)]
+    return min(shares, default=math.inf)
+
+
 def overfilled(device_bytes: int, workers: int, free: Sequence[int]) -> int | None:
     """First GPU that is too small for the workers that share it; None where there is none.
 
@@ -272,7 +280,8 @@ def smaller_core(plan: Plan, fits: Callable[[Plan], bool]) -> int | None:
 def _with_core(plan: Plan, core: int) -> Plan:
     """The plan with smaller tiles, of which a stack and a batch may have more, where there were too few."""
     grid = replace(plan.grid, core=core)
-    stack = min(plan.recipe.tiles.stack, len(grid))
+    wished = plan.recipe.tiles.stack
+    stack = min(plan.numerics.stack if wished == "auto" else wished, len(grid))
     cut_short = plan.batch_size == len(plan.grid)
     return replace(
         plan,

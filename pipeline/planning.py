@@ -11,6 +11,8 @@ from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.capacity import device_room
+from glassplate.pipeline.choice import ALONE, allowed, choose_once, file_of_choices, that_fit
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.exposures import align, kept_last
@@ -58,6 +60,7 @@ def make_plan(
     recipe_name: str,
     device: Device = "auto",
     donor: Inherited | None = None,
+    workers: int = 1,
 ) -> Plan:
     """Open the source, look at it, and decide how it will be restored.
 
@@ -67,6 +70,8 @@ def make_plan(
         As in `RestoreRequest`.
     donor
         Of an earlier result, from which this one's is made; None for one of its own.
+    workers
+        Of a pool on this machine; those of one GPU share its memory.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def make_plan(
     finally:
         source.close()
     plan = replace(plan, warnings=(*plan.warnings, *warnings))
-    return plan if donor is None else _with_donor(plan, donor)
+    return stacked(plan if donor is None else _with_donor(plan, donor), workers)
 
 
 def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
@@ -148,9 +153,9 @@ def _plan_for(
         working_dtype=source.working_dtype.name if identity else "float32",
         transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
         noise=noise,
-        numerics=_numerics(device, recipe, len(grid)),
+        numerics=_numerics(device, recipe),
         flux_factor=_flux_factor(recipe, source),
-        batch_size=min(_batch_size(recipe), len(grid)),
+        batch_size=1,
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
@@ -239,23 +244,41 @@ def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
     return float(np.median(found)) if found.size else 0.0
 
 
-def _batch_size(recipe: Recipe) -> int:
+def stacked(plan: Plan, workers: int) -> Plan:
+    """The plan with as many fits together as its recipe wishes, or as its device does best.
+
+    Parameters
+    ----------
+    plan
+        Of one fit at a time.
+    workers
+        Of a pool on this machine; those of one GPU share its memory.
+    """
+    chosen, problem, window_shape = ALONE, plan.tile_problem, plan.grid.window_shape
+    if plan.recipe.task != "identity":
+        tiles = plan.recipe.tiles
+        candidates = allowed(tiles.stack, tiles.together, problem.numerics.device, len(plan.grid))
+        if tiles.stack == "auto" and len(candidates) > 1:
+            candidates = that_fit(candidates, problem, window_shape, device_room(workers))
+        chosen = choose_once(problem, window_shape, candidates, file_of_choices())
+    size = min(_batch_size(plan.recipe, chosen.stack), len(plan.grid))
+    return replace(plan, numerics=chosen.of(problem).numerics, batch_size=size)
+
+
+def _batch_size(recipe: Recipe, stack: int) -> int:
     """Tiles of one unit of work."""
-    tiles = recipe.tiles
-    if tiles.batch != "auto":
-        return tiles.batch
+    if recipe.tiles.batch != "auto":
+        return recipe.tiles.batch
     if recipe.task == "identity":
         return COPIED_AT_ONCE
-    return 1 if tiles.stack == 1 else STACKS_AT_ONCE * tiles.stack
+    return 1 if stack == 1 else STACKS_AT_ONCE * stack
 
 
-def _numerics(device: Device, recipe: Recipe, most: int) -> Numerics:
-    tiles = recipe.tiles
+def _numerics(device: Device, recipe: Recipe) -> Numerics:
     try:
-        numerics = resolve(device, "auto", threads=tiles.threads)
+        return resolve(device, "auto", threads=recipe.tiles.threads)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return replace(numerics, stack=min(tiles.stack, most), together=tiles.together)
 
 
 def _flux_factor(recipe: Recipe, source: Source) -> float:

@@ -356,7 +356,7 @@ def workers_on(gpu: int, workers: int, gpus: int) -> int:
 
 def worker_options(index: int, gpus: int) -> dict[str, Any]:
     """Options of one local worker: a GPU of its own, or one thread of the CPU."""
-    env = {"CUDA_VISIBLE_DEVICES": str(index % gpus)} if gpus else {}
+    env = {"CUDA_VISIBLE_DEVICES": _visible(index % gpus)} if gpus else {}
     return {
         "nthreads": 1,
         "resources": {"GPU": 1},
@@ -367,6 +367,12 @@ def worker_options(index: int, gpus: int) -> dict[str, Any]:
         "host": "127.0.0.1",
         "silence_logs": logging.CRITICAL,  # a worker that dies is survived, and said once
     }
+
+
+def _visible(gpu: int) -> str:
+    """The name of one of the GPUs that this process sees: it may be allowed some of the machine's only."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return allowed.split(",")[gpu].strip() if allowed else str(gpu)
 
 
 @contextmanager

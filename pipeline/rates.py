@@ -17,7 +17,7 @@ import tifffile
 from glassplate.models.fit import seconds_per_iteration
 from glassplate.pipeline.forecast import Trials, donor_fits_apart, image_seconds, try_plan
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.planning import Device, make_plan
+from glassplate.pipeline.planning import Device, make_plan, stacked
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.tiles import TileGrid
@@ -137,11 +137,13 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
     """The plan of a small image, with the tiles of one of `IMAGE_SIDE` by `IMAGE_SIDE` pixels."""
     plan = make_plan(inputs.spec_for(recipe), recipe, recipe_name=name, device=device)
     shape = (plan.grid.shape[0], IMAGE_SIDE, IMAGE_SIDE)
-    return replace(
+    large = replace(
         plan,
         grid=TileGrid(shape, plan.grid.joint, plan.grid.core, plan.grid.halo),
         layout=replace(plan.layout, source_shape=shape),
     )
+    # as many together as there are tiles for
+    return stacked(large, 1)
 
 
 def _alike(plan: Plan) -> tuple[object, ...]:

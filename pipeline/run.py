@@ -138,6 +138,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
             recipe_name=request.recipe_name,
             device=request.device,
             donor=donor,
+            workers=pool.workers,
         )
         check_capacity(plan, request.store, pool)
         if not request.store.exists():

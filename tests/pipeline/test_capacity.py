@@ -53,7 +53,8 @@ def has_free(monkeypatch, *free):
 class TestGpus:
     @pytest.mark.parametrize("workers", [1, 2, 3, 7, 8])
     @pytest.mark.parametrize("gpus", [1, 2, 3])
-    def test_are_shared_as_the_workers_are_started(self, workers, gpus):
+    def test_are_shared_as_the_workers_are_started(self, workers, gpus, monkeypatch):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         options = [worker_options(i, gpus)["env"]["CUDA_VISIBLE_DEVICES"] for i in range(workers)]
         shares = {gpu: workers_on(gpu, workers, gpus) for gpu in range(gpus)}
         assert {str(gpu): share for gpu, share in shares.items() if share} == Counter(options)

@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.fit import FitSettings, Problem
@@ -13,6 +15,7 @@ from glassplate.models.numerics import resolve
 from glassplate.models.operators import Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
+from glassplate.pipeline import choice, planning
 from glassplate.pipeline.choice import (
     ALONE,
     WIDTHS,
@@ -20,8 +23,12 @@ from glassplate.pipeline.choice import (
     allowed,
     choose,
     choose_once,
+    file_of_choices,
     that_fit,
 )
+from glassplate.pipeline.planning import make_plan
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.source import SourceSpec
 
 PROBLEM = Problem(
     NetworkSettings("lean", channels=4, fine_channels=2, scales=2, skip_channels=4),
@@ -167,3 +174,55 @@ class TestOnce:
         assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == Together(8, "gemm")
         assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == Together(8, "gemm")
         assert len(clock.asked) > len(SOME)
+
+
+TILES = {"core": 32, "halo": 8}
+
+
+class TestPlans:
+    @pytest.fixture
+    def sky(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        image = np.random.default_rng(0).normal(100, 5, (70, 100)).astype("f4")
+        fits.writeto(tmp_path / "sky.fits", image)
+        return SourceSpec(tmp_path / "sky.fits")
+
+    def plan(self, sky, **tiles):
+        network = {"channels": 4, "skip_channels": 4, "scales": 2}
+        raw = {"network": network, "fit": {"iterations": 6}, "tiles": {**TILES, **tiles}}
+        return make_plan(sky, parse_recipe(raw, "test"), recipe_name="test", device="cpu")
+
+    def test_on_a_cpu_each_fit_is_alone(self, sky, tmp_path):
+        numerics = self.plan(sky).numerics
+        assert (numerics.stack, numerics.together) == (1, "separate")
+        assert not file_of_choices().exists()
+
+    def test_a_wished_width_is_kept_and_its_way_tried_once(self, sky, tmp_path):
+        plan = self.plan(sky, stack=3)
+        assert plan.numerics.stack == 3
+        assert plan.numerics.together in ("separate", "grouped", "gemm")
+        assert plan.batch_size == 12
+        assert file_of_choices().is_relative_to(tmp_path)
+        [kept] = json.loads(file_of_choices().read_text()).values()
+        assert kept == {"stack": 3, "together": plan.numerics.together}
+        assert self.plan(sky, stack=3) == plan
+
+    def test_as_on_a_gpu_what_is_fastest_of_what_fits(self, sky, monkeypatch):
+        # the CPU, taken for a device that auto tries several on
+        monkeypatch.setattr(choice, "WIDTHS", {"cpu": WIDTHS["cuda"]})
+        monkeypatch.setattr(planning, "device_room", lambda workers: 2e9 / workers)
+        asked = []
+
+        def choose_last(problem, window_shape, candidates, kept):
+            asked.append(candidates)
+            return candidates[-1]
+
+        monkeypatch.setattr(planning, "choose_once", choose_last)
+        plan = self.plan(sky)
+        assert len(plan.grid) == 12
+        assert (plan.numerics.stack, plan.numerics.together) == (12, "gemm")
+        eight = Together(8, "gemm").of(plan.tile_problem)
+        room = projected_bytes(eight, plan.grid.window_shape, 8)
+        monkeypatch.setattr(planning, "device_room", lambda workers: room / workers)
+        assert self.plan(sky).numerics.stack == 8
+        assert [len(some) for some in asked] == [7, 4]

@@ -118,10 +118,17 @@ def test_auto_takes_this_process_for_a_single_task():
 @pytest.mark.parametrize(
     ("gpus", "devices"), [(0, [None] * 3), (1, ["0"] * 3), (2, ["0", "1", "0"])]
 )
-def test_each_worker_has_a_gpu_of_its_own_or_a_thread(gpus, devices):
+def test_each_worker_has_a_gpu_of_its_own_or_a_thread(gpus, devices, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     options = [worker_options(i, gpus) for i in range(3)]
     assert [o["env"].get("CUDA_VISIBLE_DEVICES") for o in options] == devices
     assert all(o["nthreads"] == 1 and o["resources"] == {"GPU": 1} for o in options)
+
+
+def test_a_worker_takes_no_gpu_that_this_process_may_not(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f3a")
+    options = [worker_options(i, 2) for i in range(3)]
+    assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == ["2", "GPU-8f3a", "2"]
 
 
 def test_workers_default_to_the_cores():
