@@ -194,6 +194,12 @@ def _exposure_lines(summary: dict[str, Any]) -> list[str]:
     return [f"  of       {plural(count, 'exposure')}" + (", the last one judges" if kept else "")]
 
 
+def _stack_lines(summary: dict[str, Any]) -> list[str]:
+    """How many fits go together, where several do."""
+    stack, together = (summary["numerics"][name] for name in ("stack", "together"))
+    return [] if stack == 1 else [f"  at once  {plural(stack, 'fit')} a worker, {together}"]
+
+
 def _plan_text(summary: dict[str, Any]) -> str:
     def size(shape: list[int]) -> str:
         return " x ".join(str(length) for length in shape)
@@ -209,6 +215,7 @@ def _plan_text(summary: dict[str, Any]) -> str:
             f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
             *_exposure_lines(summary),
             *_donor_lines(summary),
+            *_stack_lines(summary),
             f"  memory   {amount(summary['host_bytes'])}"
             + (
                 f", {amount(summary['device_bytes'])} on the GPU" if summary["device_bytes"] else ""

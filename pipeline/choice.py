@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ import torch
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.fit import Problem, seconds_per_iteration
+from glassplate.pipeline.provenance import processor
 from glassplate.pipeline.trial import Timer, as_timed, try_window
 
 Way: TypeAlias = Literal["separate", "grouped", "gemm"]
@@ -142,8 +142,7 @@ def file_of_choices() -> Path:
 def _subject(problem: Problem, window_shape: WindowShape, candidates: Sequence[Together]) -> str:
     """What a choice is good for: the device, the software, what is fitted, and what could be chosen."""
     numerics = problem.numerics
-    cuda = numerics.device == "cuda"
-    device = torch.cuda.get_device_name() if cuda else f"{platform.processor()} {os.cpu_count()}"
+    device = torch.cuda.get_device_name() if numerics.device == "cuda" else processor()
     software = f"glassplate {version('glassplate')}, torch {torch.__version__}"
     fitted = f"{ALONE.of(as_timed(problem))} {window_shape} {list(candidates)}"
     return f"{device}, {software}, {hashlib.sha256(fitted.encode()).hexdigest()[:16]}"

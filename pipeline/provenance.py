@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 import yaml
 
 from glassplate.pipeline.errors import StoreError
@@ -63,14 +64,16 @@ def machine() -> dict[str, Any]:
     return {
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
+        "gpus": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "python": sys.version.split()[0],
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine's processor calls itself."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text("utf-8", "replace").splitlines():

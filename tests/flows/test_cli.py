@@ -359,7 +359,13 @@ class TestResults:
         text = gp("plan", sky, "--recipe", "identity").out
         assert "40 x 56" in text
         assert "memory" in text
+        assert "at once" not in text
         assert sorted(tmp_path.iterdir()) == before
+
+    def test_plan_says_how_many_fits_go_together(self, gp, sky):
+        wishes = ("tiles.core=16", "tiles.stack=2", "tiles.together=grouped", "network.channels=4")
+        text = gp("plan", sky, *(word for wish in wishes for word in ("--set", wish))).out
+        assert "  at once  2 fits a worker, grouped\n" in text
 
 
 class TestRecipes:
