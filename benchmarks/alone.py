@@ -7,6 +7,7 @@ import torch
 from glassplate.models.member import Fit, Start
 from glassplate.models.problem import Measurement, Problem, Record, Weights
 from glassplate.models.stack import Stack
+from glassplate.models.window import Answer, filtered
 
 
 class Alone(Fit):
@@ -37,6 +38,12 @@ class Alone(Fit):
     def mean(self) -> torch.Tensor:
         """The average so far, (1, C, H, W), source units."""
         return self.stack.state.average.value()
+
+    def answer(self) -> Answer:
+        """What would be the restoration."""
+        window, mean = self.start.window, self.mean()
+        [alike] = filtered([window], [mean])
+        return window.answer(mean, alike)
 
     def look(self) -> Record:
         """The record that is due."""

@@ -220,7 +220,7 @@ def stopped_by(rule: str, recipe: Recipe) -> Method:
                 if not fit.due:
                     continue
                 fit.look()
-                looks[fit.iteration] = fit.start.window.answer(fit.mean())
+                looks[fit.iteration] = fit.answer()
                 if ended is None and fit.ended:
                     decision, ended = fit.decision, fit.iteration
         best = fit.log[decision.best].iteration
@@ -253,7 +253,7 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
             while fit.iteration < last:
                 fit.step()
                 if fit.iteration in options.looks:
-                    answers[key, fit.iteration] = fit.start.window.answer(fit.mean()).values
+                    answers[key, fit.iteration] = fit.answer().values
 
     def look(iteration: int) -> Method:
         def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

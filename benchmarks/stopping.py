@@ -64,7 +64,7 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
             fit.step()
             if fit.due:
                 log.append(replace(fit.look(), variance=float(fit.stack.state.wandering.value())))
-                answer = fit.start.window.answer(fit.mean()).values
+                answer = fit.answer().values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
         "noise": problem.noise.to_json(),

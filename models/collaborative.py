@@ -86,53 +86,55 @@ def collaborative_wiener(
         )
     noise = torch.where(valid, variance, 0)
     measured = torch.where(valid, y, pilot)
-    images = [_of_one_image(*planes, lag1) for planes in zip(pilot, measured, noise, strict=True)]
-    values = torch.stack([image.values for image in images])
-    left = torch.stack([image.variance for image in images])
-    return Filtered(values.reshape(shape), left.reshape(shape))
-
-
-def _of_one_image(
-    pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
-) -> Filtered:
-    """Filter one image; all (C, h, w)."""
-    noisy = variance > 0
+    noisy = noise > 0
     if not noisy.any():
-        return Filtered(y, torch.zeros_like(y))
+        return Filtered(measured.reshape(shape), torch.zeros(shape).to(y))
     # in units of the usual noise, squares of faint fluxes stay within single precision
-    unit = variance[noisy].median().sqrt()
-    filtered = _in_units_of_noise(pilot / unit, y / unit, variance / unit.square(), lag1)
-    return Filtered(
-        torch.where(noisy, unit * filtered.values, y), unit.square() * filtered.variance
-    )
+    unit = _usual(noise, noisy).sqrt()
+    whole = (pilot / unit, measured / unit, noise / unit.square())
+    # one after the other they stay in a processor's cache; a GPU would start as many kernels for each
+    at_once = 1 if y.device.type == "cpu" else len(y)
+    parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
+    found = [_in_units_of_noise(p, m, v, lag1) for p, m, v in parts]
+    values, left = (torch.cat(images) for images in zip(*found, strict=True))
+    values = torch.where(noisy, unit * values, measured)
+    return Filtered(values.reshape(shape), (unit.square() * left).reshape(shape))
+
+
+def _usual(variance: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
+    """Median of each image where it is noisy, (B, 1, 1, 1); 1 where none of it is."""
+    some = torch.where(noisy, variance, torch.nan)
+    # one by one: along an axis CUDA has none that is deterministic
+    medians = torch.stack([of_one.nanmedian() for of_one in some])
+    return medians.nan_to_num(nan=1.0).view(-1, 1, 1, 1)
 
 
 def _in_units_of_noise(
     pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
 ) -> Filtered:
-    """Filter one image, in units of the noise; all (C, h, w)."""
-    c, h, w = pilot.shape
-    pilot, y, variance = (_padded(plane) for plane in (pilot, y, variance))
-    _, height, width = pilot.shape
-    totals = torch.zeros(2 * c + 1, height * width, dtype=pilot.dtype, device=pilot.device)
+    """Filter images in units of their noise; all (B, C, h, w)."""
+    b, c, h, w = pilot.shape
+    pilot, y, variance = (_padded(planes) for planes in (pilot, y, variance))
+    *_, height, width = pilot.shape
+    totals = torch.zeros(2 * c + 1, b * height * width, dtype=pilot.dtype, device=pilot.device)
     block = _block(width, pilot.device)  # (SIDE * SIDE,)
     for corners in _groups(pilot):
         basis = _Basis(c, corners.shape[1], lag1, pilot)
         for some in torch.split(corners, TOGETHER // basis.group):
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
-            painted, measured, noise = (_gathered(plane, place) for plane in (pilot, y, variance))
+            painted, measured, noise = (_gathered(whole, place) for whole in (pilot, y, variance))
             values, left, weight = basis.filtered(painted, measured, noise)
             # a block alone has nobody to learn from: the filter would only give its noise back
             _add(totals, place, painted if basis.group == 1 else values, left, weight)
     weight = totals[-1].clamp(min=torch.finfo(totals.dtype).tiny)
-    sums = (totals[:-1] / weight).reshape(2, c, height, width)[..., :h, :w]
+    sums = (totals[:-1] / weight).view(2, c, b, height, width)[..., :h, :w].transpose(1, 2)
     return Filtered(sums[0], sums[1])
 
 
-def _padded(plane: torch.Tensor) -> torch.Tensor:
-    """Repeat the last row and column until blocks in steps of `STEP` reach them."""
-    missing = [SIDE - size if size < SIDE else -(size - SIDE) % STEP for size in plane.shape[-2:]]
-    return F.pad(plane[None], (0, missing[1], 0, missing[0]), mode="replicate")[0]
+def _padded(planes: torch.Tensor) -> torch.Tensor:
+    """Repeat the last row and column of (B, C, h, w) until blocks in steps of `STEP` reach them."""
+    missing = [SIDE - size if size < SIDE else -(size - SIDE) % STEP for size in planes.shape[-2:]]
+    return F.pad(planes, (0, missing[1], 0, missing[0]), mode="replicate")
 
 
 def _block(width: int, device: torch.device) -> torch.Tensor:
@@ -142,9 +144,10 @@ def _block(width: int, device: torch.device) -> torch.Tensor:
 
 
 def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Corners of the blocks of every group, (n, size) flat indices for each size of `GROUPS` there is.
+    """Corners of the blocks of every group, (n, size) for each size of `GROUPS` there is.
 
-    `pilot` is (C, h, w), in units of the noise. A group has as many blocks as look alike, rounded down.
+    `pilot` is (B, C, h, w), in units of the noise; corners are flat indices into (B, h, w). A group has as
+    many blocks of one image as look alike, rounded down.
     """
     # one after the other they stay in a processor's cache (0.6 s a window of 3x256x256, all at once 5 s); a
     # GPU would start some 14 000 kernels for them
@@ -162,36 +165,38 @@ def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _most_alike(pilot: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """For each row of reference blocks the corners and distances of those nearest, (n, most) each.
+    """For each row of reference blocks of (B, C, h, w) the corners and distances of those nearest.
 
-    So many shifts down are compared at once.
+    Both (B n, most). So many shifts down are compared at once.
     """
-    c, h, w = pilot.shape
+    b, c, h, w = pilot.shape
     side = 2 * REACH + 1
     # what a corner of the image has within reach
     most = math.prod(min(REACH, size - SIDE) + 1 for size in (h, w))
     # blocks that leave the image are infinitely far
-    wide = F.pad(pilot, (REACH,) * 4, value=math.inf)  # (C, h + 2 REACH, w + 2 REACH)
+    wide = F.pad(pilot, (REACH,) * 4, value=math.inf)  # (B, C, h + 2 REACH, w + 2 REACH)
+    first = torch.arange(b, device=pilot.device).view(-1, 1, 1) * (h * w)
     columns = torch.arange(0, w - SIDE + 1, STEP, device=pilot.device)
     for row in range(0, h - SIDE + 1, STEP):
-        own = pilot[:, row : row + SIDE, None]  # (C, SIDE, 1, w)
-        # (C, side, side, w, SIDE): for each shift down and right the rows that a block there would have
-        shifted = wide[:, row : row + side + SIDE - 1].unfold(2, w, 1).unfold(1, SIDE, 1)
-        parts = torch.split(shifted.movedim(-1, 2), at_once, 1)  # (C, at_once, SIDE, side, w)
+        own = pilot[:, :, None, row : row + SIDE, None]  # (B, C, 1, SIDE, 1, w)
+        # (B, C, side, side, w, SIDE): for each shift down and right the rows that a block there would have
+        shifted = wide[:, :, row : row + side + SIDE - 1].unfold(3, w, 1).unfold(2, SIDE, 1)
+        parts = torch.split(shifted.movedim(-1, 3), at_once, 2)  # (B, C, at_once, SIDE, side, w)
         # squared differences summed over the colours and rows of a block
-        squares = torch.cat([(there - own[:, None]).square().sum((0, 2)) for there in parts])
-        squares = squares.flatten(0, 1)  # (side * side, w)
-        distance = F.avg_pool1d(squares[None], SIDE, STEP)[0] / (c * SIDE)  # (side * side, n)
+        squares = torch.cat([(there - own).square().sum((1, 3)) for there in parts], 1)
+        squares = squares.flatten(1, 2)  # (B, side * side, w)
+        distance = F.avg_pool1d(squares, SIDE, STEP) / (c * SIDE)  # (B, side * side, n)
         # each belongs to its own group, so that all are covered
-        distance[REACH * side + REACH] = -1
-        nearest = distance.T.topk(min(max(GROUPS), most), largest=False, sorted=True)
+        distance[:, REACH * side + REACH] = -1
+        nearest = distance.mT.topk(min(max(GROUPS), most), largest=False, sorted=True)
         dy, dx = nearest.indices // side - REACH, nearest.indices % side - REACH
-        yield (row + dy) * w + columns[:, None] + dx, nearest.values
+        corners = first + (row + dy) * w + columns[:, None] + dx  # (B, n, most)
+        yield corners.flatten(0, 1), nearest.values.flatten(0, 1)
 
 
-def _gathered(plane: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """Pixels of a (C, h, w) plane as groups of blocks, (n, C, group, SIDE * SIDE)."""
-    return plane.flatten(1)[:, place].transpose(0, 1)
+def _gathered(whole: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """Pixels of (B, C, h, w) as groups of blocks, (n, C, group, SIDE * SIDE)."""
+    return whole.transpose(0, 1).flatten(1)[:, place].transpose(0, 1)
 
 
 def _add(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from glassplate.models.costs import projected_bytes
-from glassplate.models.member import Fit, Member, Start, nothing_to_fit, of_member, restoration
+from glassplate.models.member import Fit, Member, Start, nothing_to_fit, of_member, restorations
 from glassplate.models.numerics import is_out_of_memory
 from glassplate.models.problem import (
     FitSettings,
@@ -196,7 +196,7 @@ class _Turns:
         while queue or running or self.complete or self.ended:
             try:
                 if self.complete:
-                    self._restore(self.complete[0])
+                    self._restore(list(self.complete)[: self.width])
                 elif stack is None:
                     while len(running) < self.width and (turn := self._take(queue)) is not None:
                         running.append(self._running(turn))
@@ -291,12 +291,14 @@ class _Turns:
         self.measured.pop(place, None)
         self.members.pop(place, None)
 
-    def _restore(self, place: int) -> None:
-        """Make a window's restoration of what its members gave, which is kept until that is done."""
-        window = Window(self.measured[place], self.problem)
-        self.ended.append((place, restoration(window, self.members[place])))
-        self.complete.remove(place)
-        del self.measured[place], self.members[place]
+    def _restore(self, places: Sequence[int]) -> None:
+        """Make the restorations of windows of what their members gave, which is kept until that is done."""
+        windows = [Window(self.measured[place], self.problem) for place in places]
+        restored = restorations(windows, [self.members[place] for place in places])
+        for place, one in zip(places, restored, strict=True):
+            self.ended.append((place, one))
+            self.complete.remove(place)
+            del self.measured[place], self.members[place]
 
 
 def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:

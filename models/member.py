@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from glassplate.models.collaborative import Filtered
 from glassplate.models.networks import make_network
 from glassplate.models.problem import Measurement, Problem, Record, Restoration, Weights
 from glassplate.models.slots import Dice
 from glassplate.models.stack import Reading, State
 from glassplate.models.stopping import Decision, decide
 from glassplate.models.together import Begun
-from glassplate.models.window import Window
+from glassplate.models.window import Window, filtered
 
 # Between the seeds of the members of an ensemble: odd, so that no two of 2^63 are alike, and with bits
 # all over (2^64 over the golden ratio).
@@ -151,16 +152,31 @@ def of_member(measurement: Measurement, number: int) -> Measurement:
     return replace(measurement, seed=(measurement.seed + number * SEED_STEP) % 2**63)
 
 
-def restoration(window: Window, members: Sequence[Member]) -> Restoration:
-    """Average what the members of an ensemble gave; one alone is its own average."""
-    members = sorted(members, key=lambda member: member.number)
-    first = members[0]
-    means = torch.stack([member.mean for member in members])  # (members, 1, C, H, W)
-    mean = means.mean(0)
-    answer = window.answer(mean)
+def restorations(
+    windows: Sequence[Window], ensembles: Sequence[Sequence[Member]]
+) -> list[Restoration]:
+    """Average what the members of the ensemble of each window gave; one alone is its own average.
+
+    The windows are of one shape and one problem.
+    """
+    ensembles = [sorted(members, key=lambda member: member.number) for members in ensembles]
+    # each (members, 1, C, H, W)
+    means = [torch.stack([member.mean for member in members]) for members in ensembles]
+    alike = filtered(windows, [of_one.mean(0) for of_one in means])
+    parts = zip(windows, ensembles, means, alike, strict=True)
+    return [_restoration(*of_one) for of_one in parts]
+
+
+def _restoration(
+    window: Window, members: Sequence[Member], means: torch.Tensor, alike: Filtered | None
+) -> Restoration:
+    """What there is to say of one window."""
+    first, mean = members[0], means.mean(0)
+    answer = window.answer(mean, alike)
+    uncertain = window.problem.fit.uncertainty
     return Restoration(
         values=answer.values,
-        uncertainty=window.uncertainty(means) if window.problem.fit.uncertainty else None,
+        uncertainty=window.uncertainty(means, alike) if uncertain else None,
         log=tuple(record for member in members for record in member.log),
         iterations=sum(member.log[-1].iteration for member in members),
         best_iteration=first.best.iteration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -121,11 +122,11 @@ class Window:
         sigma = torch.where(variance > 0, variance, 1).sqrt()
         return float(whiteness((self.y - seen) / sigma, self.parts.valid))
 
-    def answer(self, mean: torch.Tensor) -> Answer:
-        """The restoration's values from an average, (1, C, H, W)."""
+    def answer(self, mean: torch.Tensor, alike: Filtered | None) -> Answer:
+        """The restoration's values from an average, (1, C, H, W), and what `filtered` made of it."""
         if self.problem.operator.mixes:
             return Answer(self._reconciled(mean)[0].float().cpu().numpy(), 0)
-        mean = self._combined(mean)
+        mean = self._combined(mean, alike)
         if self.problem.quantisation is not None:
             cells = Cells(self.problem.quantisation, self.y, self.parts.valid, self.origin)
             mean = cells.nearest(mean)
@@ -141,14 +142,13 @@ class Window:
         noise = self.judge.noise(operator.forward(mean))
         return posterior_through(operator, mean, self.y, noise, self._believed(mean))
 
-    def _combined(self, mean: torch.Tensor) -> torch.Tensor:
+    def _combined(self, mean: torch.Tensor, alike: Filtered | None) -> torch.Tensor:
         """What the average and the measurement say together.
 
         What the measurement changes on the border of holes is carried into them.
         """
-        combined, valid = self._with_measurement(mean), self.parts.valid
-        if self.problem.fit.collaborative:
-            combined = self._filtered(combined, mean).values
+        combined = self._with_measurement(mean) if alike is None else alike.values
+        valid = self.parts.valid
         if valid.all() or combined is mean:
             return combined
         # so that what is filled meets what surrounds it without a seam
@@ -163,13 +163,10 @@ class Window:
         radius, doubt = fit.posterior_radius, fit.posterior_doubt
         return posterior_mean(mean, self.y, noise, believed, radius, doubt)
 
-    def _filtered(self, pilot: torch.Tensor, mean: torch.Tensor) -> Filtered:
-        """The measurement in groups of blocks that look alike in the pilot."""
-        noise = self.problem.noise
-        lag1 = noise.lag1 if noise.correlated else 0.0
-        return collaborative_wiener(
-            pilot, self.y, self.judge.noise(pilot), self._believed(mean), lag1
-        )
+    def to_be_filtered(self, mean: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Pilot, measurement, its noise and what is believed of it, each (1, C, h, w), for an average."""
+        pilot = self._with_measurement(mean)
+        return pilot, self.y, self.judge.noise(pilot), self._believed(mean)
 
     def _believed(self, mean: torch.Tensor) -> torch.Tensor:
         """Valid pixels that are no outliers, (1, C, h, w) bool."""
@@ -190,11 +187,11 @@ class Window:
         sigma = torch.where(normal, variance, 1).sqrt()
         return left_over(self.y - answer, sigma, normal, fit.guard)
 
-    def uncertainty(self, means: torch.Tensor) -> FloatArray:
+    def uncertainty(self, means: torch.Tensor, alike: Filtered | None) -> FloatArray:
         """Standard deviation of the answer's error, (c, H, W).
 
-        Takes the averages of all members, (members, 1, C, H, W). Where the input is blind, the residual
-        tells it; else only how far two or more members differ.
+        Takes the averages of all members, (members, 1, C, H, W), and what `filtered` made of their mean.
+        Where the input is blind, the residual tells it; else only how far two or more members differ.
         """
         fit, operator = self.problem.fit, self.problem.operator
         mean = means.mean(0)
@@ -208,10 +205,9 @@ class Window:
                 fit.posterior,
                 self._optimism(means[0]),
             )
-            if fit.collaborative:
-                left = self._filtered(self._with_measurement(mean), mean).variance
+            if alike is not None:
                 # no more than the measurement's own: a block alone was not filtered at all
-                left = torch.minimum(LEFT * left, self.judge.noise(mean))
+                left = torch.minimum(LEFT * alike.variance, self.judge.noise(mean))
                 variance = torch.where(self.parts.valid, left, variance)
         else:
             variance = means.var(0) / len(means)
@@ -230,6 +226,23 @@ class Window:
         asked = float(masked_mean(squares, self.parts.usable)) - 1
         never = float(masked_mean(squares, self.parts.heldout)) - 1
         return min(max(never / asked, 1.0), MOST_OPTIMISM) if asked > 0 and never > 0 else 1.0
+
+
+def filtered(windows: Sequence[Window], means: Sequence[torch.Tensor]) -> list[Filtered | None]:
+    """Averages of windows of one shape, (1, C, h, w), once more by blocks that look alike in them.
+
+    All at once, since a device would otherwise start as many kernels for each; None where it is not asked
+    for.
+    """
+    problem = windows[0].problem
+    if not problem.fit.collaborative or problem.operator.mixes:
+        return [None] * len(windows)
+    each = [window.to_be_filtered(mean) for window, mean in zip(windows, means, strict=True)]
+    lag1 = problem.noise.lag1 if problem.noise.correlated else 0.0
+    pilots, measured, noise, believed = (torch.cat(planes) for planes in zip(*each, strict=True))
+    whole = collaborative_wiener(pilots, measured, noise, believed, lag1)
+    parts = (torch.split(planes, 1) for planes in whole)
+    return [Filtered(*planes) for planes in zip(*parts, strict=True)]
 
 
 def _relative_precision(variance: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from glassplate.models.collaborative import (
     REACH,
     STEP,
     _Basis,
+    _in_units_of_noise,
     _most_alike,
     _transformed,
     collaborative_wiener,
@@ -42,7 +43,7 @@ def test_what_repeats_comes_out_of_the_noise_though_the_pilot_had_lost_it():
 @pytest.mark.parametrize("at_once", [7, 2 * REACH + 1])
 def test_how_many_shifts_are_compared_at_once_changes_no_group(at_once):
     _, pilot, _, _ = stripes(colours=3)
-    rows = zip(_most_alike(pilot[0], 1), _most_alike(pilot[0], at_once), strict=True)
+    rows = zip(_most_alike(pilot, 1), _most_alike(pilot, at_once), strict=True)
     for (corners, distances), (again, distances_again) in rows:
         assert torch.equal(corners, again)
         torch.testing.assert_close(distances, distances_again)
@@ -154,6 +155,20 @@ def test_images_of_a_batch_and_channels_beyond_colours_go_their_own_way():
     both = collaborative_wiener(pilots, ys, variance[:1, :1].expand_as(ys), everywhere(ys))
     second = collaborative_wiener(pilots[1:], ys[1:], variance[:1, :1], everywhere(ys[1:]))
     torch.testing.assert_close(both.values[1:], second.values)
+
+
+def test_images_at_once_are_what_they_are_one_by_one():
+    # as on a GPU, where they are not split
+    _, pilots, ys, variances = (
+        torch.cat(some) for some in zip(*(stripes(n, colours=3) for n in range(3)), strict=True)
+    )
+    planes = (pilots / 5, ys / 5, variances / 25)
+    together = _in_units_of_noise(*planes, 0.0)
+    assert together.values.shape == pilots.shape
+    for n in range(3):
+        alone = _in_units_of_noise(*(plane[n : n + 1] for plane in planes), 0.0)
+        torch.testing.assert_close(together.values[n : n + 1], alone.values)
+        torch.testing.assert_close(together.variance[n : n + 1], alone.variance)
 
 
 def test_the_same_bytes_twice():

@@ -53,8 +53,8 @@ def answering(given):
 EVERY = {
     **CASES,
     "jpeg": jpegs(),
-    "answer": (answering(problem()), PLAIN),
     "answer, correlated": (answering(problem(correlated=True)), PLAIN),
+    "answer, members": (answering(fitted(members=2)), PLAIN),
     **{
         f"{kind}, {upsample}": (
             problem(network=NetworkSettings(kind, channels=4, scales=2, skip_channels=4, upsample=upsample)),

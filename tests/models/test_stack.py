@@ -65,6 +65,7 @@ CASES = {
     "total variation": (fitted(tv=1.0), PLAIN),
     "flips": (fitted(flips=True), PLAIN),
     "ensemble": (fitted(members=2, uncertainty=True), PLAIN),
+    "answer": (fitted(collaborative=True, guard=4.0, uncertainty=True), PLAIN),
     "watched": (problem(stopping=StoppingSettings("variance")), PLAIN),
     "variance": (
         problem(),
@@ -332,7 +333,7 @@ class TestOutOfMemory:
         small = [measurement(sky(12, 12, n)[1], seed=n) for n in range(3)]
         assert {r.slots for r in fit_batch(small, stacked(problem(), 6))} == {6}
 
-    @pytest.mark.parametrize("name", ["Start", "Window", "restoration"])
+    @pytest.mark.parametrize("name", ["Start", "Window", "restorations"])
     @pytest.mark.parametrize("call", [2, 3, 4])
     def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):
         measured = windows(6)
