@@ -150,7 +150,7 @@ def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
     many blocks of one image as look alike, rounded down.
     """
     # one after the other they stay in a processor's cache (0.6 s a window of 3x256x256, all at once 5 s); a
-    # GPU would start some 14 000 kernels for them
+    # GPU would start thousands of kernels for them
     at_once = 1 if pilot.device.type == "cpu" else 2 * REACH + 1
     rows = list(_most_alike(pilot, at_once))
     corners, distances = (torch.cat(parts) for parts in zip(*rows, strict=True))  # (n, most)

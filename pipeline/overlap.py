@@ -10,9 +10,6 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Windows that may wait to be written: a disk that is slower than the fits slows them, not memory.
-MOST_WAITING = 4
-
 
 class AtOnce(Executor):
     """Does what it is given before it returns: for one processor, which has nobody to hand it to."""
@@ -27,16 +24,14 @@ class AtOnce(Executor):
         return future
 
 
-def read_ahead(read: Callable[[int], T], order: Iterable[int], executor: Executor) -> Iterator[T]:
-    """What `read` gives for each of `order`, one of them read in advance by the executor.
-
-    None by one that does everything at once: nobody would gain time, and one window more be in memory.
-    """
-    ahead = 0 if isinstance(executor, AtOnce) else 1
+def read_ahead(
+    read: Callable[[int], T], order: Iterable[int], executor: Executor, most: int
+) -> Iterator[T]:
+    """What `read` gives for each of `order`, so many of them read in advance by the executor."""
     begun: deque[Future[T]] = deque()
     for place in order:
         begun.append(executor.submit(read, place))
-        if len(begun) > ahead:
+        if len(begun) > most:
             yield begun.popleft().result()
     while begun:
         yield begun.popleft().result()
@@ -49,15 +44,17 @@ class WriteBehind:
     ----------
     executor
         Who does it, one after the other.
+    most
+        What may wait: where the executor is slower, it slows the others, and does not fill the memory.
     """
 
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
+    def __init__(self, executor: Executor, most: int) -> None:
+        self.executor, self.most = executor, most
         self.waiting: deque[Future[object]] = deque()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Hand it over; where too much waits already, wait for the oldest, and raise what that raised."""
-        while len(self.waiting) >= MOST_WAITING:
+        while len(self.waiting) >= self.most:
             self.waiting.popleft().result()
         future = self.executor.submit(fn, *args, **kwargs)
         self.waiting.append(future)  # type: ignore[arg-type]  # only ever waited for

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from glassplate.models.fit import Batch, Measurement, Record, Restoration, fit_each
 from glassplate.pipeline.donor import DonorFile, read_donor
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.overlap import MOST_WAITING, AtOnce, WriteBehind, read_ahead
+from glassplate.pipeline.overlap import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Tell, seldom, with_its_kind
 from glassplate.pipeline.scratch import Scratch
@@ -89,13 +89,18 @@ def most_at_hand(stack: int, tiles: int) -> int:
     at_hand = 2 * stack + 1
     if stack > 1:
         # what the threads have: read ahead, and waiting to be written
-        at_hand += 1 + MOST_WAITING
+        at_hand += _ahead(stack) + stack
     return min(at_hand, tiles)
 
 
 def most_restored(stack: int, tiles: int) -> int:
-    """Restorations among them: the one handed on last, the next one, and those that wait to be written."""
-    return min(2 if stack == 1 else 2 + MOST_WAITING, tiles)
+    """Restorations among them: those of a stack, the one handed on last, those that wait to be written."""
+    return min(2 if stack == 1 else 2 * stack + 1, tiles)
+
+
+def _ahead(stack: int) -> int:
+    """Windows read in advance: as many as begin together where a stack ends, none where nothing overlaps."""
+    return 0 if stack == 1 else stack
 
 
 def _restored(
@@ -105,7 +110,7 @@ def _restored(
     plan, scratch = task.plan, Scratch(task.scratch)
     source = cached_source(plan.spec)
     tiles = [plan.grid.tile(index) for index in task.tiles]
-    behind = WriteBehind(writing)
+    behind = WriteBehind(writing, plan.numerics.stack)
     fitted: dict[int, Pixels] = {}
     records: dict[int, Future[dict[str, Any]]] = {}
 
@@ -122,7 +127,7 @@ def _restored(
         return plan.measurement(pixels, seed, tile.window.corner)
 
     batch = Batch([plan.grid.window_shape] * len(tiles), measure)
-    windows = read_ahead(read, batch.order, reading)
+    windows = read_ahead(read, batch.order, reading, _ahead(plan.numerics.stack))
     start = None if task.donor is None else read_donor(task.donor)
     problem = plan.tile_problem if task.earlier is None else plan.problem
     for place, found in fit_each(batch, problem, _progress(task, tell), start=start):
