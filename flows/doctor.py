@@ -54,7 +54,7 @@ class Finding:
 
 
 def examine(*, with_flow: bool = True) -> list[Finding]:
-    """Look at everything, in half a minute; nothing raises, what fails is a finding.
+    """Look at everything, in half a minute on a CPU; nothing raises, what fails is a finding.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def _recipes() -> Finding:
 
 def _table(rates: Sequence[RecipeRate]) -> tuple[str, ...]:
     """The rates of all recipes, one each line, names to the left and numbers to the right."""
-    rows = [("recipe", "Mpx/h", "iterations", "donor", "core", "window", "s/iteration")]
+    rows = [("recipe", "Mpx/h", "iterations", "donor", "core", "window", "at once", "s/iteration")]
     for rate in rates:
         fits = f"{rate.members} x {rate.iterations}" if rate.members > 1 else str(rate.iterations)
         rows.append(
@@ -204,6 +204,7 @@ def _table(rates: Sequence[RecipeRate]) -> tuple[str, ...]:
                 str(rate.donor_iterations or "-"),
                 str(max(rate.core)),
                 str(max(rate.window)),
+                "1" if rate.stack == 1 else f"{rate.stack} {rate.together}",
                 _digits(rate.seconds_per_iteration),
             )
         )

@@ -68,7 +68,7 @@ class Fit:
     problem
         How the window is fitted.
     slots
-        Of the stack that it is fitted in.
+        Fits that may advance together with it, itself included.
     """
 
     def __init__(self, problem: Problem, slots: int = 1) -> None:
@@ -142,7 +142,7 @@ class Member:
     best: Record
     stop_reason: str
     slots: int
-    """Of the stack that it was fitted in."""
+    """Fits that might advance together with it, itself included."""
     seconds: float
     """Since it began; the time of a stack is that of each of its fits."""
 

@@ -208,6 +208,6 @@ class Restoration:
     """Lag-1 autocorrelation of that average's residual in units of the noise; 0 when only white noise
     was removed."""
     slots: int
-    """Of the stack that it was fitted in: fewer than `Numerics.stack` where memory had run out. Of an
+    """Fits that were let advance together: `Numerics.stack`, or fewer where memory had run out. Of an
     ensemble, the fewest."""
     seconds: float

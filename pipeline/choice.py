@@ -1,14 +1,14 @@
-"""How many fits advance together on a device, and how their networks work: by trial, then remembered.
+"""How many fits advance together on a GPU, and how their networks work: tried by doctor, known to plans.
 
-Which is fastest depends on the device, the network and the window, and nobody could say it without trying
-(docs/design/011-stack.md). What was tried once on a device is not tried again.
+Which is fastest depends on the device and the network, and nobody could say it without trying
+(docs/design/011-stack.md). Plans try nothing: what they take is in a file, or it is one fit alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,16 +21,20 @@ import torch
 from glassplate.models.costs import projected_bytes
 from glassplate.models.fit import Problem, seconds_per_iteration
 from glassplate.pipeline.provenance import processor
-from glassplate.pipeline.trial import Timer, as_timed, try_window
+from glassplate.pipeline.restoring import most_at_hand
+from glassplate.pipeline.trial import TRIALS, Timer, as_timed
 
 Way: TypeAlias = Literal["separate", "grouped", "gemm"]
 WAYS: tuple[Way, ...] = get_args(Way)
 WindowShape: TypeAlias = tuple[int, int, int]
 
-# Fits in a stack that auto means. On a CPU several gain nothing (docs/design/011-stack.md). On a GPU these
-# are tried: by computation 32 windows of 320x320 keep each kernel of the default network at work for many
-# times as long as it takes to start, in 6 GB.
+# Fits in a stack that are tried. On a CPU several gain nothing (docs/design/011-stack.md). On a GPU: by
+# computation 32 windows of 320x320 keep each kernel of the default network at work for many times as long as
+# it takes to start, in 6 GB.
 WIDTHS = {"cpu": (1,), "cuda": (1, 8, 32)}
+# Stacks of one unit of work: a slot whose fit ends finds another one waiting, and a run that is killed
+# loses no more than these.
+STACKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -48,35 +52,25 @@ class Together:
 ALONE = Together(1, "separate")
 
 
-def allowed(
-    stack: int | Literal["auto"],
-    together: Way | Literal["auto"],
-    device: Literal["cpu", "cuda"],
-    most: int,
-) -> list[Together]:
-    """Every stack that a recipe's settings allow on a device, for so many tiles."""
-    widths = WIDTHS[device] if stack == "auto" else (stack,)
-    ways = WAYS if together == "auto" else (together,)
-    found = [(min(width, most), way) for width in widths for way in ways]
-    return list(dict.fromkeys(Together(*one) if one[0] > 1 else ALONE for one in found))
-
-
-def that_fit(
-    candidates: Sequence[Together], problem: Problem, window_shape: WindowShape, room: float
-) -> list[Together]:
-    """Those whose projected memory is within `room` bytes, or the first where none is."""
-    fitting = [
-        one
-        for one in candidates
-        if projected_bytes(one.of(problem), window_shape, one.stack) <= room
+def candidates(problem: Problem, window_shape: WindowShape, room: float) -> list[Together]:
+    """Every stack worth a trial on the problem's device whose projected memory is within `room` bytes."""
+    found = [
+        Together(width, way)
+        for width in WIDTHS[problem.numerics.device]
+        for way in (WAYS if width > 1 else ("separate",))
     ]
-    return fitting or list(candidates[:1])
+
+    def fits(one: Together) -> bool:
+        at_hand = most_at_hand(one.stack, STACKS_AT_ONCE * one.stack)
+        return projected_bytes(one.of(problem), window_shape, at_hand) <= room
+
+    return [one for one in found if one == ALONE or fits(one)]
 
 
 def choose(
     problem: Problem,
     window_shape: WindowShape,
-    candidates: Sequence[Together],
+    some: Sequence[Together],
     time_iteration: Timer = seconds_per_iteration,
 ) -> Together:
     """Take the stack in which a fit's iteration costs least.
@@ -85,8 +79,8 @@ def choose(
     ----------
     problem, window_shape
         What is fitted, ``(c, h, w)`` pixels of the measurement.
-    candidates
-        One at least; if only one, nothing is tried.
+    some
+        Of which to choose, one at least.
     time_iteration
         Measures an iteration of one fit, as many beside it as the problem stacks.
 
@@ -95,73 +89,73 @@ def choose(
     RuntimeError
         If the device can do none of them.
     """
-    if len(candidates) == 1:
-        return candidates[0]
+    problem = as_timed(problem)
     seconds: dict[Together, float] = {}
     refused: RuntimeError | None = None
-    for one in candidates:
+    for one in some:
         try:
-            trial = try_window(one.of(problem), window_shape, time_iteration)
-        except RuntimeError as error:  # too little memory after all, or no kernel for it
-            refused = error
+            trials = [time_iteration(one.of(problem), window_shape) for _ in range(TRIALS)]
+        except RuntimeError as error:  # no kernel for it, or too little memory even for one
+            # without what its frames hold on the device
+            refused = error.with_traceback(None)
+            torch.cuda.empty_cache()
             continue
-        seconds[one] = trial.seconds_on(window_shape[1:])
+        seconds[one] = min(trials)
     if not seconds and refused is not None:
         raise refused
     return min(seconds, key=lambda one: seconds[one])
 
 
-def choose_once(
-    problem: Problem,
-    window_shape: WindowShape,
-    candidates: Sequence[Together],
-    kept: Path,
-    time_iteration: Timer = seconds_per_iteration,
-) -> Together:
-    """As `choose`, with what was chosen before in the file `kept`, JSON; where there is none it is made.
-
-    A file that cannot be read or written is as good as none: the trials are made again.
-    """
-    if len(candidates) == 1:
-        return candidates[0]
-    subject = _subject(problem, window_shape, candidates)
-    known = _read(kept)
-    for one in candidates:
-        if known.get(subject) == asdict(one):
-            return one
-    chosen = choose(problem, window_shape, candidates, time_iteration)
-    _write(kept, {**known, subject: asdict(chosen)})
-    return chosen
+def known(problem: Problem) -> Together | None:
+    """What was found best for such problems on this device; None where nothing was."""
+    match _read(file_of_choices()).get(_subject(problem)):
+        case {"stack": int(stack), "together": way} if stack >= 1 and way in WAYS:
+            return Together(stack, way)
+    return None
 
 
-def file_of_choices() -> Path:
-    """Where a user's choices are kept, beside what their flows have kept."""
-    return Path.home() / ".glassplate" / "together.json"
+_WRITING = threading.Lock()
 
 
-def _subject(problem: Problem, window_shape: WindowShape, candidates: Sequence[Together]) -> str:
-    """What a choice is good for: the device, the software, what is fitted, and what could be chosen."""
-    numerics = problem.numerics
-    device = torch.cuda.get_device_name() if numerics.device == "cuda" else processor()
-    software = f"glassplate {version('glassplate')}, torch {torch.__version__}"
-    fitted = f"{ALONE.of(as_timed(problem))} {window_shape} {list(candidates)}"
-    return f"{device}, {software}, {hashlib.sha256(fitted.encode()).hexdigest()[:16]}"
+def remember(problem: Problem, chosen: Together) -> None:
+    """Keep what was found best, for this user; where nothing can be written nothing is kept."""
+    path = file_of_choices()
+    if path is None:
+        return
+    making = path.with_name(f"{path.name}.{os.getpid()}")
+    with _WRITING, suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # as a whole, since another process may read it
+        whole = {**_read(path), _subject(problem): asdict(chosen)}
+        making.write_text(json.dumps(whole, indent=1) + "\n")
+        making.replace(path)
 
 
-def _read(kept: Path) -> dict[str, Any]:
+def file_of_choices() -> Path | None:
+    """Where a user's choices are kept, beside what their flows have kept; None without a home folder."""
     try:
-        known = json.loads(kept.read_text())
+        return Path.home() / ".glassplate" / "together.json"
+    except RuntimeError:  # a user whom the system does not know
+        return None
+
+
+def _subject(problem: Problem) -> str:
+    """What a choice is good for: the device, the software, and what mostly makes an iteration's time."""
+    numerics = problem.numerics
+    cuda = numerics.device == "cuda"
+    device = torch.cuda.get_device_name() if cuda else processor()
+    software = (
+        f"glassplate {version('glassplate')}, torch {torch.__version__}, {numerics.precision}"
+    )
+    network = ", ".join(str(value) for value in asdict(problem.network).values())
+    painted = f"input {problem.input}, scale {problem.operator.scale}"
+    return f"{device}; {software}; {network}; {painted}"
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    """What is kept; nothing where there is no file, or none that can be read."""
+    try:
+        kept = {} if path is None else json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write(kept: Path, known: dict[str, Any]) -> None:
-    """Replace the file as a whole, since another run may read it."""
-    making = kept.with_name(f"{kept.name}.{os.getpid()}")
-    with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        making.write_text(json.dumps(known, indent=1) + "\n")
-        making.replace(kept)
-    with suppress(OSError):
-        making.unlink(missing_ok=True)
+    return kept if isinstance(kept, dict) else {}

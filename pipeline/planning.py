@@ -11,8 +11,7 @@ from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.capacity import device_room
-from glassplate.pipeline.choice import ALONE, allowed, choose_once, file_of_choices, that_fit
+from glassplate.pipeline.choice import ALONE, STACKS_AT_ONCE, Together, known
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.exposures import align, kept_last
@@ -46,9 +45,11 @@ COPIED_AT_ONCE = 32
 # Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
 # photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
 MOST_CONTRADICTION = 2.0
-# Stacks of one unit of work: a slot whose fit ends finds another one waiting, and a run that is killed
-# loses no more than these.
-STACKS_AT_ONCE = 4
+# Where nobody has tried how many fits are best done at once on a GPU.
+STACK_UNKNOWN = (
+    "how many fits are best done at once on this GPU is not known, and one is; run `glassplate doctor` once "
+    "to find out, or set tiles.stack and tiles.together"
+)
 # L of white.
 LIGHTEST = 100.0
 
@@ -71,7 +72,7 @@ def make_plan(
     donor
         Of an earlier result, from which this one's is made; None for one of its own.
     workers
-        Of a pool on this machine; those of one GPU share its memory.
+        Who share the tiles.
 
     Raises
     ------
@@ -245,33 +246,47 @@ def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
 
 
 def stacked(plan: Plan, workers: int) -> Plan:
-    """The plan with as many fits together as its recipe wishes, or as its device does best.
+    """The plan with as many fits together as its recipe wishes, or as was found best on its device.
 
     Parameters
     ----------
     plan
         Of one fit at a time.
     workers
-        Of a pool on this machine; those of one GPU share its memory.
+        Who share the tiles.
     """
-    chosen, problem, window_shape = ALONE, plan.tile_problem, plan.grid.window_shape
-    if plan.recipe.task != "identity":
-        tiles = plan.recipe.tiles
-        candidates = allowed(tiles.stack, tiles.together, problem.numerics.device, len(plan.grid))
-        if tiles.stack == "auto" and len(candidates) > 1:
-            candidates = that_fit(candidates, problem, window_shape, device_room(workers))
-        chosen = choose_once(problem, window_shape, candidates, file_of_choices())
-    size = min(_batch_size(plan.recipe, chosen.stack), len(plan.grid))
-    return replace(plan, numerics=chosen.of(problem).numerics, batch_size=size)
+    tiles, problem = plan.recipe.tiles, plan.problem
+    if plan.recipe.task == "identity":
+        return with_stack(plan, ALONE, workers)
+    best: Together | None = ALONE
+    if problem.numerics.device == "cuda" and "auto" in (tiles.stack, tiles.together):
+        best = known(problem)
+    if best is None and tiles.stack == "auto":
+        plan = replace(plan, warnings=(*plan.warnings, STACK_UNKNOWN))
+    best = best or ALONE
+    wished = Together(
+        best.stack if tiles.stack == "auto" else tiles.stack,
+        best.together if tiles.together == "auto" else tiles.together,
+    )
+    return with_stack(plan, wished, workers)
 
 
-def _batch_size(recipe: Recipe, stack: int) -> int:
-    """Tiles of one unit of work."""
+def with_stack(plan: Plan, together: Together, workers: int) -> Plan:
+    """The plan with so many fits together, and units of work of which each worker has one."""
+    count = len(plan.grid)
+    size = min(_batch_size(plan.recipe, together.stack, -(-count // workers)), count)
+    stack = min(together.stack, size)
+    chosen = replace(together, stack=stack) if stack > 1 else ALONE
+    return replace(plan, numerics=chosen.of(plan.problem).numerics, batch_size=size)
+
+
+def _batch_size(recipe: Recipe, stack: int, share: int) -> int:
+    """Tiles of one unit of work; `share` is a worker's part of all."""
     if recipe.tiles.batch != "auto":
         return recipe.tiles.batch
     if recipe.task == "identity":
         return COPIED_AT_ONCE
-    return 1 if stack == 1 else STACKS_AT_ONCE * stack
+    return 1 if stack == 1 else min(STACKS_AT_ONCE * stack, share)
 
 
 def _numerics(device: Device, recipe: Recipe) -> Numerics:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import imagecodecs
 import numpy as np
 import tifffile
 
 from glassplate.models.fit import seconds_per_iteration
+from glassplate.pipeline.capacity import device_room
+from glassplate.pipeline.choice import candidates, choose, remember
 from glassplate.pipeline.forecast import Trials, donor_fits_apart, image_seconds, try_plan
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.planning import Device, make_plan, stacked
+from glassplate.pipeline.planning import Device, make_plan, stacked, with_stack
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.tiles import TileGrid
@@ -55,6 +58,10 @@ class RecipeRate:
     """Height and width of the trial's window."""
     trial_seconds_per_iteration: float
     """As it was measured."""
+    stack: int
+    """Fits that advance together."""
+    together: Literal["separate", "grouped", "gemm"]
+    """How their networks work."""
 
 
 def recipe_rates(
@@ -87,7 +94,7 @@ def recipe_rates(
             recipe = load_recipe(name)
             if recipe.task == "identity":
                 continue
-            plan = plan_of_large(inputs, recipe, name, device)
+            plan = _with_the_best_stack(plan_of_large(inputs, recipe, name, device), time_iteration)
             alike = _alike(plan)
             if alike not in tried:
                 tried[alike] = try_plan(plan, time_iteration)
@@ -146,6 +153,19 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
     return stacked(large, 1)
 
 
+def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
+    """The plan with as many fits at once as its device does best, which is kept for other plans."""
+    if plan.recipe.tiles.stack != "auto":
+        return plan
+    problem, window_shape = plan.problem, plan.grid.window_shape
+    some = candidates(problem, window_shape, device_room(1))
+    if len(some) == 1:
+        return plan
+    best = choose(problem, window_shape, some, time_iteration)
+    remember(problem, best)
+    return with_stack(plan, best, 1)
+
+
 def _alike(plan: Plan) -> tuple[object, ...]:
     """What recipes share whose trials would be the same: all but how long they fit, and what follows."""
     return as_timed(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
@@ -168,4 +188,6 @@ def _rate(plan: Plan, trials: Trials) -> RecipeRate:
         seconds_per_iteration=trial.seconds_on((height, width)),
         trial=trial.shape,
         trial_seconds_per_iteration=trial.seconds,
+        stack=plan.numerics.stack,
+        together=plan.numerics.together,
     )

@@ -42,12 +42,12 @@ class TilesSettings(Section):
     """Tiles handed to a worker as one unit of work; auto: one, or four times the stack."""
     stack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """Fits that advance together on one device, so that a large one is kept busy; auto: one on a CPU, where
-    more gain nothing, on a GPU what is fastest there by a trial, of what its free memory has room for. Memory
-    grows with it; where a device has too little, half as many go on."""
+    more gain nothing, on a GPU what `glassplate doctor` has found fastest there. Memory grows with it; where
+    a device has too little, half as many go on."""
     together: Literal["auto", "separate", "grouped", "gemm"] = "auto"
     """How the networks of a stack work: one after the other (separate), as one network of grouped
-    convolutions (grouped), or as one of matrix products (gemm); auto: what is fastest by a trial. The last
-    two differ from fits alone by rounding (docs/design/011-stack.md)."""
+    convolutions (grouped), or as one of matrix products (gemm); auto: what `glassplate doctor` has found
+    fastest, else separate. The last two differ from fits alone by rounding (docs/design/011-stack.md)."""
     outliers: float | None = Field(None, gt=0)
     """Share by which a tile's chi2 may exceed the median of all tiles; beyond it the tile is fitted once
     more, from random weights, and the better fit kept. None: no second look."""

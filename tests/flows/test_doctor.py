@@ -10,10 +10,20 @@ from glassplate.pipeline.recipe import recipe_names
 
 DEVICE = DeviceRates("cpu", 1, 14.2e9, 71e9, 2.5e9, 1024, 256)
 RATES = [
-    RecipeRate("draft", 52.3, 30, 1, 80, (288, 288), (256, 256), 0.06, (128, 128), 0.0118),
-    RecipeRate("reference", 0.00123, 3000, 1, 0, (576, 576), (512, 512), 12, (64, 64), 0.148),
-    RecipeRate("swift", 123456, 100, 4, 0, (320, 288), (256, 256), 0.4, (64, 64), 0.1),
+    RecipeRate(
+        "draft", 52.3, 30, 1, 80, (288, 288), (256, 256), 0.06, (128, 128), 0.0118, 1, "separate"
+    ),
+    RecipeRate(
+        "reference", 0.00123, 3000, 1, 0, (576, 576), (512, 512), 12, (64, 64), 0.148, 1, "separate"
+    ),
+    RecipeRate("swift", 123456, 100, 4, 0, (320, 288), (256, 256), 0.4, (64, 64), 0.1, 32, "gemm"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """What doctor finds out on a GPU is kept for a user of their own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture
@@ -77,9 +87,9 @@ class TestRates:
         assert "up to the cap on iterations: stopping may end sooner" in finding.detail
         _, *rows = finding.table
         assert [re.split(" +", row) for row in rows] == [
-            ["draft", "52.3", "30", "80", "256", "288", "0.06"],
-            ["reference", "0.00123", "3000", "-", "512", "576", "12"],
-            ["swift", "123456", "4", "x", "100", "-", "256", "320", "0.4"],
+            ["draft", "52.3", "30", "80", "256", "288", "1", "0.06"],
+            ["reference", "0.00123", "3000", "-", "512", "576", "1", "12"],
+            ["swift", "123456", "4", "x", "100", "-", "256", "320", "32", "gemm", "0.4"],
         ]
         assert len({len(line) for line in finding.table}) == 1
 

@@ -331,7 +331,8 @@ class TestOutOfMemory:
         Cramped(monkeypatch, room=3)
         fit_batch(windows(6), stacked(problem(), 6))
         small = [measurement(sky(12, 12, n)[1], seed=n) for n in range(3)]
-        assert {r.slots for r in fit_batch(small, stacked(problem(), 6))} == {6}
+        found = fit_batch(small, stacked(problem(), 6))
+        assert {r.slots for r in found} == {6}  # that there might be, of which three are taken
 
     @pytest.mark.parametrize("name", ["Start", "Window", "restorations"])
     @pytest.mark.parametrize("call", [2, 3, 4])

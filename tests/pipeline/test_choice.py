@@ -1,6 +1,7 @@
-"""How many fits advance together: what is allowed, what fits, what was fastest, and that it is remembered."""
+"""How many fits advance together: what is tried, what was fastest, and that plans know it."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -15,20 +16,24 @@ from glassplate.models.numerics import resolve
 from glassplate.models.operators import Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline import choice, planning
+from glassplate.pipeline import choice, planning, rates
 from glassplate.pipeline.choice import (
     ALONE,
+    STACKS_AT_ONCE,
+    WAYS,
     WIDTHS,
     Together,
-    allowed,
+    candidates,
     choose,
-    choose_once,
     file_of_choices,
-    that_fit,
+    known,
+    remember,
 )
-from glassplate.pipeline.planning import make_plan
+from glassplate.pipeline.planning import STACK_UNKNOWN, make_plan
 from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.restoring import most_at_hand
 from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.trial import TRIALS
 
 PROBLEM = Problem(
     NetworkSettings("lean", channels=4, fine_channels=2, scales=2, skip_channels=4),
@@ -41,6 +46,20 @@ PROBLEM = Problem(
 )
 WINDOW = (1, 40, 40)
 SOME = [ALONE, Together(8, "separate"), Together(8, "gemm"), Together(32, "gemm")]
+FASTEST_IS_GEMM = dict(zip(SOME, (3.0, 2.5, 1.0, 2.0), strict=True))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A user of their own, who has tried nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Try on the CPU as many widths as on a GPU."""
+    monkeypatch.setattr(choice, "WIDTHS", {"cpu": WIDTHS["cuda"]})
 
 
 class Clock:
@@ -51,55 +70,36 @@ class Clock:
 
     def __call__(self, problem, window_shape):
         one = Together(problem.numerics.stack, problem.numerics.together)
-        self.asked.append(one)
+        self.asked.append((one, window_shape))
         if self.seconds[one] is None:
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
         return self.seconds[one]
 
 
-FASTEST_IS_GEMM = dict(zip(SOME, (3.0, 2.5, 1.0, 2.0), strict=True))
+class TestCandidates:
+    def test_on_a_cpu_there_is_one(self):
+        assert candidates(PROBLEM, WINDOW, 1e12) == [ALONE]
 
+    @pytest.mark.usefixtures("as_on_a_gpu")
+    def test_on_a_gpu_every_way_at_every_width(self):
+        found = candidates(PROBLEM, WINDOW, 1e12)
+        expected = [ALONE, *(Together(n, way) for n in WIDTHS["cuda"][1:] for way in WAYS)]
+        assert found == expected
 
-class TestAllowed:
-    @pytest.mark.parametrize(
-        ("stack", "together", "device", "most", "expected"),
-        [
-            ("auto", "auto", "cpu", 100, [ALONE]),
-            ("auto", "gemm", "cpu", 100, [ALONE]),
-            (4, "gemm", "cpu", 100, [Together(4, "gemm")]),
-            (4, "gemm", "cuda", 3, [Together(3, "gemm")]),
-            (4, "gemm", "cuda", 1, [ALONE]),
-            (1, "auto", "cuda", 100, [ALONE]),
-            (4, "auto", "cpu", 9, [Together(4, w) for w in ("separate", "grouped", "gemm")]),
-            (
-                "auto", "grouped", "cuda", 100,
-                [ALONE, *(Together(width, "grouped") for width in WIDTHS["cuda"][1:])],
-            ),
-            ("auto", "grouped", "cuda", 5, [ALONE, Together(5, "grouped")]),
-        ],
-    )  # fmt: skip
-    def test_is_what_settings_device_and_tiles_allow(self, stack, together, device, most, expected):
-        assert allowed(stack, together, device, most) == expected
-
-    def test_auto_tries_every_way_at_every_width(self):
-        found = allowed("auto", "auto", "cuda", 1000)
-        assert found[0] == ALONE
-        assert len(found) == len(set(found)) == 3 * len(WIDTHS["cuda"]) - 2
-
-
-class TestThatFit:
+    @pytest.mark.usefixtures("as_on_a_gpu")
     def test_those_that_the_memory_is_too_small_for_are_left_out(self):
-        room = projected_bytes(SOME[2].of(PROBLEM), WINDOW, 8)
-        assert that_fit(SOME, PROBLEM, WINDOW, room) == SOME[:3]
-        assert that_fit(SOME, PROBLEM, WINDOW, room - 1) == SOME[:1]
-
-    def test_where_none_fits_the_smallest_is_left_for_the_capacity_to_refuse(self):
-        assert that_fit(SOME, PROBLEM, WINDOW, 1) == [ALONE]
+        at_hand = most_at_hand(8, STACKS_AT_ONCE * 8)
+        room = projected_bytes(Together(8, "gemm").of(PROBLEM), WINDOW, at_hand)
+        assert {one.stack for one in candidates(PROBLEM, WINDOW, room)} == {1, 8}
+        assert candidates(PROBLEM, WINDOW, room - 1) == [ALONE]
+        assert candidates(PROBLEM, WINDOW, 1) == [ALONE]
 
 
 class TestChoose:
-    def test_takes_the_fastest(self):
-        assert choose(PROBLEM, WINDOW, SOME, Clock(FASTEST_IS_GEMM)) == Together(8, "gemm")
+    def test_takes_the_fastest_on_the_whole_window(self):
+        clock = Clock(FASTEST_IS_GEMM)
+        assert choose(PROBLEM, WINDOW, SOME, clock) == Together(8, "gemm")
+        assert {window for _, window in clock.asked} == {WINDOW}
 
     def test_what_the_device_cannot_do_is_not_taken(self):
         clock = Clock({**FASTEST_IS_GEMM, Together(8, "gemm"): None})
@@ -109,120 +109,176 @@ class TestChoose:
         with pytest.raises(RuntimeError, match="CUBLAS_STATUS_ALLOC_FAILED"):
             choose(PROBLEM, WINDOW, SOME, Clock(dict.fromkeys(SOME)))
 
-    def test_one_alone_is_not_tried(self):
-        clock = Clock({})
-        assert choose(PROBLEM, WINDOW, SOME[3:], clock) == SOME[3]
-        assert not clock.asked
-
     def test_tries_real_fits(self):
         some = [ALONE, Together(2, "grouped")]
         assert choose(PROBLEM, WINDOW, some) in some
 
 
-class TestOnce:
-    def test_what_was_tried_is_not_tried_again(self, tmp_path):
-        kept = tmp_path / "new" / "together.json"
-        clock = Clock(FASTEST_IS_GEMM)
-        first = choose_once(PROBLEM, WINDOW, SOME, kept, clock)
-        count = len(clock.asked)
-        assert count > 0
-        assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == first == Together(8, "gemm")
-        assert len(clock.asked) == count
-        # what changes no iteration's time changes no choice
-        longer = replace(PROBLEM, fit=replace(PROBLEM.fit, iterations=77, members=3))
-        choose_once(longer, WINDOW, SOME, kept, clock)
-        assert len(clock.asked) == count
+class TestKnown:
+    def test_what_was_remembered(self):
+        assert known(PROBLEM) is None
+        remember(PROBLEM, Together(8, "gemm"))
+        assert known(PROBLEM) == Together(8, "gemm")
+        remember(PROBLEM, ALONE)
+        assert known(PROBLEM) == ALONE
+
+    def test_for_every_image_of_a_kind(self):
+        remember(PROBLEM, Together(8, "gemm"))
+        other = replace(
+            PROBLEM,
+            noise=NoiseModel(3.0, 1.0, 0.2, True, "estimated: gaussian"),
+            transform=PixelTransform("asinh", 7.0, 2.0, 5.0),
+            fit=replace(PROBLEM.fit, iterations=77, learning_rate=0.1),
+        )
+        assert known(other) == Together(8, "gemm")
 
     @pytest.mark.parametrize(
-        ("problem", "window", "some"),
+        "other",
         [
-            (replace(PROBLEM, network=replace(PROBLEM.network, channels=8)), WINDOW, SOME),
-            (PROBLEM, (1, 40, 41), SOME),
-            (PROBLEM, WINDOW, SOME[:3]),
-            (replace(PROBLEM, numerics=replace(PROBLEM.numerics, threads=2)), WINDOW, SOME),
+            replace(PROBLEM, network=replace(PROBLEM.network, channels=8)),
+            replace(PROBLEM, fit=replace(PROBLEM.fit, input="noise")),
+            replace(PROBLEM, numerics=replace(PROBLEM.numerics, precision="bf16")),
         ],
-        ids=["network", "window", "candidates", "numerics"],
+        ids=["network", "input", "precision"],
     )
-    def test_for_anything_else_it_is_tried(self, tmp_path, problem, window, some):
-        kept = tmp_path / "together.json"
-        choose_once(PROBLEM, WINDOW, SOME, kept, Clock(FASTEST_IS_GEMM))
-        clock = Clock(FASTEST_IS_GEMM)
-        choose_once(problem, window, some, kept, clock)
-        assert clock.asked
-        assert len(json.loads(kept.read_text())) == 2
+    def test_for_no_other_kind(self, other):
+        remember(PROBLEM, Together(8, "gemm"))
+        assert known(other) is None
+        remember(other, Together(32, "grouped"))
+        assert known(PROBLEM) == Together(8, "gemm")
+        assert known(other) == Together(32, "grouped")
 
-    @pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}', "{"])
-    def test_a_file_that_is_no_good_is_written_anew(self, tmp_path, text):
-        kept = tmp_path / "together.json"
-        kept.write_text(text)
-        choose_once(PROBLEM, WINDOW, SOME, kept, Clock(FASTEST_IS_GEMM))
-        clock = Clock(FASTEST_IS_GEMM)
-        assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == Together(8, "gemm")
-        assert not clock.asked
+    @pytest.mark.parametrize("text", ["", "[1]", "{", "7"])
+    def test_a_file_that_is_no_good_is_written_anew(self, text):
+        path = file_of_choices()
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        assert known(PROBLEM) is None
+        remember(PROBLEM, Together(8, "gemm"))
+        assert known(PROBLEM) == Together(8, "gemm")
 
-    def test_a_choice_that_is_none_of_the_candidates_is_made_anew(self, tmp_path):
-        kept = tmp_path / "together.json"
-        choose_once(PROBLEM, WINDOW, SOME, kept, Clock(FASTEST_IS_GEMM))
-        known = json.loads(kept.read_text())
-        kept.write_text(json.dumps({key: {"stack": 5, "together": "gemm"} for key in known}))
-        assert choose_once(PROBLEM, WINDOW, SOME, kept, Clock(FASTEST_IS_GEMM)) in SOME
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"stack": 0, "together": "gemm"},
+            {"stack": 8, "together": "all"},
+            {"stack": 8},
+            "8",
+            None,
+        ],
+    )
+    def test_what_makes_no_sense_is_not_taken(self, wrong):
+        remember(PROBLEM, Together(8, "gemm"))
+        path = file_of_choices()
+        path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), wrong)))
+        assert known(PROBLEM) is None
 
-    def test_where_nothing_can_be_kept_it_is_tried_each_time(self, tmp_path):
-        (tmp_path / "file").write_text("not a folder")
-        kept = tmp_path / "file" / "together.json"
-        clock = Clock(FASTEST_IS_GEMM)
-        assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == Together(8, "gemm")
-        assert choose_once(PROBLEM, WINDOW, SOME, kept, clock) == Together(8, "gemm")
-        assert len(clock.asked) > len(SOME)
+    def test_where_nothing_can_be_kept_nothing_is_known(self, home):
+        home.write_text("not a folder")
+        remember(PROBLEM, Together(8, "gemm"))
+        assert known(PROBLEM) is None
+
+    def test_nor_without_a_home_folder(self, monkeypatch):
+        def nobody():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr("pathlib.Path.home", nobody)
+        remember(PROBLEM, Together(8, "gemm"))
+        assert known(PROBLEM) is None
+
+    def test_several_at_once_lose_nothing(self):
+        problems = [
+            replace(PROBLEM, network=replace(PROBLEM.network, channels=4 * n)) for n in range(1, 9)
+        ]
+        threads = [
+            threading.Thread(target=remember, args=(one, Together(8, "gemm"))) for one in problems
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(known(one) == Together(8, "gemm") for one in problems)
 
 
-TILES = {"core": 32, "halo": 8}
+@pytest.fixture
+def sky(tmp_path):
+    image = np.random.default_rng(0).normal(100, 5, (70, 100)).astype("f4")
+    fits.writeto(tmp_path / "sky.fits", image)
+    return SourceSpec(tmp_path / "sky.fits")
+
+
+def plan_of(sky, workers=1, **tiles):
+    """A plan of 12 tiles."""
+    network = {"channels": 4, "skip_channels": 4, "scales": 2}
+    tiles = {"core": 32, "halo": 8, **tiles}
+    raw = {"network": network, "fit": {"iterations": 6}, "tiles": tiles}
+    recipe = parse_recipe(raw, "test")
+    return make_plan(sky, recipe, recipe_name="test", device="cpu", workers=workers)
 
 
 class TestPlans:
-    @pytest.fixture
-    def sky(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("HOME", str(tmp_path))
-        image = np.random.default_rng(0).normal(100, 5, (70, 100)).astype("f4")
-        fits.writeto(tmp_path / "sky.fits", image)
-        return SourceSpec(tmp_path / "sky.fits")
+    @pytest.mark.parametrize(
+        ("tiles", "expected"),
+        [
+            ({}, (1, "separate", 1)),
+            ({"together": "gemm"}, (1, "separate", 1)),
+            ({"stack": 2}, (2, "separate", 8)),
+            ({"stack": 3, "together": "gemm"}, (3, "gemm", 12)),
+            ({"stack": 50, "together": "gemm"}, (12, "gemm", 12)),
+            ({"stack": 8, "together": "gemm", "batch": 5}, (5, "gemm", 5)),
+            ({"stack": 8, "together": "gemm", "batch": 1}, (1, "separate", 1)),
+            ({"batch": 7}, (1, "separate", 7)),
+        ],
+    )
+    def test_take_what_is_wished_and_no_more_than_there_are_tiles(self, sky, tiles, expected):
+        plan = plan_of(sky, **tiles)
+        assert (plan.numerics.stack, plan.numerics.together, plan.batch_size) == expected
+        assert not plan.warnings
 
-    def plan(self, sky, **tiles):
-        network = {"channels": 4, "skip_channels": 4, "scales": 2}
-        raw = {"network": network, "fit": {"iterations": 6}, "tiles": {**TILES, **tiles}}
-        return make_plan(sky, parse_recipe(raw, "test"), recipe_name="test", device="cpu")
+    @pytest.mark.parametrize(("workers", "stack", "batch"), [(1, 4, 12), (3, 4, 4), (5, 3, 3)])
+    def test_leave_no_worker_without_a_unit_of_work(self, sky, workers, stack, batch):
+        plan = plan_of(sky, workers, stack=4, together="grouped")
+        assert (plan.numerics.stack, plan.batch_size) == (stack, batch)
+        assert len(plan.batches) >= min(workers, 4)
 
-    def test_on_a_cpu_each_fit_is_alone(self, sky, tmp_path):
-        numerics = self.plan(sky).numerics
-        assert (numerics.stack, numerics.together) == (1, "separate")
-        assert not file_of_choices().exists()
+    def test_on_a_gpu_take_what_is_known(self, sky, monkeypatch):
+        def on_a_gpu(**tiles):
+            plan = plan_of(sky, **tiles)
+            there = replace(plan, numerics=replace(plan.numerics, device="cuda"), warnings=())
+            return planning.stacked(there, 1)
 
-    def test_a_wished_width_is_kept_and_its_way_tried_once(self, sky, tmp_path):
-        plan = self.plan(sky, stack=3)
-        assert plan.numerics.stack == 3
-        assert plan.numerics.together in ("separate", "grouped", "gemm")
-        assert plan.batch_size == 12
-        assert file_of_choices().is_relative_to(tmp_path)
-        [kept] = json.loads(file_of_choices().read_text()).values()
-        assert kept == {"stack": 3, "together": plan.numerics.together}
-        assert self.plan(sky, stack=3) == plan
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H200")
+        plan = on_a_gpu()
+        assert plan.numerics.stack == 1
+        assert plan.warnings == (STACK_UNKNOWN,)
+        remember(plan.problem, Together(8, "gemm"))
+        plan = on_a_gpu()
+        assert (plan.numerics.stack, plan.numerics.together) == (8, "gemm")
+        assert not plan.warnings
+        wished = on_a_gpu(stack=5).numerics
+        assert (wished.stack, wished.together) == (5, "gemm")
+        wished = on_a_gpu(together="separate").numerics
+        assert (wished.stack, wished.together) == (8, "separate")
 
-    def test_as_on_a_gpu_what_is_fastest_of_what_fits(self, sky, monkeypatch):
-        # the CPU, taken for a device that auto tries several on
-        monkeypatch.setattr(choice, "WIDTHS", {"cpu": WIDTHS["cuda"]})
-        monkeypatch.setattr(planning, "device_room", lambda workers: 2e9 / workers)
-        asked = []
+    def test_on_a_cpu_ask_nobody(self, sky, monkeypatch):
+        def asked(problem):
+            raise AssertionError(problem)
 
-        def choose_last(problem, window_shape, candidates, kept):
-            asked.append(candidates)
-            return candidates[-1]
+        monkeypatch.setattr(planning, "known", asked)
+        plan_of(sky)
 
-        monkeypatch.setattr(planning, "choose_once", choose_last)
-        plan = self.plan(sky)
-        assert len(plan.grid) == 12
-        assert (plan.numerics.stack, plan.numerics.together) == (12, "gemm")
-        eight = Together(8, "gemm").of(plan.tile_problem)
-        room = projected_bytes(eight, plan.grid.window_shape, 8)
-        monkeypatch.setattr(planning, "device_room", lambda workers: room / workers)
-        assert self.plan(sky).numerics.stack == 8
-        assert [len(some) for some in asked] == [7, 4]
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_doctor_tries_each_recipe_and_plans_know_it(sky, monkeypatch):
+    monkeypatch.setattr(rates, "recipe_names", lambda: ["draft"])
+    monkeypatch.setattr(rates, "IMAGE_SIDE", 600)
+    times = {Together(n, way): 2.0 for n in WIDTHS["cuda"] for way in WAYS}
+    clock = Clock({**times, Together(8, "grouped"): 1.0})
+    [rate] = rates.recipe_rates("cpu", clock)
+    assert (rate.stack, rate.together) == (8, "grouped")
+    # what is asked next is for the rate, in that stack
+    tried = TRIALS * len(candidates(PROBLEM, WINDOW, 1e12))
+    assert clock.asked[tried][0] == Together(8, "grouped")
+    recipe = rates.load_recipe("draft")
+    problem = make_plan(sky, recipe, recipe_name="draft", device="cpu").problem
+    assert known(problem) == Together(8, "grouped")
