@@ -6,9 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
+
+Way: TypeAlias = Literal["separate", "grouped", "gemm"]
+"""How the networks of a stack work together."""
+WAYS: tuple[Way, ...] = get_args(Way)
 
 # What cuBLAS needs for sums in a fixed order, without which torch refuses products of matrices where
 # determinism is asked for. It is read once, at the first product of a process: so it is set here.
@@ -30,7 +34,7 @@ class Numerics:
     """CPU threads of one fit. Sums depend on it in the last bit, so it is part of the plan."""
     stack: int = 1
     """Windows of one shape whose fits advance together."""
-    together: Literal["separate", "grouped", "gemm"] = "separate"
+    together: Way = "separate"
     """How the networks of a stack work: separate, one after the other, each as it would alone; grouped, as
     one network of grouped convolutions; gemm, as one of batched matrix products. What else windows of a
     stack share may round otherwise in the last bit (docs/design/011-stack.md)."""

@@ -14,18 +14,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import torch
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.fit import Problem, seconds_per_iteration
+from glassplate.models.numerics import WAYS, Way
 from glassplate.pipeline.provenance import processor
 from glassplate.pipeline.restoring import most_at_hand
 from glassplate.pipeline.trial import TRIALS, Timer, as_timed
 
-Way: TypeAlias = Literal["separate", "grouped", "gemm"]
-WAYS: tuple[Way, ...] = get_args(Way)
 WindowShape: TypeAlias = tuple[int, int, int]
 
 # Fits in a stack that are tried. On a CPU several gain nothing (docs/design/011-stack.md). On a GPU: by
@@ -57,7 +56,7 @@ def candidates(problem: Problem, window_shape: WindowShape, room: float) -> list
     found = [
         Together(width, way)
         for width in WIDTHS[problem.numerics.device]
-        for way in (WAYS if width > 1 else ("separate",))
+        for way in (WAYS if width > 1 else WAYS[:1])
     ]
 
     def fits(one: Together) -> bool:

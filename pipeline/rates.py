@@ -9,13 +9,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import imagecodecs
 import numpy as np
 import tifffile
 
 from glassplate.models.fit import seconds_per_iteration
+from glassplate.models.numerics import Way
 from glassplate.pipeline.capacity import device_room
 from glassplate.pipeline.choice import candidates, choose, remember
 from glassplate.pipeline.forecast import Trials, donor_fits_apart, image_seconds, try_plan
@@ -60,7 +60,7 @@ class RecipeRate:
     """As it was measured."""
     stack: int
     """Fits that advance together."""
-    together: Literal["separate", "grouped", "gemm"]
+    together: Way
     """How their networks work."""
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from other_device import OTHER, Generator, Held, OtherDevice
 from test_fit import problem
 from test_jpeg import photograph, saved
 from test_stack import CASES, PLAIN, assert_alike, fitted, stacked
+from torch.utils import backend_registration
 
 from glassplate.models.donor import DonorSettings, fit_donor
 from glassplate.models.fit import Measurement, fit_batch
@@ -16,6 +16,13 @@ from glassplate.models.member import Start
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.stack import Stack
 from glassplate.models.transform import PixelTransform
+
+if torch.cuda.is_available():
+    pytest.skip("there is a real one", allow_module_level=True)
+if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    pytest.skip("this torch takes no device made in Python", allow_module_level=True)
+
+from other_device import OTHER, Generator, Held, OtherDevice
 
 KINDS = ["lean", "skip", "hourglass", "unet", "resnet", "decoder"]
 

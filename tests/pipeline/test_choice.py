@@ -12,7 +12,7 @@ from glassplate.models.costs import projected_bytes
 from glassplate.models.fit import FitSettings, Problem
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
-from glassplate.models.numerics import resolve
+from glassplate.models.numerics import WAYS, resolve
 from glassplate.models.operators import Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
@@ -20,7 +20,6 @@ from glassplate.pipeline import choice, planning, rates
 from glassplate.pipeline.choice import (
     ALONE,
     STACKS_AT_ONCE,
-    WAYS,
     WIDTHS,
     Together,
     candidates,
