@@ -7,10 +7,16 @@
 Needs torch, numpy and glassplate.models alone (PYTHONPATH with a link `glassplate` to the repository where it
 is not installed). In this order: what the device does at most; whether fits in a stack are what they are
 alone, and twice the same; one layer of a stack in every form that it could have; the iteration of a stack by
-the way its networks work together, by its width and by precision, and what a fixed order of sums costs it;
-the paper's settings; what bf16 changes; a frame of 15.4 megapixels by the default recipe for FITS, its donor
-included. Every part ends at its share of `--seconds`; what was not run whole is scaled up from what
-was, and the table says so. Prints a table last and writes a JSON.
+the way its networks work together, by its width and by precision, what a fixed order of sums costs the
+fastest, and whether that one gives the same twice; a frame of 15.4 megapixels by the default recipe for
+FITS, its donor included; the paper's settings; what bf16 changes.
+
+A part that fails is kept as its error and the others go on; the exit status is then 1. Iterations, the
+frame's tiles and the paper's settings end at their share of `--seconds`, but each takes at least eight
+iterations of a case, and the frame at least as many tiles as fill its stack twice. Not bounded at all: what
+the device does at most, the checks, the layers, the frame's donor, and what bf16 changes, which therefore
+comes last. What was not run whole is scaled up from what was, and the table says so. Prints a table last and
+writes a JSON after each part.
 """
 
 from __future__ import annotations
@@ -25,23 +31,31 @@ import shlex
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import layers
 import numpy as np
 import torch
 from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, WAYS, Image, everywhere
-from torch import func
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from glassplate.models.costs import projected_bytes
 from glassplate.models.device import measure_device
 from glassplate.models.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit import Batch, FitSettings, Measurement, Problem, fit_batch, fit_each
-from glassplate.models.joint import TapProducts
+from glassplate.models.fit import (
+    Batch,
+    FitSettings,
+    Measurement,
+    Problem,
+    Weights,
+    fit_batch,
+    fit_each,
+)
 from glassplate.models.member import Start
 from glassplate.models.metrics import psnr
 from glassplate.models.noise import NoiseModel
@@ -79,7 +93,8 @@ class Scale:
     donor: DonorSettings
 
 
-WHOLE = Scale(3926, (1, 4, 16, 64), 512, 256, 300, SKY_DONOR)
+# The widths that pipeline/choice.py tries, and the 64 that are asked for.
+WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
 SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
 
 
@@ -114,12 +129,6 @@ def stacked(problem: Problem, width: int, way: str) -> Problem:
     return replace(problem, numerics=replace(problem.numerics, stack=width, together=way))
 
 
-def finish(device: str) -> None:
-    """Wait for a GPU."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
 def step_seconds(
     problem: Problem, measurement: Measurement, until: float, *, ordered: bool = True
 ) -> float:
@@ -127,18 +136,16 @@ def step_seconds(
 
     `ordered`: whether sums are to have a fixed order, as they have in every fit.
     """
-    with problem.numerics.applied():
-        if not ordered:
-            torch.use_deterministic_algorithms(False)  # until the end of the block
+    with layers.working(problem.numerics, ordered=ordered):
         width, device = problem.numerics.stack, problem.numerics.device
         windows = [replace(measurement, seed=n) for n in range(width)]
         stack = Stack([Start(window, problem).begun() for window in windows])
         times: list[float] = []
         while len(times) < 8 or (len(times) < 40 and time.monotonic() < until):
-            finish(device)
+            layers.finish(device)
             began = time.perf_counter()
             stack.advance()
-            finish(device)
+            layers.finish(device)
             times.append(time.perf_counter() - began)
     return statistics.median(times[3:])
 
@@ -154,18 +161,15 @@ def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
 
 
 def checks(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
-    """Whether stacks give what fits alone do; six iterations, as later ones amplify every rounding."""
-    problem = sky_problem(options, "fp32")
-    problem = replace(problem, fit=replace(problem.fit, iterations=6, log_period=3))
-    side = min(64, scale.frame)
-    windows = [everywhere(frame(side, n), n) for n in range(5)]
-    alone = [fit_batch([window], problem)[0].values for window in windows]
+    """Whether stacks give what fits alone do."""
+    problem, windows = short_fits(options, scale, "fp32", 5)
+    alone = [values_of([window], problem)[0] for window in windows]
     sigma = (SKY + READ_NOISE**2) ** 0.5
     rows = []
     for way in WAYS:
         given = stacked(problem, 3, way)
-        found, again = ([r.values for r in fit_batch(windows, given)] for _ in range(2))
-        turned = [r.values for r in fit_batch(windows[::-1], given)][::-1]
+        found, again = (values_of(windows, given) for _ in range(2))
+        turned = values_of(windows[::-1], given)[::-1]
 
         def gap(others: list[np.ndarray], to: list[np.ndarray]) -> float:
             return max(float(np.abs(a - b).mean()) for a, b in zip(others, to, strict=True)) / sigma
@@ -175,88 +179,39 @@ def checks(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
                 "together": way,
                 "mean_gap_to_alone_sigma": gap(found, alone),
                 "mean_gap_of_another_order_sigma": gap(turned, found),
-                "same_bytes_twice": all(
-                    a.tobytes() == b.tobytes() for a, b in zip(found, again, strict=True)
-                ),
+                "same_bytes_twice": same_bytes(found, again),
             }
         )
     return rows
 
 
-def layers(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
-    """A 3x3 convolution with weights of its own for each window, forward and backward, in every form."""
-    numerics = sky_problem(options).numerics
-    channels, side, device = DEFAULT_NETWORK.channels, min(CORE, scale.frame), numerics.device
-    rows = []
-    for width in scale.widths:
-        dice = torch.Generator(device).manual_seed(0)
-        shapes = ((width, channels, side + 2, side + 2), (width, channels, channels, 3, 3))
-        x, weight = (
-            torch.randn(shape, generator=dice, device=device).to(numerics.dtype) for shape in shapes
-        )
-        for name, form in FORMS.items():
-            given = x.reshape(1, -1, side + 2, side + 2) if name.startswith("grouped") else x
-            if name == "grouped, channels last":
-                given = given.contiguous(memory_format=torch.channels_last)
-            row = {"width": width, "form": name, "precision": numerics.precision}
-            try:
-                seconds = layer_seconds(form, given, weight, device)
-            except RuntimeError as error:  # no kernel for it, or too little memory
-                rows.append({**row, "error": str(error)})
-                continue
-            rows.append(
-                {
-                    **row,
-                    "seconds": seconds,
-                    # forward, and two gradients that take as much each
-                    "flop_per_s": 3 * 2 * 9 * channels**2 * side**2 * width / seconds,
-                }
-            )
-            print(f"layer {width:3d} {name:23s} {1e3 * seconds:9.3f} ms", flush=True)
-    return rows
+def check_best(options: argparse.Namespace, scale: Scale, best: dict[str, Any]) -> dict[str, Any]:
+    """Whether the fastest stack, of eight at most, gives the same bytes twice; slots are refilled."""
+    width = min(best["width"], 8)
+    problem, windows = short_fits(options, scale, best["precision"], width + 2)
+    given = stacked(problem, width, best["together"])
+    found, again = (values_of(windows, given) for _ in range(2))
+    return {**which(best), "width": width, "same_bytes_twice": same_bytes(found, again)}
 
 
-def layer_seconds(
-    form: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    device: str,
-) -> float:
-    """Median seconds of a form's work forward and backward; the first two times do not count."""
-    x, weight = x.requires_grad_(), weight.requires_grad_()
-    times = []
-    for _ in range(7):
-        finish(device)
-        began = time.perf_counter()
-        y = form(x, weight)
-        torch.autograd.grad(y, (x, weight), y.detach())
-        finish(device)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[2:])
+def short_fits(
+    options: argparse.Namespace, scale: Scale, precision: str, count: int
+) -> tuple[Problem, list[Measurement]]:
+    """Fits to be compared: six iterations of small windows, as later ones amplify every rounding."""
+    problem = sky_problem(options, precision)
+    problem = replace(problem, fit=replace(problem.fit, iterations=6, log_period=3))
+    side = min(64, scale.frame)
+    return problem, [everywhere(frame(side, n), n) for n in range(count)]
 
 
-def one_by_one(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(B, C, h, w) and (B, D, C, 3, 3) to (B, D, h - 2, w - 2), a convolution for each."""
-    return torch.cat([F.conv2d(x[n : n + 1], weight[n]) for n in range(len(weight))])
+def values_of(windows: list[Measurement], problem: Problem) -> list[np.ndarray]:
+    """Restored values of windows."""
+    return [restored.values for restored in fit_batch(windows, problem)]
 
 
-def in_groups(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The same with the channels of all side by side: (1, B C, h, w) to (1, B D, h - 2, w - 2)."""
-    return F.conv2d(x, weight.flatten(0, 1), groups=len(weight))
-
-
-def mapped(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """As one by one, by torch.func."""
-    return func.vmap(lambda one, own: F.conv2d(one[None], own)[0])(x, weight)
-
-
-FORMS = {
-    "separate": one_by_one,
-    "grouped": in_groups,
-    "grouped, channels last": in_groups,
-    "gemm": TapProducts.apply,
-    "torch.func": mapped,
-}
+def same_bytes(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    """Whether images are the same to the last bit."""
+    return all(a.tobytes() == b.tobytes() for a, b in zip(some, others, strict=True))
 
 
 def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[str, Any]]:
@@ -271,28 +226,18 @@ def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[
         if width == 1 and way != "separate":
             continue  # one network alone is always by itself
         given = stacked(sky_problem(options, precision), width, way)
+        row = {"precision": precision, "width": width, "together": way}
         now = time.monotonic()
         try:
+            torch.cuda.empty_cache()
             seconds = step_seconds(given, window, now + (until - now) / left)
         except RuntimeError as error:  # too little memory, or no way to compute it in a fixed order
-            rows.append(
-                {
-                    "precision": precision,
-                    "width": width,
-                    "together": way,
-                    "megapixel_iterations_per_s": 0.0,
-                    "error": str(error),
-                }
-            )
+            rows.append({**row, "error": str(error)})
             print(f"{precision} {width:3d} {way:9s} {error}", flush=True)
             continue
-        finally:
-            torch.cuda.empty_cache()
         rows.append(
             {
-                "precision": precision,
-                "width": width,
-                "together": way,
+                **row,
                 "seconds": seconds,
                 "megapixel_iterations_per_s": width * side**2 / 1e6 / seconds,
                 "flop_per_s": width * flop / seconds,
@@ -302,6 +247,26 @@ def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[
     return rows
 
 
+def fastest(rows: list[dict[str, Any]], precision: str) -> dict[str, Any] | None:
+    """The best rate of a precision, of any where that one failed; None where nothing was timed."""
+    timed = [row for row in rows if "error" not in row]
+    asked = [row for row in timed if row["precision"] == precision]
+    return max(asked or timed, key=lambda row: row["megapixel_iterations_per_s"], default=None)
+
+
+def which(row: dict[str, Any]) -> dict[str, Any]:
+    """How a row's stack worked, without what it measured."""
+    return {name: row[name] for name in ("precision", "width", "together")}
+
+
+def unordered(options: argparse.Namespace, scale: Scale, best: dict[str, Any]) -> dict[str, Any]:
+    """The fastest iteration where sums may have any order."""
+    window = everywhere(frame(min(CORE + 2 * HALO, scale.frame)), 0)
+    given = stacked(sky_problem(options, best["precision"]), best["width"], best["together"])
+    seconds = step_seconds(given, window, time.monotonic(), ordered=False)
+    return {**which(best), "seconds": seconds}
+
+
 def whole_frame(
     options: argparse.Namespace, scale: Scale, best: dict[str, Any], until: float
 ) -> dict[str, Any]:
@@ -309,37 +274,53 @@ def whole_frame(
     image = frame(scale.frame)
     problem = stacked(sky_problem(options, best["precision"]), best["width"], best["together"])
     windows = list(cut(image, CORE, HALO, scale.frame))
-    forget_peak(options.device)
+    forget_peaks(options.device)
     began = time.monotonic()
     parts = [everywhere(np.ascontiguousarray(w[:, :128, :128]), n) for n, w in enumerate(windows)]
     start = fit_donor(parts[: scale.donor.windows], problem, scale.donor)
     donor_s = time.monotonic() - began
-    tile_problem = warm(problem, scale.donor)
+    tiles = fit_tiles(windows, warm(problem, scale.donor), start, until)
+    run = tiles["tiles_restored"] + tiles["tiles_diverged"]
+    hours = (donor_s + tiles["tile_seconds"] * len(windows) / run) / 3600
+    restored = scale.frame**2 / 1e6 * tiles["tiles_restored"] / run
+    print(f"frame: {restored / hours:.1f} megapixels an hour", flush=True)
+    return {
+        **which(best),
+        "megapixels": scale.frame**2 / 1e6,
+        **tiles,
+        "donor_seconds": donor_s,
+        "megapixels_per_hour": restored / hours,
+        **peaks(options.device),
+        "projected_bytes": projected_bytes(problem, windows[0].shape, best["width"]),
+    }
 
-    # as many at first as fill the stack twice, so that slots are refilled; then all that time allows
-    began, done, count = time.monotonic(), 0, min(len(windows), 2 * best["width"])
-    while done < len(windows):
-        part = windows[done : done + count]
+
+def fit_tiles(
+    windows: list[np.ndarray], problem: Problem, start: Weights, until: float
+) -> dict[str, Any]:
+    """Tiles from a donor: first two for each slot, so that slots are refilled, then the others."""
+    began, slots = time.monotonic(), []
+    count = min(len(windows), 2 * problem.numerics.stack)
+    while len(slots) < len(windows):
+        some = windows[len(slots) : len(slots) + count]
         batch = Batch(
-            [w.shape for w in part],
-            lambda n, part=part: everywhere(np.ascontiguousarray(part[n]), n),
+            [w.shape for w in some],
+            lambda n, some=some: everywhere(np.ascontiguousarray(some[n]), n),
         )
-        done += sum(1 for _ in fit_each(batch, tile_problem, start=start))
-        pace = (time.monotonic() - began) / done
-        count = min(len(windows) - done, int((until - time.monotonic()) / pace))
+        # an error has no slots: that tile diverged
+        slots += [getattr(one, "slots", None) for _, one in fit_each(batch, problem, start=start)]
+        pace = (time.monotonic() - began) / len(slots)
+        count = min(len(windows) - len(slots), int((until - time.monotonic()) / pace))
         if count < 1:
             break
-    tiles_s = time.monotonic() - began
-    seconds = donor_s + tiles_s * len(windows) / done
+    restored = [n for n in slots if n is not None]
     return {
-        "megapixels": scale.frame**2 / 1e6,
         "tiles": len(windows),
-        "tiles_run": done,
-        "donor_seconds": donor_s,
-        "tile_seconds": tiles_s,
-        "megapixels_per_hour": scale.frame**2 / 1e6 / seconds * 3600,
-        "peak_bytes": peak_bytes(options.device),
-        "projected_bytes": projected_bytes(problem, windows[0].shape, best["width"]),
+        "tiles_restored": len(restored),
+        "tiles_diverged": len(slots) - len(restored),
+        # fewer than the width where memory ran out
+        "slots": min(restored, default=None),
+        "tile_seconds": time.monotonic() - began,
     }
 
 
@@ -374,7 +355,10 @@ def paper(options: argparse.Namespace, scale: Scale, until: float) -> dict[str, 
 def precisions(
     options: argparse.Namespace, scale: Scale, width: int, precision: str = "auto"
 ) -> list[dict[str, Any]]:
-    """PSNR of stacks in a precision beside fp32 fits alone: made pictures, and photographs where given."""
+    """PSNR of stacks in a precision beside fp32 fits alone: made pictures, and photographs where given.
+
+    No stack is wider than there are pictures; each row says which width and precision it had.
+    """
     pictures = {f"made {n}": made_picture(scale.crop, n) for n in range(3)}
     for path in sorted(options.images.glob("*.npz")) if options.images else ():
         pictures[path.stem] = Image(path).corner(scale.crop).clean
@@ -393,12 +377,14 @@ def precisions(
     windows = [everywhere(y, n) for n, y in enumerate(noisy)]
     alone = [fit_batch([window], base)[0].values for window in windows]
     fast = replace(base, numerics=sky_problem(options, precision).numerics)
-    rows = []
+    width, rows = min(width, len(windows)), []
     for way in WAYS:
         together = fit_batch(windows, stacked(fast, width, way))
         for name, truth, one, other in zip(pictures, clean, alone, together, strict=True):
             row = {
                 "name": name,
+                "precision": fast.numerics.precision,
+                "width": width,
                 "together": way,
                 "alone_psnr_db": float(psnr(one.clip(0, 1), truth, 1.0)),
                 "stack_psnr_db": float(psnr(other.values.clip(0, 1), truth, 1.0)),
@@ -431,15 +417,20 @@ def made_picture(side: int, seed: int) -> np.ndarray:
     return picture.clip(0, 1)[None].astype(np.float32)
 
 
-def forget_peak(device: str) -> None:
+def forget_peaks(device: str) -> None:
     """Begin to watch memory."""
     if device == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
-def peak_bytes(device: str) -> int | None:
+def peaks(device: str) -> dict[str, int | None]:
     """Most device memory since; None on a CPU, which tests/models/test_costs.py watches."""
-    return torch.cuda.max_memory_allocated() if device == "cuda" else None
+    cuda = device == "cuda"
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+        "reserved_bytes": torch.cuda.max_memory_reserved() if cuda else None,
+    }
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
@@ -460,88 +451,172 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(document: dict[str, Any]) -> str:
-    """What was measured beside what is asked for on one H200."""
-    rates, rows, sky = document["rates"], document["steps"], document["frame"]
-    alone = next(row for row in rows if row["width"] == 1 and row["precision"] == "fp32")
-    best = document["best"]
-    many = best["megapixel_iterations_per_s"] / alone["megapixel_iterations_per_s"]
-    gaps = mean_gaps(document["precisions"])
-    share = best["flop_per_s"] / rates["bf16_flop_per_s"]
-    widest = [row for row in document["layers"] if row["width"] == document["scale"]["widths"][-1]]
-    forms = sorted((row for row in widest if "seconds" in row), key=lambda row: row["seconds"])
-    peak = sky["peak_bytes"]
-    paper_s = {name: row["seconds"] for name, row in document["paper"].items()}
+    """What was measured beside what is asked for on one H200; "-" where a part failed or is missing."""
+    rates, best, sky = (part(document, name) for name in ("rates", "best", "frame"))
+    free, rows = part(document, "unordered"), part(document, "precisions")
+    paper_s = part(document, "paper")
     lines = [
         ("what", "must", "measured"),
-        ("copy, TB/s", "", f"{rates['copy_bytes_per_s'] / 1e12:.3f}"),
-        ("bf16 matrix rate, TFLOP/s", "", f"{rates['bf16_flop_per_s'] / 1e12:.3f}"),
+        ("copy, TB/s", "", told(lambda r: f"{r['copy_bytes_per_s'] / 1e12:.3f}", rates)),
         (
-            f"default recipe, {sky['megapixels']:.1f} Mpx, Mpx/h", "1000",
-            f"{sky['megapixels_per_hour']:.1f} ({sky['tiles_run']} of {sky['tiles']} tiles run)",
+            "bf16 matrix rate, TFLOP/s", "",
+            told(lambda r: f"{r['bf16_flop_per_s'] / 1e12:.3f}", rates),
         ),
         (
-            "device memory for it, GB", "16",
-            "-" if peak is None else f"{peak / 1e9:.2f} of {sky['projected_bytes'] / 1e9:.2f} projected",
+            f"default recipe, {told(lambda f: format(f['megapixels'], '.1f'), sky)} Mpx, Mpx/h", "1000",
+            told(frame_words, sky),
         ),
-        ("paper's settings, 3000 iterations, s", "10", ", ".join(f"{s:.1f} {n}" for n, s in paper_s.items())),
-        ("share of the bf16 matrix rate", "0.15", f"{share:.3f}"),
-        (f"stack of {best['width']} against as many alone", "8", f"{many:.2f} times ({best['together']})"),
+        ("device memory for it, GB", "16", told(memory_words, sky)),
         (
-            f"one layer of {widest[0]['width']}, ms", "",
-            ", ".join(f"{1e3 * row['seconds']:.2f} {row['form']}" for row in forms),
+            "paper's settings, 3000 iterations, s", "10",
+            told(lambda p: ", ".join(f"{row['seconds']:.1f} {n}" for n, row in p.items()), paper_s),
         ),
+        (
+            "share of the bf16 matrix rate", "0.15",
+            told(lambda b, r: f"{b['flop_per_s'] / r['bf16_flop_per_s']:.3f}", best, rates),
+        ),
+        (
+            f"stack of {told(lambda b: str(b['width']), best)} against as many alone", "8",
+            told(many_words, best, part(document, "steps")),
+        ),
+        ("one layer of the widest stack, ms", "", told(layer_words, part(document, "layers"))),
         (
             "a fixed order of sums, times as long", "",
-            f"{best['seconds'] / document['unordered_seconds']:.2f}",
+            told(lambda b, u: f"{b['seconds'] / u['seconds']:.2f}", best, free),
         ),
         (
-            "bf16 stack less fp32 alone, mean dB", "0.05",
-            ", ".join(f"{gap:+.3f} {way}" for way, gap in gaps.items()),
+            f"{told(lambda p: p[0]['precision'], rows)} stack less fp32 alone, mean dB", "0.05",
+            told(
+                lambda p: ", ".join(f"{gap:+.3f} {way}" for way, gap in mean_gaps(p).items()), rows
+            ),
         ),
-        (
-            "same bytes twice", "all",
-            ", ".join(row["together"] for row in document["checks"] if row["same_bytes_twice"]) or "none",
-        ),
+        ("same bytes twice, fp32", "all", told(same_words, part(document, "checks"))),
+        ("same bytes twice, the fastest", "yes", told(twice_words, part(document, "check_best"))),
     ]  # fmt: skip
     return "\n".join(f"{what:42s} {must:>6s}   {measured}" for what, must, measured in lines)
+
+
+def part(document: dict[str, Any], name: str) -> Any:
+    """What a part measured; None where it failed or is missing."""
+    found = document.get(name)
+    return None if isinstance(found, dict) and "error" in found else found
+
+
+def told(words: Callable[..., str], *parts: Any) -> str:
+    """Parts in words; "-" where one has nothing to tell."""
+    return words(*parts) if all(parts) else "-"
+
+
+def frame_words(sky: dict[str, Any]) -> str:
+    """How fast a frame goes, and with what."""
+    return (
+        f"{sky['megapixels_per_hour']:.1f} ({sky['tiles_restored']} of {sky['tiles']} tiles restored, "
+        f"{sky['tiles_diverged']} diverged; {sky['slots'] or '-'} together, {sky['width']} asked for)"
+    )
+
+
+def memory_words(sky: dict[str, Any]) -> str:
+    """Memory that a frame took beside what it was to take."""
+    if sky["reserved_bytes"] is None:
+        return "-"
+    names = ("reserved", "allocated", "projected")
+    return ", ".join(f"{sky[f'{name}_bytes'] / 1e9:.2f} {name}" for name in names)
+
+
+def many_words(best: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The rate of a stack over that of one alone, in its own precision and in fp32."""
+    alone = {
+        row["precision"]: row["megapixel_iterations_per_s"]
+        for row in rows
+        if row["width"] == 1 and row.get("megapixel_iterations_per_s")
+    }
+    own, full = (
+        f"{best['megapixel_iterations_per_s'] / alone[name]:.2f} times" if name in alone else "-"
+        for name in (best["precision"], "fp32")
+    )
+    return f"{own} ({best['together']}), {full} fp32"
+
+
+def layer_words(rows: list[dict[str, Any]]) -> str:
+    """Every form of a layer of the widest stack, the fastest first; without a fixed order in brackets."""
+    widest = max(row["width"] for row in rows)
+    forms = sorted(
+        (row for row in rows if row["width"] == widest and "seconds" in row),
+        key=lambda row: row["seconds"],
+    )
+    times = (
+        f"{1e3 * row['seconds']:.2f} ({1e3 * row['unordered_seconds']:.2f}) {row['form']}"
+        for row in forms
+    )
+    return f"{widest}: {', '.join(times) or '-'}"
+
+
+def same_words(rows: list[dict[str, Any]]) -> str:
+    """The ways that gave the same bytes twice."""
+    return ", ".join(row["together"] for row in rows if row["same_bytes_twice"]) or "none"
+
+
+def twice_words(row: dict[str, Any]) -> str:
+    """Whether the fastest stack gave the same bytes twice."""
+    answer = "yes" if row["same_bytes_twice"] else "no"
+    return f"{answer} ({row['precision']}, {row['width']} {row['together']})"
 
 
 Save = Callable[[dict[str, Any]], None]
 
 
+def attempt(work: Callable[[], Any]) -> Any:
+    """What work returns; its error where it fails, so that what comes after it goes on."""
+    try:
+        torch.cuda.empty_cache()
+        return work()
+    except Exception as error:  # any fault of one part must not end the others
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def rates(options: argparse.Namespace) -> dict[str, Any]:
+    """What the device does at most."""
+    return asdict(measure_device(resolve(options.device, "auto", options.threads)))
+
+
 def run(options: argparse.Namespace, save: Save) -> dict[str, Any]:
-    """All of it, in order; what there is is saved after each part."""
+    """All of it, what is asked for first as far as it can be; what there is is saved after each part."""
     scale = SMALL if options.quick else WHOLE
     began = time.monotonic()
     document: dict[str, Any] = {"conditions": conditions(options), "scale": asdict(scale)}
+    numerics = sky_problem(options).numerics
 
     def until(share: float) -> float:
         return began + share * options.seconds
 
-    def keep(**parts: Any) -> None:
-        document.update(parts, seconds=time.monotonic() - began)
+    def keep(name: str, work: Callable[..., Any], *given: Any) -> None:
+        document[name] = attempt(partial(work, *given))
+        document["seconds"] = time.monotonic() - began
         save(document)
 
-    keep(rates=asdict(measure_device(resolve(options.device, "auto", options.threads))))
-    keep(checks=checks(options, scale))
-    keep(layers=layers(options, scale))
-    rows = steps(options, scale, until(0.4))
-    fast = sky_problem(options).numerics.precision
-    best = max(
-        (row for row in rows if row["precision"] == fast),
-        key=lambda row: row["megapixel_iterations_per_s"],
-    )
-    given = stacked(sky_problem(options, fast), best["width"], best["together"])
-    window = everywhere(frame(min(CORE + 2 * HALO, scale.frame)), 0)
-    keep(
-        steps=rows,
-        best=best,
-        unordered_seconds=step_seconds(given, window, time.monotonic(), ordered=False),
-    )
-    keep(paper=paper(options, scale, until(0.5)))
-    keep(precisions=precisions(options, scale, best["width"]))
-    keep(frame=whole_frame(options, scale, best, until(1.0)))
+    keep("rates", rates, options)
+    keep("checks", checks, options, scale)
+    keep("layers", layers.timed, numerics, scale.widths, min(CORE, scale.frame))
+    keep("steps", steps, options, scale, until(0.4))
+    document["best"] = fastest(part(document, "steps") or [], numerics.precision)
+    alone = {"precision": numerics.precision, "width": 1, "together": "separate"}
+    best = document["best"] or alone
+    keep("unordered", unordered, options, scale, best)
+    keep("check_best", check_best, options, scale, best)
+    keep("frame", whole_frame, options, scale, best, until(0.8))
+    keep("paper", paper, options, scale, until(0.9))
+    keep("precisions", precisions, options, scale, best["width"])
     return document
+
+
+def errors(document: dict[str, Any]) -> dict[str, str]:
+    """What failed, and how."""
+    return {
+        name: found["error"]
+        for name, found in document.items()
+        if isinstance(found, dict) and "error" in found
+    }
 
 
 def main() -> None:
@@ -551,7 +626,9 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one fit")
-    parser.add_argument("--seconds", type=float, default=540, help="time that all of it may take")
+    parser.add_argument(
+        "--seconds", type=float, default=540, help="time that all of it should take"
+    )
     parser.add_argument("--quick", action="store_true", help="small windows: does it run at all?")
     parser.add_argument(
         "--images", type=Path, help="folder of crops, as benchmarks/images.py writes them"
@@ -564,7 +641,12 @@ def main() -> None:
         path.write_text(json.dumps(document, indent=1) + "\n")
         print(f"{document['seconds']:6.0f} s: {', '.join(document)}", flush=True)
 
-    print(table(run(options, save)))
+    document = run(options, save)
+    print(table(document))
+    failed = errors(document)
+    for name, error in failed.items():
+        print(f"{name} failed: {error}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,14 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one fit")
     parser.add_argument("--side", type=int, default=gpu.WHOLE.crop, help="of the images")
-    parser.add_argument("--width", type=int, default=16, help="fits in a stack")
+    parser.add_argument(
+        "--width", type=int, default=16, help="fits in a stack, at most one a picture"
+    )
     parser.add_argument("--iterations", type=int, default=gpu.WHOLE.iterations)
     parser.add_argument("--output", type=Path, help="JSON to write, default results/precision.json")
     options = parser.parse_args()
+    if not any(options.images.glob("*.npz")):
+        parser.error(f"{options.images} has no .npz; benchmarks/images.py writes them")
     path = options.output or Path(__file__).parent / "results" / "precision.json"
     scale = replace(gpu.WHOLE, crop=options.side, iterations=options.iterations)
     began, document = time.monotonic(), {"conditions": gpu.conditions(options)}
@@ -42,7 +46,8 @@ def main() -> None:
         document[precision] = {"rows": rows, "mean_gaps_db": gpu.mean_gaps(rows)}
         document["seconds"] = time.monotonic() - began
         path.write_text(json.dumps(document, indent=1) + "\n")
-        lines += [f"{precision} {way:9s} {gap:+.3f} dB" for way, gap in gpu.mean_gaps(rows).items()]
+        label = f"{rows[0]['precision']}, {rows[0]['width']} together"
+        lines += [f"{label} {way:9s} {gap:+.3f} dB" for way, gap in gpu.mean_gaps(rows).items()]
     print("\n".join(lines))
 
 

@@ -86,6 +86,10 @@ def test_speed_measures_the_shipped_recipes(speed):
     assert reference.stopping.rule == "fixed"
 
 
+def on_cpu():
+    return argparse.Namespace(device="cpu", threads=1, quick=True, images=None, seconds=1.0)
+
+
 class TestGpu:
     def test_measures_the_shipped_recipe(self, gpu):
         recipe = load_recipe("astro-denoise")
@@ -108,9 +112,9 @@ class TestGpu:
         dice = torch.Generator().manual_seed(0)
         x = torch.randn(3, 4, 10, 12, generator=dice)
         weight = torch.randn(3, 5, 4, 3, 3, generator=dice)
-        expected = gpu.one_by_one(x, weight)
+        expected = gpu.layers.one_by_one(x, weight)
         assert expected.shape == (3, 5, 8, 10)
-        for name, form in gpu.FORMS.items():
+        for name, form in gpu.layers.FORMS.items():
             found = form(x.view(1, 12, 10, 12) if name.startswith("grouped") else x, weight)
             torch.testing.assert_close(found.view_as(expected), expected, msg=name)
 
@@ -118,17 +122,83 @@ class TestGpu:
     def test_runs_where_there_is_no_gpu(self, gpu, monkeypatch):
         rates = gpu.measure_device(replace(gpu.resolve("cpu"), threads=1))
         monkeypatch.setattr(gpu, "measure_device", lambda numerics: rates)
-        given = argparse.Namespace(device="cpu", threads=1, quick=True, images=None, seconds=1.0)
-        document = json.loads(json.dumps(gpu.run(given, len)))
+        document = json.loads(json.dumps(gpu.run(on_cpu(), len)))
+        assert not gpu.errors(document)
         assert [row["together"] for row in document["checks"] if row["same_bytes_twice"]] == [
             *gpu.WAYS
         ]
         assert all(row["mean_gap_to_alone_sigma"] < 0.1 for row in document["checks"])
-        assert document["frame"]["tiles_run"] == document["frame"]["tiles"]
+        assert document["check_best"]["same_bytes_twice"]
+        frame = document["frame"]
+        assert frame["tiles_restored"] == frame["tiles"]
+        assert (frame["tiles_diverged"], frame["slots"]) == (0, frame["width"])
         assert all(
             abs(row["stack_psnr_db"] - row["alone_psnr_db"]) < 0.3 for row in document["precisions"]
         )
-        assert "Mpx/h" in gpu.table(document)
+        assert "-" not in [line.split()[-1] for line in gpu.table(document).splitlines()[5:]]
+
+    def test_a_part_that_fails_ends_no_other(self, gpu, monkeypatch, tmp_path, capsys):
+        def broken(*given):
+            raise ValueError("no such kernel")
+
+        stack = {"precision": "fp32", "width": 1, "together": "separate"}
+        step = {**stack, "seconds": 1.0, "megapixel_iterations_per_s": 1.0, "flop_per_s": 1e11}
+        compared = {**stack, "alone_psnr_db": 30.0, "stack_psnr_db": 30.5}
+        quick = {
+            "rates": {"copy_bytes_per_s": 1e12, "bf16_flop_per_s": 1e12},
+            "steps": [step],
+            "unordered": {**stack, "seconds": 0.5},
+            "check_best": {**stack, "same_bytes_twice": True},
+            "paper": {"fp32": {"seconds": 1.0}},
+            "precisions": [compared],
+        }
+        for name, found in quick.items():
+            monkeypatch.setattr(gpu, name, lambda *given, found=found: found)
+        monkeypatch.setattr(gpu, "checks", broken)
+        path = tmp_path / "gpu.json"
+        given = f"gpu.py --device cpu --quick --seconds 1 --output {path}"
+        monkeypatch.setattr(sys, "argv", given.split())
+        with pytest.raises(SystemExit) as end:
+            gpu.main()
+        assert end.value.code == 1
+        document = json.loads(path.read_text("utf-8"))
+        assert gpu.errors(document) == {"checks": "ValueError: no such kernel"}
+        assert document["frame"]["tiles_restored"] == 1
+        assert {name: document[name] for name in quick} == quick
+        printed = capsys.readouterr().out
+        assert gpu.table(document) in printed
+        assert "same bytes twice, fp32                        all   -" in printed
+
+    def test_table_of_nothing(self, gpu):
+        failed = {"error": "RuntimeError: no device"}
+        names = ("rates", "checks", "layers", "steps", "unordered", "frame", "paper", "precisions")
+        for document in ({}, dict.fromkeys(names, failed)):
+            lines = gpu.table(document).splitlines()
+            assert all(line.endswith(" -") for line in lines[1:])
+
+    def test_fastest_is_none_that_failed(self, gpu):
+        fp32, bf16 = ({"precision": p, "width": 1} for p in ("fp32", "bf16"))
+        slow = {**fp32, "megapixel_iterations_per_s": 1.0}
+        broken = {**bf16, "error": "no kernel"}
+        assert gpu.fastest([], "bf16") is None
+        assert gpu.fastest([broken], "bf16") is None
+        assert gpu.fastest([slow, broken], "bf16") is slow
+        fast = {**bf16, "together": "gemm", "megapixel_iterations_per_s": 3.0}
+        assert gpu.many_words(fast, [slow, broken]) == "- (gemm), 3.00 times fp32"
+
+    def test_a_tile_that_diverged_is_not_restored(self, gpu, monkeypatch):
+        def diverging(batch, problem, start=None):
+            for place in range(len(batch.shapes)):
+                yield place, FloatingPointError("data term nan")
+
+        monkeypatch.setattr(gpu, "fit_donor", lambda *given: {})
+        monkeypatch.setattr(gpu, "fit_each", diverging)
+        given = {"precision": "fp32", "width": 2, "together": "separate"}
+        frame = gpu.whole_frame(on_cpu(), gpu.SMALL, given, 0.0)
+        assert (frame["tiles_restored"], frame["tiles_diverged"]) == (0, frame["tiles"])
+        assert frame["slots"] is None
+        assert frame["megapixels_per_hour"] == 0
+        assert "0.0 (0 of 1 tiles restored, 1 diverged" in gpu.table({"frame": frame})
 
 
 def test_first_point_near_a_target(speed):
