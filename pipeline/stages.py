@@ -5,7 +5,7 @@ Each stage begins where its journal says, so that a stage may be cut short anywh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool, Tell
 from glassplate.pipeline.restoring import BatchTask, failed_record, is_disk_full, restore_batch
+from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.second_look import outliers
 from glassplate.pipeline.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
@@ -133,6 +134,16 @@ def look_again(run: Run) -> None:
     tasks = _second_looks(run)
     if not tasks:
         return
+    _look(run, tasks)
+    lost = _written_over(run, [run.records[tile] for task in tasks for tile in task.tiles])
+    for tile in lost:
+        del run.records[tile]
+    if lost:
+        restore_tiles(run)
+
+
+def _look(run: Run, tasks: Sequence[BatchTask]) -> None:
+    """Take second looks; the record of a tile is then that of the fit that is kept."""
     done, total = 0, sum(len(task.tiles) for task in tasks)
     run.listener(StageStarted(run.store, "second look", total))
     with Journal(tiles_journal(run.store)) as journal:
@@ -176,7 +187,7 @@ def _alone_where_failed(run: Run, tasks: Sequence[BatchTask]) -> Iterator[list[d
         if not isinstance(outcome, Failure):
             yield outcome
             continue
-        # windows of the batch may be second ones already, which no record tells of
+        # windows of the batch may be second ones already, which no record tells of: see _written_over
         _stop_if_disk_is_full(run, outcome)
         if len(task.tiles) == 1:
             yield [failed_record(task.tiles[0], task.attempt, outcome.reason)]
@@ -184,6 +195,20 @@ def _alone_where_failed(run: Run, tasks: Sequence[BatchTask]) -> Iterator[list[d
             failed += [replace(task, tiles=(tile,)) for tile in task.tiles]
     if failed:
         yield from _alone_where_failed(run, failed)
+
+
+def _written_over(run: Run, records: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Tiles whose window is not that of their good record.
+
+    A batch that failed as a whole may have written some; where its tiles then failed alone, too, or
+    were judged otherwise, the record is that of the first fit.
+    """
+    scratch = Scratch(run.scratch_folder)
+    return [
+        record["tile"]
+        for record in records
+        if not scratch.window_is(record["tile"], record["crc32"])
+    ]
 
 
 def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:

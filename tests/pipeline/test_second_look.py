@@ -1,5 +1,8 @@
 """Tiles that are less smooth than the others are fitted once more, and the better fit is kept."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,10 +10,11 @@ from test_run import FIT, UntidyPool, digest, request
 
 from glassplate.pipeline import restoring
 from glassplate.pipeline.errors import GlassplateError
-from glassplate.pipeline.events import StageAdvanced, Warned
+from glassplate.pipeline.events import StageAdvanced, TileDone, Warned
 from glassplate.pipeline.journal import read_journal
 from glassplate.pipeline.pool import Failure, InlinePool
 from glassplate.pipeline.run import restore
+from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.second_look import is_better, looked_at_again, outliers
 from glassplate.pipeline.stages import tiles_journal
 from glassplate.pipeline.verify import verify
@@ -213,6 +217,58 @@ def test_a_full_disk_ends_second_looks_and_the_same_command_goes_on(plate, alone
         restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), FullDisk())
     restore(request(plate, tmp_path / "a.zarr", in_batches_of(3)), InlinePool())
     assert digest(tmp_path / "a.zarr") == digest(alone)
+
+
+class BreaksDown(InlinePool):
+    """Batches of second looks fail after two tiles; `alone` is what comes of each tile then."""
+
+    def __init__(self, alone):
+        self.alone, self.written_over = alone, []
+
+    def map(self, work, tasks, tell):
+        return super().map(self.breaking_down(work), tasks, tell)
+
+    def breaking_down(self, work):
+        def break_down(task, tell):
+            if not is_second_look(task):
+                return work(task, tell)
+            if len(task.tiles) == 1:
+                return self.alone(task)
+            for record in work(replace(task, tiles=task.tiles[:2]), tell):
+                if record["crc32"] != task.earlier[record["tile"]]["crc32"]:
+                    self.written_over.append(record["tile"])
+            raise RuntimeError("the driver went away")
+
+        return break_down
+
+
+def fails(task):
+    raise RuntimeError("it did not come back")
+
+
+def keeps_the_first(task):
+    first = task.earlier[task.tiles[0]]
+    return [looked_at_again(first, first)]
+
+
+@pytest.mark.parametrize("alone_comes", [fails, keeps_the_first])
+def test_a_first_fit_that_stays_has_its_own_window(plate, tmp_path, alone_comes):
+    pool, told = BreaksDown(alone_comes), []
+    wish = request(plate, tmp_path / "a.zarr", in_batches_of(3), keep_scratch=True)
+    result = restore(wish, pool, told.append)
+    assert pool.written_over
+    assert result.status == "complete"
+    scratch = Scratch(tmp_path / "a.zarr" / ".scratch")
+    for tile, record in last_records(tmp_path / "a.zarr").items():
+        assert record["ok"]
+        assert scratch.window_is(tile, record["crc32"])
+    # zarr, which is to read all of the folder, does not know it
+    shutil.rmtree(scratch.folder)
+    # no other was fitted again
+    fitted = [event.tile for event in told if isinstance(event, TileDone)]
+    assert sorted(fitted) == sorted([*range(6), *pool.written_over])
+    restore(request(plate, tmp_path / "once.zarr", {**AGAIN, "tiles": FIT["tiles"]}), InlinePool())
+    assert digest(tmp_path / "a.zarr") == digest(tmp_path / "once.zarr")
 
 
 def test_where_a_second_look_fails_the_first_fit_stays(plate, tmp_path):
