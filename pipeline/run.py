@@ -128,10 +128,9 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     taken = None if donor is None else donor.file
     identity = identify(request.spec, request.recipe, taken)
     try:
-        if request.store.exists():
-            manifest = _manifest_of(request, identity)
-            if manifest["status"] == "complete":
-                return _already_complete(request, manifest, listener, start)
+        manifest = _manifest_of(request, identity) if request.store.exists() else None
+        if manifest is not None and manifest["status"] == "complete":
+            return _already_complete(request, manifest, listener, start)
         plan = make_plan(
             request.spec,
             request.recipe,
@@ -140,6 +139,9 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
             donor=donor,
             workers=pool.workers,
         )
+        if manifest is not None:
+            # what will be run is what has to fit
+            plan = plan.as_recorded(manifest["plan"])
         check_capacity(plan, request.store, pool)
         if not request.store.exists():
             _create(request, plan, identity)
@@ -249,6 +251,7 @@ def _locked(store: Path) -> Iterator[None]:
 
 def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) -> Run:
     manifest = provenance.read_manifest(request.store)
+    # once more, now that the store is locked: another run may have begun it since the plan was made
     plan = plan.as_recorded(manifest["plan"])
     scratch = Scratch(request.store / ".scratch")
     records = {

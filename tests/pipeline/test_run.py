@@ -14,7 +14,7 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassplate.pipeline import identity, restoring
+from glassplate.pipeline import identity, restoring, run
 from glassplate.pipeline.errors import (
     CapacityError,
     GlassplateError,
@@ -23,6 +23,7 @@ from glassplate.pipeline.errors import (
     UsageError,
 )
 from glassplate.pipeline.events import RunEnded, RunStarted, StageStarted, TileDone, Warned
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import Failure, InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.result import inspect_result
@@ -240,6 +241,30 @@ def test_interrupted_anywhere_and_resumed_equals_undisturbed(sky, tmp_path, raw)
     assert len(runs) > 3
     assert [run.done for run in runs] == sorted(run.done for run in runs)
     assert runs[-1].done == runs[-1].tiles
+
+
+def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
+    sky, tmp_path, monkeypatch
+):
+    def in_pairs(*args, **more):
+        plan = make_plan(*args, **more)
+        assert (plan.numerics.stack, plan.batch_size) == (1, 1)
+        return replace(plan, numerics=replace(plan.numerics, stack=2), batch_size=4)
+
+    class Seeing(InlinePool):
+        def map(self, work, tasks, tell):
+            run_with.extend(task.plan for task in tasks)
+            return super().map(work, tasks, tell)
+
+    checked, run_with = [], []
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(run, "make_plan", in_pairs)
+        with pytest.raises(KeyboardInterrupt):
+            restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(interrupt_after=1))
+    monkeypatch.setattr(run, "check_capacity", lambda plan, store, pool: checked.append(plan))
+    restore(request(sky, tmp_path / "a.zarr", FIT), Seeing())
+    assert [(plan.numerics.stack, plan.batch_size) for plan in checked] == [(2, 4)]
+    assert {(plan.numerics.stack, plan.batch_size) for plan in run_with} == {(2, 4)}
 
 
 def test_a_second_run_does_nothing(sky, tmp_path):
