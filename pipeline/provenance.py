@@ -21,6 +21,7 @@ import torch
 import yaml
 
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.pool import gpu_count
 
 FOLDER = "provenance"
 HOMEPAGE = "https://pypi.org/project/glassplate/"
@@ -59,13 +60,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def machine() -> dict[str, Any]:
-    """The machine a run is on."""
+def machine(*, gpus: bool = False) -> dict[str, Any]:
+    """The machine a run is on.
+
+    Parameters
+    ----------
+    gpus
+        Whether to name the GPUs: torch is asked only where they are used.
+    """
+    count = gpu_count("cuda") if gpus else 0
     return {
         "host": platform.node(),
         "system": platform.platform(),
         "processor": processor(),
-        "gpus": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
+        "gpus": [torch.cuda.get_device_name(n) for n in range(count)],
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "python": sys.version.split()[0],

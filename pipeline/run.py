@@ -266,7 +266,7 @@ def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) 
             "ended": None,
             "pool": pool.name,
             "workers": pool.workers,
-            "machine": provenance.machine(),
+            "machine": provenance.machine(gpus=plan.numerics.device == "cuda"),
             "context": dict(request.context),
         }
     )

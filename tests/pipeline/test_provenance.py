@@ -1,17 +1,20 @@
 """The provenance is what the standards' own libraries read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from astropy.io import fits
 from prov.model import ProvDocument
 from rocrate.rocrate import ROCrate
 
-from glassplate.pipeline import provenance
+from glassplate.pipeline import capacity, provenance, run
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.journal import read_journal
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run import RestoreRequest, restore
@@ -24,12 +27,10 @@ RAW = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("provenance")
+def request(folder):
     image = np.random.default_rng(0).normal(100, 5, (40, 30)).astype("f4")
     fits.writeto(folder / "sky.fits", image)
-    request = RestoreRequest(
+    return RestoreRequest(
         SourceSpec(folder / "sky.fits"),
         folder / "sky.zarr",
         parse_recipe(RAW, "test"),
@@ -37,8 +38,13 @@ def store(tmp_path_factory):
         device="cpu",
         context={"flow_run": "abc"},
     )
-    restore(request, InlinePool())
-    return folder / "sky.zarr"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    wish = request(tmp_path_factory.mktemp("provenance"))
+    restore(wish, InlinePool())
+    return wish.store
 
 
 def test_prov_is_read_by_prov(store):
@@ -68,6 +74,37 @@ def test_the_manifest_says_what_and_with_what(store):
     recipe = yaml.safe_load(provenance.provenance_path(store, "recipe.yaml").read_text())
     assert recipe == manifest["recipe"]
     assert "torch==" in provenance.provenance_path(store, "environment.txt").read_text()
+
+
+def test_gpus_are_named_only_where_torch_sees_some(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert provenance.machine(gpus=True)["gpus"] == ["GPU 0", "GPU 1"]
+    # without a driver
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert provenance.machine(gpus=True)["gpus"] == []
+
+
+@pytest.mark.parametrize(("device", "named"), [("cpu", []), ("cuda", ["GPU 0"])])
+def test_a_session_names_the_gpus_that_its_plan_uses(tmp_path, monkeypatch, device, named):
+    class Stops(InlinePool):
+        def map(self, work, tasks, tell):
+            raise KeyboardInterrupt
+
+    def on_that(*args, **more):
+        plan = make_plan(*args, **more)
+        return replace(plan, numerics=replace(plan.numerics, device=device))
+
+    monkeypatch.setattr(run, "make_plan", on_that)
+    monkeypatch.setattr(capacity, "device_memory", lambda workers: ())
+    monkeypatch.setattr(provenance, "gpu_count", lambda device: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
+    wish = request(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        restore(wish, Stops())
+    [session] = provenance.read_manifest(wish.store)["sessions"]
+    assert session["machine"]["gpus"] == named
 
 
 def test_every_tile_has_its_record(store):
