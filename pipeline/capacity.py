@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,23 +200,23 @@ def _check_host(capacity: Capacity, plan: Plan, workers: int) -> None:
 
 
 def _check_devices(capacity: Capacity, plan: Plan, workers: int) -> None:
-    free = device_memory(workers)
-    gpu = overfilled(capacity.device_bytes, workers, free)
+    memory = device_memory(workers)
+    gpu = overfilled(capacity.device_bytes, workers, memory)
     if gpu is None:
         return
 
     def fits(other: Plan) -> bool:
         needed = project(other, workers=workers).device_bytes
-        return overfilled(needed, workers, free) is None
+        return overfilled(needed, workers, memory) is None
 
-    sharing = workers_on(gpu, workers, len(free))
+    sharing = workers_on(gpu, workers, len(memory))
     ways = _tiles_to_lower(plan, fits)
     if sharing > 1:
         ways.append(f"--workers from {workers}")
     raise CapacityError(
         f"{plan.spec.path}: projected memory {sharing * capacity.device_bytes / GIB:.1f} GiB for "
-        f"{sharing} worker(s) of GPU {gpu} exceeds the {free[gpu] / GIB:.1f} GiB that is free "
-        f"there; lower {_either(ways)}"
+        f"{sharing} worker(s) of GPU {gpu} exceeds the {memory[gpu] / GIB:.1f} GiB that it has; "
+        f"lower {_either(ways)}"
     )
 
 
@@ -231,25 +230,25 @@ def _check_disk(capacity: Capacity, store: Path) -> None:
         )
 
 
-@cache
 def device_memory(workers: int) -> tuple[int, ...]:
-    """Free bytes of each GPU that so many local workers would use; none where torch sees no GPU.
+    """Bytes of each GPU that so many local workers would use; none where torch sees no GPU.
 
-    As it was when first asked for: what fits of this process and its workers take since then, such as those
-    of another image of a job, is no reason to refuse.
+    All that it has, whatever others take of it now: they may be gone when a fit begins, or come later, and
+    a stack that finds too little is halved. To ask what is free would also open the GPU in this process,
+    so that its workers could not where only one process may.
     """
     gpus = min(workers, gpu_count("cuda"))
-    return tuple(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
+    return tuple(torch.cuda.get_device_properties(gpu).total_memory for gpu in range(gpus))
 
 
 def device_room(workers: int) -> float:
-    """Free bytes for each of so many local workers on the GPU that has the fewest; infinite without a GPU."""
-    free = device_memory(workers)
-    shares = [room / workers_on(gpu, workers, len(free)) for gpu, room in enumerate(free)]
+    """Bytes for each of so many local workers on the GPU that has the fewest; infinite without a GPU."""
+    memory = device_memory(workers)
+    shares = [room / workers_on(gpu, workers, len(memory)) for gpu, room in enumerate(memory)]
     return min(shares, default=math.inf)
 
 
-def overfilled(device_bytes: int, workers: int, free: Sequence[int]) -> int | None:
+def overfilled(device_bytes: int, workers: int, memory: Sequence[int]) -> int | None:
     """First GPU that is too small for the workers that share it; None where there is none.
 
     Parameters
@@ -258,11 +257,11 @@ def overfilled(device_bytes: int, workers: int, free: Sequence[int]) -> int | No
         What each worker takes.
     workers
         Of a local pool.
-    free
+    memory
         Bytes of each GPU that they use.
     """
-    for gpu, room in enumerate(free):
-        if workers_on(gpu, workers, len(free)) * device_bytes > room:
+    for gpu, room in enumerate(memory):
+        if workers_on(gpu, workers, len(memory)) * device_bytes > room:
             return gpu
     return None
 

@@ -1,7 +1,9 @@
 """What cannot fit is refused before anything runs, and the way out that is named leads out."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -13,6 +15,7 @@ from glassplate.pipeline.capacity import (
     GIB,
     check_capacity,
     device_memory,
+    device_room,
     overfilled,
     project,
     smaller_core,
@@ -45,9 +48,9 @@ def plan_of(spec, device="cuda", **tiles):
     return replace(plan, numerics=replace(plan.numerics, device=device))
 
 
-def has_free(monkeypatch, *free):
-    """Let the machine have GPUs with so many bytes free, of which a pool of `workers` uses the first."""
-    monkeypatch.setattr(capacity, "device_memory", lambda workers: free[:workers])
+def has(monkeypatch, *memory):
+    """Let the machine have GPUs of so many bytes, of which a pool of `workers` uses the first."""
+    monkeypatch.setattr(capacity, "device_memory", lambda workers: memory[:workers])
 
 
 class TestGpus:
@@ -60,7 +63,7 @@ class TestGpus:
         assert {str(gpu): share for gpu, share in shares.items() if share} == Counter(options)
 
     @pytest.mark.parametrize(
-        ("workers", "free", "expected"),
+        ("workers", "memory", "expected"),
         [
             (1, [10], None),
             (1, [9], 0),
@@ -74,22 +77,36 @@ class TestGpus:
             (4, [], None),  # torch sees none
         ],
     )
-    def test_have_room_for_all_their_workers(self, workers, free, expected):
-        assert overfilled(10, workers, free) == expected
+    def test_have_room_for_all_their_workers(self, workers, memory, expected):
+        assert overfilled(10, workers, memory) == expected
 
-    def test_are_asked_once_and_only_those_that_are_used(self, monkeypatch):
+    def test_have_what_they_have_whatever_is_free_and_are_asked_where_they_are_used(
+        self, monkeypatch
+    ):
         asked = []
+
+        def properties(gpu):
+            asked.append(gpu)
+            return SimpleNamespace(total_memory=70 - gpu)
+
         monkeypatch.setattr(capacity, "gpu_count", lambda device: 3)
-        monkeypatch.setattr(
-            capacity.torch.cuda, "mem_get_info", lambda gpu: asked.append(gpu) or (7 - gpu, 80)
-        )
-        device_memory.cache_clear()
-        try:
-            assert [device_memory(2), device_memory(2)] == [(7, 6), (7, 6)]
-            assert asked == [0, 1]
-            assert device_memory(9) == (7, 6, 5)
-        finally:
-            device_memory.cache_clear()
+        monkeypatch.setattr(capacity.torch.cuda, "get_device_properties", properties)
+        # it would open the GPU in the process that plans
+        monkeypatch.delattr(capacity.torch.cuda, "mem_get_info")
+        assert device_memory(2) == (70, 69)
+        assert asked == [0, 1]
+        assert device_memory(9) == (70, 69, 68)
+
+    @pytest.mark.parametrize(
+        ("workers", "expected"), [(1, 60), (2, 50), (3, 30), (4, 25), (5, 20), (6, 50 / 3)]
+    )
+    def test_give_each_worker_the_share_of_the_fullest(self, workers, expected, monkeypatch):
+        has(monkeypatch, 60, 50)
+        assert device_room(workers) == expected
+
+    def test_are_no_limit_where_torch_sees_none(self, monkeypatch):
+        has(monkeypatch)
+        assert device_room(3) == math.inf
 
 
 class TestSmallerCore:
@@ -127,9 +144,11 @@ class TestMemoryOfGpus:
     def test_is_checked_for_the_workers_that_share_one(self, sky, tmp_path, monkeypatch):
         plan = plan_of(sky)
         each = project(plan, workers=1).device_bytes
-        has_free(monkeypatch, 2 * each, 2 * each)
+        has(monkeypatch, 2 * each, 2 * each)
         check_capacity(plan, tmp_path / "a.zarr", SomePool(4))
-        with pytest.raises(CapacityError, match=r"3 worker\(s\) of GPU 0 exceeds the .* GiB that"):
+        with pytest.raises(
+            CapacityError, match=r"3 worker\(s\) of GPU 0 exceeds the .* GiB that it has"
+        ):
             check_capacity(plan, tmp_path / "a.zarr", SomePool(5))
 
     @pytest.mark.parametrize(
@@ -147,21 +166,21 @@ class TestMemoryOfGpus:
     )
     def test_the_refusal_names_what_helps(self, sky, tmp_path, monkeypatch, pool, stack, ways):
         plan, smaller = (plan_of(sky, core=core, stack=stack) for core in (512, 256))
-        has_free(monkeypatch, pool.workers * project(smaller, workers=1).device_bytes)
+        has(monkeypatch, pool.workers * project(smaller, workers=1).device_bytes)
         with pytest.raises(CapacityError, match=r"GPU 0 exceeds") as refused:
             check_capacity(plan, tmp_path / "a.zarr", pool)
         assert str(refused.value).startswith(f"{sky.path}: projected memory ")
-        assert str(refused.value).endswith(f" there; lower {ways}")
+        assert str(refused.value).endswith(f" GiB that it has; lower {ways}")
         # and so it does
         check_capacity(smaller, tmp_path / "a.zarr", pool)
 
     def test_no_core_is_named_where_none_helps(self, sky, tmp_path, monkeypatch):
-        has_free(monkeypatch, 1 << 20)
+        has(monkeypatch, 1 << 20)
         with pytest.raises(CapacityError, match=r"lower tiles.core from 512$"):
             check_capacity(plan_of(sky), tmp_path / "a.zarr", SomePool())
 
     @pytest.mark.parametrize(
-        ("device", "name", "free"),
+        ("device", "name", "memory"),
         [
             ("cpu", "local", [0]),
             ("cuda", "tcp://gpus:8786", [0]),  # they are elsewhere
@@ -169,9 +188,9 @@ class TestMemoryOfGpus:
         ],
     )
     def test_is_not_checked_where_it_is_not_known(
-        self, sky, tmp_path, monkeypatch, device, name, free
+        self, sky, tmp_path, monkeypatch, device, name, memory
     ):
-        has_free(monkeypatch, *free)
+        has(monkeypatch, *memory)
         check_capacity(plan_of(sky, device), tmp_path / "a.zarr", SomePool(1, name))
 
     def test_a_donor_counts(self, sky):
