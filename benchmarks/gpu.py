@@ -41,7 +41,7 @@ from typing import Any
 import layers
 import numpy as np
 import torch
-from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, WAYS, Image, everywhere
+from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, Image, everywhere
 from torch.utils.flop_counter import FlopCounterMode
 
 from glassplate.models.costs import projected_bytes
@@ -59,7 +59,7 @@ from glassplate.models.fit import (
 from glassplate.models.member import Start
 from glassplate.models.metrics import psnr
 from glassplate.models.noise import NoiseModel
-from glassplate.models.numerics import resolve
+from glassplate.models.numerics import WAYS, resolve
 from glassplate.models.operators import Identity
 from glassplate.models.stack import Stack
 from glassplate.models.stopping import StoppingSettings

@@ -45,14 +45,13 @@ from glassplate.models.fit import FitSettings, Measurement, Problem, Weights, fi
 from glassplate.models.metrics import psnr
 from glassplate.models.networks import NetworkSettings
 from glassplate.models.noise import NoiseModel
-from glassplate.models.numerics import resolve
+from glassplate.models.numerics import WAYS, resolve
 from glassplate.models.operators import Identity
 from glassplate.models.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 RESULTS = Path(__file__).parent / "results"
 NEAR_DB = 0.1
-WAYS = ("separate", "grouped", "gemm")
 
 # The recipes `reference` and `archive-denoise`, which tests/test_benchmarks.py holds to the YAML files.
 REFERENCE_NETWORK = NetworkSettings(

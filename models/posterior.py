@@ -12,9 +12,9 @@ from glassplate.models.operators import Operator
 
 # Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
 # its own way, since the matrices would be many and poorly known.
+COLOURS = 4
 # A GPU's library (cuSOLVER) is reported to refuse batches of some 32 000 matrices and more.
 DECOMPOSED_AT_ONCE = 2**14
-COLOURS = 4
 # Steps of conjugate gradients. The kernels' A A^T has condition numbers of 1 (box) to about 5 (lanczos3),
 # each step takes a factor of 2 to 3 off the error.
 STEPS = 10

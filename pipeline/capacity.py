@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,10 @@ import psutil
 import torch
 
 from glassplate.models.costs import projected_bytes, weight_bytes
+from glassplate.pipeline.choice import Together
 from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.exposures import EXPOSURE_BYTES
+from glassplate.pipeline.planning import with_stack
 from glassplate.pipeline.pool import Pool, gpu_count, is_address, workers_on
 from glassplate.pipeline.restoring import most_at_hand, most_restored
 from glassplate.pipeline.sampling import WINDOW
@@ -188,9 +189,13 @@ def _check_host(capacity: Capacity, plan: Plan, workers: int) -> None:
     free = psutil.virtual_memory().available
     if capacity.host_bytes <= free:
         return
+
+    def fits(other: Plan) -> bool:
+        return project(other, workers=workers).host_bytes <= free
+
     ways = [
         "--workers",
-        *_tiles_to_lower(plan, lambda other: project(other, workers=workers).host_bytes <= free),
+        *_tiles_to_lower(plan, workers, fits),
         f"output.shard from {plan.recipe.output.shard}",
     ]
     raise CapacityError(
@@ -210,7 +215,7 @@ def _check_devices(capacity: Capacity, plan: Plan, workers: int) -> None:
         return overfilled(needed, workers, memory) is None
 
     sharing = workers_on(gpu, workers, len(memory))
-    ways = _tiles_to_lower(plan, fits)
+    ways = _tiles_to_lower(plan, workers, fits)
     if sharing > 1:
         ways.append(f"--workers from {workers}")
     raise CapacityError(
@@ -241,13 +246,6 @@ def device_memory(workers: int) -> tuple[int, ...]:
     return tuple(torch.cuda.get_device_properties(gpu).total_memory for gpu in range(gpus))
 
 
-def device_room(workers: int) -> float:
-    """Bytes for each of so many local workers on the GPU that has the fewest; infinite without a GPU."""
-    memory = device_memory(workers)
-    shares = [room / workers_on(gpu, workers, len(memory)) for gpu, room in enumerate(memory)]
-    return min(shares, default=math.inf)
-
-
 def overfilled(device_bytes: int, workers: int, memory: Sequence[int]) -> int | None:
     """First GPU that is too small for the workers that share it; None where there is none.
 
@@ -266,33 +264,24 @@ def overfilled(device_bytes: int, workers: int, memory: Sequence[int]) -> int | 
     return None
 
 
-def smaller_core(plan: Plan, fits: Callable[[Plan], bool]) -> int | None:
+def smaller_core(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> int | None:
     """Largest halving of `tiles.core`, down to `LEAST_CORE`, with which a plan fits; None where none does."""
+    wished = plan.recipe.tiles.stack
+    # of smaller tiles there may be enough for a stack that was cut short
+    stack = plan.numerics.stack if wished == "auto" else wished
+    together = Together(stack, plan.numerics.together)
     core = plan.grid.core // 2
     while core >= LEAST_CORE:
-        if fits(_with_core(plan, core)):
+        smaller = replace(plan, grid=replace(plan.grid, core=core))
+        if fits(with_stack(smaller, together, workers)):
             return core
         core //= 2
     return None
 
 
-def _with_core(plan: Plan, core: int) -> Plan:
-    """The plan with smaller tiles, of which a stack and a batch may have more, where there were too few."""
-    grid = replace(plan.grid, core=core)
-    wished = plan.recipe.tiles.stack
-    stack = min(plan.numerics.stack if wished == "auto" else wished, len(grid))
-    cut_short = plan.batch_size == len(plan.grid)
-    return replace(
-        plan,
-        grid=grid,
-        numerics=replace(plan.numerics, stack=stack),
-        batch_size=len(grid) if cut_short else plan.batch_size,
-    )
-
-
-def _tiles_to_lower(plan: Plan, fits: Callable[[Plan], bool]) -> list[str]:
+def _tiles_to_lower(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> list[str]:
     """What of the tiles could be lowered so that a plan fits."""
-    stack, core = plan.numerics.stack, smaller_core(plan, fits)
+    stack, core = plan.numerics.stack, smaller_core(plan, workers, fits)
     ways = [] if stack == 1 else [f"tiles.stack from {stack}"]
     return [*ways, f"tiles.core from {plan.grid.core}" + ("" if core is None else f" to {core}")]
 

@@ -6,6 +6,7 @@ image that is made up.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import tifffile
 
 from glassplate.models.fit import seconds_per_iteration
 from glassplate.models.numerics import Way
-from glassplate.pipeline.capacity import device_room
+from glassplate.pipeline.capacity import device_memory
 from glassplate.pipeline.choice import candidates, choose, remember
 from glassplate.pipeline.forecast import Trials, donor_fits_apart, image_seconds, try_plan
 from glassplate.pipeline.plan import Plan
@@ -158,7 +159,7 @@ def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
     if plan.recipe.tiles.stack != "auto":
         return plan
     problem, window_shape = plan.problem, plan.grid.window_shape
-    some = candidates(problem, window_shape, device_room(1))
+    some = candidates(problem, window_shape, min(device_memory(1), default=math.inf))
     if len(some) == 1:
         return plan
     best = choose(problem, window_shape, some, time_iteration)

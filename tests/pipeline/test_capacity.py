@@ -1,6 +1,5 @@
 """What cannot fit is refused before anything runs, and the way out that is named leads out."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from glassplate.pipeline.capacity import (
     GIB,
     check_capacity,
     device_memory,
-    device_room,
     overfilled,
     project,
     smaller_core,
@@ -97,17 +95,6 @@ class TestGpus:
         assert asked == [0, 1]
         assert device_memory(9) == (70, 69, 68)
 
-    @pytest.mark.parametrize(
-        ("workers", "expected"), [(1, 60), (2, 50), (3, 30), (4, 25), (5, 20), (6, 50 / 3)]
-    )
-    def test_give_each_worker_the_share_of_the_fullest(self, workers, expected, monkeypatch):
-        has(monkeypatch, 60, 50)
-        assert device_room(workers) == expected
-
-    def test_are_no_limit_where_torch_sees_none(self, monkeypatch):
-        has(monkeypatch)
-        assert device_room(3) == math.inf
-
 
 class TestSmallerCore:
     @pytest.mark.parametrize(
@@ -127,17 +114,18 @@ class TestSmallerCore:
     )
     def test_is_the_largest_halving_that_fits(self, sky, core, fitting, expected):
         plan = plan_of(sky, core=core)
-        assert smaller_core(plan, lambda other: other.grid.core <= fitting) == expected
+        assert smaller_core(plan, 1, lambda other: other.grid.core <= fitting) == expected
 
     def test_knows_that_smaller_tiles_fill_a_stack_that_was_cut_short(self, sky):
         plan = plan_of(sky, stack=16)
         assert (len(plan.grid), plan.numerics.stack, plan.batch_size) == (4, 4, 4)
         seen = []
-        smaller_core(plan, seen.append)
+        smaller_core(plan, 1, seen.append)
+        assert [other.grid.core for other in seen] == [256, 128, 64]
         for other in seen:
             wished = plan_of(sky, core=other.grid.core, stack=16)
-            assert other.numerics.stack == wished.numerics.stack
-            assert other.batch_size >= wished.batch_size
+            assert other.numerics == wished.numerics
+            assert other.batch_size == wished.batch_size
 
 
 class TestMemoryOfGpus:
