@@ -259,6 +259,7 @@ def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) 
         for record in read_journal(tiles_journal(request.store))
         if record["ok"] and scratch.window_is(record["tile"], record["crc32"])
     }
+    pool.expect(_units_left(plan, records))
     manifest["status"] = "running"
     manifest["sessions"].append(
         {
@@ -282,6 +283,12 @@ def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) 
     for warning in plan.warnings:
         listener(Warned(request.store, warning))
     return Run(request.store, plan, pool, listener, manifest, records)
+
+
+def _units_left(plan: Plan, records: Mapping[int, Any]) -> int:
+    """Batches with a tile that is not restored yet; where none is left, the shards to be written."""
+    batches = sum(any(tile not in records for tile in batch) for batch in plan.batches)
+    return batches or len(plan.layout.shards())
 
 
 def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:

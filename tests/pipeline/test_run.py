@@ -267,6 +267,26 @@ def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
     assert {(plan.numerics.stack, plan.batch_size) for plan in run_with} == {(2, 4)}
 
 
+def test_a_pool_is_told_the_longest_stage_before_the_donor(sky, tmp_path):
+    heard = []
+
+    class Hearing(UntidyPool):
+        def expect(self, tasks):
+            heard.append(("expect", tasks))
+
+        def map(self, work, tasks, tell):
+            heard.append((work.__name__, len(tasks)))
+            return super().map(work, tasks, tell)
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(request(sky, tmp_path / "a.zarr", FIT), Hearing(interrupt_after=4))
+    first, heard[:] = list(heard), []
+    restore(request(sky, tmp_path / "a.zarr", FIT), Hearing())
+    assert first[:2] == [("expect", first[2][1]), ("make_donor", 1)]
+    assert heard[:2] == [("expect", heard[1][1]), ("restore_batch", heard[1][1])]
+    assert 1 < heard[1][1] < first[2][1]
+
+
 def test_a_second_run_does_nothing(sky, tmp_path):
     first = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool())
     before = digest(tmp_path / "a.zarr")
