@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, make_donor
-from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.events import (
     FitProgress,
     Listener,
@@ -95,12 +95,20 @@ def prepare_donor(run: Run) -> None:
     with Journal(donor_journal(run.store)) as journal:
         for _, outcome in run.pool.map(make_donor, [DonorTask(run.plan, path, before)], tell):
             if isinstance(outcome, Failure):
+                _refuse_damaged_source(outcome.reason)
                 raise GlassplateError(
                     f"{run.store}: fitting the donor failed: {outcome.reason}; give the same command "
                     "again, or start every tile from random weights with --set donor.tiles=0"
                 )
             journal.append(outcome)
             run.donor = DonorFile(path, outcome["sha256"])
+
+
+def _refuse_damaged_source(reason: str) -> None:
+    """Pass on the refusal of a worker that could not read the source, whose pixels later stages need."""
+    kind, _, refusal = reason.partition(": ")
+    if kind == SourceError.__name__:
+        raise SourceError(refusal)
 
 
 def _taken_over(run: Run) -> DonorFile | None:
@@ -122,8 +130,10 @@ def restore_tiles(run: Run) -> None:
             tasks = _batch_tasks(run, attempt)
             for task, outcome in run.pool.map(restore_batch, tasks, tell):
                 _take_in(run, journal, task, outcome)
+    reasons = sorted(set(run.failures.values()))
+    for reason in reasons:
+        _refuse_damaged_source(reason)
     if not run.records:
-        reasons = sorted(set(run.failures.values()))
         raise GlassplateError(f"{run.plan.spec.path}: all {total} tiles failed: {reasons[0]}")
     for tile in run.missing:
         run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile]}"))
@@ -310,6 +320,7 @@ def _shards(
     waiting = [task for task in tasks if task.shard.index not in done]
     for count, (task, outcome) in enumerate(run.pool.map(work, waiting, lambda _: None)):
         if isinstance(outcome, Failure):
+            _refuse_damaged_source(outcome.reason)
             raise GlassplateError(
                 f"{run.store}: writing shard {task.shard.index} of level {level} failed: "
                 f"{outcome.reason}; what is restored is kept, give the same command again"

@@ -386,6 +386,22 @@ def test_all_tiles_failing_is_a_failure(sky, tmp_path):
         restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=fails_at(*range(99))))
 
 
+@pytest.mark.parametrize("stage", ["make_donor", "restore_batch", "stitch_shard"])
+def test_a_source_whose_damage_shows_late_is_a_refusal(sky, tmp_path, stage):
+    class Damaged(InlinePool):
+        def map(self, work, tasks, tell):
+            for task in tasks:
+                # rows that no window of the plan shows; a fault of this program would end in exit code 1
+                refusal = Failure("SourceError: a.fits: rows 7 to 9 cannot be decompressed")
+                yield task, refusal if work.__name__ == stage else work(task, tell)
+
+    with pytest.raises(
+        SourceError, match=r"^a.fits: rows 7 to 9 cannot be decompressed$"
+    ) as caught:
+        restore(request(sky, tmp_path / "a.zarr", FIT), Damaged())
+    assert caught.value.exit_code == 2
+
+
 def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(sky, tmp_path):
     class FullDisk(InlinePool):
         def map(self, work, tasks, tell):
