@@ -23,6 +23,7 @@ from glassplate.pipeline.export_tiff import write_tiff
 from glassplate.pipeline.exported import open_level
 from glassplate.pipeline.lock import locked
 from glassplate.pipeline.quiet import collected_warnings
+from glassplate.pipeline.store import read_attributes
 
 _WRITERS = {
     ".fits": write_fits,
@@ -73,9 +74,10 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
 def write_export(store: Path, target: Path, level: int = 0) -> Path:
     """Do what `export` does, for a caller that holds the lock of the target."""
     check_target(target)
-    image = open_level(store, level)
+    read_attributes(store)  # the clearest refusal where there is no result at all
     before = _state_of_run(store)
     check_undamaged(store, under=f"{level}/", thorough=True)
+    image = open_level(store, level)
     with _appearing(target) as partial:
         _WRITERS[target.suffix.lower()](image, partial)
         if _state_of_run(store) != before:
