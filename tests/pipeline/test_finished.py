@@ -60,11 +60,11 @@ def test_nothing_is_written(folder, name):
 
 
 def test_no_right_to_write_is_needed(folder):
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode & ~0o222)
     try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("this user may write anywhere")
         assert again(folder).already_complete
         with pytest.raises(UsageError, match="cannot be written"):
             again(folder, "another.fits")
