@@ -26,14 +26,14 @@ from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
 from glassplate.flows.chain import Chain  # noqa: E402
-from glassplate.flows.images import Image, default_recipe, images_of  # noqa: E402
+from glassplate.flows.images import Found, Image, default_recipe, find_images  # noqa: E402
 from glassplate.flows.job import Job  # noqa: E402
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.reports import ImageReport, JobReport  # noqa: E402
 from glassplate.flows.signals import asked_to_stop  # noqa: E402
 from glassplate.flows.standby import StandbyPool  # noqa: E402
-from glassplate.flows.wording import one_line, reason  # noqa: E402
-from glassplate.pipeline.errors import GlassplateError  # noqa: E402
+from glassplate.flows.wording import one_line, printable, reason  # noqa: E402
+from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
     Listener,
@@ -42,7 +42,7 @@ from glassplate.pipeline.events import (  # noqa: E402
     StageStarted,
     Warned,
 )
-from glassplate.pipeline.export import check_target  # noqa: E402
+from glassplate.pipeline.export import check_target, is_export  # noqa: E402
 from glassplate.pipeline.open_source import sniff_format  # noqa: E402
 from glassplate.pipeline.pool import Pool  # noqa: E402
 from glassplate.pipeline.run import RestoreRequest, restore  # noqa: E402
@@ -84,14 +84,15 @@ def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
     begun = time.monotonic()
     with open_display(progress) as display:
         try:
-            images = images_of(job)
-            reports = _restore_all(job, images, display) if images else []
+            found = find_images(job)
+            reports = _restore_all(job, found, display) if found.images else []
         except (
             GlassplateError
         ) as error:  # said in one line here; raised, Prefect would log its stack
             display.say("Error", one_line(error), {"message": one_line(error)})
             return Failed(message=one_line(error), data=error)
-        report = JobReport(images=tuple(reports), seconds=time.monotonic() - begun)
+        left_out = tuple(printable(str(path)) for path in found.left_out)
+        report = JobReport(tuple(reports), time.monotonic() - begun, left_out)
         display.say("JobReport", report.text(), report.facts())
     create_markdown_artifact(
         key="glassplate-bulk", markdown=report.markdown(), description=report.headline()
@@ -117,7 +118,10 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
     try:
         with _listening(name, image, shared) as listener:
             request = _request(image, shared)
-            report = ImageReport.of(image.spec.path, restore(request, shared.pool, listener))
+            if is_export(image.spec.path):
+                listener(Warned(image.store, "the input is an export of glassplate"))
+            result = restore(request, shared.pool, listener)
+            report = ImageReport.of(image.spec.path, result, image.part)
             if shared.chain is not None:
                 shared.chain.add(image.store)
     except Exception as error:  # whatever is wrong with one image, the others are to be restored
@@ -126,8 +130,9 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
         # whole only in Prefect's log; the terminal gets the line
         get_run_logger().warning("%s is quarantined", name, exc_info=True)
         report = ImageReport(
-            source=str(image.spec.path),
-            store=str(image.store),
+            source=printable(str(image.spec.path)),
+            store=printable(str(image.store)),
+            part=printable(image.part),
             status="quarantined",
             reason=reason(error),
             seconds=time.monotonic() - begun,
@@ -145,7 +150,7 @@ def run_job(job: Job, progress: Kind) -> JobReport:
     Raises
     ------
     GlassplateError
-        If the job as a whole cannot be done: its pool cannot be opened, two images have one name.
+        If the job as a whole cannot be done: its pool cannot be opened, an input is a folder.
     """
     with tags(*job.tags):
         state = restore_images(job, progress=progress, return_state=True)
@@ -155,7 +160,8 @@ def run_job(job: Job, progress: Kind) -> JobReport:
     return JobReport.from_facts(facts)
 
 
-def _restore_all(job: Job, images: list[Image], display: Display) -> list[ImageReport]:
+def _restore_all(job: Job, found: Found, display: Display) -> list[ImageReport]:
+    images = found.images
     context = {"prefect_flow_run_id": str(flow_run.id or ""), "job": job.name}
     stop = threading.Event()
     standby = StandbyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
@@ -171,7 +177,7 @@ def _restore_all(job: Job, images: list[Image], display: Display) -> list[ImageR
         futures = [
             runner.submit(
                 restore_image,
-                {"name": image.spec.path.name, "image": quote(image), "shared": quote(shared)},
+                {"name": printable(image.label), "image": quote(image), "shared": quote(shared)},
             )
             for image in images
         ]
@@ -184,6 +190,8 @@ def _restore_all(job: Job, images: list[Image], display: Display) -> list[ImageR
 
 
 def _request(image: Image, shared: Shared) -> RestoreRequest:
+    if image.fault:
+        raise UsageError(image.fault)
     is_fits = sniff_format(image.spec.path) == "fits"
     recipe_name, recipe = image.load(default_recipe(image.spec.path))
     export = image.export_path(is_fits=is_fits)
@@ -227,7 +235,7 @@ def _listening(name: str, image: Image, shared: Shared) -> Iterator[Listener]:
             case StageStarted():
                 log.info("%s: %s", name, event.stage)
             case Warned():
-                log.warning("%s: %s", name, event.message)
+                log.warning("%s: %s", name, printable(event.message))
             case RunEnded():
                 log.info("%s: %s in %.1f s", name, event.status, event.seconds)
             case _:

@@ -26,14 +26,14 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
     interrupted.
     """
     kind = options.parse_progress(progress)
-    from glassplate.flows.images import check_recipes, images_of, require_any
+    from glassplate.flows.images import check_recipes, find_images, require_any
     from glassplate.flows.job import read_job
     from glassplate.flows.server import prefect_api
 
     parsed = read_job(job)
-    images = images_of(parsed)
-    require_any(parsed, images)
-    check_recipes(images)
+    found = find_images(parsed)
+    require_any(parsed, found)
+    check_recipes(found.images)
     try:
         with prefect_api(services=False) as ready:
             from glassplate.flows.bulk import run_job
@@ -69,13 +69,15 @@ def serve(
     Until Ctrl-C or SIGTERM. Each run looks for the inputs anew and skips what is done; runs never
     overlap. Uses the Prefect server of PREFECT_API_URL, or starts one of its own.
     """
-    from glassplate.flows.images import check_recipes, images_of
+    from glassplate.flows.images import check_recipes, find_images, require_any_without_fault
     from glassplate.flows.job import read_job
     from glassplate.flows.serve import Timetable, serve_job
 
     timetable = Timetable(cron=cron, interval_s=interval)
     parsed = read_job(job)
-    check_recipes(images_of(parsed))
+    found = find_images(parsed)
+    require_any_without_fault(found)
+    check_recipes(found.images)
     try:
         serve_job(
             parsed,

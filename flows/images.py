@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.flows.job import Job, JobInput
+from glassplate.flows.matches import STORE_SUFFIX, Match, matches_of, nothing_there, without_our_own
+from glassplate.flows.wording import plural
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.recipe import Recipe, load_recipe
@@ -27,6 +30,20 @@ class Image:
     export: Literal["fits", "tif", "auto"] | None
     donor: Path | None = None
     """Earlier result from whose donor the tiles start; in a sequence, of its first image alone."""
+    fault: str = ""
+    """Why the job cannot give it a result of its own, on one line; empty where it can."""
+
+    @property
+    def part(self) -> str:
+        """Which image of its file it is, as the job says it; empty where it says nothing."""
+        if self.spec.hdu is not None:
+            return str(self.spec.hdu)
+        return "" if self.spec.page is None else f"page {self.spec.page}"
+
+    @property
+    def label(self) -> str:
+        """The file's name and the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
+        return self.spec.path.name + (f"[{self.part}]" if self.part else "")
 
     def load(self, default: str) -> tuple[str, Recipe]:
         """Name and settings of the recipe, `default` where the job names none."""
@@ -38,53 +55,92 @@ class Image:
         if self.export is None:
             return None
         kind = ("fits" if is_fits else "tif") if self.export == "auto" else self.export
-        return self.store.with_name(self.store.name.removesuffix(".zarr") + f".{kind}")
+        return self.store.with_name(self.store.name.removesuffix(STORE_SUFFIX) + f".{kind}")
 
 
-def images_of(job: Job) -> list[Image]:
+@dataclass(frozen=True)
+class Found:
+    """What the inputs of a job stand for now."""
+
+    images: tuple[Image, ...]
+    """In the order of the entries; with a `fault` where two would become one result."""
+    left_out: tuple[Path, ...] = ()
+    """Files that patterns match and glassplate has made: exports, and what lies within results."""
+
+
+def find_images(job: Job) -> Found:
     """Find the images of a job, now.
 
-    A path without wildcards that is not there is listed too: the job is to report it. A glob may
-    match nothing: tonight's images may not have come yet.
+    A path without wildcards that is not there is listed too: the job is to report it. A pattern may
+    match nothing: tonight's images may not have come yet. A file that an entry names itself is left
+    to that entry; of two patterns that match one image the later says how it is restored.
 
     Raises
     ------
     UsageError
-        If two images would become one result, or an export would overwrite an input.
+        If an entry is a folder.
     """
-    images = [image for entry in job.inputs for image in _images_of_entry(job, entry)]
-    owners: dict[Path, Path] = {}
-    sources = {image.spec.path.resolve() for image in images}
-    for image in images:
-        owner = owners.setdefault(image.store, image.spec.path)
-        if owner != image.spec.path:
-            raise UsageError(
-                f"inputs {owner} and {image.spec.path} would both become {image.store}; give one of "
-                "them another name: inputs: [{path: ..., name: ...}]"
-            )
-        for is_fits in (True, False):
-            export = image.export_path(is_fits=is_fits)
-            if export is not None and export.resolve() in sources:
-                raise UsageError(
-                    f"export {export} would overwrite an input; choose another output folder"
-                )
-    return list({image.store: image for image in images}.values())
+    candidates: list[tuple[Image, JobInput, Match]] = []
+    left_out: dict[Path, None] = {}
+    for entry in job.inputs:
+        matches, ours = without_our_own(matches_of(entry.path), job.output)
+        left_out |= dict.fromkeys(ours)
+        candidates += [
+            (_image(job, entry, match, alone=len(matches) == 1), entry, match) for match in matches
+        ]
+    named = {_place(match.path) for _, _, match in candidates if match.literal}
+    order: dict[str, int] = {}
+    chosen: dict[Any, Image] = {}
+    for image, entry, match in candidates:
+        place = _place(match.path)
+        order.setdefault(place, len(order))
+        if match.literal:
+            chosen[image] = image
+        elif place not in named:
+            chosen[place, image.spec.hdu, image.spec.page, entry.name] = image
+    images = sorted(chosen.values(), key=lambda image: order[_place(image.spec.path)])
+    kept = {image.spec.path for image in images}
+    return Found(tuple(_with_faults(images)), tuple(path for path in left_out if path not in kept))
 
 
-def require_any(job: Job, images: list[Image]) -> None:
-    """Refuse a job without a single file.
+def images_of(job: Job) -> list[Image]:
+    """The images of `find_images`."""
+    return list(find_images(job).images)
+
+
+def require_any(job: Job, found: Found) -> None:
+    """Refuse a job without a single image that could be restored.
 
     Raises
     ------
     UsageError
         If there is none.
     """
-    if not any(image.spec.path.is_file() for image in images):
-        wished = ", ".join(entry.path for entry in job.inputs[:3])
-        raise UsageError(f"inputs {wished}: no such file")
+    require_any_without_fault(found)
+    if any(image.spec.path.exists() for image in found.images):
+        return
+    wished = [entry.path for entry in job.inputs[:3]]
+    if found.left_out:
+        raise UsageError(
+            f"inputs {', '.join(wished)}: nothing but {plural(len(found.left_out), 'file')} that "
+            f"glassplate made, such as {found.left_out[0]}; name one itself to restore it again"
+        )
+    raise UsageError(nothing_there(wished))
 
 
-def check_recipes(images: list[Image]) -> None:
+def require_any_without_fault(found: Found) -> None:
+    """Refuse a job each of whose images has a fault.
+
+    Raises
+    ------
+    UsageError
+        With the fault of the first.
+    """
+    if found.images and all(image.fault for image in found.images):
+        raise UsageError(found.images[0].fault)
+
+
+def check_recipes(images: Iterable[Image]) -> None:
     """Load every recipe that is named, so that a wrong one is refused before anything runs.
 
     Raises
@@ -116,49 +172,90 @@ def stem_of(path: Path) -> str:
     return Path(name).stem
 
 
-def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
+def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
     def wish(key: str) -> Any:
         return getattr(entry if key in entry.model_fields_set else job, key)
 
-    matches = _matches(entry.path)
-    if entry.name is not None and len(matches) > 1:
-        raise UsageError(f"inputs {entry.path}: name {entry.name!r} is for {len(matches)} images")
-    for path, folder in matches:
-        yield Image(
-            spec=SourceSpec(
-                path=path,
-                hdu=wish("hdu"),
-                page=wish("page"),
-                mask=wish("mask"),
-                variance=wish("variance"),
-                psf=wish("psf"),
-                guide=wish("guide"),
-                exposures=wish("exposures"),
-                hints=wish("hints"),
-                overlay=wish("overlay"),
-            ),
-            store=job.output / folder / f"{entry.name or stem_of(path)}.zarr",
-            recipe=wish("recipe"),
-            overrides=job.set + entry.set,
-            scale=wish("scale"),
-            export=wish("export"),
-            donor=wish("donor"),
-        )
+    name = entry.name or stem_of(match.path) + _suffix(job, entry)
+    return Image(
+        spec=SourceSpec(
+            path=match.path,
+            hdu=wish("hdu"),
+            page=wish("page"),
+            mask=wish("mask"),
+            variance=wish("variance"),
+            psf=wish("psf"),
+            guide=wish("guide"),
+            exposures=wish("exposures"),
+            hints=wish("hints"),
+            overlay=wish("overlay"),
+        ),
+        store=job.output / match.folder / f"{name}{STORE_SUFFIX}",
+        recipe=wish("recipe"),
+        overrides=job.set + entry.set,
+        scale=wish("scale"),
+        export=wish("export"),
+        donor=wish("donor"),
+        fault=""
+        if entry.name is None or alone
+        else f"inputs {entry.path}: the name {entry.name!r} is for one image, it matches several",
+    )
 
 
-def _matches(pattern: str) -> list[tuple[Path, Path]]:
-    """Files of a path or glob, each with the folders that wildcards stood for."""
-    literal = Path(pattern)
-    if literal.is_dir():
-        raise UsageError(
-            f"inputs {pattern}: is a folder; write {pattern.rstrip('/')}/*.fits or the like"
-        )
-    if literal.exists() or not glob.has_magic(pattern):
-        return [(literal, Path())]
-    fixed = Path()
-    for part in literal.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed /= part
-    found = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
-    return [(path, path.relative_to(fixed).parent) for path in found if path.is_file()]
+def _suffix(job: Job, entry: JobInput) -> str:
+    """What tells the results of entries apart that name one path and different images of it.
+
+    It follows from the job alone, not from what lies on the disk: a result has the same name each
+    night. An entry whose path no other names has none.
+    """
+    siblings = {
+        (other.hdu, other.page) for other in job.inputs if _place(other.path) == _place(entry.path)
+    }
+    if len(siblings) < 2:
+        return ""
+    parts = [] if entry.hdu is None else [str(entry.hdu).replace("/", "_")]
+    parts += [] if entry.page is None else [f"page{entry.page}"]
+    return "".join(f"-{part}" for part in parts)
+
+
+def _place(path: Path | str) -> str:
+    """One text for all ways to write a path."""
+    return os.path.abspath(path)
+
+
+def _with_faults(images: list[Image]) -> Iterator[Image]:
+    """Say which images cannot have a result of their own; the others are as good as ever."""
+    owners: dict[Path, list[Image]] = defaultdict(list)
+    for image in images:
+        owners[image.store].append(image)
+    sources = {image.spec.path.resolve() for image in images}
+    for image in images:
+        others = [other for other in owners[image.store] if other is not image]
+        exports = [image.export_path(is_fits=is_fits) for is_fits in (True, False)]
+        taken = [path for path in exports if path is not None and path.resolve() in sources]
+        if image.fault:
+            yield image
+        elif others:
+            yield replace(image, fault=_clash(image, others[0]))
+        elif taken:
+            fault = f"export {taken[0]} would overwrite an input; choose another output folder"
+            yield replace(image, fault=fault)
+        else:
+            yield image
+
+
+def _clash(image: Image, other: Image) -> str:
+    """Why two images cannot have one result."""
+    if _place(image.spec.path) == _place(other.spec.path) and image.part == other.part:
+        both = f"input {image.spec.path} is given twice with different settings, and"
+    else:
+        both = f"inputs {_named(image)} and {_named(other)}"
+    return (
+        f"{both} would both become {image.store}; give one of them another name: "
+        "inputs: [{path: ..., name: ...}]"
+    )
+
+
+def _named(image: Image) -> Path:
+    """The path of a file with the image in it that is meant."""
+    return image.spec.path.with_name(image.label)

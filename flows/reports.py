@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from glassplate.flows.wording import duration, number, plural
+from glassplate.flows.wording import duration, number, plural, printable
 
 if TYPE_CHECKING:
     from glassplate.pipeline.run import RunResult
@@ -40,16 +40,19 @@ class ImageReport:
     """Tiles for each reason why a fit stopped."""
     seconds: float = 0.0
     exports: tuple[str, ...] = ()
+    part: str = ""
+    """Which image of its file it is, where the job says so: an HDU or a page."""
 
     @classmethod
-    def of(cls, source: Path, result: RunResult) -> ImageReport:
+    def of(cls, source: Path, result: RunResult, part: str = "") -> ImageReport:
         """Report a run that came to its end."""
         status: Status = "partial" if result.status == "partial" else "restored"
         if result.already_complete and status == "restored":
             status = "done before"
         return cls(
-            source=str(source),
-            store=str(result.store),
+            source=printable(str(source)),
+            store=printable(str(result.store)),
+            part=printable(part),
             status=status,
             tiles=result.tiles,
             quarantined=result.quarantined,
@@ -60,16 +63,21 @@ class ImageReport:
             iterations=result.summary.get("iterations"),
             stop_reasons=dict(result.summary.get("stop_reasons") or {}),
             seconds=result.seconds,
-            exports=tuple(str(path) for path in result.summary.get("exports") or ()),
+            exports=tuple(printable(str(path)) for path in result.summary.get("exports") or ()),
         )
 
     def facts(self) -> dict[str, Any]:
         """All of it, JSON-able."""
         return asdict(self)
 
+    @property
+    def label(self) -> str:
+        """The file's name and the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
+        return Path(self.source).name + (f"[{self.part}]" if self.part else "")
+
     def text(self) -> str:
         """A few lines for the terminal."""
-        name = Path(self.source).name
+        name = self.label
         if self.status == "quarantined":
             return f"{name}: quarantined\n  reason      {self.reason}"
         head = f"{name}: {self.status}, {plural(self.tiles, 'tile')}"
@@ -98,7 +106,7 @@ class ImageReport:
     def row(self) -> dict[str, str]:
         """One row of a table."""
         return {
-            "image": Path(self.source).name,
+            "image": self.label,
             "status": self.status,
             "noise before": number(self.noise_before, self.unit),
             "noise after": number(self.noise_after, self.unit),
@@ -117,6 +125,8 @@ class JobReport:
 
     images: tuple[ImageReport, ...]
     seconds: float
+    left_out: tuple[str, ...] = ()
+    """Files that its patterns match and glassplate has made."""
 
     def count(self, *statuses: Status) -> int:
         """Images that ended in one of these ways."""
@@ -144,22 +154,35 @@ class JobReport:
 
     def facts(self) -> dict[str, Any]:
         """All of it, JSON-able."""
-        return {"images": [image.facts() for image in self.images], "seconds": self.seconds}
+        return {
+            "images": [image.facts() for image in self.images],
+            "seconds": self.seconds,
+            "left_out": list(self.left_out),
+        }
 
     def text(self) -> str:
         """The summary on the terminal."""
-        return "\n".join([*(image.text() for image in self.images), self.headline()])
+        return "\n".join(
+            [*(image.text() for image in self.images), *self._left_out(), self.headline()]
+        )
+
+    def _left_out(self) -> list[str]:
+        """One line on the inputs that are none, where there are any."""
+        if not self.left_out:
+            return []
+        files = plural(len(self.left_out), "input")
+        return [f"{files} that glassplate made left out, such as {self.left_out[0]}"]
 
     def markdown(self) -> str:
         """The page that Prefect shows."""
         if not self.images:
-            return self.headline()
+            return "\n\n".join([*self._left_out(), self.headline()])
         rows = [image.row() for image in self.images]
         cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
         lines = [
             "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells
         ]
-        return "\n".join([f"{self.headline()}\n", *lines])
+        return "\n".join([f"{self.headline()}\n", *lines, *(f"\n{x}" for x in self._left_out())])
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> JobReport:
@@ -168,4 +191,4 @@ class JobReport:
             ImageReport(**{**image, "exports": tuple(image["exports"])})
             for image in facts["images"]
         )
-        return cls(images=images, seconds=facts["seconds"])
+        return cls(images, facts["seconds"], tuple(facts["left_out"]))

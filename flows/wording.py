@@ -52,9 +52,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def printable(text: str) -> str:
+    """Text that any terminal and Prefect can take: what cannot be shown becomes an escape.
+
+    Names of files may hold newlines, and bytes that are no UTF-8.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 

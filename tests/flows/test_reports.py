@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,33 @@ def test_the_table_has_a_row_an_image_and_survives_bars_in_a_reason():
 def test_facts_come_back_from_json():
     report = JobReport((image("restored"), image("quarantined")), 9.0)
     assert JobReport.from_facts(json.loads(json.dumps(report.facts()))) == report
+    some = JobReport((), 9.0, left_out=("/in/out/a.fits",))
+    assert JobReport.from_facts(json.loads(json.dumps(some.facts()))) == some
+
+
+def test_what_is_left_out_is_one_line():
+    report = JobReport((image("restored"),), 9.0, left_out=("/out/b.fits", "/out/c.fits"))
+    line = "2 inputs that glassplate made left out, such as /out/b.fits"
+    assert report.text().splitlines()[-2] == line
+    assert line in report.markdown()
+    assert line in JobReport((), 1.0, left_out=report.left_out).markdown()
+
+
+def test_two_images_of_one_file_are_told_apart():
+    result = RunResult(Path("/o/a-SCI.zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    report = ImageReport.of(Path("/in/a.fits"), result, "SCI")
+    assert report.text().startswith("a.fits[SCI]: restored")
+    assert report.row()["image"] == "a.fits[SCI]"
+
+
+def test_a_name_of_any_bytes_can_be_told():
+    # bytes that are no UTF-8, and a newline, ended in a UnicodeEncodeError after all the work
+    path = Path(os.fsdecode(b"/in/a\xff\n\xc3\xa9.fits"))
+    result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    report = ImageReport.of(path, result)
+    assert report.text().splitlines()[0].startswith("a\\udcff\\né.fits: restored")
+    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.facts())):
+        text.encode("utf-8")
 
 
 @pytest.mark.parametrize(
