@@ -28,9 +28,10 @@ from prefect.utilities.annotations import quote  # noqa: E402
 from glassplate.flows.chain import Chain  # noqa: E402
 from glassplate.flows.images import Found, Image, default_recipe, find_images  # noqa: E402
 from glassplate.flows.job import Job  # noqa: E402
+from glassplate.flows.presence import end_with_service  # noqa: E402
 from glassplate.flows.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.reports import ImageReport, JobReport  # noqa: E402
-from glassplate.flows.signals import asked_to_stop  # noqa: E402
+from glassplate.flows.signals import asked_to_stop, interrupts_kept  # noqa: E402
 from glassplate.flows.standby import StandbyPool  # noqa: E402
 from glassplate.flows.wording import one_line, printable, reason  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
@@ -81,11 +82,13 @@ def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
         Completed, or Failed where no image could be restored; its data is `JobReport.facts`, or the
         error where the job as a whole cannot be done.
     """
+    end_with_service()
     begun = time.monotonic()
     with open_display(progress) as display:
         try:
-            found = find_images(job)
-            reports = _restore_all(job, found, display) if found.images else []
+            with interrupts_kept():
+                found = find_images(job)
+                reports = _restore_all(job, found, display) if found.images else []
         except (
             GlassplateError
         ) as error:  # said in one line here; raised, Prefect would log its stack

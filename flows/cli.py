@@ -18,12 +18,24 @@ import typer
 from typer.core import TyperGroup
 
 from glassplate.flows import commands_info, commands_jobs, commands_results, commands_run
-from glassplate.flows.signals import interrupt_on_sigterm
+from glassplate.flows.signals import (
+    Interrupted,
+    asked_to_stop,
+    end_within,
+    interrupt_on_sigterm,
+    no_more_interrupts,
+    stopped_because,
+)
+from glassplate.flows.supervision import INTERRUPTED, supervise
 from glassplate.flows.wording import is_disk_full, one_line, reason
 from glassplate.pipeline.errors import GlassplateError
 
 DEBUG = "--debug"
-INTERRUPTED = 130
+
+# Seconds that this process may take to end once the command is over: threads that wait for a file server that
+# is gone would keep it for ever. Less after a request to stop.
+END_S = 30.0
+STOP_S = 2.0
 
 
 class Commands(TyperGroup):
@@ -92,6 +104,7 @@ def _every_command(
 
 def main() -> None:
     """Entry point of the console script."""
+    supervise()
     interrupt_on_sigterm()
     if DEBUG in sys.argv:
         # of a job's images too, whose faults only Prefect's log would tell in full
@@ -101,7 +114,13 @@ def main() -> None:
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers too
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        end_within(STOP_S if asked_to_stop() else END_S, code)
+        no_more_interrupts()
+        raise
 
 
 def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
@@ -111,11 +130,15 @@ def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except GlassplateError as error:
+        if asked_to_stop() and not isinstance(error, Interrupted):
+            return _interrupted()
         if debug:
             traceback.print_exc()
         _complain(one_line(error))
         return error.exit_code
     except Exception as error:  # the last resort: a user is to see a line, not a stack
+        if asked_to_stop():
+            return _interrupted()
         usage = _usage_error(error)
         if usage is not None:
             _complain(usage)
@@ -126,8 +149,15 @@ def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
         _complain(f"{reason(error)}{hint}")
         return 1
     if code == INTERRUPTED:  # typer makes Ctrl-C an exit code of its own
-        _complain("interrupted")
+        return _interrupted()
     return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    """Say that the command was stopped, or why it has stopped itself."""
+    cause = stopped_because()
+    _complain("interrupted" if cause is None else one_line(cause))
+    return INTERRUPTED if cause is None else cause.exit_code
 
 
 def _usage_error(error: Exception) -> str | None:

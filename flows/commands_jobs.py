@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glassplate.flows import options
-from glassplate.flows.signals import Interrupted, asked_to_stop
+from glassplate.flows.signals import Interrupted, asked_to_stop, stopped_because
 from glassplate.pipeline.errors import GlassplateError
 
 
@@ -43,6 +43,8 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
     except (KeyboardInterrupt, GlassplateError) as error:
         if isinstance(error, GlassplateError) and not asked_to_stop():
             raise
+        if (cause := stopped_because()) is not None:
+            raise cause from error
         raise Interrupted("interrupted; the same command goes on where this one ended") from error
     if kind == "none":
         for image in report.images:
@@ -86,5 +88,7 @@ def serve(
             lambda line: print(line, file=sys.stderr, flush=True),
         )
     except KeyboardInterrupt:
+        if (cause := stopped_because()) is not None:
+            raise cause from None
         # the way a service ends; what a run had not finished, the next one does
         print("glassplate: stopped", file=sys.stderr)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import hashlib
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from glassplate.flows import embedded
 from glassplate.flows.job import Job
+from glassplate.flows.presence import announce_service
 from glassplate.flows.server import prefect_api
-from glassplate.flows.wording import duration, one_line
+from glassplate.flows.wording import duration, one_line, plural
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +30,12 @@ RUNS_AT_ONCE = 1
 # A run that cannot even begin is told by Prefect alone; the rest is said by the run itself.
 SERVED_LEVEL = "ERROR"
 
-# Seconds that a stop may take: a run under way is told, closes its workers, and is then ended.
-STOP_S = 60.0
+# Seconds that runs under way may take to end by themselves when told to stop; what is left of them then is
+# ended with the command (supervision.GRACE_S).
+STOP_S = 4.0
+
+# Seconds to wait for the name of a service that is just ending.
+NAME_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,20 +74,22 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     Raises
     ------
     UsageError
-        If the cron expression is wrong.
+        If the cron expression is wrong, or the name taken by another service on this machine.
     GlassplateError
         If Prefect's server does not start.
     KeyboardInterrupt
         When told to stop; all is stopped by then.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", SERVED_LEVEL)
-    own_server = not os.environ.get("PREFECT_API_URL")
-    with prefect_api(services=True) as ready:
+    given = os.environ.get("PREFECT_API_URL")
+    announce_service()
+    with _name_held(name, given or ""), prefect_api(services=True) as ready:
         from prefect.client.schemas.schedules import CronSchedule
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
         from glassplate.flows.bulk import restore_images
+        from glassplate.flows.crashed import mark_crashed
 
         try:
             if timetable.cron is not None:
@@ -85,6 +97,8 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
         except ValueError as error:
             raise UsageError(f"--cron {timetable.cron}: {_fault(error)}") from error
         url = ready()
+        if (dead := mark_crashed(f"{restore_images.name}/{name}")) > 0:
+            say(f"{plural(dead, 'run')} of an earlier service marked as crashed; this one goes on")
         runner = Runner(name=name, limit=RUNS_AT_ONCE, pause_on_shutdown=True)
         runner.add_flow(
             restore_images,
@@ -99,7 +113,7 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
             tags=list(job.tags),
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        pages = url.removesuffix("/api") if own_server else url
+        pages = url if given else url.removesuffix("/api")
         say(f"serving {restore_images.name}/{name} {timetable}; Prefect: {pages}; Ctrl-C ends it")
         _run_until_interrupted(runner)
 
@@ -127,9 +141,32 @@ def _run_until_interrupted(runner: Runner) -> None:
         outcome.result()
     except KeyboardInterrupt:
         if not outcome.done():
-            asyncio.run_coroutine_threadsafe(runner.astop(), loop.result()).result(STOP_S)
-            thread.join(STOP_S)
+            # RuntimeError: it has not even started
+            with suppress(TimeoutError, RuntimeError):
+                asyncio.run_coroutine_threadsafe(runner.astop(), loop.result(STOP_S)).result(STOP_S)
         raise
+
+
+@contextmanager
+def _name_held(name: str, server: str) -> Iterator[None]:
+    """Keep a second service off the name: it would take the runs of the first for those of a dead one."""
+    digest = hashlib.sha256(f"{server} {name}".encode()).hexdigest()[:16]
+    embedded.prepare()
+    embedded.home().mkdir(parents=True, exist_ok=True)
+    with (embedded.home() / f"serve-{digest}.lock").open("w") as lock:
+        until = time.monotonic() + NAME_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise UsageError(
+                        f"--name {name}: another service on this machine has this name; end it or "
+                        "choose another --name"
+                    ) from error
+                time.sleep(0.2)
+        yield
 
 
 def _fault(error: ValueError) -> str:

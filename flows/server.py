@@ -16,16 +16,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from glassplate.flows import embedded
+from glassplate.flows.presence import answers, watched
 from glassplate.pipeline.errors import GlassplateError
 
 # First start on an empty database: 11 to 14 s of two busy cores, 60 s of ten programs on two cores. One
 # that ends is noticed at once, so a long wait costs nothing.
 START_S = 300.0
-STOP_S = 10.0
+
+# A request to stop is to be done with in ten seconds (supervision.GRACE_S), of which these are parts.
+STOP_S = 3.0
+SEND_S = 1.0
+
+# Seconds after which a server counts as gone. One of our own has ended for certain when it has, but perhaps by
+# the signal that is on its way to this process too; another may be started again meanwhile.
+ENDED_S = 2.0
+GONE_S = 30.0
 
 
 @contextmanager
@@ -53,7 +62,8 @@ def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
     embedded.prepare()
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        yield lambda: given
+        with _elsewhere(given) as known:
+            yield known
         return
     home = embedded.home()
     try:
@@ -65,20 +75,49 @@ def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
     with (home / "server.lock").open("w") as lock:
         # two servers that start at once on an empty database both try to build it
         fcntl.flock(lock, fcntl.LOCK_EX)
-        process, url = _start(home / "server.log", services=services)
+        log = home / "server.log"
+        process, url = _start(log, services=services)
 
-        def wait() -> str:
-            _wait(process, url, home / "server.log")
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            return url
+        def loss() -> GlassplateError:
+            return GlassplateError(
+                f"Prefect's server ended with code {process.returncode}; what is done is kept, give the "
+                f"same command again to go on; its log: {log}"
+            )
 
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield wait
-        finally:
-            _send_the_rest()
-            del os.environ["PREFECT_API_URL"]
-            _stop(process)
+        with ExitStack() as stack:
+
+            def wait() -> str:
+                _wait(process, url, log)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                stack.enter_context(watched(lambda: process.poll() is None, ENDED_S, loss))
+                return url
+
+            os.environ["PREFECT_API_URL"] = url
+            try:
+                yield wait
+            finally:
+                stack.close()
+                if process.poll() is None:
+                    _send_the_rest()
+                del os.environ["PREFECT_API_URL"]
+                _stop(process)
+
+
+@contextmanager
+def _elsewhere(url: str) -> Iterator[Callable[[], str]]:
+    """Use the server of somebody else, which is never ended from here."""
+
+    def loss() -> GlassplateError:
+        return GlassplateError(
+            f"Prefect's server {url} has not answered for {GONE_S:.0f} s; what is done is kept, give "
+            "the same command again to go on"
+        )
+
+    with ExitStack() as stack:
+        # one that no connection reaches from here, but a proxy, cannot be watched
+        if answers(url):
+            stack.enter_context(watched(lambda: answers(url), GONE_S, loss))
+        yield lambda: url
 
 
 def _start(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes], str]:
@@ -129,8 +168,8 @@ def _send_the_rest() -> None:
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker
 
-        APILogWorker.drain_all(timeout=STOP_S)
-        EventsWorker.drain_all(timeout=STOP_S)
+        APILogWorker.drain_all(timeout=SEND_S)
+        EventsWorker.drain_all(timeout=SEND_S)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
