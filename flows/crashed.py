@@ -38,10 +38,8 @@ def mark_crashed(deployment: str) -> int:
         chosen = FlowRunFilter(
             deployment_id={"any_": [known.id]}, state={"type": {"any_": list(UNDER_WAY)}}
         )
-        count = 0
-        while runs := client.read_flow_runs(flow_run_filter=chosen):  # a page of them at a time
-            for run in runs:
-                state = Crashed(message="The service that had started this run was killed.")
-                client.set_flow_run_state(run.id, state, force=True)
-            count += len(runs)
-        return count
+        runs = client.read_flow_runs(flow_run_filter=chosen)
+        for run in runs:
+            state = Crashed(message="The service that had started this run was killed.")
+            client.set_flow_run_state(run.id, state, force=True)
+        return len(runs)

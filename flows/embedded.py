@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from glassplate.pipeline.errors import GlassplateError
+
 SETTINGS = {
     "DO_NOT_TRACK": "1",  # no telemetry of the client
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # none of the server, which also locked the database
@@ -40,6 +42,19 @@ def prepare() -> None:
             os.environ[key] = ",".join([*names, "127.0.0.1"])
 
 
-def home() -> Path:
-    """Folder of Prefect's database; `prepare` first."""
-    return Path(os.environ["PREFECT_HOME"]).expanduser()
+def made_home() -> Path:
+    """Folder of Prefect's database, made where it is not there; `prepare` first.
+
+    Raises
+    ------
+    GlassplateError
+        If it cannot be made.
+    """
+    home = Path(os.environ["PREFECT_HOME"]).expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GlassplateError(
+            f"Prefect's folder {home} cannot be made: {error.strerror}; set PREFECT_HOME to another"
+        ) from error
+    return home

@@ -152,8 +152,7 @@ def _name_held(name: str, server: str) -> Iterator[None]:
     """Keep a second service off the name: it would take the runs of the first for those of a dead one."""
     digest = hashlib.sha256(f"{server} {name}".encode()).hexdigest()[:16]
     embedded.prepare()
-    embedded.home().mkdir(parents=True, exist_ok=True)
-    with (embedded.home() / f"serve-{digest}.lock").open("w") as lock:
+    with (embedded.made_home() / f"serve-{digest}.lock").open("w") as lock:
         until = time.monotonic() + NAME_S
         while True:
             try:

@@ -31,8 +31,8 @@ START_S = 300.0
 STOP_S = 3.0
 SEND_S = 1.0
 
-# Seconds after which a server counts as gone. One of our own has ended for certain when it has, but perhaps by
-# the signal that is on its way to this process too; another may be started again meanwhile.
+# Seconds after which a server counts as gone. Of one of ours that is certain at once, but perhaps it has ended
+# by the signal that is on its way to this process too; another may be started again meanwhile.
 ENDED_S = 2.0
 GONE_S = 30.0
 
@@ -65,13 +65,7 @@ def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
         with _elsewhere(given) as known:
             yield known
         return
-    home = embedded.home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GlassplateError(
-            f"Prefect's folder {home} cannot be made: {error.strerror}; set PREFECT_HOME to another"
-        ) from error
+    home = embedded.made_home()
     with (home / "server.lock").open("w") as lock:
         # two servers that start at once on an empty database both try to build it
         fcntl.flock(lock, fcntl.LOCK_EX)
