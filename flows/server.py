@@ -31,8 +31,8 @@ START_S = 300.0
 STOP_S = 3.0
 SEND_S = 1.0
 
-# Seconds after which a server counts as gone. Of one of ours that is certain at once, but it may have ended by
-# the signal that is on its way to this process too; another may be started again meanwhile.
+# Seconds after which a server counts as gone. Of one of ours that is certain at once, but it may have ended
+# by the signal that is on its way to this process too; another may be started again meanwhile.
 ENDED_S = 2.0
 GONE_S = 30.0
 

@@ -54,8 +54,8 @@ def wait_until(condition, process, tmp_path):
 
 
 def family_of(process, tmp_path):
-    """All processes of a command, once its worker is at work."""
-    wait_until(lambda: "iteration" in log_of(tmp_path), process, tmp_path)
+    """All processes of a command, once it has begun to restore."""
+    wait_until(lambda: "a.fits: 1 tile" in log_of(tmp_path), process, tmp_path)
     return psutil.Process(process.pid).children(recursive=True)
 
 
