@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from glassplate.flows.signals import asked_to_stop, stop_for
+from glassplate.flows.supervision import kill_descendants
 from glassplate.pipeline.errors import GlassplateError
 
 SERVED_BY = "GLASSPLATE_SERVED_BY"
@@ -101,7 +102,5 @@ def end_with_service() -> None:
 
 def _end() -> NoReturn:
     """End this process and what it has started, at once: what is done is kept."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    kill_descendants()
     os._exit(1)

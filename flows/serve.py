@@ -18,6 +18,8 @@ from glassplate.flows import embedded
 from glassplate.flows.job import Job
 from glassplate.flows.presence import announce_service
 from glassplate.flows.server import prefect_api
+from glassplate.flows.signals import stopped_because
+from glassplate.flows.supervision import kill_descendants
 from glassplate.flows.wording import duration, one_line, plural
 from glassplate.pipeline.errors import UsageError
 
@@ -140,7 +142,9 @@ def _run_until_interrupted(runner: Runner) -> None:
     try:
         outcome.result()
     except KeyboardInterrupt:
-        if not outcome.done():
+        if stopped_because() is not None:
+            kill_descendants()  # without the server a run can tell nobody how it ends
+        elif not outcome.done():
             # RuntimeError: it has not even started
             with suppress(TimeoutError, RuntimeError):
                 asyncio.run_coroutine_threadsafe(runner.astop(), loop.result(STOP_S)).result(STOP_S)

@@ -58,6 +58,15 @@ def supervise() -> None:
     sys.exit(code)
 
 
+def kill_descendants() -> None:
+    """Kill all that this process has started, and what that has started, at once."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def _watch(child: int, waited: set[signal.Signals], heard: set[signal.Signals]) -> int:
     """Wait for the child, and end it when this process is told to stop; its exit code."""
     asked: float | None = None
@@ -104,16 +113,8 @@ def _end_the_rest() -> None:
         while (waiting := time.monotonic() - begun) < 4 * LEFT_S:
             if not os.waitpid(-1, os.WNOHANG)[0]:
                 if waiting > LEFT_S:
-                    _kill_descendants()
+                    kill_descendants()
                 time.sleep(0.02)
-
-
-def _kill_descendants() -> None:
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def _set(attribute: int, value: int) -> None:
