@@ -6,6 +6,7 @@ that ``glassplate --help`` answers at once.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ from glassplate.flows import commands_info, commands_jobs, commands_results, com
 from glassplate.flows.signals import (
     Interrupted,
     asked_to_stop,
+    end_now,
     end_within,
     interrupt_on_sigterm,
     no_more_interrupts,
@@ -114,13 +116,18 @@ def main() -> None:
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers too
+    code = 1
+    # registered first, called last: what comes after it has hung in the threads of libraries
+    atexit.register(lambda: end_now(code))
     try:
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-        end_within(STOP_S if asked_to_stop() else END_S, code)
-        no_more_interrupts()
-        raise
+    except KeyboardInterrupt:
+        code = _interrupted()
+    end_within(STOP_S if asked_to_stop() else END_S, code)
+    no_more_interrupts()
+    sys.exit(code)
 
 
 def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from glassplate.pipeline.errors import GlassplateError
 
@@ -97,11 +98,17 @@ def end_within(seconds: float, code: int, last_line: str | None = None) -> None:
         time.sleep(seconds)
         if last_line is not None:
             print(last_line, file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        end_now(code)
 
     threading.Thread(target=end, name="last-resort", daemon=True).start()
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process at once; what it has printed is kept."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
