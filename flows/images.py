@@ -81,10 +81,10 @@ def find_images(job: Job) -> Found:
         If an entry is a folder.
     """
     candidates: list[tuple[Image, JobInput, Match]] = []
-    left_out: dict[Path, None] = {}
+    left_out: list[Path] = []
     for entry in job.inputs:
         matches, ours = without_our_own(matches_of(entry.path), job.output)
-        left_out |= dict.fromkeys(ours)
+        left_out += ours
         candidates += [
             (_image(job, entry, match, alone=len(matches) == 1), entry, match) for match in matches
         ]
@@ -100,7 +100,8 @@ def find_images(job: Job) -> Found:
             chosen[place, image.spec.hdu, image.spec.page, entry.name] = image
     images = sorted(chosen.values(), key=lambda image: order[_place(image.spec.path)])
     kept = {image.spec.path for image in images}
-    return Found(tuple(_with_faults(images)), tuple(path for path in left_out if path not in kept))
+    gone = dict.fromkeys(path for path in left_out if path not in kept)
+    return Found(tuple(_with_faults(images)), tuple(gone))
 
 
 def images_of(job: Job) -> list[Image]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export import is_export
@@ -73,26 +74,11 @@ def without_our_own(matches: list[Match], output: Path) -> tuple[list[Match], li
         Files left out.
     """
     beside: dict[Path, bool] = {}
-    within, own, others = set(), set(), set()
-    for match in matches:
-        path, folder = match.path, match.path.parent
-        if match.literal:
-            continue
-        if any(parent.suffix == STORE_SUFFIX for parent in path.parents):
-            within.add(path)
-        elif output in path.parents:
-            if _is_export(path):
-                own.add(path)
-        else:
-            if folder not in beside:
-                beside[folder] = any(folder.glob(f"*{STORE_SUFFIX}"))
-            if beside[folder] and _is_export(path):
-                others.add(path)
-    if len(within) + len(own) + len(others) == len(matches):
-        others = set()
-    gone = within | own | others
-    kept = [match for match in matches if match.path not in gone]
-    return kept, [match.path for match in matches if match.path in gone]
+    kinds = {match.path: _kind(match, output, beside) for match in matches}
+    if None not in kinds.values():
+        kinds = {path: None if kind == "beside" else kind for path, kind in kinds.items()}
+    kept = [match for match in matches if kinds[match.path] is None]
+    return kept, [match.path for match in matches if kinds[match.path] is not None]
 
 
 def nothing_there(patterns: list[str]) -> str:
@@ -109,6 +95,25 @@ def _split(pattern: Path) -> tuple[Path, str]:
     while len(parts) > 1 and (not glob.has_magic(parts[0]) or (fixed / parts[0]).exists()):
         fixed /= parts.pop(0)
     return fixed, str(Path(*parts))
+
+
+def _kind(
+    match: Match, output: Path, beside: dict[Path, bool]
+) -> Literal["within", "output", "beside"] | None:
+    """In which way glassplate has made a file; None where it has not, or the entry names it itself.
+
+    `beside` remembers of each folder whether a result is in it.
+    """
+    path, folder = match.path, match.path.parent
+    if match.literal:
+        return None
+    if any(parent.suffix == STORE_SUFFIX for parent in path.parents):
+        return "within"
+    if output in path.parents:
+        return "output" if _is_export(path) else None
+    if folder not in beside:
+        beside[folder] = any(folder.glob(f"*{STORE_SUFFIX}"))
+    return "beside" if beside[folder] and _is_export(path) else None
 
 
 def _is_export(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -19,7 +20,7 @@ def start(command, tmp_path):
     """Start a command on a job that would take for ever; it and all that it started is ended at the end."""
     started = []
 
-    def go(*words):
+    def go(*words, command=command):
         (tmp_path / "job.yaml").write_text(
             "inputs: a.fits\noutput: out\nrecipe: draft\npool: local\nworkers: 1\n"
             "set: {stopping.rule: fixed, fit.iterations: 10000000}\n"
@@ -102,3 +103,34 @@ def test_a_service_that_is_killed_leaves_nothing_and_the_next_one_says_so(
     again.send_signal(signal.SIGTERM)
     assert again.wait(PATIENCE_S) == 0
     assert (tmp_path / "out" / "a.zarr").is_dir()
+
+
+# As on a file server that is gone: the thread hears nothing, and no exception reaches it.
+BLOCKED = """
+import time
+from glassplate.pipeline import open_source
+
+def blocks(path):
+    print("blocked", flush=True)
+    time.sleep(3600)
+
+open_source.sniff_format = blocks
+
+from glassplate.flows.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_waits_for_a_file_server_is_ended(number, start, make_sky, tmp_path):
+    # a named pipe among the inputs held a job, and SIGTERM for minutes
+    make_sky(tmp_path / "a.fits")
+    (tmp_path / "blocked.py").write_text(BLOCKED)
+    process = start("batch", command=[sys.executable, str(tmp_path / "blocked.py")])
+    wait_until(lambda: "blocked" in log_of(tmp_path), process, tmp_path)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == 130
+    assert "glassplate: interrupted" in log_of(tmp_path)
+    assert "Traceback" not in log_of(tmp_path)
+    assert nobody_is_left(family)
