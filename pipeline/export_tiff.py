@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from glassplate.pipeline.exif import write_directories
 from glassplate.pipeline.exported import BLOCK_BYTES, ExportedImage
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.source import MOST_JOINT_PLANES
@@ -35,14 +36,15 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
 
     Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``: who wrote the
     file, and who wrote the one it was made from. The other carried tags stay as they are, except
-    that resolution, GeoTIFF and the sizes in XMP follow the pixels.
+    that resolution, GeoTIFF and the sizes in EXIF and XMP follow the pixels. The pixels are not turned:
+    Orientation says how to look at them, as in the input.
     """
     planes, height, width = image.shape
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
     pages = [slice(p, p + 1) for p in range(planes)] if found.get("pages") else [slice(0, planes)]
     channels = pages[0].stop
     apart = channels > MOST_JOINT_PLANES
-    photometric, extra_samples = _interpretation(found, channels, image)
+    photometric, extra_samples = _interpretation(found, channels)
     bits = _packed_bits(found, image.dtype)
     icc = found.get("icc")
     resolution = scaled_resolution(found, image.factor)
@@ -73,6 +75,7 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
                 maxworkers=1,
                 buffersize=_BUFFER_BYTES,
             )
+    write_directories(path, found, image.factor, (height, width))
 
 
 def _is_big(image: ExportedImage) -> bool:
@@ -108,22 +111,16 @@ def _padded(tile: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return whole[:, :, 0] if whole.shape[2] == 1 else np.ascontiguousarray(whole)
 
 
-def _interpretation(
-    found: Mapping[str, Any], channels: int, image: ExportedImage
-) -> tuple[int, list[int]]:
+def _interpretation(found: Mapping[str, Any], channels: int) -> tuple[int, list[int]]:
     """Photometric interpretation, and the kinds of the samples beyond its colours."""
     if "photometric" in found:
         photometric = int(found["photometric"])
-    elif "raster" in image.attributes:
-        photometric = _RGB if channels >= 3 else _MINISBLACK
     else:
         photometric = _RGB if channels == 3 else _MINISBLACK
     if _COLOURS.get(photometric, channels + 1) > channels:
         photometric = _MINISBLACK
     extra = channels - _COLOURS[photometric]
     kinds = [int(kind) for kind in found.get("extra_samples", ())]
-    if "raster" in image.attributes and extra == 1:
-        kinds = [2]  # alpha of a PNG is unassociated
     return photometric, (kinds + [0] * extra)[:extra]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glassplate.models.jpeg import BLOCK, Quantisation, of_quality
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.raster import JPEG_FRAMES, jpeg_segments
+from glassplate.pipeline.jpeg_file import JPEG_FRAMES, jpeg_segments
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import Source
 from glassplate.pipeline.unpack import unpacked

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.jpeg_file import (
+    JpegHeader,
+    jpeg_damage,
+    jpeg_metadata,
+    read_jpeg_header,
+)
+from glassplate.pipeline.png_file import PngHeader, read_png_header
 from glassplate.pipeline.segments import SEGMENT_LIMIT_BYTES
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
@@ -25,19 +29,20 @@ from glassplate.pipeline.source import (
     SourceSpec,
     choose_working_dtype,
 )
+from glassplate.pipeline.tiff_tags import described
 from glassplate.pipeline.tiles import Box
 
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_PNG_PALETTE = 3
+# Components of a JPEG of cyan, magenta, yellow and black.
+_INKS = 4
+# TIFF's photometric interpretations: grey with black as 0, red green and blue, inks.
+_GREY, _RGB, _SEPARATED = 1, 2, 5
+# The tag InkSet, as `read_tags` gives it: 1 is CMYK.
+_INK_SET = [332, "InkSet", 3, 1, 1]
+# TIFF's kinds of samples beyond the colours: unspecified, and the alpha that a PNG has.
+_UNSPECIFIED, _UNASSOCIATED = 0, 2
 
 # Room for the profile, EXIF and XMP that come before the pixels.
 _HEAD_BYTES = 8 << 20
-
-# Cameras and editors append previews and padding after the end marker.
-_TAIL_BYTES = 1 << 16
-
-# JPEG markers of frames: baseline, extended, progressive, lossless and their arithmetic twins.
-JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,13 @@ class RasterHeader:
     bits: int
     palette: bool
     metadata: dict[str, Any]
-    """JSON-able: ``icc`` (base64), ``resolution`` ``[[n, d], [n, d]]`` and ``resolution_unit`` as in
-    TIFF (2: inch, 3: centimetre), ``exif`` (base64), where they are there."""
+    """JSON-able, where it is there: ``icc`` (base64), ``resolution`` ``[[n, d], [n, d]]``,
+    ``resolution_unit`` (2: inch, 3: centimetre), ``photometric``, ``software``, ``tags``, ``exif`` and
+    ``gps`` as a TIFF would have them."""
+    inks: bool = False
+    """Whether the channels are inks, stored as the light that they leave."""
+    reason: str | None = None
+    """Why it cannot be restored, beside its size and type."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,7 +101,7 @@ class RasterSource:
         self.info = _info(header, bilevel=bilevel)
         if not self.info.restorable:
             raise SourceError(f"{spec.path}: {self.info.reason}")
-        pixels = _decoded(path, spec.path, found)
+        pixels = _decoded(path, spec.path, found, header)
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         self._pixels = np.moveaxis(pixels, 2, 0)  # (h, w, c) -> (c, h, w)
@@ -129,7 +139,7 @@ def raster_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
 
 
 def _info(header: RasterHeader, *, bilevel: bool = False) -> ImageInfo:
-    reason = None
+    reason = header.reason
     if header.palette:
         reason = "palette colours: its pixels are indices; convert it to RGB first"
     elif 0 in header.shape:
@@ -144,7 +154,7 @@ def _info(header: RasterHeader, *, bilevel: bool = False) -> ImageInfo:
     return ImageInfo(0, "", header.shape, header.dtype.name, None, reason is None, reason)
 
 
-def _decoded(path: Path, named: Path, found: Format) -> npt.NDArray[Any]:
+def _decoded(path: Path, named: Path, found: Format, header: RasterHeader) -> npt.NDArray[Any]:
     raw = path.read_bytes()
     try:
         decode = imagecodecs.png_decode if found == "png" else imagecodecs.jpeg_decode
@@ -153,86 +163,56 @@ def _decoded(path: Path, named: Path, found: Format) -> npt.NDArray[Any]:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"{named}: truncated or damaged {found.upper()}: {reason}") from error
-    # libjpeg paints what is missing grey and calls it a warning
-    if found == "jpeg" and b"\xff\xd9" not in raw[-_TAIL_BYTES:]:
-        raise SourceError(f"{named}: truncated JPEG: its end marker is missing")
+    if found == "png":
+        return pixels
+    damage = jpeg_damage(raw)
+    if damage is not None:
+        raise SourceError(f"{named}: truncated or damaged JPEG: {damage}")
+    if header.inks:
+        # Adobe's programs store how much light is left, TIFF how much ink there is
+        pixels = np.invert(pixels)
     return pixels
 
 
 def _header(path: Path, named: Path, found: Format) -> RasterHeader:
-    with path.open("rb") as file:
-        raw = file.read(_HEAD_BYTES)
     try:
-        return _png_header(raw) if found == "png" else _jpeg_header(raw)
-    except (struct.error, IndexError, ValueError, zlib.error) as error:
+        with path.open("rb") as file:
+            return (
+                _png_header(read_png_header(file))
+                if found == "png"
+                else _jpeg_header(read_jpeg_header(file.read(_HEAD_BYTES)))
+            )
+    except (struct.error, IndexError, ValueError) as error:
         raise SourceError(f"{named}: damaged {found.upper()} header: {error}") from error
 
 
-def _png_header(raw: bytes) -> RasterHeader:
-    width, height, bits, kind = struct.unpack_from(">IIBB", raw, 16)
-    channels = _PNG_CHANNELS.get(kind)
-    if raw[12:16] != b"IHDR" or channels is None:
-        raise ValueError("no valid IHDR chunk")
-    found: dict[str, Any] = {}
-    for name, data in _png_chunks(raw):
-        if name == b"iCCP":
-            _, _, packed = data.partition(b"\0")
-            found["icc"] = base64.b64encode(zlib.decompress(packed[1:])).decode()
-        elif name == b"pHYs" and data[8:9] == b"\1":
-            per_metre = struct.unpack(">II", data[:8])
-            # pixels per centimetre, as exact ratios
-            found["resolution"] = [[n, 100] for n in per_metre]
-            found["resolution_unit"] = 3
-        elif name == b"eXIf":
-            found["exif"] = base64.b64encode(data).decode()
-        elif name == b"tRNS" and kind in (0, 2):
-            channels += 1  # the codec makes an alpha channel of it
-    return RasterHeader(width, height, channels, bits, kind == _PNG_PALETTE, found)
+def _png_header(png: PngHeader) -> RasterHeader:
+    metadata = {
+        **described(png.exif, png.xmp, png.iptc),
+        **png.found,
+        "photometric": _RGB if png.channels >= 3 else _GREY,
+        "extra_samples": [_UNASSOCIATED] * png.alpha,
+    }
+    return RasterHeader(png.width, png.height, png.channels, png.bits, png.palette, metadata)
 
 
-def _png_chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks before the pixels."""
-    at = 8
-    while at + 8 <= len(raw):
-        size, name = struct.unpack_from(">I4s", raw, at)
-        if name == b"IDAT":
-            return
-        yield name, raw[at + 8 : at + 8 + size]
-        at += size + 12
-
-
-def _jpeg_header(raw: bytes) -> RasterHeader:
-    found: dict[str, Any] = {}
-    profile: dict[int, bytes] = {}
-    for marker, data in jpeg_segments(raw):
-        if marker == 0xE0 and data.startswith(b"JFIF\0"):
-            unit, x, y = struct.unpack_from(">BHH", data, 7)
-            if unit in (1, 2) and x and y:
-                found["resolution"] = [[x, 1], [y, 1]]
-                found["resolution_unit"] = unit + 1
-        elif marker == 0xE1 and data.startswith(b"Exif\0\0"):
-            found["exif"] = base64.b64encode(data[6:]).decode()
-        elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0"):
-            profile[data[12]] = data[14:]
-        elif marker in JPEG_FRAMES:
-            bits, height, width, channels = struct.unpack_from(">BHHB", data)
-            if profile:
-                whole = b"".join(profile[n] for n in sorted(profile))
-                found["icc"] = base64.b64encode(whole).decode()
-            return RasterHeader(width, height, channels, bits, False, found)
-    raise ValueError("no frame header")
-
-
-def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment, up to the first scan's and a guess beyond it."""
-    at = 2
-    while at + 4 <= len(raw):
-        if raw[at] != 0xFF:
-            raise ValueError(f"byte {at} is no marker")
-        marker = raw[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 1 if marker == 0xFF else 2
-            continue
-        (size,) = struct.unpack_from(">H", raw, at + 2)
-        yield marker, raw[at + 4 : at + 2 + size]
-        at += 2 + size
+def _jpeg_header(jpeg: JpegHeader) -> RasterHeader:
+    inks = jpeg.channels == _INKS
+    photometric = _SEPARATED if inks else _RGB if jpeg.channels == 3 else _GREY
+    metadata = {
+        **described(jpeg.exif, jpeg.xmp, jpeg.iptc),
+        **jpeg_metadata(jpeg),
+        "photometric": photometric,
+        "extra_samples": [_UNSPECIFIED] * (jpeg.channels == 2),
+    }
+    if inks:
+        metadata["tags"] = [*metadata["tags"], _INK_SET]
+    reason = None
+    if inks and jpeg.adobe not in (0, 2):
+        reason = (
+            "CMYK without Adobe's marker: whether 0 or the largest value is full ink is not known; "
+            "convert it to TIFF or RGB first"
+        )
+    return RasterHeader(
+        jpeg.width, jpeg.height, jpeg.channels, jpeg.bits, False, metadata, inks=inks, reason=reason
+    )

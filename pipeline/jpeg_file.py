@@ -1,0 +1,174 @@
+"""What a JPEG says of itself, and whether its pixels are all there."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import simplejpeg
+
+# JPEG markers of frames: baseline, extended, progressive, lossless and their arithmetic twins.
+JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
+_SCAN, _END, _ADOBE = 0xDA, 0xD9, 0xEE
+
+# A marker that is neither a stuffed byte, a restart nor padding ends the data of a scan.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+# Image resource of Photoshop that holds IPTC.
+_IPTC = 0x0404
+
+# What simplejpeg says of a JPEG that it does not decode, though it may be whole: two components, 12
+# bits, and the lossless kind with a sampling of its own.
+_NOT_ITS_KIND = ("subsampling", "precision", "color conversion", "Unsupported", "not supported")
+
+
+@dataclass
+class JpegHeader:
+    """What stands before the pixels."""
+
+    width: int = 0
+    height: int = 0
+    channels: int = 0
+    bits: int = 0
+    adobe: int | None = None
+    """Adobe's transform of colours: 0 none, 1 Y'CbCr, 2 YCCK; None without Adobe's marker."""
+    resolution: tuple[int, int, int] | None = None
+    """Pixels along x and y for a unit of length, and the unit as JFIF counts it."""
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    icc: dict[int, bytes] = field(default_factory=dict)
+    """Parts of the colour profile by their number."""
+
+
+def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment, up to the first scan's and a guess beyond it.
+
+    Raises
+    ------
+    ValueError, struct.error
+        Where no marker stands in a marker's place.
+    """
+    at = 2
+    while at + 4 <= len(raw):
+        if raw[at] != 0xFF:
+            raise ValueError(f"byte {at} is no marker")
+        marker = raw[at + 1]
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        (size,) = struct.unpack_from(">H", raw, at + 2)
+        yield marker, raw[at + 4 : at + 2 + size]
+        at += 2 + size
+
+
+def read_jpeg_header(raw: bytes) -> JpegHeader:
+    """Read the segments before the first scan.
+
+    Raises
+    ------
+    ValueError, struct.error, IndexError
+        If they are damaged, or describe no frame.
+    """
+    header = JpegHeader()
+    for marker, data in jpeg_segments(raw):
+        if marker == _SCAN:
+            break
+        if marker in JPEG_FRAMES:
+            frame = struct.unpack_from(">BHHB", data)
+            header.bits, header.height, header.width, header.channels = frame
+        else:
+            _note(header, marker, data)
+    if not header.channels:
+        raise ValueError("no frame header")
+    return header
+
+
+def _note(header: JpegHeader, marker: int, data: bytes) -> None:
+    """Keep what a segment says beside the frame."""
+    if marker == 0xE0 and data.startswith(b"JFIF\0"):
+        unit, x, y = struct.unpack_from(">BHH", data, 7)
+        if unit in (1, 2) and x and y:
+            header.resolution = (x, y, unit)
+    elif marker == 0xE1 and data.startswith(b"Exif\0\0"):
+        header.exif = header.exif or data[6:]
+    elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+        header.xmp = header.xmp or data[29:]
+    elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0"):
+        header.icc[data[12]] = data[14:]
+    elif marker == 0xED and data.startswith(b"Photoshop 3.0\0"):
+        header.iptc = header.iptc or iptc_of(data[14:])
+    elif marker == _ADOBE and data.startswith(b"Adobe"):
+        header.adobe = data[11]
+
+
+def iptc_of(resources: bytes) -> bytes | None:
+    """IPTC among Photoshop's image resources."""
+    at = 0
+    while resources[at : at + 4] == b"8BIM" and at + 7 < len(resources):
+        (number,) = struct.unpack_from(">H", resources, at + 4)
+        named = 1 + resources[at + 6]
+        at += 6 + named + named % 2
+        if at + 4 > len(resources):
+            return None
+        (size,) = struct.unpack_from(">I", resources, at)
+        if number == _IPTC:
+            return resources[at + 4 : at + 4 + size]
+        at += 4 + size + size % 2
+    return None
+
+
+def jpeg_damage(raw: bytes) -> str | None:
+    """What is wrong with a JPEG, in one line; None where all of its data decode.
+
+    libjpeg paints what is missing and calls it a warning, which most programs never see. What follows
+    the end marker (padding of cameras, further images, films) does not count. A change that still
+    decodes to as many blocks as the image has cannot be seen.
+    """
+    try:
+        # an eighth of the size: all data are decoded, little is transformed
+        simplejpeg.decode_jpeg(raw, colorspace="GRAY", min_factor=8, strict=True)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        if not any(words in reason for words in _NOT_ITS_KIND):
+            return reason
+        return None if _has_an_end(raw) else "its end marker is missing"
+    return None
+
+
+def _has_an_end(raw: bytes) -> bool:
+    """Whether the image's own end marker is there: not that of a thumbnail in its header."""
+    at = 2
+    while at + 4 <= len(raw) and raw[at] == 0xFF:
+        marker = raw[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        (size,) = struct.unpack_from(">H", raw, at + 2)
+        at += 2 + size
+        if marker != _SCAN:
+            continue
+        found = _MARKER.search(raw, at)
+        if found is None:
+            return False
+        at = found.start()
+        if raw[at + 1] == _END:
+            return True
+    return raw[at : at + 2] == bytes([0xFF, _END])
+
+
+def jpeg_metadata(header: JpegHeader) -> dict[str, Any]:
+    """Profile and resolution as `RasterHeader.metadata` keeps them."""
+    found: dict[str, Any] = {}
+    if header.resolution is not None:
+        x, y, unit = header.resolution
+        found["resolution"] = [[x, 1], [y, 1]]
+        found["resolution_unit"] = unit + 1
+    if header.icc:
+        whole = b"".join(header.icc[number] for number in sorted(header.icc))
+        found["icc"] = base64.b64encode(whole).decode()
+    return found
