@@ -232,13 +232,19 @@ class _Filed:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.shape = source.shape
+        channels, height, width = source.shape
+        self.shape = (channels + (source.alpha is not None), height, width)
         self.dtype = source.dtype
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
         """Values and where the file says they hold."""
         pixels = self._source.read(box)
-        return pixels.values.astype(np.float64), pixels.valid
+        values, valid = pixels.values.astype(np.float64), pixels.valid
+        if self._source.alpha is not None:
+            # alpha is not restored, and not compared
+            values = np.concatenate([values, self._source.alpha(box)[None]])
+            valid = np.concatenate([valid, np.zeros((1, *box.shape), bool)])
+        return values, valid
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     scale, layout = plan.layout.scale, plan.layout
     on_cpu = plan.numerics.device == "cpu"
     fitting = on_device = _fitting(plan)
-    shard_pixels = min(layout.shard_side, max(layout.shape[1:])) ** 2 * channels
+    shard_side = min(layout.shard_side, max(layout.shape[1:]))
+    shard_pixels = shard_side**2 * (channels + layout.alpha)
     strip_pixels = layout.chunk * min(layout.shard_side, layout.shape[2]) * channels
     itemsize = np.dtype(layout.dtype).itemsize
     extra = layout.fills + 4 * layout.uncertain

@@ -254,6 +254,7 @@ class InspectedSource(WrappedSource):
             None if pixels.guide is None else pixels.guide[inner],
             found,
             None if pixels.witness is None else pixels.witness[inner],
+            hidden=None if pixels.hidden is None else pixels.hidden[inner[1:]],
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:

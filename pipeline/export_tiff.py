@@ -13,6 +13,7 @@ import tifffile
 
 from glassplate.pipeline.exif import write_directories
 from glassplate.pipeline.exported import BLOCK_BYTES, ExportedImage
+from glassplate.pipeline.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.source import MOST_JOINT_PLANES
 from glassplate.pipeline.tiff_tags import extra_tags, scaled_resolution
@@ -46,6 +47,7 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
     apart = channels > MOST_JOINT_PLANES
     photometric, extra_samples = _interpretation(found, channels)
     bits = _packed_bits(found, image.dtype)
+    nodata = _nodata(found, image.dtype)
     icc = found.get("icc")
     resolution = scaled_resolution(found, image.factor)
     shape = (channels, height, width) if apart else (height, width, channels)
@@ -55,7 +57,7 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
     ):
         for page in pages:
             tiff.write(
-                _tiles(image, page, apart, bits),
+                _tiles(image, page, apart, bits, nodata),
                 shape=shape if channels > 1 else (height, width),
                 dtype=image.dtype.newbyteorder("="),
                 tile=(TILE, TILE),
@@ -84,7 +86,7 @@ def _is_big(image: ExportedImage) -> bool:
 
 
 def _tiles(
-    image: ExportedImage, page: slice, apart: bool, bits: int | None
+    image: ExportedImage, page: slice, apart: bool, bits: int | None, nodata: float | None
 ) -> Iterator[npt.NDArray[Any]]:
     """Tiles of a page in the order of the file, ``(TILE, TILE, c)``, or by plane ``(TILE, TILE)``."""
     _, height, width = image.shape
@@ -97,6 +99,8 @@ def _tiles(
             for x in range(0, width, run):
                 box = Box(y, min(y + TILE, height), x, min(x + run, width))
                 block = image.read(box, planes)  # (c, h, w)
+                if nodata is not None:
+                    block = np.where(np.isnan(block), block.dtype.type(nodata), block)
                 if bits is not None:
                     block = np.minimum(block, 2**bits - 1)
                 block = np.moveaxis(block, 0, 2)  # (h, w, c)
@@ -130,6 +134,14 @@ def _packed_bits(found: Mapping[str, Any], dtype: np.dtype[Any]) -> int | None:
     if not isinstance(bits, int) or dtype.kind != "u" or bits >= dtype.itemsize * 8:
         return None
     return bits
+
+
+def _nodata(found: Mapping[str, Any], dtype: np.dtype[Any]) -> float | None:
+    """What stands for NaN where the input named such a value: GDAL takes NaN for data then."""
+    if dtype.kind != "f":
+        return None
+    stated = [tag[4] for tag in found.get("tags", ()) if tag[0] == NODATA_TAG]
+    return parse_nodata(stated[0], dtype) if stated else None
 
 
 def _software(image: ExportedImage, found: Mapping[str, Any]) -> bytes:

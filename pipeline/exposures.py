@@ -110,6 +110,7 @@ class ExposedSource(WrappedSource):
             variance[inner].astype(np.float32),
             None if first.guide is None else first.guide[inner],
             witness=None if witness is None else witness[inner].astype(np.float32),
+            hidden=None if first.hidden is None else first.hidden[inner[1:]],
         )
 
     def _stack(self, first: Pixels, box: Box, channels: tuple[int, int] | None) -> Stack:

@@ -24,6 +24,7 @@ from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
+    AlphaReader,
     Format,
     ImageInfo,
     Pixels,
@@ -79,6 +80,7 @@ class FitsSource:
         self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
         self.output_dtype: np.dtype[Any] = np.dtype(np.float32)
         self.unit = self.info.unit
+        self.alpha: AlphaReader | None = None
         self.metadata: dict[str, Any] = {"fits": _metadata(self._hdus, self.info, path)}
         self._stored: _Compressed | RowReader
         if isinstance(hdu, fits.CompImageHDU):

@@ -34,7 +34,7 @@ class HintedSource(WrappedSource):
         self._hints = hints
         self.shape, self.ndim, self.joint = (COLOURS, *source.shape[1:]), 3, True
         self.resident_bytes = source.resident_bytes + hints.resident_bytes
-        self.metadata = _as_colour(source.metadata)
+        self.metadata = _as_colour(source.metadata, alpha=source.alpha is not None)
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box of the photograph, three times, and the hints on it."""
@@ -47,6 +47,7 @@ class HintedSource(WrappedSource):
             np.broadcast_to(grey.valid, shape)[planes].copy(),
             found=found,
             hints=np.where(grey.valid, chroma_of(self._hints, box), np.nan).astype(np.float32),
+            hidden=grey.hidden,
         )
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ def look_through(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:
     )
 
 
-def _as_colour(metadata: dict[str, Any]) -> dict[str, Any]:
+def _as_colour(metadata: dict[str, Any], *, alpha: bool) -> dict[str, Any]:
     """What a grey image's file said of it, where it still holds of its colours."""
     found = {
         key: dict(value) if isinstance(value, dict) else value for key, value in metadata.items()
@@ -160,7 +161,9 @@ def _as_colour(metadata: dict[str, Any]) -> dict[str, Any]:
         if kind in found:
             # a profile for grey says nothing of colours, and makes readers stumble
             found[kind].pop("icc", None)
-            found[kind].pop("extra_samples", None)
+            kinds = found[kind].pop("extra_samples", ())
+            if alpha:
+                found[kind]["extra_samples"] = kinds[-1:]
             if "photometric" in found[kind]:
                 found[kind]["photometric"] = _RGB
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.foreign import refused
-from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.source import AlphaReader, Pixels, Source
 from glassplate.pipeline.tiles import Box
 
 
@@ -24,6 +24,7 @@ class WrappedSource:
         self.working_dtype = source.working_dtype
         self.output_dtype = source.output_dtype
         self.metadata: dict[str, Any] = source.metadata
+        self.alpha: AlphaReader | None = source.alpha
         self.resident_bytes = source.resident_bytes
 
     def close(self) -> None:
@@ -76,7 +77,7 @@ class JoinedSource(WrappedSource):
             # what float32 rounds to 0 or infinity cannot serve as a weight
             valid = valid & np.isfinite(single) & (single > 0)
             variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
-        return Pixels(values, valid, variance, self._guide_in(box))
+        return Pixels(values, valid, variance, self._guide_in(box), hidden=pixels.hidden)
 
     def _guide_in(self, box: Box) -> npt.NDArray[np.float32] | None:
         if self._guide is None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from glassplate.pipeline.alpha import has_alpha, without_alpha
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.exposures import ExposedSource
@@ -180,7 +181,7 @@ def check_source(spec: SourceSpec) -> None:
 
 
 def _with_companions(spec: SourceSpec) -> Source:
-    source = _open_image(spec)
+    source = without_alpha(_open_image(spec))
     if spec.mask is None and spec.variance is None and spec.guide is None:
         return source
     companions: list[Source | None] = []
@@ -253,13 +254,18 @@ def open_named(named: Path, role: str, like: SourceSpec | None = None) -> Source
             spec = replace(spec, page=part)
         elif part is not None:
             spec = replace(spec, hdu=part)
-        return _open_image(spec, bilevel=role == "mask")
+        source = _open_image(spec, bilevel=role == "mask")
+        # of hints and overlays alpha says where there is something
+        return without_alpha(source) if role in ("exposure", "guide") else source
     except SourceError as error:
         raise SourceError(f"{role} {error}") from error
 
 
 def _open_companion(named: Path, role: str, source: Source) -> Source:
     companion = open_named(named, role)
+    if has_alpha(companion):
+        companion.close()
+        raise SourceError(f"{role} {named}: has an alpha channel; save it without")
     planes = range(1, MOST_JOINT_PLANES + 1) if role == "guide" else (1, source.shape[0])
     if companion.shape[0] not in planes or companion.shape[1:] != source.shape[1:]:
         companion.close()

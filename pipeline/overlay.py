@@ -45,7 +45,9 @@ class BaredSource(WrappedSource):
         variance: npt.NDArray[np.float32] | None = None
         if pixels.variance is not None:
             variance = (pixels.variance / share**2).astype(np.float32)
-        return Pixels(values.astype(self.working_dtype), valid, variance, pixels.guide)
+        return Pixels(
+            values.astype(self.working_dtype), valid, variance, pixels.guide, hidden=pixels.hidden
+        )
 
     def close(self) -> None:
         """Close the image and its overlay, which this owns."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.source import Format, ImageInfo, Pixels, SourceSpec
+from glassplate.pipeline.source import AlphaReader, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.tiff import TiffSource
 from glassplate.pipeline.tiff_pages import tiff_images
 from glassplate.pipeline.tiles import Box
@@ -46,6 +46,7 @@ class PagesSource:
         self.joint = False
         self.dtype, self.working_dtype = first.dtype, first.working_dtype
         self.output_dtype, self.unit = first.output_dtype, first.unit
+        self.alpha: AlphaReader | None = None
         self.resident_bytes = min(MOST_OPEN, len(infos)) * first.resident_bytes
         tags = {**first.metadata["tiff"], "pages": len(infos), "warnings": complaints}
         self.metadata: dict[str, Any] = {"tiff": tags}

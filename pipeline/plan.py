@@ -159,7 +159,7 @@ class Plan:
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
         """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
         if self.recipe.fills:
-            return ~pixels.valid
+            return ~pixels.valid if pixels.hidden is None else ~pixels.valid & ~pixels.hidden
         return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
 
     def to_json(self) -> dict[str, Any]:

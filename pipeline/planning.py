@@ -131,8 +131,9 @@ def _plan_for(
     identity = recipe.task == "identity"
     noise = _noise(samples, recipe, of_a_mean=bool(source.spec.exposures))
     detector = _detector(samples, source, recipe, noise)
+    alpha = source.alpha is not None
     layout = Layout(
-        source_shape=source.shape,
+        source_shape=(source.shape[0] + alpha, *source.shape[1:]),
         ndim=source.ndim,
         joint=source.joint,
         scale=operator.scale,
@@ -143,6 +144,7 @@ def _plan_for(
         fills=recipe.fills or detector is not None,
         uncertain=recipe.uncertain,
         mixes=operator.mixes,
+        alpha=alpha,
     )
     spec = replace(source.spec, detector=detector)
     plan = Plan(

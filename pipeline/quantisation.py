@@ -40,7 +40,7 @@ def quantisation_of(source: Source, recipe: Recipe) -> Quantisation:
     if source.dtype != "uint8" or channels not in (1, 3):
         raise UsageError(
             f"{path}: {channels} x {source.dtype.name}: a JPEG has 8 bits in grey or RGB; convert it to "
-            "that, without alpha, or take another task than deartifact"
+            "that, or take another task than deartifact"
         )
     operator = recipe.operator
     if operator.jpeg_quality is not None:

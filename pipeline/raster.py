@@ -23,6 +23,7 @@ from glassplate.pipeline.png_file import PngHeader, read_png_header
 from glassplate.pipeline.segments import SEGMENT_LIMIT_BYTES
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
+    AlphaReader,
     Format,
     ImageInfo,
     Pixels,
@@ -112,6 +113,7 @@ class RasterSource:
         self.dtype = self.output_dtype = self._pixels.dtype
         self.working_dtype = choose_working_dtype(self.dtype)
         self.unit: str | None = None
+        self.alpha: AlphaReader | None = None
         self.resident_bytes = self._pixels.nbytes
         self.metadata: dict[str, Any] = {"raster": {"format": found, **header.metadata}}
 

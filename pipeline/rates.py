@@ -148,7 +148,7 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
     large = replace(
         plan,
         grid=TileGrid(shape, plan.grid.joint, plan.grid.core, plan.grid.halo),
-        layout=replace(plan.layout, source_shape=shape),
+        layout=replace(plan.layout, source_shape=shape, alpha=False),
     )
     # as many together as there are tiles for
     return stacked(large, 1)

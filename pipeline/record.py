@@ -57,7 +57,8 @@ def _noise_after(store: Path, plan: Plan) -> float | None:
     array, scale = open_array(store, "0"), plan.layout.scale
     values = []
     for box in sample_boxes(plan.layout.source_shape):
-        index = plan.layout.index((0, plan.layout.shape[0]), box.scaled(scale))
+        planes = plan.layout.restored((0, plan.layout.shape[0]))
+        index = plan.layout.index(planes, box.scaled(scale))
         pixels = np.asarray(array[index], np.float64).reshape(-1, *box.scaled(scale).shape)
         sigma = mad_sigma(pixels)
         if np.isfinite(sigma):

@@ -144,7 +144,7 @@ def _restored(
 def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
     """Whether a window is to be fitted: not to be copied, filled where nothing is missing, nor left grey."""
     if plan.recipe.task == "inpaint":
-        return not pixels.valid.all()
+        return bool(plan.to_fill(pixels).any())
     if pixels.hints is not None:
         return bool(np.isfinite(pixels.hints).any())
     return plan.recipe.task != "identity"

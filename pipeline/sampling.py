@@ -31,7 +31,7 @@ def sample(source: Source) -> list[Sample]:
     if not any(valid.any() for _, valid in samples) and not _any_valid(source):
         raise SourceError(
             f"{source.spec.path}: all {channels * height * width} pixels are invalid "
-            "(NaN, BLANK or masked); nothing to restore"
+            "(NaN, BLANK, masked or transparent); nothing to restore"
         )
     return samples
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -69,6 +70,8 @@ class Pixels:
     """``(c, h, w)`` in source units: the exposure that is kept from the fit; NaN where it says nothing."""
     hints: npt.NDArray[np.float32] | None = None
     """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; of a photograph to be coloured."""
+    hidden: npt.NDArray[np.bool_] | None = None
+    """``(h, w)``; True where alpha is 0: invalid, but nothing is missing. None without alpha."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class ImageInfo:
     restorable: bool
     reason: str | None
     """Why it cannot be restored; None where it can."""
+
+
+AlphaReader = Callable[[Box], npt.NDArray[Any]]
+"""Gives alpha of a box as it is stored, ``(h, w)``."""
 
 
 class Source(Protocol):
@@ -107,6 +114,8 @@ class Source(Protocol):
     output_dtype: np.dtype[Any]
     """Pixel type of the result: float32, or `dtype` for integer TIFF, PNG and JPEG."""
     unit: str | None
+    alpha: AlphaReader | None
+    """Reads alpha, which is no channel of `shape` and not restored; None where the image has none."""
     resident_bytes: int
     """Most memory that decoded pixels take between reads, in each process that reads: all of the
     image where the format cannot be read in parts, 0 where nothing is compressed."""

@@ -40,6 +40,16 @@ class StitchTask:
     missing: frozenset[int]
     """Tiles that were quarantined: they contribute nothing."""
 
+    @property
+    def planes(self) -> tuple[int, int]:
+        """Planes of the shard that are restored, first to last + 1: all but alpha."""
+        return self.plan.layout.restored(self.shard.channels)
+
+    @property
+    def count(self) -> int:
+        """How many they are; in the shard's arrays they come first."""
+        return self.planes[1] - self.planes[0]
+
 
 @dataclass(frozen=True)
 class LevelTask:
@@ -61,25 +71,29 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
     """
     plan, layout, shard = task.plan, task.plan.layout, task.shard
     source = cached_source(plan.spec)
-    channels = shard.channels[1] - shard.channels[0]
+    channels, count = shard.channels[1] - shard.channels[0], task.count
     image = np.empty((channels, *shard.box.shape), layout.dtype)
-    footprint = np.empty((channels, *shard.box.shape), np.float32)
-    filled = np.empty(image.shape, np.uint8)
-    uncertainty = np.empty((channels * layout.uncertain, *shard.box.shape), np.float32)
+    footprint = np.zeros((channels, *shard.box.shape), np.float32)
+    filled = np.zeros(image.shape, np.uint8)
+    uncertainty = np.full((channels * layout.uncertain, *shard.box.shape), np.nan, np.float32)
     below = residual_box(shard.box, layout.scale)
-    residual = np.empty((channels, *below.shape), layout.residual_dtype)
+    residual = np.zeros((channels, *below.shape), layout.residual_dtype)
     for strip in tile_rows(shard.box, layout.chunk):
-        windows, weight = _blended(task, strip)
-        restored = windows[:channels]
         lower = residual_box(strip, layout.scale)
-        pixels = source.read(lower, shard.channels)
-        final = finish(plan, restored, pixels)
-        place = (slice(None), *strip.relative_to(shard.box).slices)
+        here = strip.relative_to(shard.box).slices
+        if count < channels and source.alpha is not None:
+            image[-1, *here] = _enlarged(source.alpha(lower)[None], layout.scale)[0]
+        if count == 0:
+            continue
+        place = (slice(count), *here)
+        windows, weight = _blended(task, strip)
+        pixels = source.read(lower, task.planes)
+        final = finish(plan, windows[:count], pixels)
         image[place], footprint[place] = final, weight
         if layout.uncertain:
-            uncertainty[place] = uncertainty_of(plan, windows[channels:], pixels)
+            uncertainty[place] = uncertainty_of(plan, windows[count:], pixels)
         filled[place] = _enlarged(plan.to_fill(pixels), layout.scale) & (weight > 0)
-        residual[(slice(None), *lower.relative_to(below).slices)] = (
+        residual[(slice(count), *lower.relative_to(below).slices)] = (
             _residual_through_operator(task, strip, pixels)
             if layout.mixes
             else _residual(final, pixels, layout.residual_dtype)
@@ -116,8 +130,7 @@ def _blended(task: StitchTask, box: Box) -> tuple[npt.NDArray[np.float64], npt.N
     The windows are ``(c, h, w)``; with uncertainty ``(2 c, h, w)``, blended with the same weights, as if
     windows erred alike, which they do, having seen the same pixels.
     """
-    channels = task.shard.channels[1] - task.shard.channels[0]
-    return blend(box, channels * (1 + task.plan.layout.uncertain), _pieces(task, box))
+    return blend(box, task.count * (1 + task.plan.layout.uncertain), _pieces(task, box))
 
 
 def _pieces(task: StitchTask, box: Box) -> Iterator[Piece]:
@@ -149,8 +162,9 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     -------
     final
         ``(c, h, w)`` in the result's dtype. Invalid pixels are NaN, or the input's own value for
-        integers, unless the recipe fills them; so are pixels to which no tile contributed. Where the
-        task is to fill them, valid pixels are the input's own.
+        integers and for what alpha hides, unless the recipe fills them, which it does not for what alpha
+        hides; so are pixels to which no tile contributed. Where the task is to fill them, valid pixels
+        are the input's own.
     """
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
     valid = _enlarged(pixels.valid, scale)
@@ -163,12 +177,22 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         final = _coloured(plan, plan.white, restored, pixels)
     unknown = np.isnan(final)
     unknown |= ~valid & ~_enlarged(plan.to_fill(pixels), scale)
+    if pixels.hidden is not None:
+        hidden = np.broadcast_to(_enlarged(pixels.hidden[None], scale), final.shape)
+        final[hidden] = _given(plan, pixels)[hidden]
+        unknown &= ~hidden
     if dtype.kind == "f":
         final[unknown] = np.nan
         return final.astype(dtype)
-    final[unknown] = (_enlarged(pixels.values, scale) * plan.flux_factor)[unknown]
+    final[unknown] = _given(plan, pixels)[unknown]
     limits = np.iinfo(dtype)
     return np.clip(np.rint(final), limits.min, limits.max).astype(dtype)
+
+
+def _given(plan: Plan, pixels: Pixels) -> npt.NDArray[np.float64]:
+    """The input's own values on the grid of the result, ``(c, h, w)``."""
+    given: npt.NDArray[np.float64] = _enlarged(pixels.values, plan.layout.scale) * plan.flux_factor
+    return given
 
 
 def _held(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.NDArray[np.float64]:
@@ -225,8 +249,7 @@ def _residual_through_operator(
     margin = -(-operator.support // layout.scale) * layout.scale
     around = strip.grown(margin, layout.shape[1:])
     windows, _ = _blended(task, around)
-    channels = task.shard.channels[1] - task.shard.channels[0]
-    measured = _through(operator, windows[:channels])  # (c, h, w)
+    measured = _through(operator, windows[: task.count])  # (c, h, w)
     inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
     predicted = measured[(slice(None), *inner.slices)]
     return np.where(pixels.valid, pixels.values - predicted, np.nan).astype(np.float32)

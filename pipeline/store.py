@@ -41,7 +41,7 @@ class Layout:
     """Shapes and types of the arrays of a result."""
 
     source_shape: tuple[int, int, int]
-    """``(c, y, x)`` of the input."""
+    """``(c, y, x)`` of the input, with its alpha."""
     ndim: Literal[2, 3]
     joint: bool
     scale: int
@@ -55,6 +55,8 @@ class Layout:
     """Whether the result says how uncertain each pixel is."""
     mixes: bool = False
     """Whether A mixes pixels; where the scale is not 1 it always does."""
+    alpha: bool = False
+    """Whether the last plane is alpha, which is not restored."""
 
     def __post_init__(self) -> None:
         if self.chunk % self.scale:
@@ -68,6 +70,11 @@ class Layout:
         """``(c, y, x)`` of level 0."""
         c, y, x = self.source_shape
         return c, y * self.scale, x * self.scale
+
+    def restored(self, channels: tuple[int, int]) -> tuple[int, int]:
+        """Of some planes those that are restored: without alpha, which is the last plane."""
+        last = self.source_shape[0] - self.alpha
+        return min(channels[0], last), min(channels[1], last)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:

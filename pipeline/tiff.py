@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.nodata import is_nodata
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.source import (
     MOST_JOINT_PLANES,
+    AlphaReader,
     Format,
     Pixels,
     SourceSpec,
@@ -24,6 +26,7 @@ from glassplate.pipeline.source import (
 from glassplate.pipeline.tiff_pages import (
     decode_segment,
     find_page,
+    nodata_of,
     open_tiff,
     row_layout,
     segment_bytes,
@@ -31,8 +34,6 @@ from glassplate.pipeline.tiff_pages import (
 )
 from glassplate.pipeline.tiff_tags import read_tags
 from glassplate.pipeline.tiles import Box
-
-_GDAL_NODATA = 42113
 
 
 class TiffSource:
@@ -72,8 +73,9 @@ class TiffSource:
         whole = self.dtype.kind in "iu"
         self.output_dtype: np.dtype[Any] = self.dtype if whole else np.dtype(np.float32)
         self.unit: str | None = None
+        self.alpha: AlphaReader | None = None
         self.metadata: dict[str, Any] = {"tiff": {"page": self.info.index, **read_tags(page)}}
-        self._nodata = page.nodata if _GDAL_NODATA in page.tags else None
+        self._nodata = nodata_of(page)
         layout = row_layout(page)
         self._stored = _Segments(page, path) if layout is None else RowReader(path, layout)
         self.resident_bytes = 0
@@ -95,8 +97,9 @@ class TiffSource:
         valid = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
         values = stored.astype(self.working_dtype)
         if self._nodata is not None:
-            valid &= stored != self._nodata
-        values[~np.isfinite(values)] = 0
+            valid &= ~is_nodata(stored, self._nodata)
+        # the usual value, the lowest of its type, would overflow in what is computed of its neighbours
+        values[~valid if stored.dtype.kind == "f" else ~np.isfinite(values)] = 0
         return Pixels(values, valid)
 
     def close(self) -> None:

@@ -12,9 +12,12 @@ import numpy.typing as npt
 import tifffile
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.jpeg_file import jpeg_damage
+from glassplate.pipeline.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import SEGMENT_LIMIT_BYTES, RowLayout
 from glassplate.pipeline.source import ImageInfo, SourceSpec
+from glassplate.pipeline.tiff_tags import JPEG_COMPRESSIONS
 
 # Photometric interpretations whose numbers are no amounts of light or ink.
 _NO_IMAGES = {
@@ -22,6 +25,8 @@ _NO_IMAGES = {
     4: "a transparency mask",
     32803: "a colour filter mosaic (raw camera data); develop it first",
 }
+# Start and end of a JPEG.
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # One strip is decoded to learn whether its codec works, unless it is large enough to be noticed.
 _TRIAL_BYTES = 64 << 20
 
@@ -54,9 +59,13 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
     offset, count = int(page.dataoffsets[index]), int(page.databytecounts[index])
     raw = os.pread(file, count, offset) if count and offset else None
     tables = {}
-    if int(page.compression) in (6, 7, 34892, 33007):
+    damage = None
+    if int(page.compression) in JPEG_COMPRESSIONS:
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        damage = _damage_of_jpeg(raw, page.jpegtables)
     try:
+        if damage is not None:
+            raise ValueError(damage)
         data, _, shape = page.decode(raw, index, **tables)
     # each codec has exceptions of its own, and struct and numpy add theirs
     except Exception as error:
@@ -66,9 +75,24 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
             f"{' '.join(str(error).split())[:200]}"
         ) from error
     if data is None:
-        return np.full(shape[1:], page.nodata, page.dtype)
+        return np.full(shape[1:], nodata_of(page) or 0, page.dtype)
     segment: npt.NDArray[Any] = data[0].astype(page.dtype, copy=False)  # (h, w, samples)
     return segment
+
+
+def nodata_of(page: Any) -> float | int | None:
+    """The value of pixels that have none, as GDAL writes it; None where there is no such value."""
+    dtype = np.dtype(np.uint8) if page.dtype.kind == "b" else page.dtype
+    return parse_nodata(page.tags.valueof(NODATA_TAG), dtype)
+
+
+def _damage_of_jpeg(raw: bytes | None, tables: bytes | None) -> str | None:
+    """What is wrong with a strip or tile that is a JPEG; its tables may stand in a tag, for all of them."""
+    if raw is None or not raw.startswith(_JPEG_START):
+        return None  # the older kind of JPEG in TIFF, whose parts stand anywhere in the file
+    if tables and tables.startswith(_JPEG_START):
+        raw = tables.removesuffix(_JPEG_END) + raw[len(_JPEG_START) :]
+    return jpeg_damage(raw)
 
 
 def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:

@@ -64,7 +64,8 @@ CARRIED = {
 
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7
 _XMP, _IPTC, _SOFTWARE, _PROFILE = 700, 33723, 305, 34675
-_JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
+# Of the older kind, the present one, of lossy DNG, and of Aperio's slides.
+JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
 # How the struct module packs a number of each type; two of them for a rational.
 _PACKED = {
     **{1: "B", 3: "H", 4: "I", 5: "2I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "2i", 11: "f", 12: "d"},
@@ -86,7 +87,7 @@ def read_tags(page: Any) -> dict[str, Any]:
     ``photometric`` is that of the decoded pixels: JPEG strips of YCbCr come out as RGB. ``exif`` and
     ``gps`` are the entries of these directories, where there are any.
     """
-    is_jpeg = int(page.compression) in _JPEG_COMPRESSIONS
+    is_jpeg = int(page.compression) in JPEG_COMPRESSIONS
     photometric = 2 if int(page.photometric) == 6 and is_jpeg else int(page.photometric)
     bits = page.bitspersample
     found: dict[str, Any] = {

@@ -74,6 +74,8 @@ def restored(folder, path, *, scale=1, **spec):
             pixels.values,
             np.nan if source.output_dtype.kind == "f" else pixels.values,
         )
+        if source.alpha is not None:
+            values = np.concatenate([values, source.alpha(Box(0, h, 0, w))[None]])
         values = values.repeat(scale, 1).repeat(scale, 2).astype(source.output_dtype)
         if source.ndim == 2:
             values = values[0]

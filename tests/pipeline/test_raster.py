@@ -42,8 +42,15 @@ def test_png(tmp_path, channels, dtype):
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(data))
     source, pixels = read(tmp_path / "a.png")
     expected = data[None] if channels == 1 else np.moveaxis(data, -1, 0)
-    np.testing.assert_array_equal(pixels.values, expected)
-    assert pixels.valid.all()
+    alpha = channels in (2, 4)
+    colours = expected[:-1] if alpha else expected
+    np.testing.assert_array_equal(pixels.values, colours)
+    assert (source.alpha is not None) == alpha
+    if alpha:
+        np.testing.assert_array_equal(pixels.hidden, expected[-1] == 0)
+        np.testing.assert_array_equal(
+            pixels.valid, np.broadcast_to(expected[-1] != 0, colours.shape)
+        )
     assert source.format == "png"
     assert source.dtype == source.output_dtype == source.info.dtype == np.dtype(dtype)
     assert source.info.shape == ((40, 50) if channels == 1 else (channels, 40, 50))

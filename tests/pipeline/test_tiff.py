@@ -61,6 +61,7 @@ def test_every_layout(tmp_path, opened, layout, planar, channels):
         stored,
         photometric="rgb" if channels in (3, 4) else "minisblack",
         planarconfig=None if channels == 1 else "separate" if planar else "contig",
+        extrasamples=[0] if channels == 4 else None,
         **LAYOUTS[layout],
     )
     source = opened(tmp_path / "a.tif")
