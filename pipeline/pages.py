@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.source import AlphaReader, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.tiff import TiffSource
-from glassplate.pipeline.tiff_pages import tiff_images
+from glassplate.pipeline.tiff_pages import directories, open_tiff, tiff_images
 from glassplate.pipeline.tiles import Box
 
 # Pages kept open at once, each with two files and its decoded strips.
@@ -36,6 +37,8 @@ class PagesSource:
             raise UsageError(f"{spec.path}: --hdu is for FITS, this is TIFF; use --page")
         self.spec, self._path = spec, path
         infos, complaints = tiff_images(path)
+        with collected_warnings(path), open_tiff(path, spec.path) as tiff:
+            self._places = list(directories(tiff))
         for info in infos:
             _check(spec, info, infos[0])
         self._opened: OrderedDict[int, TiffSource] = OrderedDict()
@@ -65,7 +68,9 @@ class PagesSource:
             return self._opened[page]
         while len(self._opened) >= MOST_OPEN:
             self._opened.popitem(last=False)[1].close()
-        self._opened[page] = TiffSource(replace(self.spec, page=page), self._path)
+        self._opened[page] = TiffSource(
+            replace(self.spec, page=page), self._path, place=self._places[page]
+        )
         return self._opened[page]
 
     def close(self) -> None:

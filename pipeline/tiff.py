@@ -41,8 +41,13 @@ class TiffSource:
 
     format: Format = "tiff"
 
-    def __init__(self, spec: SourceSpec, path: Path, *, bilevel: bool = False) -> None:
+    def __init__(
+        self, spec: SourceSpec, path: Path, *, bilevel: bool = False, place: int | None = None
+    ) -> None:
         """Open the page of `spec` in the plain file `path`; `bilevel` lets 1-bit pages pass.
+
+        `place` is the byte of its directory, where that is known: the way there along thousands of
+        others takes longer than to read it.
 
         Raises
         ------
@@ -55,7 +60,7 @@ class TiffSource:
         with collected_warnings(spec.path) as complaints:
             self._tiff = open_tiff(path, spec.path)
             try:
-                self.info, page = find_page(self._tiff, spec, bilevel)
+                self.info, page = find_page(self._tiff, spec, bilevel=bilevel, place=place)
                 self._use(page, path)
             except BaseException:
                 self._tiff.close()

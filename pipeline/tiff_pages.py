@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,50 +115,98 @@ def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
 
 def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
     """Every page with its index; an exception in place of the first that cannot be read."""
-    index = 0
-    while True:
-        try:
-            page = tiff.pages[index]
-        except IndexError:
-            return
-        # as in `_open`
-        except Exception as error:
-            yield index, error
-            return
+    for index, place in enumerate(directories(tiff)):
+        page = _page(tiff, index, place)
         yield index, page
-        index += 1
+        if isinstance(page, Exception):
+            return
 
 
-def find_page(tiff: tifffile.TiffFile, spec: SourceSpec, bilevel: bool) -> tuple[ImageInfo, Any]:
+def _page(tiff: tifffile.TiffFile, index: int, place: int) -> Any:
+    """The page whose directory stands at a byte, or the exception that it raises."""
+    try:
+        tiff.filehandle.seek(place)
+        return tifffile.TiffPage(tiff, index)
+    # as in `open_tiff`
+    except Exception as error:
+        return error
+
+
+def directories(tiff: tifffile.TiffFile) -> Iterator[int]:
+    """Offsets of the directories, each once: a chain that comes back to itself ends there, with a warning.
+
+    tifffile follows a chain that comes back until it has counted to four milliards.
+    """
+    file, form = tiff.filehandle, tiff.tiff
+    places: dict[int, int] = {}
+    offset = tiff.pages.first.offset if tiff.pages else 0
+    while 0 < offset < file.size:
+        if offset in places:
+            warnings.warn(
+                f"page {len(places) - 1} is followed by page {places[offset]} again; pages end there",
+                stacklevel=2,
+            )
+            return
+        file.seek(offset)
+        start = file.read(form.tagnosize)
+        if len(start) < form.tagnosize:
+            return
+        places[offset] = len(places)
+        yield offset
+        (count,) = struct.unpack(form.tagnoformat, start)
+        file.seek(offset + form.tagnosize + count * form.tagsize)
+        link = file.read(form.offsetsize)
+        if len(link) < form.offsetsize:
+            return
+        (offset,) = struct.unpack(form.offsetformat, link)
+
+
+def find_page(
+    tiff: tifffile.TiffFile, spec: SourceSpec, *, bilevel: bool, place: int | None = None
+) -> tuple[ImageInfo, Any]:
     """The page that is meant; where none is named, the first restorable one, thumbnails last.
+
+    Parameters
+    ----------
+    place
+        Byte of the directory of the page that `spec` names, where it is known.
 
     Raises
     ------
     SourceError
         If there is no such page or it cannot be restored.
     """
+    if isinstance(spec.page, int):
+        return _wished_page(tiff, spec, spec.page, place, bilevel)
     thumbnail = None
     seen = []
-    wished = None if spec.page == "all" else spec.page
     for index, page in _each_page(tiff):
         info = _page_info(index, page, bilevel=bilevel)
         seen.append(info)
-        if wished is not None:
-            if index < wished:
-                continue
-            if not info.restorable:
-                raise SourceError(f"{spec.path}: page {index}: {info.reason}")
-            return info, page
         if info.restorable and not page.is_reduced:
             return info, page
         if info.restorable and thumbnail is None:
             thumbnail = info, page
-    if wished is not None:
-        raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(seen) - 1}")
     if thumbnail is None:
         why = "; ".join(f"page {i.index}: {i.reason}" for i in seen[:20]) or "it has no page"
         raise SourceError(f"{spec.path}: no image to restore: {why}")
     return thumbnail
+
+
+def _wished_page(
+    tiff: tifffile.TiffFile, spec: SourceSpec, wished: int, place: int | None, bilevel: bool
+) -> tuple[ImageInfo, Any]:
+    """The page of a number; those before it are stepped over, unread."""
+    if place is None:
+        places = list(itertools.islice(directories(tiff), wished + 1))
+        if len(places) <= wished:
+            raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(places) - 1}")
+        place = places[-1]
+    page = _page(tiff, wished, place)
+    info = _page_info(wished, page, bilevel=bilevel)
+    if not info.restorable:
+        raise SourceError(f"{spec.path}: page {wished}: {info.reason}")
+    return info, page
 
 
 def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
