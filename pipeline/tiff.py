@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import os
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.nodata import is_nodata
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import CACHE_BYTES, RowReader, SegmentCache, gather
@@ -62,6 +63,12 @@ class TiffSource:
             try:
                 self.info, page = find_page(self._tiff, spec, bilevel=bilevel, place=place)
                 self._use(page, path)
+            # tags of other types than theirs
+            except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
+                self._tiff.close()
+                raise SourceError(
+                    f"{spec.path}: damaged directory: {' '.join(str(error).split())}"
+                ) from error
             except BaseException:
                 self._tiff.close()
                 raise

@@ -154,10 +154,11 @@ def directories(tiff: tifffile.TiffFile) -> Iterator[int]:
         places[offset] = len(places)
         yield offset
         (count,) = struct.unpack(form.tagnoformat, start)
-        file.seek(offset + form.tagnosize + count * form.tagsize)
-        link = file.read(form.offsetsize)
-        if len(link) < form.offsetsize:
+        end = offset + form.tagnosize + count * form.tagsize
+        if end + form.offsetsize > file.size:
             return
+        file.seek(end)
+        link = file.read(form.offsetsize)
         (offset,) = struct.unpack(form.offsetformat, link)
 
 
@@ -222,12 +223,12 @@ def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
             dtype = page.dtype.name
             samples = page.shaped[0] * page.shaped[4]
             # RGB and the like keep their axis even where there is one sample
-            shape = (samples, *page.shaped[2:4]) if samples > 1 else tuple(page.shaped[2:4])
+            plane = (int(page.shaped[2]), int(page.shaped[3]))
+            shape = (int(samples), *plane) if samples > 1 else plane
         reason = _not_restorable(page, bilevel)
     # "inspect" lists a file of which one page is odd
     except Exception as error:
         reason = f"cannot be read: {_one_line(error)}"
-    shape = tuple(int(n) for n in shape)
     return ImageInfo(index, name, shape, dtype, None, reason is None, reason)
 
 

@@ -96,7 +96,7 @@ def read_tags(page: Any) -> dict[str, Any]:
         "bits_per_sample": int(bits) if isinstance(bits, int) else [int(b) for b in bits],
         "planar": int(page.planarconfig) == 2,
         "big_endian": page.parent.byteorder == ">",
-        "extra_samples": [int(kind) for kind in page.extrasamples],
+        "extra_samples": [int(kind) for kind in page.extrasamples if isinstance(kind, int)],
         **_carried(page.tags),
     }
     profile = page.tags.valueof(_PROFILE)
@@ -156,6 +156,8 @@ def _directories(page: Any) -> dict[str, Any]:
     tiff = page.parent
 
     def read(at: int, count: int) -> bytes:
+        if at >= tiff.filehandle.size:
+            return b""
         tiff.filehandle.seek(at)
         found: bytes = tiff.filehandle.read(count)
         return found
