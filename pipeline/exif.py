@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from glassplate.pipeline.quiet import collected_warnings
+
 # Tags of the main directory that point to the two others.
 EXIF, GPS = 34665, 34853
 POINTERS = {"exif": EXIF, "gps": GPS}
@@ -132,7 +134,8 @@ def packed_directory(entries: Sequence[Entry], offset: int, *, big: bool) -> byt
 def exif_tags(blob: bytes) -> tifffile.TiffTags | None:
     """Tags of the main directory of an EXIF block; None where it is damaged."""
     try:
-        with tifffile.TiffFile(io.BytesIO(blob)) as tiff:
+        # it complains that there are no pixels
+        with collected_warnings("EXIF"), tifffile.TiffFile(io.BytesIO(blob)) as tiff:
             return tiff.pages.first.tags
     # a damaged directory raises struct.error, ValueError, IndexError, ...
     except Exception:

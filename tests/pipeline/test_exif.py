@@ -114,11 +114,11 @@ def test_all_arrives(tmp_path, name):
     assert gps["GPSLatitude"] == (51, 1, 30, 1, 25, 2)
     # a reader of another make agrees
     with Image.open(target) as image:
-        image.load()
         seen = image.getexif()
         assert seen.get_ifd(34665)[36867] == "2001:02:03 04:05:06"
         assert seen.get_ifd(34853)[2] == (51, 30, 12.5)
         assert seen[274] == 6
+        assert image.size == (30, 40)  # turned, as it shows it
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
