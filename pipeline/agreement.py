@@ -11,7 +11,7 @@ import yaml
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.journal import read_journal
+from glassplate.pipeline.journal import runs_in_journal
 from glassplate.pipeline.manifest import provenance_digests
 from glassplate.pipeline.recipe import sha256_of_recipe
 
@@ -69,12 +69,10 @@ def _recipe(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 def _journals(store: Path, run_id: str) -> Iterator[str]:
     for name in JOURNALS:
         try:
-            records = read_journal(provenance.provenance_path(store, name))
+            others = runs_in_journal(provenance.provenance_path(store, name)) - {run_id}
         except StoreError:
             yield f"{name} is damaged"
             continue
-        # journals of before the run was named in each line say nothing
-        others = {record["run"] for record in records if record.get("run", run_id) != run_id}
         if others:
             yield f"{name} has lines of run {min(others)}"
 

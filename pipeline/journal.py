@@ -8,38 +8,61 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 
+# Key of a line that names the run which wrote it.
+_RUN = "run"
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
+
+def read_journal(path: Path, run_id: str | None = None) -> list[dict[str, Any]]:
     """Records of a journal in the order they were written; a torn last line does not count.
+
+    Parameters
+    ----------
+    path
+        The file; no records where it is missing.
+    run_id
+        Run whose records are wanted; None: those of any. Lines of before runs were named are of any run.
 
     Raises
     ------
     StoreError
         If a whole line is no record: not a kill, something else wrote into the file.
     """
-    if not path.is_file():
-        return []
     records = []
+    for line in _lines(path):
+        run = line.pop(_RUN, None)
+        if run is None or run_id is None or run == run_id:
+            records.append(line)
+    return records
+
+
+def runs_in_journal(path: Path) -> set[str]:
+    """Runs that are named in the lines of a journal.
+
+    Raises
+    ------
+    StoreError
+        As `read_journal`.
+    """
+    return {line[_RUN] for line in _lines(path) if _RUN in line}
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
     for number, line in enumerate(_whole_lines(path.read_bytes()), 1):
         try:
-            records.append(json.loads(line))
+            yield json.loads(line)
         except ValueError as error:
             raise StoreError(
                 f"{path}: line {number} is damaged; remove the result and restore it anew"
             ) from error
-    return records
-
-
-def of_run(records: Iterable[dict[str, Any]], run_id: str) -> list[dict[str, Any]]:
-    """Those records that a run wrote; in a journal of before runs were named, all of them."""
-    return [record for record in records if record.get("run", run_id) == run_id]
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -54,12 +77,12 @@ class Journal:
     path
         The file; made where it is missing.
     run_id
-        Run that writes: put into each record as ``run``, so that no other takes it for its own.
+        Run that writes: named in each line, so that no other takes it for its own.
     """
 
     def __init__(self, path: Path, run_id: str | None = None) -> None:
         self.path = path
-        self._marks = {} if run_id is None else {"run": run_id}
+        self._marks = {} if run_id is None else {_RUN: run_id}
         if path.is_file():
             content = path.read_bytes()
             whole = content.rfind(b"\n") + 1

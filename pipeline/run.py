@@ -30,7 +30,7 @@ from glassplate.pipeline.export import write_export
 from glassplate.pipeline.identity import RunIdentity, check_same, identify, input_paths
 from glassplate.pipeline.inherit import Inherited, inherit
 from glassplate.pipeline.input_watch import InputWatch, stamps_of
-from glassplate.pipeline.journal import Journal, of_run, read_journal
+from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.lock import locked
 from glassplate.pipeline.manifest import (
     finished_manifest,
@@ -207,7 +207,7 @@ def _begin(request: RestoreRequest, run: Run) -> None:
     scratch = Scratch(run.scratch_folder)
     run.records |= {
         record["tile"]: record
-        for record in of_run(read_journal(tiles_journal(run.store)), run.run_id)
+        for record in read_journal(tiles_journal(run.store), run.run_id)
         if record["ok"] and scratch.window_is(record["tile"], record["crc32"])
     }
     run.pool.expect(_units_left(run.plan, run.records))

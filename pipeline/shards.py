@@ -12,7 +12,7 @@ from typing import Any, Literal
 from glassplate.pipeline import provenance
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
-from glassplate.pipeline.journal import Journal, of_run, read_journal
+from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.pool import Failure, Tell
 from glassplate.pipeline.stages import Run, refuse_damaged_source
 from glassplate.pipeline.stitch import LevelTask, StitchTask, sha256_of, stitch_shard, write_level
@@ -59,7 +59,7 @@ def _shards(
     missing = run.missing
     recorded = {
         record["shard"]: record["files"]
-        for record in of_run(read_journal(journal.path), run.run_id)
+        for record in read_journal(journal.path, run.run_id)
         if record["level"] == level and record["missing"] == missing
     }
     done = {shard: files for shard, files in recorded.items() if _are_as_written(run, files)}

@@ -23,7 +23,7 @@ from glassplate.pipeline.events import (
 )
 from glassplate.pipeline.inherit import WEIGHTS, take_over
 from glassplate.pipeline.input_watch import InputWatch
-from glassplate.pipeline.journal import Journal, of_run, read_journal
+from glassplate.pipeline.journal import Journal, read_journal
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool
 from glassplate.pipeline.restoring import BatchTask, failed_record, is_disk_full, restore_batch
@@ -82,7 +82,7 @@ def prepare_donor(run: Run) -> None:
     if not run.plan.warm:
         return
     path = provenance.provenance_path(run.store, WEIGHTS)
-    for record in of_run(read_journal(donor_journal(run.store)), run.run_id):
+    for record in read_journal(donor_journal(run.store), run.run_id):
         file = DonorFile(path, record["sha256"])
         if donor_is(file):
             run.donor = file

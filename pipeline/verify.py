@@ -12,7 +12,7 @@ from glassplate.pipeline.agreement import disagreements
 from glassplate.pipeline.damage import count_checksums, find_damage
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.identity import COMPANIONS, file_identity
-from glassplate.pipeline.journal import of_run, read_journal
+from glassplate.pipeline.journal import read_journal
 from glassplate.pipeline.store import read_attributes
 
 
@@ -53,10 +53,9 @@ def verify(store: Path) -> list[Check]:
 def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     total = manifest["plan"]["tiles"]
     try:
-        journal = read_journal(provenance.provenance_path(store, "tiles.jsonl"))
+        journal = read_journal(provenance.provenance_path(store, "tiles.jsonl"), manifest["run_id"])
     except StoreError as error:
         return Check("tiles", False, str(error))
-    journal = of_run(journal, manifest["run_id"])
     done = {record["tile"] for record in journal if record["ok"]}
     missing = sorted(set(range(total)) - done)
     detail = f"{len(done)} of {total} tiles done"

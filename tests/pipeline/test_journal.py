@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.journal import Journal, read_journal
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.journal import Journal, read_journal, runs_in_journal
 
 
 def test_records_come_back_in_order(tmp_path):
@@ -33,6 +34,23 @@ def test_a_torn_last_line_is_cut_off(tmp_path_factory, cut):
     with Journal(path) as journal:
         journal.append({"tile": 99})
     assert [r["tile"] for r in read_journal(path)] == [*range(expected), 99]
+
+
+def test_the_lines_of_another_run_are_told_apart(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"tile":0}\n')  # of before runs were named
+    for tile, run in ((1, "x"), (2, "y")):
+        with Journal(path, run) as journal:
+            journal.append({"tile": tile})
+    assert read_journal(path) == [{"tile": 0}, {"tile": 1}, {"tile": 2}]
+    assert read_journal(path, "x") == [{"tile": 0}, {"tile": 1}]
+    assert runs_in_journal(path) == {"x", "y"}
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"tile":0}\n{nonsense\n')
+    with pytest.raises(StoreError, match=r"a.jsonl: line 2 is damaged"):
+        read_journal(tmp_path / "a.jsonl")
 
 
 def test_what_json_cannot_say_is_refused(tmp_path):
