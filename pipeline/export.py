@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +153,7 @@ def _appearing(target: Path) -> Iterator[Path]:
     # the one who holds the lock writes it, so that it takes the place of what a killed one has left
     partial = target.with_name(f".{target.name}.partial")
     try:
+        _clear_leftovers(target)
         yield partial
         os.replace(partial, target)
     except OSError as error:
@@ -164,3 +166,11 @@ def _appearing(target: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Remove what killed exports of earlier versions have left, which put the process into the name."""
+    name = re.compile(re.escape(f".{target.name}.") + r"\d+\.partial")
+    for path in target.parent.iterdir():
+        if name.fullmatch(path.name):
+            path.unlink(missing_ok=True)

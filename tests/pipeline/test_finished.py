@@ -225,6 +225,7 @@ class TestExport:
 
     def test_takes_the_place_of_what_a_killed_one_left(self, folder):
         (folder / ".out.fits.partial").write_text("half")
+        (folder / ".out.fits.4711.partial").write_text("half, of an earlier version")
         (folder / ".out.fits.lock").write_text("stale")
         export(folder / "a.zarr", folder / "out.fits")
         assert not list(folder.glob(".*"))
