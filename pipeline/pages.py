@@ -13,7 +13,8 @@ from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.source import AlphaReader, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.tiff import TiffSource
-from glassplate.pipeline.tiff_pages import directories, open_tiff, tiff_images
+from glassplate.pipeline.tiff_chain import directories
+from glassplate.pipeline.tiff_pages import open_tiff, tiff_images
 from glassplate.pipeline.tiles import Box
 
 # Pages kept open at once, each with two files and its decoded strips.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import struct
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from glassplate.pipeline.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import SEGMENT_LIMIT_BYTES, RowLayout
 from glassplate.pipeline.source import ImageInfo, SourceSpec
+from glassplate.pipeline.tiff_chain import directories, page_at
 from glassplate.pipeline.tiff_tags import JPEG_COMPRESSIONS
 
 # Photometric interpretations whose numbers are no amounts of light or ink.
@@ -116,50 +115,10 @@ def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
 def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
     """Every page with its index; an exception in place of the first that cannot be read."""
     for index, place in enumerate(directories(tiff)):
-        page = _page(tiff, index, place)
+        page = page_at(tiff, index, place)
         yield index, page
         if isinstance(page, Exception):
             return
-
-
-def _page(tiff: tifffile.TiffFile, index: int, place: int) -> Any:
-    """The page whose directory stands at a byte, or the exception that it raises."""
-    try:
-        tiff.filehandle.seek(place)
-        return tifffile.TiffPage(tiff, index)
-    # as in `open_tiff`
-    except Exception as error:
-        return error
-
-
-def directories(tiff: tifffile.TiffFile) -> Iterator[int]:
-    """Offsets of the directories, each once: a chain that comes back to itself ends there, with a warning.
-
-    tifffile follows a chain that comes back until it has counted to four milliards.
-    """
-    file, form = tiff.filehandle, tiff.tiff
-    places: dict[int, int] = {}
-    offset = tiff.pages.first.offset if tiff.pages else 0
-    while 0 < offset < file.size:
-        if offset in places:
-            warnings.warn(
-                f"page {len(places) - 1} is followed by page {places[offset]} again; pages end there",
-                stacklevel=2,
-            )
-            return
-        file.seek(offset)
-        start = file.read(form.tagnosize)
-        if len(start) < form.tagnosize:
-            return
-        places[offset] = len(places)
-        yield offset
-        (count,) = struct.unpack(form.tagnoformat, start)
-        end = offset + form.tagnosize + count * form.tagsize
-        if end + form.offsetsize > file.size:
-            return
-        file.seek(end)
-        link = file.read(form.offsetsize)
-        (offset,) = struct.unpack(form.offsetformat, link)
 
 
 def find_page(
@@ -203,7 +162,7 @@ def _wished_page(
         if len(places) <= wished:
             raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(places) - 1}")
         place = places[-1]
-    page = _page(tiff, wished, place)
+    page = page_at(tiff, wished, place)
     info = _page_info(wished, page, bilevel=bilevel)
     if not info.restorable:
         raise SourceError(f"{spec.path}: page {wished}: {info.reason}")
