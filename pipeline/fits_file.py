@@ -101,11 +101,11 @@ class FitsFile:
             yield index, hdu
 
     def raw_header(self, index: int) -> bytes:
-        """The header of an HDU as it is stored, whole blocks."""
+        """The cards of an HDU's header as they are stored, without END."""
         span = self.span(index)
         with self.path.open("rb") as file:
             file.seek(span.start)
-            return file.read(span.data - span.start)
+            return file.read(span.end_card - span.start)
 
     def close(self) -> None:
         """Close the file."""

@@ -177,8 +177,7 @@ def header_text(index: int, hdu: Any, file: FitsFile) -> str:
         stored = {printable(line): line for line in lines}
         text = str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
         return "\n".join(stored.get(line, line) for line in text.split("\n"))
-    ends = [n for n, line in enumerate(lines) if line.rstrip() == "END"]
-    return "\n".join(lines[: ends[0]] if ends else lines)
+    return "\n".join(lines)
 
 
 def find_hdu(file: FitsFile, wanted: int | str | None, named: Path) -> ImageInfo:

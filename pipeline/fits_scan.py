@@ -27,7 +27,7 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 _MOST_AXES = 999
 _MOST_LENGTH = 2**62
 """Positions beyond cannot be sought in a file."""
-_STRUCTURE = re.compile(
+_SIZES = re.compile(
     rb"(XTENSION|GROUPS|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+)"
     rb" *= *('[^']*'|[^/]*)"
 )
@@ -43,6 +43,8 @@ class Span:
     """Where an HDU lies in its file, in bytes."""
 
     start: int
+    end_card: int
+    """First byte of the card END."""
     data: int
     """First byte after the header."""
     end: int
@@ -64,35 +66,35 @@ def spans(path: Path) -> Iterator[Span]:
         start = 0
         while start < size:
             file.seek(start)
-            raw = _header(file, is_first=start == 0)
-            if raw is None:
+            cards = _header(file, is_first=start == 0)
+            if cards is None:
                 return
-            data = start + len(raw)
-            span = Span(start, data, data + _data_bytes(_cards(raw)))
+            end_card = start + len(cards)
+            data = end_card + BLOCK - len(cards) % BLOCK
+            span = Span(start, end_card, data, data + _data_bytes(_structure(cards)))
             yield span
             start = data + -(-(span.end - data) // BLOCK) * BLOCK
 
 
 def _header(file: IO[bytes], *, is_first: bool) -> bytes | None:
-    """The blocks of the header that begins here, END included; None where none does."""
-    blocks: list[bytes] = []
+    """The cards of the header that begins here, without END; None where none does."""
+    read = b""
     while block := file.read(BLOCK):
-        if not blocks and not is_first and not _KEYWORD.match(block[:9]):
+        if not read and not is_first and not _KEYWORD.match(block[:9]):
             return None
-        blocks.append(block)
-        if any(_END.match(block, at) for at in range(0, len(block), CARD)):
-            return b"".join(blocks)
-        if len(blocks) == MOST_BLOCKS:
-            raise SourceError(
-                f"no END in the first {MOST_BLOCKS * BLOCK // CARD} cards of its header"
-            )
+        for at in range(0, len(block), CARD):
+            if _END.match(block, at):
+                return read + block[:at]
+        read += block
+        if len(read) >= MOST_BLOCKS * BLOCK:
+            raise SourceError(f"no END in the first {len(read) // CARD} cards of its header")
     raise SourceError("its header has no END, the file is cut or damaged")
 
 
-def _cards(raw: bytes) -> dict[str, str]:
+def _structure(raw: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for at in range(0, len(raw), CARD):
-        if match := _STRUCTURE.match(raw[at : at + CARD]):
+        if match := _SIZES.match(raw[at : at + CARD]):
             name, value = (text.decode("latin-1") for text in match.groups())
             found.setdefault(name, value.strip())
     return found
@@ -158,6 +160,7 @@ def _whole(cards: Cards, keyword: str, low: int, high: int, *, otherwise: int | 
         raise SourceError(f"its header has no {keyword}")
     # int() would also take underscores and, beyond 4300 digits, raise
     if not re.fullmatch(r"[+-]?[0-9]{1,70}", text) or not low <= int(text) <= high:
-        limits = str(low) if low == high else f"a whole number from {low} to {high}"
+        most = "" if high == _MOST_LENGTH else f" to {high}"
+        limits = str(low) if low == high else f"a whole number from {low}{most}"
         raise SourceError(f"{keyword} is {text or 'empty'}, must be {limits}")
     return int(text)
