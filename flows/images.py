@@ -12,7 +12,7 @@ from glassplate.flows.job import Job, JobInput
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.recipe import Recipe, load_recipe
-from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.source import NOISE_KINDS, SourceSpec, noise_image
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
     def wish(key: str) -> Any:
         return getattr(entry if key in entry.model_fields_set else job, key)
 
+    # an entry that says how noisy its pixels are takes nothing of this from the job
+    own = any(kind in entry.model_fields_set for kind in NOISE_KINDS)
+    noise, noise_kind = noise_image(
+        {kind: getattr(entry if own else job, kind) for kind in NOISE_KINDS}
+    )
     matches = _matches(entry.path)
     if entry.name is not None and len(matches) > 1:
         raise UsageError(f"inputs {entry.path}: name {entry.name!r} is for {len(matches)} images")
@@ -130,7 +135,8 @@ def _images_of_entry(job: Job, entry: JobInput) -> Iterator[Image]:
                 hdu=wish("hdu"),
                 page=wish("page"),
                 mask=wish("mask"),
-                variance=wish("variance"),
+                variance=noise,
+                noise_kind=noise_kind,
                 psf=wish("psf"),
                 guide=wish("guide"),
                 exposures=wish("exposures"),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from glassplate.flows.wording import one_line
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.source import NOISE_KINDS
 
 # What a form or a deployment may give, which is what a job file may: Prefect checks parameters by it.
 INPUTS_SCHEMA = {
@@ -40,6 +41,8 @@ class Wishes(BaseModel):
     page: int | Literal["all"] | None = None
     mask: Path | None = None
     variance: Path | None = None
+    sigma: Path | None = None
+    weight: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
     exposures: tuple[Path, ...] = ()
@@ -134,7 +137,7 @@ def _absolute(job: Job) -> Job:
         """Only what was said: what an input does not say, it takes from the job."""
         moved = {
             "mask": place(wishes.mask),
-            "variance": place(wishes.variance),
+            **{kind: place(getattr(wishes, kind)) for kind in NOISE_KINDS},
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
             "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),

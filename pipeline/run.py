@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.capacity import check_capacity
+from glassplate.pipeline.companions import resolved
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import (
     Listener,
@@ -121,6 +122,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
     check_guide_is_wanted(request.recipe, request.spec)
     check_exposures_are_wanted(request.recipe, request.spec)
     check_hints_are_wanted(request.recipe, request.spec)
+    request = replace(request, spec=resolved(request.spec))
     check_source(request.spec)
     if request.spec.psf is not None:
         read_psf(request.spec.psf)
