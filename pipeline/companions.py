@@ -57,10 +57,9 @@ def resolved(spec: SourceSpec) -> SourceSpec:
     if not any((spec.mask, spec.variance, spec.guide, spec.exposures)):
         return spec
     image = _image_of(spec)
-    chosen = spec.hdu is not None
 
     def place(named: Path | None, role: str) -> Path | None:
-        return None if named is None else _resolved(named, role, image, chosen=chosen)
+        return None if named is None else image.companion(named, role)
 
     return replace(
         spec,
@@ -69,68 +68,95 @@ def resolved(spec: SourceSpec) -> SourceSpec:
         guide=place(spec.guide, "guide"),
         exposures=tuple(
             # without brackets it is the extension of the source's image: open_exposures
-            one
-            if split_extension(one)[1] is None
-            else _resolved(one, "exposure", image, chosen=chosen)
+            one if split_extension(one)[1] is None else image.companion(one, "exposure")
             for one in spec.exposures
         ),
     )
 
 
-def _image_of(spec: SourceSpec) -> Extension | None:
-    """The image to restore; None where its format has no extensions."""
+@dataclass(frozen=True)
+class _Image:
+    """The image to restore, as companions are matched with it."""
+
+    path: Path
+    extension: Extension | None
+    """None where the format has no extensions."""
+    chosen: bool
+    """Whether the user named its extension."""
+
+    def companion(self, named: Path, role: str) -> Path:
+        """The companion with its extension where several could be meant.
+
+        Raises
+        ------
+        SourceError
+            As `resolved`.
+        """
+        path, part = split_extension(named)
+        if isinstance(part, int) or (part is not None and "," in part):
+            return named
+        try:
+            there = _images_of(path)
+        except SourceError as error:
+            raise SourceError(f"{role} {error}") from error
+        among = [one for one in there if part is None or one.is_called(part)]
+        if len(among) < 2:
+            return named
+        itself = path.absolute() == self.path.absolute()
+        fitting = [one for one in among if self._goes_with(one, same_name=part is None)]
+        if len(fitting) == 1 and not (itself and fitting[0] == self.extension):
+            return path.with_name(f"{path.name}[{fitting[0].label}]")
+        if part is None and not self.chosen and not itself:
+            return named  # of both files the first image
+        labels = [one.label for one in among]
+        if len(set(labels)) < len(labels):
+            labels = [str(one.index) for one in among]
+        listed = ", ".join(f"{path.name}[{label}]" for label in labels[:8])
+        raise SourceError(
+            f"{role} {named}: {len(among)} images could be meant, none is known to go with {self}; name "
+            f"one of {listed}"
+        )
+
+    def _goes_with(self, one: Extension, *, same_name: bool) -> bool:
+        mine = self.extension
+        if mine is None:
+            return False
+        if same_name and not (mine.name and one.is_called(mine.name)):
+            return False
+        # a name that only one image has needs no version
+        return (same_name and mine.version is None) or (one.version or 1) == mine.version
+
+    def __str__(self) -> str:
+        if self.extension is None:
+            return f"{self.path.name}, which has no extensions"
+        version = self.extension.version
+        told = "has no EXTVER" if version is None else f"has EXTVER {version}"
+        return f"HDU {self.extension.index} of {self.path.name}, which {told}"
+
+
+def _image_of(spec: SourceSpec) -> _Image:
+    """The image to restore."""
     from glassplate.pipeline.fits_images import find_hdu
 
     if sniff_format(spec.path) != "fits":
-        return None
+        return _Image(spec.path, None, chosen=spec.page is not None)
     with _opened(spec.path) as file:
         index = find_hdu(file, spec.hdu, spec.path).index
-        all_there = _images(file)
-    found = next(one for one in all_there if one.index == index)
-    numbered = sum(one.is_called(found.name) for one in all_there) > 1
-    # the first of a series may go without the card: 1 is its default
-    return replace(found, version=1) if numbered and found.version is None else found
+        there = _images(file)
+    found = next(one for one in there if one.index == index)
+    numbered = found.name and sum(one.is_called(found.name) for one in there) > 1
+    if numbered and found.version is None:
+        # the first of a series may go without the card: 1 is its default
+        found = replace(found, version=1)
+    return _Image(spec.path, found, chosen=spec.hdu is not None)
 
 
-def _resolved(named: Path, role: str, image: Extension | None, *, chosen: bool) -> Path:
-    path, part = split_extension(named)
-    if isinstance(part, int) or (part is not None and "," in part):
-        return named
-    try:
-        if sniff_format(path) != "fits":
-            return named
-        with _opened(path) as file:
-            there = _images(file)
-    except SourceError as error:
-        raise SourceError(f"{role} {error}") from error
-    among = [one for one in there if part is None or one.is_called(part)]
-    if len(among) < 2:
-        return named
-    same = [
-        one for one in among if image is not None and _belongs(one, image, by_name=part is None)
-    ]
-    if len(same) == 1:
-        return path.with_name(f"{path.name}[{same[0].label}]")
-    if part is None and not chosen:
-        return named  # of both files the first image
-    listed = ", ".join(f"{path.name}[{one.label}]" for one in among[:8])
-    raise SourceError(
-        f"{role} {named}: {len(among)} images could be meant, none is known to go with "
-        f"{_called(image)}; name one of {listed}"
-    )
-
-
-def _belongs(one: Extension, image: Extension, *, by_name: bool) -> bool:
-    if by_name and not (image.name and one.is_called(image.name)):
-        return False
-    return (by_name and image.version is None) or (one.version or 1) == image.version
-
-
-def _called(image: Extension | None) -> str:
-    if image is None:
-        return "an image without extensions"
-    version = "has no EXTVER" if image.version is None else f"has EXTVER {image.version}"
-    return f"HDU {image.index} {image.name}".rstrip() + f", which {version}"
+def _images_of(path: Path) -> list[Extension]:
+    """The images of a FITS file that can be read; of another format none is told from the others."""
+    if sniff_format(path) != "fits":
+        return []
+    with _opened(path) as file:
+        return _images(file)
 
 
 def _images(file: FitsFile) -> list[Extension]:

@@ -162,7 +162,7 @@ def _replaced(blocks: Iterable[str]) -> Iterator[str]:
         was != now for block in blocks for was, now in zip(block, printable(block), strict=True)
     )
     if count:
-        yield f"{count} characters of the input's header that FITS does not allow became question marks"
+        yield f"characters that FITS does not allow in a header were replaced by ?: {count} of the input's"
 
 
 def _structure(image: ExportedImage, header: fits.Header, bitpix: int) -> Iterator[str]:
