@@ -3,7 +3,7 @@
     python benchmarks/damaged.py [fits ...] [--count 150] [--first 0] [--limit 20] [--keep FOLDER]
 
 Files come from ``damaged_KIND.py`` beside this one, whose ``damaged(seed)`` gives a file's name, what was
-done to it, and its content. Each is described, planned with the default recipe of its format, and restored with
+done to it, and its content. Each is described, planned with the default recipe of its format, restored with
 ``identity`` and exported, all in this process. The exit code is 1 where there is a fault.
 
 A fault is whatever is no `GlassplateError` of exit code 2, a message of several lines, more than the limit of

@@ -173,11 +173,16 @@ def header_text(index: int, hdu: Any, file: FitsFile) -> str:
     raw = stored_text(file.raw_header(index))
     lines = [raw[at : at + 80] for at in range(0, len(raw), 80)]
     if isinstance(hdu, fits.CompImageHDU):
-        # the header of the table, rewritten as that of an image; cards that stay are as stored
-        stored = {printable(line): line for line in lines}
+        # The header of the table, rewritten as that of an image. Cards that hold what FITS forbids are as
+        # stored; of these astropy may have written the blanks anew.
+        stored = {_unspaced(line): line for line in lines if printable(line) != line}
         text = str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
-        return "\n".join(stored.get(line, line) for line in text.split("\n"))
+        return "\n".join(stored.get(_unspaced(line), line) for line in text.split("\n"))
     return "\n".join(lines)
+
+
+def _unspaced(line: str) -> str:
+    return printable(line).replace(" ", "")
 
 
 def find_hdu(file: FitsFile, wanted: int | str | None, named: Path) -> ImageInfo:
