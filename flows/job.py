@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from glassplate.flows.wording import one_line
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.source import NOISE_KINDS
 
 # What a form or a deployment may give, which is what a job file may: Prefect checks parameters by it.
 INPUTS_SCHEMA = {
@@ -137,7 +136,9 @@ def _absolute(job: Job) -> Job:
         """Only what was said: what an input does not say, it takes from the job."""
         moved = {
             "mask": place(wishes.mask),
-            **{kind: place(getattr(wishes, kind)) for kind in NOISE_KINDS},
+            "variance": place(wishes.variance),
+            "sigma": place(wishes.sigma),
+            "weight": place(wishes.weight),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
             "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),

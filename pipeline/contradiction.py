@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.pipeline.errors import UsageError
@@ -102,16 +103,17 @@ def _cause(other: NoiseKind | None) -> str:
     return f"it looks like {_IN_WORDS[other]}: give it as --{other}"
 
 
-def _look(spec: SourceSpec) -> tuple[list[Sample], np.ndarray]:
+def _look(spec: SourceSpec) -> tuple[list[Sample], npt.NDArray[np.float64]]:
     """Windows of the image, and the standard deviations given of their valid pixels."""
     source = open_source(replace(spec, combination=None, detector=None, hints=None))
-    samples, sigmas = [], []
+    samples: list[Sample] = []
+    sigmas: list[npt.NDArray[np.float64]] = []
     try:
         for box, planes in sample_windows(source):
             pixels = source.read(box, planes)
             samples.append((pixels.values, pixels.valid))
             if pixels.variance is not None:
-                sigmas.append(np.sqrt(pixels.variance[pixels.valid], dtype=np.float64))
+                sigmas.append(np.sqrt(pixels.variance[pixels.valid].astype(np.float64)))
     finally:
         source.close()
     return samples, np.concatenate(sigmas)

@@ -182,7 +182,7 @@ def _metadata(file: FitsFile, info: ImageInfo) -> dict[str, Any]:
 
 def _cards(text: str) -> list[list[Any]]:
     """The cards as triples, for people and programs without a FITS reader."""
-    triples = []
+    triples: list[list[Any]] = []
     for card in fits.Header.fromstring(printable(text), sep="\n").cards:
         if not is_sound(card):
             image = str(card.image)

@@ -123,7 +123,9 @@ class _CleanHeaders(io.FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         start = self.tell()
         raw = super().read(-1 if size is None else size) or b""
-        for span in self._known():
+        for span in reversed(self._known()):
+            if span.data <= start:
+                break
             low, high = max(span.start - start, 0), min(span.data - start, len(raw))
             if low < high:
                 raw = raw[:low] + _FORBIDDEN.sub(b"?", raw[low:high]) + raw[high:]

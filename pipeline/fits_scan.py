@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -51,7 +51,7 @@ class Span:
     """First byte after the data, without what fills the last block; may lie beyond the file."""
 
 
-def spans(path: Path) -> Iterator[Span]:
+def spans(path: Path) -> Generator[Span, None, None]:
     """The HDUs of a file in order, as far as they can be told.
 
     What follows the last HDU and is no header ends them, unsaid.

@@ -93,7 +93,7 @@ class JoinedSource(WrappedSource):
 def variance_of(given: npt.NDArray[np.floating], kind: NoiseKind) -> npt.NDArray[np.floating]:
     """Variances of what is given as variances, standard deviations or weights, all above 0."""
     if kind == "sigma":
-        return np.square(given, dtype=np.float64)
+        return given.astype(np.float64) ** 2
     return 1 / given.astype(np.float64) if kind == "weight" else given
 
 

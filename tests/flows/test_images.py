@@ -90,11 +90,15 @@ def test_images_that_collide_are_refused(text, message, job_of):
 
 def test_an_input_says_in_its_own_way_how_noisy_it_is(folder, job_of):
     a, b = images_of(
-        job_of("inputs: [{path: in/a.fits, weight: w.fits}, in/b.fits]\noutput: out\nsigma: s.fits\n")
+        job_of(
+            "inputs: [{path: in/a.fits, weight: w.fits}, in/b.fits]\noutput: out\nsigma: s.fits\n"
+        )
     )
     assert (a.spec.variance, a.spec.noise_kind) == (folder / "w.fits", "weight")
     assert (b.spec.variance, b.spec.noise_kind) == (folder / "s.fits", "sigma")
-    with pytest.raises(UsageError, match=r"variance .*v.fits and sigma .*s.fits: .* give one of them"):
+    with pytest.raises(
+        UsageError, match=r"variance .*v.fits and sigma .*s.fits: .* give one of them"
+    ):
         images_of(job_of("inputs: in/a.fits\noutput: out\nsigma: s.fits\nvariance: v.fits\n"))
 
 
