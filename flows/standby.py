@@ -37,7 +37,8 @@ class StandbyPool:
     device
         ``auto``, ``cpu`` or ``cuda``.
     images
-        How many images share it; with one, a single unit of work is done in this process.
+        How many images share it; with one, a single unit of work is done in this process where the kind
+        is auto.
 
     Raises
     ------
@@ -50,6 +51,7 @@ class StandbyPool:
         self._asked = workers
         self._device = device
         self._images = images
+        self._most_tasks = 0
         self._open: Pool | None = None
         self._closing = ExitStack()
         self._lock = threading.Lock()
@@ -75,12 +77,18 @@ class StandbyPool:
         self._closing.close()
         return False
 
+    def expect(self, tasks: int) -> None:
+        """See `Pool.expect`: the first stage may be a single fit, that of the donor, before many tiles."""
+        self._most_tasks = tasks
+        if self._open is None and self._kind == "auto" and self._images == 1 and tasks <= 1:
+            self.name, self.workers = "inline", 1
+
     def map(
         self, work: Work, tasks: Sequence[Task], tell: Tell
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`; without tasks nothing is opened."""
         if tasks:
-            yield from self._pool(len(tasks)).map(work, tasks, tell)
+            yield from self._pool(max(len(tasks), self._most_tasks)).map(work, tasks, tell)
 
     def _pool(self, tasks: int) -> Pool:
         with self._lock:

@@ -8,6 +8,7 @@ from glassplate.models.networks import (
     input_size,
     padded_size,
 )
+from glassplate.models.numerics import multiplies_bf16
 from glassplate.models.problem import Problem
 
 # What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
@@ -31,10 +32,18 @@ DECODER_MAPS = 9
 # float32 copies of a weight at the peak: itself, its gradient, the optimiser's two moments, and oneDNN's
 # reordered ones. Measured 4.8 for the U-Net of 8.6 million.
 WEIGHT_COPIES = 6
-# Bytes of a bf16 value at the peak, some of oneDNN's copies being float32. Measured, lean: 511 MiB for
-# 512x512, 390 MiB for 320x320 with 64 and 32 channels. Of the other kinds none was measured
-# in bf16, nor did anyone on a GPU: the factor is taken over from lean, whose stones they are built of.
-BF16_BYTES = 2.6
+# Bytes of a bf16 value at the peak of a fit on a CPU, for each kind of network: some of oneDNN's copies are
+# float32. On a processor that multiplies bf16 (AVX-512): lean 511 MiB for 512x512 and 390 MiB for 320x320
+# with 64 and 32 channels; skip 197 MiB for 224x224 and 1022 MiB for 640x640, both with 32 and 32 channels,
+# 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds are as lean. None was
+# measured on a GPU.
+BF16_BYTES = {
+    "lean": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
+}  # fmt: skip
+# The same on a processor that emulates bf16, where a fit takes it only if it goes on with a run that another
+# machine began. Kernels then copy whole maps to float32. Measured on AVX2 (torch 2.13): resnet 512 MiB for
+# 224x224, unet 348 MiB for 256x256; of the other kinds no case took more than the above projects.
+EMULATED_BF16_BYTES = {**BF16_BYTES, "unet": 3.6, "resnet": 5.5}
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
 # float32 copies of the guide: itself, padded, joined to the input, the network's own copy and its border.
@@ -63,8 +72,7 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     s, network = problem.operator.scale, problem.network
     rows, columns = padded_size(network, h * s, w * s)
     pixels = rows * columns
-    each = BF16_BYTES if problem.numerics.precision == "bf16" else 4
-    features = round(each * pixels * _feature_maps(network))
+    features = round(_value_bytes(problem) * pixels * _feature_maps(network))
     guide = problem.guide_channels
     inputs = _inputs(problem, c)
     weights = WEIGHT_COPIES * weight_bytes(problem, c)
@@ -84,6 +92,15 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
 def weight_bytes(problem: Problem, channels: int) -> int:
     """Memory of the weights of one network that paints so many channels."""
     return 4 * count_weights(problem.network, _inputs(problem, channels), channels)
+
+
+def _value_bytes(problem: Problem) -> float:
+    """Bytes of one value of a feature map at the peak."""
+    numerics = problem.numerics
+    if numerics.precision == "fp32":
+        return 4
+    native = numerics.device == "cuda" or multiplies_bf16(numerics.device)
+    return (BF16_BYTES if native else EMULATED_BF16_BYTES)[problem.network.kind]
 
 
 def _inputs(problem: Problem, channels: int) -> int:

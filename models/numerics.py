@@ -124,13 +124,13 @@ def resolve(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
-        precision = "bf16" if _multiplies_bf16(device) else "fp32"
+        precision = "bf16" if multiplies_bf16(device) else "fp32"
     # fp32 on a CPU without bf16: 0.31 s an iteration against 0.38 with channels_last (256x256, Zen 3)
     contiguous = device == "cpu" and precision == "fp32"
     return Numerics(device, precision, "contiguous" if contiguous else "channels_last", threads)
 
 
-def _multiplies_bf16(device: str) -> bool:
+def multiplies_bf16(device: str) -> bool:
     """Whether bf16 convolutions run on native instructions; emulated ones are slower than fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.foreign import refused
 from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.source import SourceSpec, split_extension
@@ -176,7 +177,7 @@ def _images(file: FitsFile) -> list[Extension]:
 def _opened(path: Path) -> Iterator[FitsFile]:
     from glassplate.pipeline.fits_file import FitsFile
 
-    with collected_warnings(path):
+    with collected_warnings(path), refused(path):
         file = FitsFile(unpacked(path), path)
         try:
             yield file

@@ -1,4 +1,8 @@
-"""Back to FITS and TIFF: one level of a result as a file that needs no glassplate to be read."""
+"""Back to FITS and TIFF: one level of a result as a file that needs no glassplate to be read.
+
+A file is an export by what stands in it, and one process at a time writes it. It is made from a result whose
+run has ended and whose files are as that run wrote them, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
-from glassplate.pipeline.errors import CapacityError, UsageError
+from glassplate.pipeline import provenance
+from glassplate.pipeline.damage import check_undamaged
+from glassplate.pipeline.errors import CapacityError, StoreError, UsageError
 from glassplate.pipeline.export_fits import write_fits
 from glassplate.pipeline.export_tiff import write_tiff
 from glassplate.pipeline.exported import open_level
+from glassplate.pipeline.lock import locked
 from glassplate.pipeline.quiet import collected_warnings
+from glassplate.pipeline.store import read_attributes
 
 _WRITERS = {
     ".fits": write_fits,
@@ -35,10 +44,10 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     Parameters
     ----------
     store
-        A result.
+        A result whose run has ended. Nothing is written into it.
     target
         ``.fits``, ``.fit``, ``.fts``, ``.tif`` or ``.tiff``. An existing file is replaced only
-        where it is an earlier export.
+        where it is an earlier export, of whichever result.
     level
         Level of the pyramid; each is half the size of the one before.
 
@@ -50,17 +59,48 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     Raises
     ------
     UsageError
-        If the name, the level or the folder will not do, or the file exists and is not an export.
+        If the name, the level or the folder will not do, the file exists and is not an export, or
+        another process is writing it.
     StoreError
-        If there is no result.
+        If there is no result, its run has not ended, it is damaged, or it was changed meanwhile.
     CapacityError
         If the disk is full.
     """
     check_target(target)
+    with locked(target, f"export of {store}", other="file name"):
+        return write_export(store, target, level)
+
+
+def write_export(store: Path, target: Path, level: int = 0) -> Path:
+    """Do what `export` does, for a caller that holds the lock of the target."""
+    check_target(target)
+    read_attributes(store)  # the clearest refusal where there is no result at all
+    before = _state_of_run(store)
+    check_undamaged(store, under=f"{level}/", thorough=True)
     image = open_level(store, level)
     with _appearing(target) as partial:
         _WRITERS[target.suffix.lower()](image, partial)
+        if _state_of_run(store) != before:
+            raise StoreError(f"{store}: was changed while it was exported; give the command again")
     return target
+
+
+def _state_of_run(store: Path) -> tuple[Any, ...]:
+    """What changes in the manifest as soon as another run takes up or replaces a result.
+
+    Raises
+    ------
+    StoreError
+        If the run has not ended.
+    """
+    manifest = provenance.read_manifest(store)
+    status = manifest["status"]
+    if status not in ("complete", "partial"):
+        raise StoreError(
+            f"{store}: its run has not ended (status {status}); let it end, or give the same restore command "
+            "again, then export"
+        )
+    return status, manifest["run_id"], manifest["sessions"]
 
 
 def check_target(target: Path) -> None:
@@ -109,7 +149,8 @@ def is_export(path: Path) -> bool:
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
     """A name beside the target that becomes the target when the body ends well."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    # the one who holds the lock writes it, so that it takes the place of what a killed one has left
+    partial = target.with_name(f".{target.name}.partial")
     try:
         yield partial
         os.replace(partial, target)

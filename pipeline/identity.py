@@ -53,9 +53,22 @@ class RunIdentity:
     recipe_sha256: str
     versions: dict[str, str]
 
+    def input_files(self) -> list[FileIdentity]:
+        """All files that the pixels are read from: not the donor, whose weights are copied at the start."""
+        companions = (getattr(self, what) for what in COMPANIONS if what != "donor")
+        named = (self.source, *companions, *self.exposures)
+        return [file for file in named if file is not None]
+
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
         return asdict(self)
+
+
+def input_paths(spec: SourceSpec) -> list[Path]:
+    """All files that the pixels are read from, without the extensions that may be named with them."""
+    companions = (getattr(spec, what) for what in COMPANIONS if what != "donor")
+    named = (spec.path, *companions, *spec.exposures)
+    return [split_extension(path)[0] for path in named if path is not None]
 
 
 def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None) -> RunIdentity:

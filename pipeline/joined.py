@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.pipeline.foreign import refused
 from glassplate.pipeline.source import NoiseKind, Pixels, Source
 from glassplate.pipeline.tiles import Box
 
@@ -28,6 +29,15 @@ class WrappedSource:
     def close(self) -> None:
         """Close the image, which this owns."""
         self._source.close()
+
+
+class ForeignSource(WrappedSource):
+    """A source as its format's reader gives it, whose exceptions are refusals."""
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box."""
+        with refused(self.spec.path):
+            return self._source.read(box, channels)
 
 
 class JoinedSource(WrappedSource):

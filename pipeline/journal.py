@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from glassplate.pipeline.errors import StoreError
+
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Records of a journal in the order they were written; a torn last line does not count."""
+    """Records of a journal in the order they were written; a torn last line does not count.
+
+    Raises
+    ------
+    StoreError
+        If a whole line is no record: not a kill, something else wrote into the file.
+    """
     if not path.is_file():
         return []
-    return [json.loads(line) for line in _whole_lines(path.read_bytes())]
+    records = []
+    for number, line in enumerate(_whole_lines(path.read_bytes()), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise StoreError(
+                f"{path}: line {number} is damaged; remove the result and restore it anew"
+            ) from error
+    return records
+
+
+def of_run(records: Iterable[dict[str, Any]], run_id: str) -> list[dict[str, Any]]:
+    """Those records that a run wrote; in a journal of before runs were named, all of them."""
+    return [record for record in records if record.get("run", run_id) == run_id]
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -26,10 +47,19 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 class Journal:
-    """A journal open for appending; one process writes, whichever read."""
+    """A journal open for appending; one process writes, whichever read.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path
+        The file; made where it is missing.
+    run_id
+        Run that writes: put into each record as ``run``, so that no other takes it for its own.
+    """
+
+    def __init__(self, path: Path, run_id: str | None = None) -> None:
         self.path = path
+        self._marks = {} if run_id is None else {"run": run_id}
         if path.is_file():
             content = path.read_bytes()
             whole = content.rfind(b"\n") + 1
@@ -40,7 +70,10 @@ class Journal:
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write records and hand them to the operating system at once, all in one piece."""
         lines = [
-            json.dumps(dict(record), separators=(",", ":"), sort_keys=True, allow_nan=False) + "\n"
+            json.dumps(
+                {**record, **self._marks}, separators=(",", ":"), sort_keys=True, allow_nan=False
+            )
+            + "\n"
             for record in records
         ]
         self._file.write("".join(lines).encode())

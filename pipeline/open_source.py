@@ -16,8 +16,9 @@ from typing import Any, Literal
 from glassplate.pipeline.defects import InspectedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.exposures import ExposedSource
+from glassplate.pipeline.foreign import OPEN_S, answered_within, refused
 from glassplate.pipeline.hints import HintedSource, check_hinted
-from glassplate.pipeline.joined import JoinedSource
+from glassplate.pipeline.joined import ForeignSource, JoinedSource
 from glassplate.pipeline.overlay import BaredSource, check_overlaid
 from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.source import (
@@ -204,6 +205,14 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
     """
     found = sniff_format(spec.path)
     path = unpacked(spec.path)
+    with refused(spec.path):
+        return ForeignSource(
+            answered_within(OPEN_S, spec.path, lambda: _opened_as(found, spec, path, bilevel))
+        )
+
+
+def _opened_as(found: Format, spec: SourceSpec, path: Path, bilevel: bool) -> Source:
+    """Open a plain file of a known format."""
     if found == "fits":
         from glassplate.pipeline.fits import FitsSource
 
@@ -285,7 +294,8 @@ def describe(path: Path) -> dict[str, Any]:
         else:
             from glassplate.pipeline.raster import raster_images as images_of
         try:
-            images, complaints = images_of(plain)
+            with refused(path):
+                images, complaints = answered_within(OPEN_S, path, lambda: images_of(plain))
         except SourceError as error:
             raise SourceError(str(error).replace(str(plain), str(path))) from error
     return {

@@ -60,6 +60,10 @@ class Pool(Protocol):
     name: str
     """For the manifest: inline, local or the scheduler's address."""
 
+    def expect(self, tasks: int) -> None:
+        """Be told, before the first `map` of a run, how many tasks its longest stage has."""
+        ...
+
     def map(
         self, work: Work, tasks: Sequence[Task], tell: Tell
     ) -> Iterator[tuple[Task, Any | Failure]]:
@@ -82,6 +86,9 @@ class InlinePool:
 
     workers = 1
     name = "inline"
+
+    def expect(self, tasks: int) -> None:
+        """See `Pool.expect`; it makes no difference."""
 
     def map(
         self, work: Work, tasks: Sequence[Task], tell: Tell
@@ -123,6 +130,9 @@ class DaskPool:
         self.workers = max(1, sum(worker["nthreads"] for worker in info.values()))
         has_slots = any("GPU" in worker.get("resources", {}) for worker in info.values())
         self._resources = {"GPU": 1} if has_slots else None
+
+    def expect(self, tasks: int) -> None:
+        """See `Pool.expect`; the workers are there already."""
 
     def map(
         self, work: Work, tasks: Sequence[Task], tell: Tell

@@ -216,8 +216,13 @@ class Recipe(Section):
 
     def sha256(self) -> str:
         """Hash of the canonical JSON; two recipes with the same hash restore alike."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of_recipe(self.model_dump(mode="json"))
+
+
+def sha256_of_recipe(document: Mapping[str, Any]) -> str:
+    """Hash of a recipe with every value filled in, as a manifest holds it."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def recipe_names() -> list[str]:

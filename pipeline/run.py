@@ -6,20 +6,18 @@ again, and the result has the same bytes as that of an undisturbed run.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.capacity import check_capacity
-from glassplate.pipeline.companions import resolved
-from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.damage import check_undamaged
+from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.events import (
     Listener,
     RunEnded,
@@ -28,68 +26,39 @@ from glassplate.pipeline.events import (
     Warned,
     nobody,
 )
-from glassplate.pipeline.export import export
-from glassplate.pipeline.forward import (
-    check_exposures_are_wanted,
-    check_guide_is_wanted,
-    check_psf_is_wanted,
+from glassplate.pipeline.export import write_export
+from glassplate.pipeline.identity import RunIdentity, check_same, identify, input_paths
+from glassplate.pipeline.inherit import Inherited, inherit
+from glassplate.pipeline.input_watch import InputWatch, stamps_of
+from glassplate.pipeline.journal import Journal, of_run, read_journal
+from glassplate.pipeline.lock import locked
+from glassplate.pipeline.manifest import (
+    finished_manifest,
+    is_recorded,
+    new_attributes,
+    new_manifest,
+    provenance_digests,
+    record_export,
+    write_manifest,
 )
-from glassplate.pipeline.hints import check_hints_are_wanted
-from glassplate.pipeline.identity import RunIdentity, check_same, identify
-from glassplate.pipeline.inherit import inherit
-from glassplate.pipeline.journal import Journal, read_journal
-from glassplate.pipeline.open_source import check_source, forget_unpacked, open_source
+from glassplate.pipeline.open_source import forget_unpacked
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.planning import Device, make_plan
+from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import Pool
-from glassplate.pipeline.psf import read_psf
-from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.record import record_result, result_summary
+from glassplate.pipeline.request import RestoreRequest, RunResult, check_request
 from glassplate.pipeline.scratch import Scratch
-from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.shards import pyramid, shards_journal, stitch
 from glassplate.pipeline.stages import (
     Run,
     look_again,
     prepare_donor,
-    pyramid,
     restore_tiles,
-    shards_journal,
-    stitch,
     tiles_journal,
 )
-from glassplate.pipeline.store import create, read_attributes, update_attributes
+from glassplate.pipeline.store import clear_leftovers, create, update_attributes
 
-
-@dataclass(frozen=True)
-class RestoreRequest:
-    """One image to restore."""
-
-    spec: SourceSpec
-    store: Path
-    recipe: Recipe
-    recipe_name: str
-    device: Device = "auto"
-    export: Path | None = None
-    """File to export to at the end, by suffix FITS or TIFF."""
-    keep_scratch: bool = False
-    donor: Path | None = None
-    """Earlier result from whose donor the tiles start, fitted on to this image."""
-    context: Mapping[str, str] = field(default_factory=dict)
-    """Who asked: recorded with the session (a flow run's id, for example)."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    store: Path
-    status: Literal["complete", "partial"]
-    tiles: int
-    done: int
-    quarantined: int
-    already_complete: bool
-    seconds: float
-    summary: dict[str, Any]
+__all__ = ["RestoreRequest", "RunResult", "restore"]
 
 
 def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) -> RunResult:
@@ -117,59 +86,96 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
         If every tile failed or the disk is full; what is done is kept.
     """
     start = time.monotonic()
-    # the clearest refusals first, before hashing gigabytes
-    check_psf_is_wanted(request.recipe, request.spec)
-    check_guide_is_wanted(request.recipe, request.spec)
-    check_exposures_are_wanted(request.recipe, request.spec)
-    check_hints_are_wanted(request.recipe, request.spec)
-    request = replace(request, spec=resolved(request.spec))
-    check_source(request.spec)
-    if request.spec.psf is not None:
-        read_psf(request.spec.psf)
-    donor = None if request.donor is None else inherit(request.donor, request.store)
-    taken = None if donor is None else donor.file
-    identity = identify(request.spec, request.recipe, taken)
+    request = check_request(request)
     try:
-        manifest = _manifest_of(request, identity) if request.store.exists() else None
-        if manifest is not None and manifest["status"] == "complete":
-            return _already_complete(request, manifest, listener, start)
-        plan = make_plan(
-            request.spec,
-            request.recipe,
-            recipe_name=request.recipe_name,
-            device=request.device,
-            donor=donor,
-            workers=pool.workers,
-        )
-        if manifest is not None:
-            # what will be run is what has to fit
-            plan = plan.as_recorded(manifest["plan"])
-        check_capacity(plan, request.store, pool)
-        if not request.store.exists():
-            _create(request, plan, identity)
-        with _locked(request.store):
-            run = _begin(request, plan, pool, listener)
-            return _finish(request, run, start)
+        given = None
+        finished = finished_manifest(request.store)
+        if finished is not None:
+            given = _look_at_inputs(request)
+            check_same(request.store, finished, given.identity, request.recipe)
+            check_undamaged(request.store)
+            if not _wants_export(request, finished):
+                return _already_complete(request, finished, start)
+        with _locked(request):
+            return _restore(request, given or _look_at_inputs(request), pool, listener, start)
     finally:
         forget_unpacked(request.spec)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What a run is made from, as it was when it began."""
+
+    identity: RunIdentity
+    inputs: InputWatch
+    donor: Inherited | None
+
+
+def _look_at_inputs(request: RestoreRequest) -> _Given:
+    donor = None if request.donor is None else inherit(request.donor, request.store)
+    # before they are hashed, so that a change meanwhile shows
+    stamps = stamps_of(input_paths(request.spec))
+    identity = identify(request.spec, request.recipe, None if donor is None else donor.file)
+    return _Given(identity, InputWatch(stamps, identity), donor)
+
+
+@contextmanager
+def _locked(request: RestoreRequest) -> Iterator[None]:
+    """Keep other runs off all that this one writes, from before it is made until the end."""
+    doing = f"recipe {request.recipe_name}"
+    with ExitStack() as locks:
+        locks.enter_context(locked(request.store, doing))
+        if request.export is not None:
+            name = f"export of {request.store}, {doing}"
+            locks.enter_context(locked(request.export, name, other="name for the export"))
+        yield
+
+
+def _restore(
+    request: RestoreRequest, given: _Given, pool: Pool, listener: Listener, start: float
+) -> RunResult:
+    """Do what `restore` does, for the holder of the locks."""
+    manifest = _manifest_of(request, given.identity) if request.store.exists() else None
+    if manifest is not None and manifest["status"] == "complete":
+        check_undamaged(request.store)
+        _export(request, manifest, listener)
+        return _already_complete(request, manifest, start)
+    plan = make_plan(
+        request.spec,
+        request.recipe,
+        recipe_name=request.recipe_name,
+        device=request.device,
+        donor=given.donor,
+        workers=pool.workers,
+    )
+    if manifest is not None:
+        # what will be run is what has to fit
+        plan = plan.as_recorded(manifest["plan"])
+    check_capacity(plan, request.store, pool)
+    given.inputs.check()
+    clear_leftovers(request.store)
+    if manifest is None:
+        manifest = _create(request, plan, given.identity)
+    run = Run(request.store, plan, pool, listener, given.inputs, manifest)
+    _begin(request, run)
+    return _finish(request, run, start)
+
+
 def _manifest_of(request: RestoreRequest, identity: RunIdentity) -> dict[str, Any]:
-    """Manifest of what is at the output path, if it is ours and of the same identity."""
-    try:
-        read_attributes(request.store)
-    except StoreError as error:
-        raise StoreError(f"{error}; it will not be overwritten, choose another -o") from error
+    """Manifest of the result that is there, if it is of the same identity and can be gone on with."""
     manifest = provenance.read_manifest(request.store)
     check_same(request.store, manifest, identity, request.recipe)
+    if manifest["status"] == "spoiled":
+        raise StoreError(
+            f"{request.store}: an input changed while it was made; remove it and give the same command again"
+        )
     return manifest
 
 
 def _already_complete(
-    request: RestoreRequest, manifest: dict[str, Any], listener: Listener, start: float
+    request: RestoreRequest, manifest: Mapping[str, Any], start: float
 ) -> RunResult:
-    summary = dict(manifest["summary"])
-    summary["exports"] = _export(request, listener)
+    exports = [] if request.export is None else [str(request.export)]
     tiles = manifest["plan"]["tiles"]
     return RunResult(
         store=request.store,
@@ -179,111 +185,61 @@ def _already_complete(
         quarantined=0,
         already_complete=True,
         seconds=time.monotonic() - start,
-        summary=summary,
+        summary={**manifest["summary"], "exports": exports},
     )
 
 
-def _create(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> None:
-    run_id = uuid.uuid4().hex
-    source = open_source(request.spec)
-    metadata, unit = source.metadata, source.unit
-    source_format = source.format
-    source.close()
-    recipe = request.recipe.model_dump(mode="json")
-    manifest = {
-        "glassplate_manifest": 1,
-        "run_id": run_id,
-        "status": "running",
-        "created": provenance.now(),
-        "recipe_name": request.recipe_name,
-        "recipe": recipe,
-        "identity": identity.to_json(),
-        "plan": plan.to_json(),
-        "sessions": [],
-        "summary": None,
-    }
-    attributes = {
-        **metadata,
-        "glassplate": {
-            "version": identity.versions["glassplate"],
-            "run_id": run_id,
-            "recipe": request.recipe_name,
-            "recipe_sha256": identity.recipe_sha256,
-            "status": "running",
-            "scale": plan.layout.scale,
-            "shape": list(plan.layout.stored_shape),
-            "dtype": plan.layout.dtype,
-            "ndim": plan.layout.ndim,
-            "unit": unit,
-            "flux_factor": plan.flux_factor,
-            "source": {
-                "path": identity.source.path,
-                "format": source_format,
-                "sha256": identity.source.sha256,
-                "bytes": identity.source.bytes,
-                "hdu": request.spec.hdu,
-                "page": request.spec.page,
-                "exposures": [
-                    {"path": file.path, "sha256": file.sha256} for file in identity.exposures
-                ],
-            },
-            "summary": None,
-        },
-    }
+def _create(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[str, Any]:
+    """Make the empty result; return its manifest."""
+    manifest = new_manifest(request, plan, identity)
+    attributes = new_attributes(request, plan, identity, manifest["run_id"])
 
     def fill(making: Path) -> None:
-        provenance.write_static(making, recipe)
-        provenance.write_json(provenance.provenance_path(making, "manifest.json"), manifest)
+        provenance.write_static(making, manifest["recipe"])
+        write_manifest(making, manifest)
 
     create(request.store, plan.layout, attributes, fill)
+    return manifest
 
 
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """Keep a second run off the store; the lock goes with the process, however it ends."""
-    with provenance.provenance_path(store, "run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"{store}: another run is writing it; wait for it or choose another -o"
-            ) from error
-        yield
-
-
-def _begin(request: RestoreRequest, plan: Plan, pool: Pool, listener: Listener) -> Run:
-    manifest = provenance.read_manifest(request.store)
-    # once more, now that the store is locked: another run may have begun it since the plan was made
-    plan = plan.as_recorded(manifest["plan"])
-    scratch = Scratch(request.store / ".scratch")
-    records = {
+def _begin(request: RestoreRequest, run: Run) -> None:
+    """Find out what is done already, and record that a session begins."""
+    scratch = Scratch(run.scratch_folder)
+    run.records |= {
         record["tile"]: record
-        for record in read_journal(tiles_journal(request.store))
+        for record in of_run(read_journal(tiles_journal(run.store)), run.run_id)
         if record["ok"] and scratch.window_is(record["tile"], record["crc32"])
     }
-    manifest["status"] = "running"
-    manifest["sessions"].append(
+    run.pool.expect(_units_left(run.plan, run.records))
+    # what was recorded and exported of a partial result holds no more
+    run.manifest |= {"status": "running", "provenance": {}, "exports": []}
+    run.manifest["sessions"].append(
         {
             "started": provenance.now(),
             "ended": None,
-            "pool": pool.name,
-            "workers": pool.workers,
-            "machine": provenance.machine(gpus=plan.numerics.device == "cuda"),
+            "pool": run.pool.name,
+            "workers": run.pool.workers,
+            "machine": provenance.machine(gpus=run.plan.numerics.device == "cuda"),
             "context": dict(request.context),
         }
     )
-    provenance.write_json(provenance.provenance_path(request.store, "manifest.json"), manifest)
-    listener(
+    write_manifest(run.store, run.manifest)
+    run.listener(
         RunStarted(
             source=request.spec.path,
-            store=request.store,
-            tiles=len(plan.grid),
-            done=len(records),
+            store=run.store,
+            tiles=len(run.plan.grid),
+            done=len(run.records),
         )
     )
-    for warning in plan.warnings:
-        listener(Warned(request.store, warning))
-    return Run(request.store, plan, pool, listener, manifest, records)
+    for warning in run.plan.warnings:
+        run.listener(Warned(run.store, warning))
+
+
+def _units_left(plan: Plan, records: Mapping[int, Any]) -> int:
+    """Batches with a tile that is not restored yet; where none is left, the shards to be written."""
+    batches = sum(any(tile not in records for tile in batch) for batch in plan.batches)
+    return batches or len(plan.layout.shards())
 
 
 def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
@@ -291,9 +247,10 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     prepare_donor(run)
     restore_tiles(run)
     look_again(run)
-    with Journal(shards_journal(run.store)) as journal:
+    with Journal(shards_journal(run.store), run.run_id) as journal:
         files = stitch(run, journal)
         files |= pyramid(run, journal)
+    _confirm_inputs(run)
     run.listener(StageStarted(run.store, "record", 1))
     status: Literal["complete", "partial"] = "partial" if run.missing else "complete"
     summary = result_summary(run.store, run.plan, run.records, run.failures)
@@ -302,11 +259,13 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     run.manifest["sessions"][-1]["ended"] = provenance.now()
     record_result(run.store, run.plan, run.records, run.manifest, files)
     update_attributes(run.store, status=status, summary=summary)
+    run.manifest["provenance"] = provenance_digests(run.store)
     # the manifest is written last: a run killed before this line goes on, after it is done
-    provenance.write_json(provenance.provenance_path(run.store, "manifest.json"), run.manifest)
+    write_manifest(run.store, run.manifest)
     if status == "complete" and not request.keep_scratch:
         shutil.rmtree(run.scratch_folder, ignore_errors=True)
-    summary = {**summary, "exports": _export(request, run.listener)}
+    _export(request, run.manifest, run.listener)
+    summary = {**summary, "exports": [str(path) for path in (request.export,) if path is not None]}
     seconds = time.monotonic() - start
     run.listener(RunEnded(run.store, status, seconds))
     return RunResult(
@@ -321,8 +280,27 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     )
 
 
-def _export(request: RestoreRequest, listener: Listener) -> list[str]:
-    if request.export is None:
-        return []
+def _confirm_inputs(run: Run) -> None:
+    """Look at the inputs for the last time, before anything of the result is called complete."""
+    run.inputs.check()
+    try:
+        run.inputs.check_content()
+    except SourceError:
+        # nobody knows since when, so that no tile can be trusted: the run must not be gone on with
+        run.manifest["status"] = "spoiled"
+        write_manifest(run.store, run.manifest)
+        raise
+
+
+def _wants_export(request: RestoreRequest, manifest: Mapping[str, Any]) -> bool:
+    """Whether an export is asked for that is not there as it was written."""
+    return request.export is not None and not is_recorded(manifest, request.export)
+
+
+def _export(request: RestoreRequest, manifest: dict[str, Any], listener: Listener) -> None:
+    """Export where that is asked for, unless it is there as it was written; record what was written."""
+    if request.export is None or not _wants_export(request, manifest):
+        return
     listener(StageStarted(request.store, "export", 1))
-    return [str(export(request.store, request.export))]
+    write_export(request.store, request.export)
+    record_export(request.store, manifest, request.export)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.foreign import OPEN_S, answered_within
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source import Source
 from glassplate.pipeline.tiles import Axis, Box
@@ -23,19 +24,21 @@ def sample(source: Source) -> list[Sample]:
     Raises
     ------
     SourceError
-        If the image has no valid pixel anywhere.
+        If the image has no valid pixel anywhere, or the windows cannot be read within `OPEN_S` seconds.
     """
     channels, height, width = source.shape
-    samples = []
-    for box, planes in sample_windows(source):
-        pixels = source.read(box, planes)
-        samples.append((pixels.values, pixels.valid))
+    samples = answered_within(OPEN_S, source.spec.path, lambda: _read_windows(source))
     if not any(valid.any() for _, valid in samples) and not _any_valid(source):
         raise SourceError(
             f"{source.spec.path}: all {channels * height * width} pixels are invalid "
             "(NaN, BLANK or masked); nothing to restore"
         )
     return samples
+
+
+def _read_windows(source: Source) -> list[Sample]:
+    windows = [source.read(box, planes) for box, planes in sample_windows(source)]
+    return [(pixels.values, pixels.valid) for pixels in windows]
 
 
 def sample_windows(

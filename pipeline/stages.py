@@ -1,18 +1,18 @@
-"""The stages of a run: fit the donor, restore every tile, stitch every shard, make every coarser level.
+"""The stages of a run that fit: the donor, every tile, second looks. Those that write are in `shards`.
 
 Each stage begins where its journal says, so that a stage may be cut short anywhere and gone on with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.donor import DonorFile, DonorTask, donor_is, make_donor
-from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.events import (
     FitProgress,
     Listener,
@@ -22,13 +22,13 @@ from glassplate.pipeline.events import (
     Warned,
 )
 from glassplate.pipeline.inherit import WEIGHTS, take_over
-from glassplate.pipeline.journal import Journal, read_journal
+from glassplate.pipeline.input_watch import InputWatch
+from glassplate.pipeline.journal import Journal, of_run, read_journal
 from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.pool import Failure, Pool, Tell
+from glassplate.pipeline.pool import Failure, Pool
 from glassplate.pipeline.restoring import BatchTask, failed_record, is_disk_full, restore_batch
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.second_look import outliers
-from glassplate.pipeline.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
 # Tries at a tile before it is quarantined.
 ATTEMPTS = 2
@@ -42,12 +42,19 @@ class Run:
     plan: Plan
     pool: Pool
     listener: Listener
+    inputs: InputWatch
+    """Checked before anything that was made from the inputs is journalled as done."""
     manifest: dict[str, Any]
-    records: dict[int, dict[str, Any]]
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Last good record of each tile that is done."""
     donor: DonorFile | None = None
     """Weights that tiles start from; None where each starts from random ones."""
     failures: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """Which run it is; the same where it goes on."""
+        return str(self.manifest["run_id"])
 
     @property
     def scratch_folder(self) -> Path:
@@ -70,17 +77,12 @@ def donor_journal(store: Path) -> Path:
     return provenance.provenance_path(store, "donor.jsonl")
 
 
-def shards_journal(store: Path) -> Path:
-    """Journal of the shards that are written, of every level."""
-    return provenance.provenance_path(store, "shards.jsonl")
-
-
 def prepare_donor(run: Run) -> None:
     """Phase 0: fit the donor, unless an earlier run did or the tiles need none."""
     if not run.plan.warm:
         return
     path = provenance.provenance_path(run.store, WEIGHTS)
-    for record in read_journal(donor_journal(run.store)):
+    for record in of_run(read_journal(donor_journal(run.store)), run.run_id):
         file = DonorFile(path, record["sha256"])
         if donor_is(file):
             run.donor = file
@@ -92,15 +94,24 @@ def prepare_donor(run: Run) -> None:
     def tell(message: Mapping[str, Any]) -> None:
         run.listener(StageAdvanced(run.store, "donor", message["done"], total))
 
-    with Journal(donor_journal(run.store)) as journal:
+    with Journal(donor_journal(run.store), run.run_id) as journal:
         for _, outcome in run.pool.map(make_donor, [DonorTask(run.plan, path, before)], tell):
+            run.inputs.check()
             if isinstance(outcome, Failure):
+                refuse_damaged_source(outcome.reason)
                 raise GlassplateError(
                     f"{run.store}: fitting the donor failed: {outcome.reason}; give the same command "
                     "again, or start every tile from random weights with --set donor.tiles=0"
                 )
             journal.append(outcome)
             run.donor = DonorFile(path, outcome["sha256"])
+
+
+def refuse_damaged_source(reason: str) -> None:
+    """Pass on the refusal of a worker that could not read the source, whose pixels later stages need."""
+    kind, _, refusal = reason.partition(": ")
+    if kind == SourceError.__name__:
+        raise SourceError(refusal)
 
 
 def _taken_over(run: Run) -> DonorFile | None:
@@ -117,13 +128,15 @@ def restore_tiles(run: Run) -> None:
     def tell(message: Mapping[str, Any]) -> None:
         run.listener(FitProgress(run.store, **message))
 
-    with Journal(tiles_journal(run.store)) as journal:
+    with Journal(tiles_journal(run.store), run.run_id) as journal:
         for attempt in range(ATTEMPTS):
             tasks = _batch_tasks(run, attempt)
             for task, outcome in run.pool.map(restore_batch, tasks, tell):
                 _take_in(run, journal, task, outcome)
+    reasons = sorted(set(run.failures.values()))
+    for reason in reasons:
+        refuse_damaged_source(reason)
     if not run.records:
-        reasons = sorted(set(run.failures.values()))
         raise GlassplateError(f"{run.plan.spec.path}: all {total} tiles failed: {reasons[0]}")
     for tile in run.missing:
         run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile]}"))
@@ -146,8 +159,9 @@ def _look(run: Run, tasks: Sequence[BatchTask]) -> None:
     """Take second looks; the record of a tile is then that of the fit that is kept."""
     done, total = 0, sum(len(task.tiles) for task in tasks)
     run.listener(StageStarted(run.store, "second look", total))
-    with Journal(tiles_journal(run.store)) as journal:
+    with Journal(tiles_journal(run.store), run.run_id) as journal:
         for records in _alone_where_failed(run, tasks):
+            run.inputs.check()
             good = [record for record in records if record["ok"]]
             # in one piece, as those of first fits
             journal.append(*good)
@@ -236,6 +250,7 @@ def _batch_tasks(run: Run, attempt: int) -> list[BatchTask]:
 
 
 def _take_in(run: Run, journal: Journal, task: BatchTask, outcome: Any) -> None:
+    run.inputs.check()
     if isinstance(outcome, Failure):
         _stop_if_disk_is_full(run, outcome)
         outcome = [failed_record(tile, task.attempt, outcome.reason) for tile in task.tiles]
@@ -267,61 +282,3 @@ def _stop_if_disk_is_full(run: Run, failure: Failure) -> None:
             f"{run.store}: {failure.reason}; free some disk and give the same command again, "
             f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
         )
-
-
-def stitch(run: Run, journal: Journal) -> dict[str, str]:
-    """Phase 2: every shard of level 0; return the SHA-256 of each file."""
-    missing = run.missing
-    tasks = [
-        StitchTask(run.plan, run.store, run.scratch_folder, shard, frozenset(missing))
-        for shard in run.plan.layout.shards()
-    ]
-    return _shards(run, journal, "stitch", 0, tasks, stitch_shard)
-
-
-def pyramid(run: Run, journal: Journal) -> dict[str, str]:
-    """Every coarser level from the one below it; return the SHA-256 of each file."""
-    files: dict[str, str] = {}
-    for level in range(1, run.plan.layout.levels):
-        tasks = [
-            LevelTask(run.plan, run.store, level, shard) for shard in run.plan.layout.shards(level)
-        ]
-        files |= _shards(run, journal, "pyramid", level, tasks, write_level)
-    return files
-
-
-def _shards(
-    run: Run,
-    journal: Journal,
-    stage: Literal["stitch", "pyramid"],
-    level: int,
-    tasks: Sequence[StitchTask] | Sequence[LevelTask],
-    work: Callable[[Any, Tell], Any],
-) -> dict[str, str]:
-    """Do those tasks of a stage that the journal does not name as done with the same tiles."""
-    missing = run.missing
-    done = {
-        record["shard"]: record["files"]
-        for record in read_journal(journal.path)
-        if record["level"] == level and record["missing"] == missing
-    }
-    run.listener(StageStarted(run.store, stage, len(tasks)))
-    files = {path: digest for of_shard in done.values() for path, digest in of_shard.items()}
-    waiting = [task for task in tasks if task.shard.index not in done]
-    for count, (task, outcome) in enumerate(run.pool.map(work, waiting, lambda _: None)):
-        if isinstance(outcome, Failure):
-            raise GlassplateError(
-                f"{run.store}: writing shard {task.shard.index} of level {level} failed: "
-                f"{outcome.reason}; what is restored is kept, give the same command again"
-            )
-        journal.append(
-            {
-                "level": level,
-                "shard": task.shard.index,
-                "missing": missing,
-                "files": outcome["files"],
-            }
-        )
-        files |= outcome["files"]
-        run.listener(StageAdvanced(run.store, stage, len(done) + count + 1, len(tasks)))
-    return files

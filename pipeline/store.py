@@ -156,6 +156,9 @@ def create(
 ) -> None:
     """Create the empty result; it appears under its name whole or not at all.
 
+    Only the one who holds the lock of the output may (see `lock`): the name under which it is made is
+    always the same, so that what a killed run has left is found.
+
     Parameters
     ----------
     store
@@ -168,7 +171,7 @@ def create(
         Writes the rest into the store before it appears under its name.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
-    making = store.with_name(f".{store.name}.creating")
+    making = _making(store)
     shutil.rmtree(making, ignore_errors=True)  # of a run killed right here
     ome = {"ome": ome_attributes(layout, store.stem)}
     group = zarr.create_group(making, attributes={**ome, **attributes}, zarr_format=3)
@@ -189,6 +192,17 @@ def create(
     group.create_group("provenance")
     fill(making)
     os.replace(making, store)
+
+
+def clear_leftovers(store: Path) -> None:
+    """Remove what a killed run was just writing; only the one who holds the lock of the output may."""
+    shutil.rmtree(_making(store), ignore_errors=True)
+    for partial in store.rglob("*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def _making(store: Path) -> Path:
+    return store.with_name(f".{store.name}.creating")
 
 
 def ome_attributes(layout: Layout, name: str) -> dict[str, Any]:

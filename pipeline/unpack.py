@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from glassplate.pipeline.errors import CapacityError, SourceError
+from glassplate.pipeline.foreign import FIRST_BYTES_S, answered_within, check_regular
 from glassplate.pipeline.source import SourceSpec, split_extension
 
 _STEP_BYTES = 4 << 20
@@ -50,7 +51,7 @@ def first_bytes(path: Path, count: int) -> bytes:
     SourceError
         If the file cannot be read or its packed stream is damaged.
     """
-    packing = _packing(path)
+    packing = answered_within(FIRST_BYTES_S, path, lambda: _packing(path))
     try:
         with path.open("rb") if packing is None else _opened(path, packing) as file:
             return file.read(count)
@@ -115,6 +116,7 @@ def unpacked_for_a_while(path: Path) -> Iterator[Path]:
 
 
 def _packing(path: Path) -> str | None:
+    check_regular(path)
     try:
         with path.open("rb") as file:
             magic = file.read(3)

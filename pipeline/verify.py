@@ -1,17 +1,18 @@
-"""Check that a result is whole, undamaged, and still that of its input."""
+"""Check that a result is whole, of one run, undamaged, and still that of its input."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline import provenance
+from glassplate.pipeline.agreement import disagreements
+from glassplate.pipeline.damage import count_checksums, find_damage
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.identity import COMPANIONS, file_identity
-from glassplate.pipeline.journal import read_journal
-from glassplate.pipeline.record import CHECKSUMS
-from glassplate.pipeline.stitch import sha256_of
+from glassplate.pipeline.journal import of_run, read_journal
 from glassplate.pipeline.store import read_attributes
 
 
@@ -32,7 +33,8 @@ def verify(store: Path) -> list[Check]:
     StoreError
         If there is no result of glassplate at the path; damage inside one is a failed check.
     """
-    status = read_attributes(store)["glassplate"]["status"]
+    attributes = read_attributes(store)["glassplate"]
+    status = attributes["status"]
     try:
         manifest = provenance.read_manifest(store)
     except StoreError as error:
@@ -40,15 +42,21 @@ def verify(store: Path) -> list[Check]:
     return [
         Check("manifest", True, f"run {manifest['run_id']}"),
         Check("complete", status == manifest["status"] == "complete", f"status is {status}"),
+        _one_run(store, manifest, attributes),
         _tiles(store, manifest),
         _checksums(store),
+        *_exports(manifest),
         *_inputs(manifest),
     ]
 
 
 def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     total = manifest["plan"]["tiles"]
-    journal = read_journal(provenance.provenance_path(store, "tiles.jsonl"))
+    try:
+        journal = read_journal(provenance.provenance_path(store, "tiles.jsonl"))
+    except StoreError as error:
+        return Check("tiles", False, str(error))
+    journal = of_run(journal, manifest["run_id"])
     done = {record["tile"] for record in journal if record["ok"]}
     missing = sorted(set(range(total)) - done)
     detail = f"{len(done)} of {total} tiles done"
@@ -57,18 +65,31 @@ def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     return Check("tiles", not missing, detail)
 
 
+def _one_run(store: Path, manifest: dict[str, Any], attributes: dict[str, Any]) -> Check:
+    """Whether all that the result says of itself was said by the run of its manifest."""
+    found = disagreements(store, manifest, attributes)
+    detail = f"all parts are of run {manifest['run_id']}"
+    if found:
+        detail = f"parts of other runs, or damaged: {'; '.join(found[:3])}"
+    return Check("one run", not found, detail)
+
+
 def _checksums(store: Path) -> Check:
-    path = provenance.provenance_path(store, CHECKSUMS)
-    if not path.is_file():
-        return Check("checksums", False, f"{path.name} is missing: the run did not end")
-    known = [line.split("  ", 1) for line in path.read_text("utf-8").splitlines()]
-    gone = [name for _, name in known if not (store / name).is_file()]
-    if gone:
-        return Check("checksums", False, f"{len(gone)} file(s) missing, first {gone[0]}")
-    damaged = [name for digest, name in known if sha256_of(store / name) != digest]
-    if damaged:
-        return Check("checksums", False, f"{len(damaged)} file(s) damaged, first {damaged[0]}")
-    return Check("checksums", True, f"{len(known)} files as written")
+    damage = find_damage(store, thorough=True)
+    detail = damage or f"{count_checksums(store)} files as written"
+    return Check("checksums", damage is None, detail)
+
+
+def _exports(manifest: dict[str, Any]) -> Iterator[Check]:
+    """Compare the exports with what was written; one that was moved away cannot be compared."""
+    for record in manifest.get("exports", ()):
+        path = Path(record["path"])
+        if not path.is_file():
+            yield Check("export", True, f"{path} is not there any more: not compared")
+            continue
+        same = file_identity(path).sha256 == record["sha256"]
+        detail = "as written" if same else "has changed since, or is another result's"
+        yield Check("export", same, f"{path} {detail}")
 
 
 def _inputs(manifest: dict[str, Any]) -> list[Check]:

@@ -46,6 +46,28 @@ def test_it_is_opened_once_and_does_the_work(opened):
     assert [message["at"] for message in told] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("expected", [2, 6])
+def test_a_single_first_task_does_not_decide(opened, expected):
+    # an image with a donor: its fit is one task, the tiles are many, and once stayed on one core
+    with StandbyPool("auto", workers=2, device="cpu") as pool:
+        pool.expect(expected)
+        assert (pool.name, pool.workers) == ("auto", 2)
+        list(pool.map(double, [1], print))
+    assert opened == [("auto", 2, "cpu", expected)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "images", "named"),
+    [("auto", 1, ("inline", 1)), ("auto", 2, ("auto", 2)), ("local", 1, ("local", 2))],
+)
+def test_who_will_work_is_known_before_they_start(opened, kind, images, named):
+    # the manifest names the pool before the first task: two workers for a single tile were a false claim
+    with StandbyPool(kind, workers=2, device="cpu", images=images) as pool:
+        pool.expect(1)
+        assert (pool.name, pool.workers) == named
+    assert opened == []
+
+
 def test_where_images_share_it_one_unit_of_work_is_not_all(opened):
     with StandbyPool("auto", workers=2, device="cpu", images=5) as pool:
         list(pool.map(double, [1], print))

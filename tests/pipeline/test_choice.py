@@ -41,7 +41,8 @@ PROBLEM = Problem(
     Identity(),
     PixelTransform(),
     NoiseModel(0.01, 0.0, 0.0, False, "given"),
-    resolve("cpu"),
+    # not what this processor would take: a test below is about the other one
+    resolve("cpu", "fp32"),
 )
 WINDOW = (1, 40, 40)
 SOME = [ALONE, Together(8, "separate"), Together(8, "gemm"), Together(32, "gemm")]
@@ -136,9 +137,8 @@ class TestKnown:
         [
             replace(PROBLEM, network=replace(PROBLEM.network, channels=8)),
             replace(PROBLEM, fit=replace(PROBLEM.fit, input="noise")),
-            replace(PROBLEM, numerics=replace(PROBLEM.numerics, precision="bf16")),
         ],
-        ids=["network", "input", "precision"],
+        ids=["network", "input"],
     )
     def test_for_no_other_kind(self, other):
         remember(PROBLEM, Together(8, "gemm"))
@@ -146,6 +146,12 @@ class TestKnown:
         remember(other, Together(32, "grouped"))
         assert known(PROBLEM) == Together(8, "gemm")
         assert known(other) == Together(32, "grouped")
+
+    @pytest.mark.parametrize(("one", "other"), [("fp32", "bf16"), ("bf16", "fp32")])
+    def test_for_no_other_precision(self, one, other):
+        problems = [replace(PROBLEM, numerics=resolve("cpu", which)) for which in (one, other)]
+        remember(problems[0], Together(8, "gemm"))
+        assert [known(problem) for problem in problems] == [Together(8, "gemm"), None]
 
     @pytest.mark.parametrize("text", ["", "[1]", "{", "7"])
     def test_a_file_that_is_no_good_is_written_anew(self, text):

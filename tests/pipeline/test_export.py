@@ -14,8 +14,10 @@ from astropy.wcs import WCS
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export import export, is_export
 from glassplate.pipeline.fits_checksum import OnesComplementSum, encoded_checksum
+from glassplate.pipeline.manifest import write_manifest
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.stitch import sha256_of
 from glassplate.pipeline.tiles import Box
 
 RUN = {
@@ -48,7 +50,17 @@ def make_store(folder, pixels, metadata, *, levels=1, **run):
             shards=(*lead, 64, 64),
         )
         array[...] = data
+    ended(store)
     return store
+
+
+def ended(store):
+    """What the end of a run records: without it nothing is exported."""
+    names = [p.relative_to(store).as_posix() for p in store.rglob("*") if p.is_file()]
+    lines = [f"{sha256_of(store / name)}  {name}\n" for name in names if name != "zarr.json"]
+    zarr.open_group(store).create_group("provenance")
+    (store / "provenance" / "checksums.sha256").write_text("".join(lines))
+    write_manifest(store, {"run_id": RUN["run_id"], "status": "complete", "sessions": []})
 
 
 def restored(folder, path, *, scale=1, **spec):

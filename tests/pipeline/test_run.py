@@ -267,6 +267,26 @@ def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
     assert {(plan.numerics.stack, plan.batch_size) for plan in run_with} == {(2, 4)}
 
 
+def test_a_pool_is_told_the_longest_stage_before_the_donor(sky, tmp_path):
+    heard = []
+
+    class Hearing(UntidyPool):
+        def expect(self, tasks):
+            heard.append(("expect", tasks))
+
+        def map(self, work, tasks, tell):
+            heard.append((work.__name__, len(tasks)))
+            return super().map(work, tasks, tell)
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(request(sky, tmp_path / "a.zarr", FIT), Hearing(interrupt_after=4))
+    first, heard[:] = list(heard), []
+    restore(request(sky, tmp_path / "a.zarr", FIT), Hearing())
+    assert first[:2] == [("expect", first[2][1]), ("make_donor", 1)]
+    assert heard[:2] == [("expect", heard[1][1]), ("restore_batch", heard[1][1])]
+    assert 1 < heard[1][1] < first[2][1]
+
+
 def test_a_second_run_does_nothing(sky, tmp_path):
     first = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool())
     before = digest(tmp_path / "a.zarr")
@@ -364,6 +384,22 @@ def test_a_tile_that_cannot_be_done_is_quarantined_and_later_tried_again(sky, tm
 def test_all_tiles_failing_is_a_failure(sky, tmp_path):
     with pytest.raises(GlassplateError, match=r"all 9 tiles failed: FloatingPointError"):
         restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=fails_at(*range(99))))
+
+
+@pytest.mark.parametrize("stage", ["make_donor", "restore_batch", "stitch_shard"])
+def test_a_source_whose_damage_shows_late_is_a_refusal(sky, tmp_path, stage):
+    class Damaged(InlinePool):
+        def map(self, work, tasks, tell):
+            for task in tasks:
+                # rows that no window of the plan shows; a fault of this program would end in exit code 1
+                refusal = Failure("SourceError: a.fits: rows 7 to 9 cannot be decompressed")
+                yield task, refusal if work.__name__ == stage else work(task, tell)
+
+    with pytest.raises(
+        SourceError, match=r"^a.fits: rows 7 to 9 cannot be decompressed$"
+    ) as caught:
+        restore(request(sky, tmp_path / "a.zarr", FIT), Damaged())
+    assert caught.value.exit_code == 2
 
 
 def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(sky, tmp_path):
