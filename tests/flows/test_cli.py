@@ -117,6 +117,19 @@ class TestRestore:
         assert str(request.spec.psf) == "p.fits"
         assert (request.keep_scratch, request.device, seen["workers"]) == (True, "cpu", 3)
 
+    def test_the_unit_of_the_primary_header_is_shown(self, gp, tmp_path):
+        noise = np.random.default_rng(0).normal(100, 5, (40, 50)).astype("f4")
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise)])
+        hdus[0].header["BUNIT"] = "adu"
+        hdus.writeto(tmp_path / "a.fits")
+        words = ("-o", tmp_path / "a.zarr", "--recipe", "identity", "--pool", "inline")
+        shown = [
+            gp("inspect", tmp_path / "a.fits"),
+            gp("restore", tmp_path / "a.fits", *words),
+            gp("inspect", tmp_path / "a.zarr"),
+        ]
+        assert all(" adu" in run.out for run in shown)
+
     @pytest.mark.parametrize("kind", ["variance", "sigma", "weight"])
     @pytest.mark.parametrize("command", ["restore", "plan"])
     def test_noise_that_is_no_noise_of_the_image(self, gp, sky, tmp_path, kind, command):
