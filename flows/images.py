@@ -15,7 +15,7 @@ from glassplate.flows.wording import plural
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.recipe import Recipe, load_recipe
-from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.source import NOISE_KINDS, SourceSpec, noise_image
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,11 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
     def wish(key: str) -> Any:
         return getattr(entry if key in entry.model_fields_set else job, key)
 
+    # an entry that says how noisy its pixels are takes nothing of this from the job
+    own = any(kind in entry.model_fields_set for kind in NOISE_KINDS)
+    noise, noise_kind = noise_image(
+        {kind: getattr(entry if own else job, kind) for kind in NOISE_KINDS}
+    )
     name = entry.name or stem_of(match.path) + _suffix(job, entry)
     return Image(
         spec=SourceSpec(
@@ -184,7 +189,8 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
             hdu=wish("hdu"),
             page=wish("page"),
             mask=wish("mask"),
-            variance=wish("variance"),
+            variance=noise,
+            noise_kind=noise_kind,
             psf=wish("psf"),
             guide=wish("guide"),
             exposures=wish("exposures"),

@@ -40,6 +40,8 @@ class Wishes(BaseModel):
     page: int | Literal["all"] | None = None
     mask: Path | None = None
     variance: Path | None = None
+    sigma: Path | None = None
+    weight: Path | None = None
     psf: Path | None = None
     guide: Path | None = None
     exposures: tuple[Path, ...] = ()
@@ -135,6 +137,8 @@ def _absolute(job: Job) -> Job:
         moved = {
             "mask": place(wishes.mask),
             "variance": place(wishes.variance),
+            "sigma": place(wishes.sigma),
+            "weight": place(wishes.weight),
             "psf": place(wishes.psf),
             "guide": place(wishes.guide),
             "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),

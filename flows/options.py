@@ -63,6 +63,16 @@ Variance = Annotated[
     Path | None,
     typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
 ]
+Sigma = Annotated[
+    Path | None,
+    typer.Option("--sigma", metavar="FILE", help="Image of each pixel's standard deviation."),
+]
+Weight = Annotated[
+    Path | None,
+    typer.Option(
+        "--weight", metavar="FILE", help="Image of each pixel's inverse variance; 0: not to trust."
+    ),
+]
 PsfFile = Annotated[
     Path | None,
     typer.Option(
@@ -198,22 +208,32 @@ def parse_source(
     page: str | None,
     mask: Path | None,
     variance: Path | None,
+    sigma: Path | None,
+    weight: Path | None,
     psf: Path | None,
     guide: Path | None,
     exposures: list[Path] | None,
     hints: Path | None,
     overlay: Path | None,
 ) -> SourceSpec:
-    """Which image is meant; digits are the number of an extension, else its name."""
-    from glassplate.pipeline.source import SourceSpec
+    """Which image is meant; digits are the number of an extension, else its name.
 
+    Raises
+    ------
+    UsageError
+        If the noise is given more than once, or the page is none.
+    """
+    from glassplate.pipeline.source import SourceSpec, noise_image
+
+    noise, kind = noise_image({"variance": variance, "sigma": sigma, "weight": weight})
     number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
     return SourceSpec(
         path=path,
         hdu=number,
         page=parse_page(page),
         mask=mask,
-        variance=variance,
+        variance=noise,
+        noise_kind=kind,
         psf=psf,
         guide=guide,
         exposures=tuple(exposures or ()),

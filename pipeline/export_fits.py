@@ -15,6 +15,7 @@ from astropy.io import fits
 
 from glassplate.pipeline.exported import ExportedImage
 from glassplate.pipeline.fits_checksum import OnesComplementSum, combined, encoded_checksum
+from glassplate.pipeline.fits_text import parsed, printable
 from glassplate.pipeline.header import (
     HeaderChanges,
     header_changes,
@@ -75,13 +76,16 @@ def header_cards(image: ExportedImage, bitpix: int) -> list[str]:
     `header_changes`, the structural keywords, and what is added at the end.
     """
     text = image.attributes.get("fits", {}).get("header", "")
-    blocks = list(_blocks(text))
     with collected_warnings(image.origin):
-        header = fits.Header.fromstring(text, sep="\n")
+        header = parsed(text)
         changes = header_changes(header, image.factor)
-        kept = [*_kept(blocks, header, changes), *_inherited(image, header, changes)]
-        cards = [*_structure(image, header, bitpix), *kept]
-        notes = [*changes.history, *_notes(image, header, cards)]
+        takes_unit = _takes_unit(image, header)
+        kept = [
+            *_kept(_blocks(text), header, changes, takes_unit=takes_unit),
+            *_inherited(image, header, takes_unit=takes_unit),
+        ]
+        cards = [*_structure(image, header, bitpix), *map(_as_allowed, kept)]
+        notes = [*changes.history, *_replaced(kept), *_notes(image, header, cards)]
     cards += [_card("HISTORY", line) for line in history_lines(notes)]
     return cards + [_card(*triple) for triple in _provenance(image)]
 
@@ -102,7 +106,11 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _kept(
-    blocks: Iterable[tuple[str, str]], header: fits.Header, changes: HeaderChanges
+    blocks: Iterable[tuple[str, str]],
+    header: fits.Header,
+    changes: HeaderChanges,
+    *,
+    takes_unit: bool,
 ) -> Iterator[str]:
     is_extension = "XTENSION" in header
     for keyword, block in blocks:
@@ -110,6 +118,8 @@ def _kept(
             continue
         if is_extension and keyword in _EXTENSION:
             continue
+        if takes_unit and keyword == "BUNIT":
+            continue  # it is blank, and that of the primary header takes its place
         if keyword in changes.values:
             yield _card(keyword, changes.values[keyword], header.comments[keyword])
         else:
@@ -118,16 +128,41 @@ def _kept(
         yield _card(keyword, value, "was at its default on the input's grid")
 
 
-def _inherited(image: ExportedImage, header: fits.Header, changes: HeaderChanges) -> Iterator[str]:
-    """Cards of the input's primary header, where the extension says that they hold for it too."""
-    text = image.attributes.get("fits", {}).get("primary")
-    if not text or header.get("INHERIT") is not True:
-        return
-    for keyword, block in _blocks(text):
+def _takes_unit(image: ExportedImage, header: fits.Header) -> bool:
+    """Whether the unit of the pixels is that of the input's primary header."""
+    own = str(header.get("BUNIT", "")).strip()
+    return "XTENSION" in header and not own and bool(image.run.get("unit"))
+
+
+def _inherited(image: ExportedImage, header: fits.Header, *, takes_unit: bool) -> Iterator[str]:
+    """Cards of the input's primary header: its unit, or all where the extension says that they hold."""
+    inherits = header.get("INHERIT") is True
+    for keyword, block in _blocks(image.attributes.get("fits", {}).get("primary", "")):
         blank = keyword in ("", "COMMENT", "HISTORY", "HIERARCH", "EXTEND")
         structural = _ENCODING.fullmatch(keyword) or keyword in _EXTENSION
-        if not blank and not structural and keyword not in header:
+        if keyword == "BUNIT" and takes_unit:
             yield block
+            takes_unit = False
+        elif inherits and not blank and not structural and keyword not in header:
+            yield block
+
+
+def _as_allowed(block: str) -> str:
+    """A card, with its CONTINUE cards, of the characters that the standard allows."""
+    if block.isascii() and block.isprintable():
+        return block
+    plain = printable(block)
+    # a question mark is allowed in no keyword
+    return f"COMMENT {plain[:72]}" if "?" in plain[:8] else plain
+
+
+def _replaced(blocks: Iterable[str]) -> Iterator[str]:
+    """What HISTORY says of characters that are not written as they were stored."""
+    count = sum(
+        was != now for block in blocks for was, now in zip(block, printable(block), strict=True)
+    )
+    if count:
+        yield f"characters that FITS does not allow in a header were replaced by ?: {count} of the input's"
 
 
 def _structure(image: ExportedImage, header: fits.Header, bitpix: int) -> Iterator[str]:
@@ -194,15 +229,14 @@ def _sum_cards(data_sum: int, checksum: str) -> list[str]:
 
 def _card(keyword: str, value: Any, comment: str = "") -> str:
     if isinstance(value, str):
-        value = value.encode("ascii", "replace").decode()
+        value = printable(value)
     text = str(fits.Card(keyword, value, comment))
     return text if len(text) % 80 == 0 else text.ljust(-(-len(text) // 80) * 80)
 
 
 def _header_bytes(cards: Iterable[str]) -> bytes:
     text = "".join(cards) + "END".ljust(80)
-    # what is not ASCII was not FITS in the input either
-    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii", "replace")
+    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
 
 
 def _write_header(file: IO[bytes], cards: Iterable[str]) -> None:

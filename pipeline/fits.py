@@ -12,14 +12,15 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.fits_file import FitsFile, one_line
 from glassplate.pipeline.fits_images import (
     Scaling,
-    each_hdu,
     find_hdu,
     hdu_info,
     header_text,
     row_layout,
 )
+from glassplate.pipeline.fits_text import is_sound, printable
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.source import (
@@ -55,21 +56,18 @@ class FitsSource:
             raise UsageError(f"{spec.path}: --page is for TIFF, this is FITS; use --hdu")
         self.spec = spec
         with collected_warnings(spec.path) as complaints:
-            self._hdus = _open(path, spec.path)
+            self._file = FitsFile(path, spec.path)
             try:
-                self._find(path)
+                self._find()
             except BaseException:
-                self._hdus.close()
+                self._file.close()
                 raise
         self.metadata["fits"]["warnings"] = list(complaints)
 
-    def _find(self, path: Path) -> None:
-        try:
-            self.info = find_hdu(self._hdus, self.spec.hdu, path)
-        except SourceError as error:
-            # the user's name for the file, not that of its unpacked copy
-            raise SourceError(str(error).replace(str(path), str(self.spec.path))) from error
-        hdu = self._hdus[self.info.index]
+    def _find(self) -> None:
+        self.info = find_hdu(self._file, self.spec.hdu, self.spec.path)
+        index = self.info.index
+        hdu = self._file[index]
         shape = self.info.shape
         self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
         planes = shape[0] if self.ndim == 3 else 1
@@ -81,15 +79,15 @@ class FitsSource:
         self.output_dtype: np.dtype[Any] = np.dtype(np.float32)
         self.unit = self.info.unit
         self.alpha: AlphaReader | None = None
-        self.metadata: dict[str, Any] = {"fits": _metadata(self._hdus, self.info, path)}
+        self.metadata: dict[str, Any] = {"fits": _metadata(self._file, self.info)}
         self._stored: _Compressed | RowReader
         if isinstance(hdu, fits.CompImageHDU):
             self._stored = _Compressed(hdu, self.shape)
             self.resident_bytes = min(CACHE_BYTES, math.prod(self.shape) * 8)
         else:
-            self._stored = RowReader(path, row_layout(hdu))
+            self._stored = RowReader(self._file.path, row_layout(hdu, self._file.span(index)))
             self.resident_bytes = 0
-            self._hdus.close()  # all that is needed of it is known
+            self._file.close()  # all that is needed of it is known
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box.
@@ -106,7 +104,7 @@ class FitsSource:
     def close(self) -> None:
         """Close the file."""
         self._stored.close()
-        self._hdus.close()
+        self._file.close()
 
 
 def fits_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
@@ -118,11 +116,11 @@ def fits_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
         If the file cannot be opened as FITS at all.
     """
     with collected_warnings(path) as complaints:
-        hdus = _open(path, path)
+        file = FitsFile(path, path)
         try:
-            infos = [hdu_info(index, hdu, path) for index, hdu in each_hdu(hdus)]
+            infos = [hdu_info(index, hdu, file) for index, hdu in file.each()]
         finally:
-            hdus.close()
+            file.close()
     return infos, complaints
 
 
@@ -162,7 +160,7 @@ class _Compressed:
         except Exception as error:
             raise SourceError(
                 f"{self._hdu.fileinfo()['file'].name}: rows {rows.start} to {rows.stop} "
-                f"cannot be decompressed: {' '.join(str(error).split())}"
+                f"cannot be decompressed: {one_line(error)}"
             ) from error
         cell = np.asarray(cell)[None]
         return cell.astype(cell.dtype.newbyteorder("="), copy=False)
@@ -171,24 +169,8 @@ class _Compressed:
         self._cache.clear()
 
 
-def _open(path: Path, named: Path) -> fits.HDUList:
-    try:
-        # memmap=True is refused by astropy wherever there is BZERO, BSCALE or BLANK; scaling is
-        # done here, since astropy overlooks BLANK = 0 and BLANK of unsigned images
-        return fits.open(
-            path,
-            memmap=False,
-            lazy_load_hdus=True,
-            do_not_scale_image_data=True,
-            ignore_blank=True,
-        )
-    # astropy raises OSError, but also ValueError, KeyError and VerifyError on malformed headers
-    except Exception as error:
-        raise SourceError(f"{named}: not a readable FITS file: {_one_line(error)}") from error
-
-
-def _metadata(hdus: fits.HDUList, info: ImageInfo, path: Path) -> dict[str, Any]:
-    text = header_text(hdus[info.index], path)
+def _metadata(file: FitsFile, info: ImageInfo) -> dict[str, Any]:
+    text = header_text(info.index, file[info.index], file)
     found: dict[str, Any] = {
         "header": text,
         "cards": _cards(text),
@@ -196,27 +178,22 @@ def _metadata(hdus: fits.HDUList, info: ImageInfo, path: Path) -> dict[str, Any]
         "name": info.name,
     }
     if info.index > 0:
-        found["primary"] = header_text(hdus[0], path)
+        found["primary"] = header_text(0, file[0], file)
     return found
 
 
 def _cards(text: str) -> list[list[Any]]:
     """The cards as triples, for people and programs without a FITS reader."""
-    triples = []
-    for card in fits.Header.fromstring(text, sep="\n").cards:
-        try:
-            value, comment = card.value, card.comment
-        # a card that cannot be parsed stays readable in "header"
-        except fits.VerifyError:
-            triples.append([card.keyword, str(card.image), ""])
+    triples: list[list[Any]] = []
+    for card in fits.Header.fromstring(printable(text), sep="\n").cards:
+        if not is_sound(card):
+            image = str(card.image)
+            triples.append([image[:8].rstrip(), image, ""])
             continue
+        value, comment = card.value, card.comment
         plain = isinstance(value, bool | int | float | str)
         undefined = isinstance(value, fits.card.Undefined)
         triples.append(
             [card.keyword, None if undefined else value if plain else str(value), comment]
         )
     return triples
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

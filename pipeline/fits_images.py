@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import re
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,9 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.fits_file import FitsFile, one_line
+from glassplate.pipeline.fits_scan import Span
+from glassplate.pipeline.fits_text import printable, stored_text
 from glassplate.pipeline.segments import RowLayout
 from glassplate.pipeline.source import ImageInfo
 
@@ -34,9 +36,17 @@ class Scaling:
 
     @classmethod
     def of(cls, header: fits.Header) -> Scaling:
-        """Read it from an image header; the FITS standard 4.0, section 4.4.2.5."""
+        """Read it from an image header; the FITS standard 4.0, section 4.4.2.5.
+
+        Raises
+        ------
+        SourceError
+            If BSCALE or BZERO is no number that can scale.
+        """
         bitpix = int(header["BITPIX"])
-        bscale, bzero = header.get("BSCALE", 1), header.get("BZERO", 0)
+        bscale, bzero = _finite(header, "BSCALE", 1), _finite(header, "BZERO", 0)
+        if bscale == 0:
+            raise SourceError("BSCALE is 0, which leaves no value but BZERO")
         blank = header.get("BLANK") if bitpix > 0 else None
         stored = np.dtype(_RAW_TYPES[bitpix]).newbyteorder("=")
         if bitpix < 0 or (bscale == 1 and bzero == 0):
@@ -63,7 +73,10 @@ class Scaling:
             valid = stored != self.blank
         else:
             valid = np.ones(stored.shape, bool)
-        values = self._scaled(stored).astype(working)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._scaled(stored).astype(working)
+        # a scale may take what is stored beyond the largest float
+        valid &= np.isfinite(values)
         values[~valid] = 0
         return values, valid
 
@@ -80,33 +93,22 @@ class Scaling:
         return stored.astype(np.float64) * self.bscale + self.bzero
 
 
-def each_hdu(hdus: fits.HDUList) -> Iterator[tuple[int, Any]]:
-    """Every HDU with its index, read lazily; an exception in place of one that cannot be read."""
-    for index in itertools.count():
-        try:
-            hdu = _read_hdu(hdus, index)
-        except IndexError:
-            return
-        yield index, hdu
-        if isinstance(hdu, Exception):
-            return
-
-
-def _read_hdu(hdus: fits.HDUList, index: int) -> Any:
+def _finite(header: fits.Header, keyword: str, otherwise: float) -> float:
+    """A number of the header; some writers put it in quotes."""
+    value = header.get(keyword, otherwise)
     try:
-        return hdus[index]
-    except IndexError:
-        raise
-    # A damaged header makes astropy raise nearly anything, and one must not hide the others.
-    except Exception as error:
-        return error
+        number = value if isinstance(value, int) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SourceError(f"{keyword} is {value}, must be a finite number")
+    return number
 
 
-def hdu_info(index: int, hdu: Any, path: Path) -> ImageInfo:
-    """Describe an HDU, or the exception that reading it raised; never fails."""
+def hdu_info(index: int, hdu: Any, file: FitsFile) -> ImageInfo:
+    """Describe an HDU of `file`, or the exception that reading it raised; never fails."""
     if isinstance(hdu, Exception):
-        damage = f"damaged header: {' '.join(str(hdu).split())}"
-        return ImageInfo(index, "", (), "", None, False, damage)
+        return ImageInfo(index, "", (), "", None, False, f"damaged header: {one_line(hdu)}")
     name, dtype, unit = "", "", None
     shape: tuple[int, ...] = ()
     reason: str | None
@@ -116,12 +118,37 @@ def hdu_info(index: int, hdu: Any, path: Path) -> ImageInfo:
         if reason is None:
             shape = image_shape(hdu)
             dtype = Scaling.of(hdu.header).dtype.name
-            unit = str(hdu.header.get("BUNIT") or "").strip() or None
-            reason = _unreadable(hdu, path)
+            unit = unit_of(index, hdu, file)
+            reason = _unreadable(index, hdu, file)
     # As above: "inspect" lists a file of which one HDU is odd.
     except Exception as error:
-        reason = f"cannot be read: {' '.join(str(error).split())}"
+        reason = f"cannot be read: {one_line(error)}"
     return ImageInfo(index, name, shape, dtype, unit, reason is None, reason)
+
+
+def unit_of(index: int, hdu: Any, file: FitsFile) -> str | None:
+    """BUNIT of an image, else that of the primary header where this one describes its extensions.
+
+    A primary header without pixels of its own does, unless an extension says that it takes nothing
+    over (``INHERIT = F``); one with pixels where the extension says so.
+    """
+    own = _text_of(hdu.header, "BUNIT")
+    if own is not None or index == 0:
+        return own
+    primary = file[0]
+    if isinstance(primary, Exception):
+        return None
+    inherits = hdu.header.get("INHERIT", not primary.shape)
+    return _text_of(primary.header, "BUNIT") if inherits is True else None
+
+
+def _text_of(header: fits.Header, keyword: str) -> str | None:
+    """A value as text; None where it is missing, blank or cannot be read."""
+    try:
+        value = header.get(keyword)
+    except fits.VerifyError:
+        return None
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def image_shape(hdu: Any) -> tuple[int, ...]:
@@ -130,54 +157,64 @@ def image_shape(hdu: Any) -> tuple[int, ...]:
     return (*(n for n in shape[:-2] if n != 1), *shape[-2:])
 
 
-def row_layout(hdu: Any) -> RowLayout:
+def row_layout(hdu: Any, span: Span) -> RowLayout:
     """Where the pixels of an uncompressed image lie."""
     shape = image_shape(hdu)
     planes = shape[0] if len(shape) == 3 else 1
     stored = np.dtype(_RAW_TYPES[int(hdu.header["BITPIX"])])
-    return RowLayout(hdu.fileinfo()["datLoc"], planes, shape[-2], shape[-1], 1, stored)
+    return RowLayout(span.data, planes, shape[-2], shape[-1], 1, stored)
 
 
-def header_text(hdu: Any, path: Path) -> str:
-    """The header as lines of 80 characters, without END: exactly as stored where it is stored so."""
-    if isinstance(hdu, fits.CompImageHDU):
-        return str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
-    raw = _raw_header(hdu, path)
+def header_text(index: int, hdu: Any, file: FitsFile) -> str:
+    """The header as lines of 80 characters, without END: exactly as stored where it is stored so.
+
+    Characters beyond ASCII are those of the bytes in latin-1.
+    """
+    raw = stored_text(file.raw_header(index))
     lines = [raw[at : at + 80] for at in range(0, len(raw), 80)]
-    ends = [n for n, line in enumerate(lines) if line.rstrip() == "END"]
-    return "\n".join(lines[: ends[0]] if ends else lines)
+    if isinstance(hdu, fits.CompImageHDU):
+        # The header of the table, rewritten as that of an image. Cards that hold what FITS forbids are as
+        # stored; of these astropy may have written the blanks anew.
+        stored = {_unspaced(line): line for line in lines if printable(line) != line}
+        text = str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
+        return "\n".join(stored.get(_unspaced(line), line) for line in text.split("\n"))
+    return "\n".join(lines)
 
 
-def find_hdu(hdus: fits.HDUList, wanted: int | str | None, path: Path) -> ImageInfo:
+def _unspaced(line: str) -> str:
+    return printable(line).replace(" ", "")
+
+
+def find_hdu(file: FitsFile, wanted: int | str | None, named: Path) -> ImageInfo:
     """The image that is meant: by index, EXTNAME or ``EXTNAME,EXTVER``; None: the first restorable.
 
     Raises
     ------
     SourceError
-        If there is no such HDU or it cannot be restored; what there is is named.
+        If there is no such HDU or it cannot be restored; what there is is said of the file `named`.
     """
-    for index, hdu in _candidates(hdus, wanted):
+    for index, hdu in _candidates(file, wanted):
         if wanted is not None and not _is_meant(wanted, index, hdu):
             continue
-        info = hdu_info(index, hdu, path)
+        info = hdu_info(index, hdu, file)
         if info.restorable:
             return info
         if wanted is not None:
-            raise SourceError(f"{path}: HDU {index} {info.name}: {info.reason}")
-    seen = [hdu_info(index, hdu, path) for index, hdu in each_hdu(hdus)]
+            raise SourceError(f"{named}: HDU {index} {info.name}: {info.reason}")
+    seen = [hdu_info(index, hdu, file) for index, hdu in file.each()]
     listed = "; ".join(f"{i.index} {i.name}: {i.reason or i.shape}" for i in seen[:20])
     if wanted is None:
-        raise SourceError(f"{path}: no image to restore; its HDUs are {listed}")
-    raise SourceError(f"{path}: no HDU {wanted!r}; there are {listed}")
+        raise SourceError(f"{named}: no image to restore; its HDUs are {listed}")
+    raise SourceError(f"{named}: no HDU {wanted!r}; there are {listed}")
 
 
-def _candidates(hdus: fits.HDUList, wanted: int | str | None) -> Iterator[tuple[int, Any]]:
+def _candidates(file: FitsFile, wanted: int | str | None) -> Iterator[tuple[int, Any]]:
     # a negative index would count from the end
     if not isinstance(wanted, int) or wanted < 0:
-        yield from each_hdu(hdus)
+        yield from file.each()
         return
     with contextlib.suppress(IndexError):
-        yield wanted, _read_hdu(hdus, wanted)
+        yield wanted, file[wanted]
 
 
 def _is_meant(wanted: int | str, index: int, hdu: Any) -> bool:
@@ -207,27 +244,11 @@ def _not_an_image(hdu: Any) -> str | None:
     return None
 
 
-def _unreadable(hdu: Any, path: Path) -> str | None:
+def _unreadable(index: int, hdu: Any, file: FitsFile) -> str | None:
     """Why the pixels cannot be read: the file is cut, or a tile cannot be decoded."""
-    size = path.stat().st_size
-    if not isinstance(hdu, fits.CompImageHDU):
-        end = row_layout(hdu).end
-    else:
-        raw = fits.Header.fromstring(_raw_header(hdu, path))
-        table = raw["NAXIS1"] * raw["NAXIS2"] + raw.get("PCOUNT", 0)
-        end = hdu.fileinfo()["datLoc"] + table
+    size, end = file.path.stat().st_size, file.span(index).end
     if end > size:
         return f"truncated: the file has {size} bytes, the pixels go on to byte {end}"
     if isinstance(hdu, fits.CompImageHDU):
         hdu.section[(0,) * len(hdu.shape)]  # raises where the compression is not known
     return None
-
-
-def _raw_header(hdu: Any, path: Path) -> str:
-    where = hdu.fileinfo()
-    with path.open("rb") as file:
-        file.seek(where["hdrLoc"])
-        raw = file.read(where["datLoc"] - where["hdrLoc"])
-    # latin-1 keeps bytes that the standard forbids one to one
-    text = raw.decode("latin-1")
-    return re.sub(r"[\n\r]", " ", text)

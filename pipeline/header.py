@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import string
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from glassplate.pipeline.fits_text import printable
 from glassplate.pipeline.quiet import collected_warnings
 
 # One WCS without a letter and up to 26 alternates.
@@ -32,7 +34,7 @@ _POWERS = {
     "PIXSCALE": -1, "PIXSCAL1": -1, "PIXSCAL2": -1, "SECPIX": -1, "SECPIX1": -1, "SECPIX2": -1,
     "D001SCAL": -1, "XPIXSZ": -1, "YPIXSZ": -1,
 }  # fmt: skip
-_SIP = re.compile(r"(?:A|B|AP|BP)_(\d+)_(\d+)")
+_SIP = re.compile(r"(?:A|B|AP|BP)_(\d)_(\d)")
 _TO_LOGICAL = re.compile(r"LTM[12]_\d")
 
 # Regions in pixels of the detector or of the input; on another grid they would mislead.
@@ -107,8 +109,7 @@ def history_lines(sentences: Iterable[str]) -> list[str]:
     lines = []
     for sentence in sentences:
         line = ""
-        plain = sentence.encode("ascii", "replace").decode()
-        for word in plain.split():
+        for word in printable(sentence).split():
             for piece in (word[at : at + 72] for at in range(0, len(word), 72)):
                 if line and len(line) + 1 + len(piece) > 72:
                     lines.append(line)
@@ -222,7 +223,9 @@ def _scale_place(
     if not _is_number(old):
         return
     target = values if key in header else added
-    target[key] = scale * (old - 0.5) + 0.5
+    new = scale * (old - 0.5) + 0.5
+    if math.isfinite(new):
+        target[key] = new
 
 
 def _scale_logical(
@@ -253,12 +256,17 @@ def _put(header: fits.Header, key: str, factor: float, values: dict[str, Any]) -
     if not _is_number(old):
         return
     new = old * factor
+    if not math.isfinite(new):
+        return
     is_whole = isinstance(old, int) and float(new).is_integer()
     values[key] = int(new) if is_whole else new
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value can be reckoned with: a damaged card may hold an integer of hundreds of digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _without_tables(header: fits.Header) -> fits.Header:

@@ -103,7 +103,7 @@ def check_hints_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
             f"--hints {spec.hints}: task {recipe.task} uses no hints; drop it or add "
             "--recipe archive-colorize"
         )
-    for name, given in (("guide", spec.guide), ("variance", spec.variance)):
+    for name, given in (("guide", spec.guide), (spec.noise_kind, spec.variance)):
         if recipe.task == "colorize" and given is not None:
             raise UsageError(f"--{name} {given}: task colorize uses none; drop it")
 

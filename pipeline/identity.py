@@ -11,7 +11,7 @@ from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.source import SourceSpec, split_extension
+from glassplate.pipeline.source import NoiseKind, SourceSpec, split_extension
 
 # Files that go with the source and decide its pixels; an early manifest may lack the last four.
 COMPANIONS = ("mask", "variance", "psf", "guide", "hints", "overlay", "donor")
@@ -40,6 +40,8 @@ class RunIdentity:
     page: int | str | None
     mask: FileIdentity | None
     variance: FileIdentity | None
+    noise_kind: NoiseKind
+    """What `variance` holds; an early manifest has variances and does not say so."""
     psf: FileIdentity | None
     guide: FileIdentity | None
     hints: FileIdentity | None
@@ -77,6 +79,7 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         page=spec.page,
         mask=_companion(spec.mask),
         variance=_companion(spec.variance),
+        noise_kind="variance" if spec.variance is None else spec.noise_kind,
         psf=_companion(spec.psf),
         guide=_companion(spec.guide),
         hints=_companion(spec.hints),
@@ -122,6 +125,12 @@ def check_same(
         if _digest(there.get(what)) != _digest(here[what]):
             path = (here[what] or there[what])["path"]
             raise StoreError(f"{store}: made from another {what} than {path}; {way_out}")
+    was_kind = there.get("noise_kind", "variance")
+    if was_kind != here["noise_kind"]:
+        raise StoreError(
+            f"{store}: made with {was_kind} {here['variance']['path']}, not with it as "
+            f"{here['noise_kind']}; {way_out}"
+        )
     was, now = ([_digest(file) for file in files] for files in _exposures(there, here))
     if was != now:
         raise StoreError(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.foreign import refused
-from glassplate.pipeline.source import AlphaReader, Pixels, Source
+from glassplate.pipeline.source import AlphaReader, NoiseKind, Pixels, Source
 from glassplate.pipeline.tiles import Box
 
 
@@ -45,7 +45,8 @@ class JoinedSource(WrappedSource):
     """Another source whose pixels carry a mask, a variance, a guide, or several of them.
 
     A pixel is invalid where the mask is non-zero or itself invalid, and where the variance is not
-    finite or not positive. A two-dimensional mask or variance holds for all channels.
+    finite or not positive. A two-dimensional mask or variance holds for all channels. What is given as the
+    variance may be standard deviations or weights: `kind` says which.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class JoinedSource(WrappedSource):
         mask: Source | None,
         variance: Source | None,
         guide: Source | None,
+        kind: NoiseKind = "variance",
     ) -> None:
         super().__init__(source)
+        self._kind = kind
         self._mask, self._variance, self._guide = mask, variance, guide
         self.resident_bytes = sum(one.resident_bytes for one in self._all())
 
@@ -71,11 +74,14 @@ class JoinedSource(WrappedSource):
         if self._variance is not None:
             given = self._variance.read(box, _channels_of(self._variance, channels))
             usable = given.valid & (given.values > 0)
-            valid = valid & usable
-            with np.errstate(over="ignore"):
-                single = np.where(usable, given.values, 0).astype(np.float32)
+            with np.errstate(over="ignore", under="ignore"):
+                single = variance_of(np.where(usable, given.values, 1), self._kind).astype(
+                    np.float32
+                )
             # what float32 rounds to 0 or infinity cannot serve as a weight
-            valid = valid & np.isfinite(single) & (single > 0)
+            usable = usable & np.isfinite(single) & (single > 0)
+            valid = valid & usable
+            single[~usable] = 0
             variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
         return Pixels(values, valid, variance, self._guide_in(box), hidden=pixels.hidden)
 
@@ -93,6 +99,13 @@ class JoinedSource(WrappedSource):
     def _all(self) -> list[Source]:
         named = (self._source, self._mask, self._variance, self._guide)
         return [source for source in named if source is not None]
+
+
+def variance_of(given: npt.NDArray[np.floating], kind: NoiseKind) -> npt.NDArray[np.floating]:
+    """Variances of what is given as variances, standard deviations or weights, all above 0."""
+    if kind == "sigma":
+        return given.astype(np.float64) ** 2
+    return 1 / given.astype(np.float64) if kind == "weight" else given
 
 
 def _channels_of(companion: Source, channels: tuple[int, int] | None) -> tuple[int, int] | None:

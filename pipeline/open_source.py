@@ -186,7 +186,7 @@ def _with_companions(spec: SourceSpec) -> Source:
         return source
     companions: list[Source | None] = []
     try:
-        roles = ((spec.mask, "mask"), (spec.variance, "variance"), (spec.guide, "guide"))
+        roles = ((spec.mask, "mask"), (spec.variance, spec.noise_kind), (spec.guide, "guide"))
         for named, role in roles:
             companions.append(None if named is None else _open_companion(named, role, source))
     except BaseException:
@@ -195,7 +195,8 @@ def _with_companions(spec: SourceSpec) -> Source:
                 opened.close()
         raise
     mask, variance, guide = companions
-    return JoinedSource(source, mask=mask, variance=variance, guide=guide)
+    kind = spec.noise_kind
+    return JoinedSource(source, mask=mask, variance=variance, guide=guide, kind=kind)
 
 
 def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:

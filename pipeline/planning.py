@@ -12,6 +12,8 @@ from glassplate.models.noise import NoiseModel, NoiseSettings, estimate_noise
 from glassplate.models.numerics import Numerics, resolve
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.choice import ALONE, STACKS_AT_ONCE, Together, known
+from glassplate.pipeline.companions import resolved
+from glassplate.pipeline.contradiction import check_noise_image, contradicted
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.exposures import align, kept_last
@@ -42,9 +44,6 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 # Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
 # a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
 COPIED_AT_ONCE = 32
-# Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
-# photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
-MOST_CONTRADICTION = 2.0
 # Where nobody has tried how many fits are best done at once on a GPU.
 STACK_UNKNOWN = (
     "how many fits are best done at once on this GPU is not known, and one is; run `glassplate doctor` once "
@@ -85,6 +84,8 @@ def make_plan(
     check_guide_is_wanted(recipe, spec)
     check_exposures_are_wanted(recipe, spec)
     check_hints_are_wanted(recipe, spec)
+    spec = resolved(spec)
+    told = check_noise_image(spec, recipe)
     spec, warnings = _combined(spec, recipe)
     source = open_source(spec)
     try:
@@ -92,7 +93,7 @@ def make_plan(
         plan = _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
-    plan = replace(plan, warnings=(*plan.warnings, *warnings))
+    plan = replace(plan, warnings=(*plan.warnings, *told, *warnings))
     return stacked(plan if donor is None else _with_donor(plan, donor), workers)
 
 
@@ -164,7 +165,7 @@ def _plan_for(
         psf=psf,
         quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
         **_guide(spec),
-        warnings=(*(() if found is None else found.warnings), *_contradicted(samples, noise)),
+        warnings=(*(() if found is None else found.warnings), *contradicted(samples, noise)),
     )
     return replace(plan, **_colouring(source, grid, samples))
 
@@ -222,29 +223,6 @@ def _noise(samples: list[Sample], recipe: Recipe, *, of_a_mean: bool) -> NoiseMo
         # what the recipe knows is the noise of one exposure
         return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
     return estimate_noise(samples, recipe.noise)
-
-
-def _contradicted(samples: list[Sample], noise: NoiseModel) -> tuple[str, ...]:
-    """What to say where the noise that was given is not what the image shows."""
-    if not noise.origin.startswith("given"):
-        return ()
-    shown = estimate_noise(samples, NoiseSettings())
-    given, measured = (_typical_sigma(samples, model) for model in (noise, shown))
-    if measured <= 0 or 1 / MOST_CONTRADICTION <= given / measured <= MOST_CONTRADICTION:
-        return ()
-    return (
-        f"noise {noise.origin}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
-        "what is given is taken, leave it out to take what is measured",
-    )
-
-
-def _typical_sigma(samples: list[Sample], noise: NoiseModel) -> float:
-    """Median standard deviation of the noise over the samples' valid pixels; 0 without any."""
-    sigmas = [
-        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
-    ]
-    found = np.concatenate(sigmas)
-    return float(np.median(found)) if found.size else 0.0
 
 
 def stacked(plan: Plan, workers: int) -> Plan:

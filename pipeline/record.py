@@ -16,7 +16,7 @@ from glassplate.pipeline.quality import count_reasons, write_iterations, write_q
 from glassplate.pipeline.sampling import sample_boxes
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.stitch import sha256_of
-from glassplate.pipeline.store import open_array
+from glassplate.pipeline.store import open_array, read_attributes
 
 CHECKSUMS = "checksums.sha256"
 
@@ -33,6 +33,7 @@ def result_summary(
         "noise_before": plan.noise_before,
         "noise_after": _noise_after(store, plan),
         "noise_model": plan.noise.origin,
+        "unit": read_attributes(store)["glassplate"].get("unit"),
         "iterations": float(np.mean(iterations)),
         "chi2": _chi2(records),
         "filled_pixels": sum(record["filled"] for record in records.values()),

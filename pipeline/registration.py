@@ -65,12 +65,13 @@ def _sky(source: Source) -> WCS | None:
     if not text:
         return None
     # imported where it is wanted: half a second
-    from astropy.io import fits
     from astropy.wcs import WCS
+
+    from glassplate.pipeline.fits_text import parsed
 
     with collected_warnings(source.spec.path):
         try:
-            wcs = WCS(fits.Header.fromstring(text, sep="\n"))
+            wcs = WCS(parsed(text))
         # astropy and wcslib raise a dozen kinds of error on malformed cards
         except Exception as error:
             raise SourceError(f"{source.spec.path}: its WCS cannot be used: {error}") from error

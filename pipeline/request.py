@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from glassplate.pipeline.companions import resolved
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export import check_target
 from glassplate.pipeline.forward import (
@@ -55,8 +56,13 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def check_request(request: RestoreRequest) -> None:
+def check_request(request: RestoreRequest) -> RestoreRequest:
     """Make the clearest refusals, before gigabytes are hashed.
+
+    Returns
+    -------
+    request
+        The same, with the extensions of its companions named as they were found.
 
     Raises
     ------
@@ -71,6 +77,7 @@ def check_request(request: RestoreRequest) -> None:
     check_guide_is_wanted(request.recipe, request.spec)
     check_exposures_are_wanted(request.recipe, request.spec)
     check_hints_are_wanted(request.recipe, request.spec)
+    request = replace(request, spec=resolved(request.spec))
     check_source(request.spec)
     if request.spec.psf is not None:
         read_psf(request.spec.psf)
@@ -81,3 +88,4 @@ def check_request(request: RestoreRequest) -> None:
             raise StoreError(f"{error}; it will not be overwritten, choose another -o") from error
     if request.export is not None:
         check_target(request.export)
+    return request

@@ -86,7 +86,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) ->
         If every tile failed or the disk is full; what is done is kept.
     """
     start = time.monotonic()
-    check_request(request)
+    request = check_request(request)
     try:
         given = None
         finished = finished_manifest(request.store)

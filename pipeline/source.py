@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.tiles import Box
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from glassplate.pipeline.exposures import Combination
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
+NoiseKind = Literal["variance", "sigma", "weight"]
+NOISE_KINDS: tuple[NoiseKind, ...] = ("variance", "sigma", "weight")
 
 # Up to four planes are colours of one scene; more are a cube, whose planes have noise of their own.
 MOST_JOINT_PLANES = 4
@@ -34,7 +37,10 @@ class SourceSpec:
     mask: Path | None = None
     """Image on the same grid: non-zero means the pixel is not to be trusted."""
     variance: Path | None = None
-    """Image on the same grid: variance of each pixel in squared source units."""
+    """Image on the same grid that says how noisy each pixel is."""
+    noise_kind: NoiseKind = "variance"
+    """What `variance` holds: variances in squared source units, standard deviations in source units, or
+    weights, which are inverse variances."""
     psf: Path | None = None
     """Image of the point-spread function, on the grid of the estimate."""
     guide: Path | None = None
@@ -147,6 +153,23 @@ def white_of(source: Source) -> float:
 def choose_working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float32 where it holds every value of `dtype` exactly, else float64."""
     return np.dtype(np.float32 if np.can_cast(dtype, np.float32, "safe") else np.float64)
+
+
+def noise_image(given: Mapping[NoiseKind, Path | None]) -> tuple[Path | None, NoiseKind]:
+    """The one image of the noise that is given, and what it holds.
+
+    Raises
+    ------
+    UsageError
+        If there is more than one.
+    """
+    named = [(kind, path) for kind, path in given.items() if path is not None]
+    if len(named) > 1:
+        (first, path), (second, other), *_ = named
+        raise UsageError(
+            f"{first} {path} and {second} {other}: each says how noisy the pixels are, give one of them"
+        )
+    return (named[0][1], named[0][0]) if named else (None, "variance")
 
 
 def split_extension(path: Path) -> tuple[Path, int | str | None]:

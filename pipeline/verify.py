@@ -95,7 +95,8 @@ def _inputs(manifest: dict[str, Any]) -> list[Check]:
     """Compare the input files with what was restored; one that was moved away cannot be compared."""
     checks = []
     identity = manifest["identity"]
-    files = [(what, identity.get(what)) for what in ("source", *COMPANIONS)]
+    names = {"variance": identity.get("noise_kind", "variance")}
+    files = [(names.get(what, what), identity.get(what)) for what in ("source", *COMPANIONS)]
     files += [("exposure", file) for file in identity.get("exposures") or ()]
     for what, was in files:
         if was is None:

@@ -117,6 +117,34 @@ class TestRestore:
         assert str(request.spec.psf) == "p.fits"
         assert (request.keep_scratch, request.device, seen["workers"]) == (True, "cpu", 3)
 
+    def test_the_unit_of_the_primary_header_is_shown(self, gp, tmp_path):
+        noise = np.random.default_rng(0).normal(100, 5, (40, 50)).astype("f4")
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise)])
+        hdus[0].header["BUNIT"] = "adu"
+        hdus.writeto(tmp_path / "a.fits")
+        words = ("-o", tmp_path / "a.zarr", "--recipe", "identity", "--pool", "inline")
+        shown = [
+            gp("inspect", tmp_path / "a.fits"),
+            gp("restore", tmp_path / "a.fits", *words),
+            gp("inspect", tmp_path / "a.zarr"),
+        ]
+        assert all(" adu" in run.out for run in shown)
+
+    @pytest.mark.parametrize("kind", ["variance", "sigma", "weight"])
+    @pytest.mark.parametrize("command", ["restore", "plan"])
+    def test_noise_that_is_no_noise_of_the_image(self, gp, sky, tmp_path, kind, command):
+        fits.writeto(tmp_path / "n.fits", np.full(fits.getdata(sky).shape, 1e-9))
+        out = ("-o", tmp_path / "o.zarr") if command == "restore" else ()
+        given = (f"--{kind}", tmp_path / "n.fits")
+        run = gp(command, sky, *out, "--recipe", "draft", "--pool", "inline", *given)
+        assert run.code == 2
+        assert run.err.startswith(f"glassplate: --{kind} ")
+        assert len(run.err.splitlines()) == 1
+        other = "--weight" if kind == "sigma" else "--sigma"
+        run = gp(command, sky, *out, "--pool", "inline", *given, other, sky)
+        assert run.code == 2
+        assert "give one of them" in run.err
+
     def test_digits_name_an_extension_by_number(self, gp, tmp_path, sky):
         image = fits.ImageHDU(np.ones((20, 30), "f4"), name="SCI")
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "two.fits")

@@ -249,6 +249,20 @@ class TestOurOwn:
         assert [image.spec.path.name for image in found.images] == ["raw.fits"]
 
 
+def test_an_input_says_in_its_own_way_how_noisy_it_is(folder, job_of):
+    a, b = images_of(
+        job_of(
+            "inputs: [{path: in/a.fits, weight: w.fits}, in/b.fits]\noutput: out\nsigma: s.fits\n"
+        )
+    )
+    assert (a.spec.variance, a.spec.noise_kind) == (folder / "w.fits", "weight")
+    assert (b.spec.variance, b.spec.noise_kind) == (folder / "s.fits", "sigma")
+    with pytest.raises(
+        UsageError, match=r"variance .*v.fits and sigma .*s.fits: .* give one of them"
+    ):
+        images_of(job_of("inputs: in/a.fits\noutput: out\nsigma: s.fits\nvariance: v.fits\n"))
+
+
 def test_a_job_without_any_file_is_refused(job_of):
     job = job_of("inputs: [in/x.fits, in/*.png]\noutput: out\n")
     with pytest.raises(UsageError, match="no such file"):

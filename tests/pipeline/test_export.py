@@ -177,6 +177,48 @@ class TestFits:
         assert (header["TELESCOP"], header["FILTER"]) == ("Zeiss", "own")
         assert any("HDU 1 SCI" in line for line in header["HISTORY"])
 
+    @pytest.mark.parametrize("inherit", [None, True])
+    @pytest.mark.parametrize("own", [None, "  ", "electron"])
+    def test_the_unit_of_the_primary_header_comes_once(self, tmp_path, own, inherit):
+        primary = fits.PrimaryHDU()
+        primary.header["BUNIT"] = ("adu", "of every chip")
+        image = fits.ImageHDU(np.ones((8, 9), "i2"))
+        for key, value in (("BUNIT", own), ("INHERIT", inherit)):
+            if value is not None:
+                image.header[key] = value
+        fits.HDUList([primary, image]).writeto(tmp_path / "mef.fits")
+        source = open_source(SourceSpec(tmp_path / "mef.fits"))
+        source.close()
+        pixels = np.ones((8, 9), "f4")
+        store = make_store(tmp_path, pixels, source.metadata, unit=source.unit)
+        header = fits.getheader(export(store, tmp_path / "out.fits"), 0)
+        expected = "electron" if own == "electron" else "adu"
+        assert [card.value for card in header.cards if card.keyword == "BUNIT"] == [expected]
+
+    def test_numbers_that_cannot_be_scaled_stay(self, tmp_path):
+        """Each of these ended in an OverflowError or in a card that is no FITS."""
+        path = tmp_path / "odd.fits"
+        fits.writeto(path, np.zeros((4, 4), "f4"))
+        raw = path.read_bytes()
+        end = b"END".ljust(80)
+        at = raw.index(end)
+        odd = b"".join(
+            card.ljust(80)
+            for card in (
+                b"CTYPE1  = 'RA---TAN'",
+                b"CRPIX1  = 12,5",
+                b"IMAGEH  = 1.7E308",
+                b"CD2_2   = 1E999",
+                b"LTV1    = 'abc'",
+                b"A_999_99= 3",
+            )
+        )
+        path.write_bytes(raw[:at] + odd + end + raw[at + len(odd) + 80 :])
+        store, _ = restored(tmp_path, path, scale=4)
+        header = export(store, tmp_path / "out.fits").read_bytes()[:5760]
+        for start in range(0, len(odd), 80):
+            assert odd[start : start + 80] in header
+
     def test_compressed_input_leaves_no_trace_of_its_encoding(self, tmp_path):
         data = np.arange(64 * 64, dtype="i2").reshape(64, 64)
         fits.CompImageHDU(data, compression_type="RICE_1").writeto(tmp_path / "c.fits")

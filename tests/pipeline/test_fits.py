@@ -243,6 +243,57 @@ class TestHdus:
             open_source(SourceSpec(tmp_path / "z.fits"))
 
 
+class TestUnit:
+    """BUNIT may stand in the primary header, as in every DECam file; it was not seen there."""
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    @pytest.mark.parametrize(
+        ("primary", "own", "inherit", "unit"),
+        [
+            ("adu", None, None, "adu"),
+            (" adu ", "  ", None, "adu"),
+            ("adu", "electron", None, "electron"),
+            ("adu", None, True, "adu"),
+            ("adu", None, False, None),
+            (None, " count ", None, "count"),
+            ("  ", None, None, None),
+            (3, None, None, None),
+            (None, None, None, None),
+        ],
+    )
+    def test_of_an_extension(self, tmp_path, opened, primary, own, inherit, unit, compressed):
+        data = np.ones((40, 50), "i2")
+        image = (fits.CompImageHDU if compressed else fits.ImageHDU)(data)
+        hdus = fits.HDUList([fits.PrimaryHDU(), image])
+        for hdu, value in zip(hdus, (primary, own), strict=True):
+            if value is not None:
+                hdu.header["BUNIT"] = value
+        if inherit is not None:
+            image.header["INHERIT"] = inherit
+        hdus.writeto(tmp_path / "a.fits")
+        source = opened(tmp_path / "a.fits")
+        assert source.unit == source.info.unit == unit
+        assert describe(tmp_path / "a.fits")["images"][1]["unit"] == unit
+
+    def test_a_primary_image_keeps_its_unit_to_itself(self, tmp_path, opened):
+        hdus = fits.HDUList([fits.PrimaryHDU(np.ones((4, 5))), fits.ImageHDU(np.ones((4, 5)))])
+        hdus[0].header["BUNIT"] = "adu"
+        hdus.writeto(tmp_path / "a.fits")
+        assert opened(tmp_path / "a.fits").unit == "adu"
+        assert opened(tmp_path / "a.fits", hdu=1).unit is None
+
+    def test_keywords_in_lower_case(self, tmp_path, opened):
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)))]).writeto(
+            tmp_path / "a.fits"
+        )
+        raw = (tmp_path / "a.fits").read_bytes()
+        end = b"END".ljust(80)
+        at = raw.index(end)
+        card = b"bunit   = 'adu'".ljust(80)
+        (tmp_path / "a.fits").write_bytes(raw[:at] + card + end + raw[at + 160 :])
+        assert opened(tmp_path / "a.fits").unit == "adu"
+
+
 class TestMetadata:
     def test_header_text_is_exact(self, tmp_path, opened):
         header = fits.Header()
