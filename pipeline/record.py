@@ -30,12 +30,13 @@ def result_summary(
     """What a user wants to know first: noise before and after, iterations, why tiles stopped."""
     iterations = [record["iterations"] for record in records.values()]
     return {
-        "noise_before": plan.noise_before,
+        "noise_before": plan.stated_noise_before,
         "noise_after": _noise_after(store, plan),
         "noise_model": plan.noise.origin,
         "iterations": float(np.mean(iterations)),
         "chi2": _chi2(records),
         "filled_pixels": sum(record["filled"] for record in records.values()),
+        "wild_pixels": sum(record.get("wild", 0) for record in records.values()),
         "guarded_pixels": sum(record.get("guarded", 0) for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
