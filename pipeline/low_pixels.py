@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from glassplate.models.noise import NoiseModel
 from glassplate.pipeline.medians import MAD_TO_SIGMA, BoolArray, FloatArray, median
+from glassplate.pipeline.runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.wild import varying
 
@@ -26,14 +27,19 @@ if TYPE_CHECKING:
 DEPTH = 10.0
 # Half-width of that median, pixels: it does not see a column of up to four pixels' width.
 RADIUS = 4
-# Pixels around a region on which it depends what is low in it: the median, and that of what differs from it.
-REACH = 2 * RADIUS
+# And what is low ends at once: beside it pixels are lower than usual by a third of its depth at most. Where a
+# galaxy or a gradient without noise falls off, they are nearly as low.
+SHARP = Sharpness(narrow=RADIUS, even=RADIUS, share=1 / 3)
+# Pixels around a region on which it depends what is low in it: the median, that of what differs from it, the
+# longest run and its neighbour.
+REACH = 2 * RADIUS + SHARP.narrow + 1
 # Share of the level above the sky by which a pixel must be lower, too: beside and between bright stars the
 # median is theirs, and the sky far below it.
 SHADE = 1.0
 # Side of the squares in which the level of the dark parts is taken, pixels: a gradient is small in them.
-# Percentile that is this level, and share of a square that must be of the scene.
-SQUARE, DARK, LEAST_SHARE = 32, 25.0, 0.25
+# Percentiles between which it lies, and share of a square that must be of the scene. Below them as many times
+# their distance as SPREAD says may be of the scene.
+SQUARE, DARK, SPREAD, LEAST_SHARE = 32, (25.0, 75.0), 2.0, 0.25
 
 
 def low_level(samples: Sequence[Sample], noise: NoiseModel, quantum: float) -> float:
@@ -57,12 +63,13 @@ def low_level(samples: Sequence[Sample], noise: NoiseModel, quantum: float) -> f
 
 
 def _dark_levels(values: npt.NDArray[np.floating], scene: BoolArray) -> list[float]:
-    """Level of the dark parts of a square, of each plane that shows enough of the scene."""
-    return [
-        float(np.percentile(plane[seen], DARK))
-        for plane, seen in zip(values, scene, strict=True)
-        if seen.sum() > LEAST_SHARE * SQUARE**2
-    ]
+    """Lowest level of a square that may be of the scene, of each plane that shows enough of it."""
+    levels = []
+    for plane, seen in zip(values, scene, strict=True):
+        if seen.sum() > LEAST_SHARE * SQUARE**2:
+            low, high = np.percentile(plane[seen].astype(np.float64), DARK)
+            levels.append(float(low - SPREAD * (high - low)))
+    return levels
 
 
 def low_pixels(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
@@ -91,5 +98,7 @@ def low_pixels(values: FloatArray, valid: BoolArray, detector: Detector) -> Bool
     scatter = MAD_TO_SIGMA * median(np.abs(depth), RADIUS)
     shade = SHADE * np.maximum(level - detector.sky, 0)
     least = np.hypot(DEPTH * np.fmax(noise, scatter), shade)
-    found: npt.NDArray[np.bool_] = lowest | (candidates & (depth > least))
-    return found
+    heights = Heights(
+        (depth / noise).astype(np.float64), candidates & (depth > least), np.isfinite(depth)
+    )
+    return lowest | sharp_runs(heights, SHARP, (False, False, False, False))

@@ -19,6 +19,9 @@ from glassplate.pipeline.stitch import sha256_of
 from glassplate.pipeline.store import open_array
 
 CHECKSUMS = "checksums.sha256"
+# Median chi2 of the tiles from which a result is questioned. Results of the shipped recipes have 0.5 to 2; of
+# a fit cut short on a sharp image 5.
+MOST_CHI2 = 10.0
 
 
 def result_summary(
@@ -42,6 +45,31 @@ def result_summary(
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},
     }
+
+
+def summary_warnings(path: Path, summary: Mapping[str, Any]) -> list[str]:
+    """What the user should know once a result is there, one line each.
+
+    Parameters
+    ----------
+    path
+        Of the source.
+    summary
+        As `result_summary` gave it.
+    """
+    warnings = []
+    if wild := summary["wild_pixels"]:
+        warnings.append(
+            f"{path}: {wild} wild pixels were taken for invalid; the limits are in the manifest under plan.wild"
+        )
+    chi2 = summary["chi2"]
+    if chi2 is not None and chi2["median"] > MOST_CHI2:
+        warnings.append(
+            f"{path}: chi2 is {chi2['median']:.3g}, expected is 1 and at most {MOST_CHI2:g}: the residual is "
+            f"{chi2['median'] ** 0.5:.3g} times the noise, so that structure was lost or the noise is wrong; "
+            "look at the residual, raise fit.iterations or give noise.sigma"
+        )
+    return warnings
 
 
 def _chi2(records: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:

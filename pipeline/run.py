@@ -43,7 +43,7 @@ from glassplate.pipeline.planning import Device, make_plan
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.psf import read_psf
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.record import record_result, result_summary
+from glassplate.pipeline.record import record_result, result_summary, summary_warnings
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.source import SourceSpec
 from glassplate.pipeline.stages import (
@@ -295,6 +295,8 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     run.listener(StageStarted(run.store, "record", 1))
     status: Literal["complete", "partial"] = "partial" if run.missing else "complete"
     summary = result_summary(run.store, run.plan, run.records, run.failures)
+    for warning in summary_warnings(request.spec.path, summary):
+        run.listener(Warned(run.store, warning))
     run.manifest["summary"] = summary
     run.manifest["status"] = status
     run.manifest["sessions"][-1]["ended"] = provenance.now()

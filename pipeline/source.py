@@ -50,7 +50,7 @@ class SourceSpec:
     exponent: int = 0
     """Values are read divided by ``2**exponent``, which brings them near 1; the plan makes it."""
     limits: tuple[WildLimits | None, ...] = ()
-    """What makes a pixel wild, and invalid, in this image and in each further exposure; the plan makes them."""
+    """What makes a pixel wild, thus invalid: of this image and of each exposure; the plan makes them."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 

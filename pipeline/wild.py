@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from glassplate.models.flatness import difference_sigma
 from glassplate.pipeline.joined import WrappedSource
+from glassplate.pipeline.runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source import Pixels, Source
 from glassplate.pipeline.tiles import Box
@@ -35,23 +36,19 @@ LARGEST = 2.0**60
 # Sharp limit: standard deviations of the noise from the sky beyond which a value is examined. No real image
 # has a star or a source as sharp as what follows; below the sky there is no light at all.
 HOT, DEAD = 1000.0, 100.0
-# Share of a wild pixel's height that its neighbours reach at most. The sharpest stars of real images put
-# some 10 % of their peak into the next pixel, and 2 % where the peak is shared by two pixels.
-SHARP = 0.01
-# Standard deviations that neighbours are granted in any case.
-GRANTED = 5.0
-# Share of the typical deviation that counts as noise in any case: the differences between neighbours are 0 where
-# pixels are repeated (a scanned plate, enlarged), and next to nothing in smooth maps.
+# Share of the typical deviation that counts as noise in any case: the differences between neighbours are 0
+# where pixels are repeated (a scanned plate, enlarged), and next to nothing in smooth maps.
 LEAST_NOISE = 0.1
-# Pixels across: of a hot or dead run of any values, and of one whose values are all the same.
-NARROW, EVEN = 2, 16
+# The runs that are wild. The sharpest stars of real images put some 10 % of their peak into the next pixel,
+# and 2 % where the peak is shared by two pixels.
+SHARP = Sharpness(narrow=2, even=16, share=0.01)
 # Pixels around a region on which it depends what is wild in it: the longest run and its neighbour.
-MARGIN = EVEN + 1
+MARGIN = SHARP.even + 1
 
 
 @dataclass(frozen=True)
 class WildLimits:
-    """What makes a value wild in one image; small and picklable, in the units of the values that it is for."""
+    """What makes a value wild in one image, in the units of its values; small and picklable."""
 
     sky: float
     """Median of the image."""
@@ -65,7 +62,7 @@ class WildLimits:
         return WildLimits(*(math.ldexp(value, exponent) for value in asdict(self).values()))
 
     def read_with(self, exponent: int) -> WildLimits:
-        """The limits for values that are read divided by ``2**exponent``, and no larger than a fit may meet."""
+        """The limits for values that are read divided by ``2**exponent``; what no fit may meet is wild."""
         limits = self.scaled(-exponent)
         return replace(limits, far=min(limits.far, LARGEST))
 
@@ -90,7 +87,9 @@ class WildLimits:
         high, low = self.sky + HOT * self.sigma, self.sky - DEAD * self.sigma
         return (values > high) | (values < low)
 
-    def find(self, values: FloatArray, valid: BoolArray, whole: Sequence[bool]) -> BoolArray:
+    def find(
+        self, values: FloatArray, valid: BoolArray, whole: tuple[bool, bool, bool, bool]
+    ) -> BoolArray:
         """Wild pixels of one plane.
 
         Parameters
@@ -98,8 +97,8 @@ class WildLimits:
         values, valid
             ``(h, w)``.
         whole
-            Whether the first row, the last row, the first column and the last column are the image's own, beyond
-            which there is nothing; a run that ends at any other border is not judged.
+            Whether the first row, the last row, the first column and the last column are the image's own,
+            beyond which there is nothing; a run that ends at any other border is not judged.
 
         Returns
         -------
@@ -114,64 +113,8 @@ class WildLimits:
         for sign, least in ((1.0, HOT), (-1.0, DEAD)):
             high = sign * excess
             seen = known & (high > least)
-            wild |= _sharp_runs(high, seen, known, (whole[2], whole[3]))
-            wild |= _sharp_runs(high.T, seen.T, known.T, (whole[0], whole[1])).T
+            wild |= sharp_runs(Heights(high, seen, known), SHARP, whole)
         return wild
-
-
-def _sharp_runs(
-    high: npt.NDArray[np.float64], seen: BoolArray, known: BoolArray, whole: tuple[bool, bool]
-) -> BoolArray:
-    """Short runs along rows that fall off at both ends to next to nothing.
-
-    Parameters
-    ----------
-    high
-        ``(h, w)`` height above the sky, in standard deviations of the noise.
-    seen
-        ``(h, w)``; runs are made of these pixels.
-    known
-        ``(h, w)``; only such pixels can bound a run.
-    whole
-        Whether there is nothing beyond the first and the last column.
-    """
-    edges = np.diff(np.pad(seen, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, first = np.nonzero(edges == 1)
-    _, after = np.nonzero(edges == -1)
-    found = np.zeros(seen.shape, bool)
-    if not rows.size:
-        return found
-    width = seen.shape[1]
-    # minimum and maximum of each run; the gaps between them are reduced, too, and left out
-    bounds = np.ravel_multi_index(
-        (np.repeat(rows, 2), np.stack([first, after], 1).ravel()), (len(seen), width + 1)
-    )
-    flat = np.pad(high, ((0, 0), (0, 1))).ravel()
-    low = np.minimum.reduceat(flat, bounds)[::2]
-    top = np.maximum.reduceat(flat, bounds)[::2]
-    length = after - first
-    at_border = (first == 0) & whole[0] | (after == width) & whole[1]
-    # a run at the border has one neighbour only, and a star cut by the border two bright pixels
-    narrow = length <= np.where(at_border, 1, NARROW)
-    even = (length <= EVEN) & (low == top)
-    most = np.maximum(SHARP * low, GRANTED)
-    left = np.where(first == 0, whole[0], _is_low(high, known, rows, first - 1, most))
-    right = np.where(after == width, whole[1], _is_low(high, known, rows, after, most))
-    for row, start, end in np.stack([rows, first, after], 1)[(narrow | even) & left & right]:
-        found[row, start:end] = True
-    return found
-
-
-def _is_low(
-    high: npt.NDArray[np.float64],
-    known: BoolArray,
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
-    most: npt.NDArray[np.float64],
-) -> BoolArray:
-    """Whether each pixel is known and no higher than `most`; of columns beyond the border anything."""
-    columns = columns.clip(0, high.shape[1] - 1)
-    return known[rows, columns] & (high[rows, columns] <= most)
 
 
 class WildSource(WrappedSource):
