@@ -60,7 +60,8 @@ def summary_warnings(path: Path, summary: Mapping[str, Any]) -> list[str]:
     warnings = []
     if wild := summary["wild_pixels"]:
         warnings.append(
-            f"{path}: {wild} wild pixels were taken for invalid; the limits are in the manifest under plan.wild"
+            f"{path}: {wild} wild pixels were taken for invalid; "
+            "the limits are in the manifest under plan.wild"
         )
     chi2 = summary["chi2"]
     if chi2 is not None and chi2["median"] > MOST_CHI2:
