@@ -16,7 +16,7 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.joined import WrappedSource
 from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.sampling import sample_windows
-from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.source import Pixels, Source, choose_working_dtype
 from glassplate.pipeline.tiles import Box
 
 FloatArray = npt.NDArray[np.floating]
@@ -116,7 +116,8 @@ class ExposedSource(WrappedSource):
         mean, valid, variance = found.mean(used)
         inner = (slice(None), *box.relative_to(around).slices)
         return Pixels(
-            mean[inner].astype(self.working_dtype),
+            # the precision of the first, in whatever unit it is read
+            mean[inner].astype(choose_working_dtype(self.dtype)),
             valid[inner],
             variance[inner].astype(np.float32),
             None if first.guide is None else first.guide[inner],

@@ -65,7 +65,7 @@ class JoinedSource(WrappedSource):
                 single = np.where(usable, given.values, 0).astype(np.float32)
             # what float32 rounds to 0 or infinity cannot serve as a weight
             valid = valid & np.isfinite(single) & (single > 0)
-            variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
+            variance = np.array(np.broadcast_to(single, values.shape))  # torch wants it writable
         return Pixels(values, valid, variance, self._guide_in(box))
 
     def _guide_in(self, box: Box) -> npt.NDArray[np.float32] | None:

@@ -108,8 +108,8 @@ def test_physical_units_are_restored(tmp_path, factor, raw):
         done[name] = group["0"][...].astype("f8") / times
     np.testing.assert_array_equal(np.isnan(done["far"]), np.isnan(done["near"]))
     apart = np.abs(done["far"] - done["near"])
-    # a few iterations from the same seed; the decimal factor rounds each value
-    assert np.nanmedian(apart) < 0.1
+    # the noise is 1; a decimal factor rounds each value, and a few iterations make more of it
+    assert np.nanmedian(apart) < 0.5
 
 
 def test_what_is_not_filled_stays_bit_for_bit(tmp_path):
