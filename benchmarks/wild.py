@@ -102,13 +102,18 @@ def main() -> None:
                 continue
             if facts is None:
                 continue
-            found[name] = facts
+            found[name] = {
+                key: float(f"{value:.6g}") if isinstance(value, float) else value
+                for key, value in facts.items()
+            }
             if facts["wild"] or facts["low"]:
                 print(f"{name}: {facts['wild']} wild, {facts['low']} low of {facts['pixels']}")
     total = {key: sum(facts[key] for facts in found.values()) for key in ("pixels", "wild", "low")}
     print(f"{len(found)} images: {total}")
-    document = {"images": found, "total": total}
-    asked.output.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    # a line for each image
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(facts)}" for name, facts in found.items())
+    text = f'{{"total": {json.dumps(total)},\n"images": {{\n{lines}\n}}}}\n'
+    asked.output.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
