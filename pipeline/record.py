@@ -19,8 +19,8 @@ from glassplate.pipeline.stitch import sha256_of
 from glassplate.pipeline.store import open_array
 
 CHECKSUMS = "checksums.sha256"
-# Median chi2 of the tiles from which a result is questioned. Fits of six iterations, which have learnt next to
-# nothing, have 15 to 30; images that a hot column or a wrong variance ruined 1e5 and more.
+# Median chi2 of the tiles from which a result is questioned. Fits of six iterations, which have learnt next
+# to nothing, have 15 to 30; images that a hot column or a wrong variance ruined 1e5 and more.
 MOST_CHI2 = 50.0
 
 
