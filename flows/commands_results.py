@@ -133,6 +133,8 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             )
         if summary.get("filled_pixels"):
             lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
+        if summary.get("wild_pixels"):
+            lines.append(f"  wild     {plural(summary['wild_pixels'], 'pixel')} taken for invalid")
         if summary.get("guarded_pixels"):
             lines.append(
                 f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -57,6 +57,19 @@ class NoiseSettings:
     """Whether neighbouring pixels share noise; auto measures it."""
     impulses: bool = False
     """Measure the noise without the pixels that stand out from their neighbours: salt-and-pepper noise."""
+
+    def scaled(self, exponent: int) -> NoiseSettings:
+        """What is known of the noise of an image multiplied by ``2**exponent``; electrons stay electrons."""
+        if exponent == 0:
+            return self
+        sigma, gain = self.sigma, self.gain
+        if gain is None and self.model == "poisson":
+            gain = 1.0  # the values are counts
+        return replace(
+            self,
+            sigma=None if sigma is None else math.ldexp(sigma, exponent),
+            gain=None if gain is None else math.ldexp(gain, -exponent),
+        )
 
     def __post_init__(self) -> None:
         for name, value in (("sigma", self.sigma), ("gain", self.gain)):
@@ -127,6 +140,15 @@ class NoiseModel:
         values: Any = x
         result: Array = self.floor + self.slope * (values - self.pedestal).clip(min=0)
         return result
+
+    def scaled(self, exponent: int) -> NoiseModel:
+        """The noise of an image multiplied by ``2**exponent``."""
+        return replace(
+            self,
+            floor=math.ldexp(self.floor, 2 * exponent),
+            slope=math.ldexp(self.slope, exponent),
+            pedestal=math.ldexp(self.pedestal, exponent),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As a dictionary of JSON's types."""

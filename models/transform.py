@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -55,6 +56,17 @@ class PixelTransform:
             return cast(Array, _of(x).full_like(x, 1 / self.scale))
         t = (x - self.offset) / self.softening
         return cast(Array, 1 / (_of(x).sqrt(t * t + 1) * (self.scale * self.softening)))
+
+    def scaled(self, exponent: int) -> PixelTransform:
+        """The map of an image multiplied by ``2**exponent`` into the same domain."""
+        scale, softening = self.scale, self.softening
+        if self.kind == "linear":
+            scale = math.ldexp(scale, exponent)
+        else:
+            softening = math.ldexp(softening, exponent)
+        return replace(
+            self, offset=math.ldexp(self.offset, exponent), scale=scale, softening=softening
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -37,12 +38,17 @@ _IN_WORDS: Mapping[NoiseKind, str] = {
 }
 
 
-def contradicted(samples: Sequence[Sample], noise: NoiseModel) -> tuple[str, ...]:
-    """What to say where the noise that the recipe gives is not what the image shows."""
+def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) -> tuple[str, ...]:
+    """What to say where the noise that the recipe gives is not what the image shows.
+
+    Samples and noise are in source units over ``2**exponent``; what is said is in source units.
+    """
     if not noise.origin.startswith("given"):
         return ()
     shown = estimate_noise(samples, NoiseSettings())
-    given, measured = (_typical_sigma(samples, model) for model in (noise, shown))
+    given, measured = (
+        math.ldexp(_typical_sigma(samples, model), exponent) for model in (noise, shown)
+    )
     if _agree(given, measured, MOST_CONTRADICTION):
         return ()
     return (
@@ -79,7 +85,10 @@ def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
     if not len(sigmas):
         return ()  # nothing is valid, which sampling refuses in its own words
     shown = estimate_noise(samples, NoiseSettings())
-    measured, given = _typical_sigma(samples, shown), float(np.median(sigmas))
+    measured, given = (
+        math.ldexp(sigma, spec.exponent)
+        for sigma in (_typical_sigma(samples, shown), float(np.median(sigmas)))
+    )
     if _agree(given, measured, MOST_CONTRADICTION):
         return ()
     told = (

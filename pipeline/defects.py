@@ -6,23 +6,20 @@ a window, a strip and the whole image agree on it. What they find is treated lik
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from glassplate.models.noise import NoiseModel
 from glassplate.pipeline.joined import WrappedSource
+from glassplate.pipeline.low_pixels import REACH, low_pixels
+from glassplate.pipeline.medians import BAND, MAD_TO_SIGMA, BoolArray, FloatArray, dilate, median
 from glassplate.pipeline.source import Pixels, Source
 from glassplate.pipeline.tiles import Box
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
-
-# Median absolute deviation to standard deviation, for a normal distribution.
-MAD_TO_SIGMA = 1.4826
 # Rounds of L.A.Cosmic, its authors' number; each finds more of a ray that the last one began.
 COSMIC_ROUNDS = 4
 # Reach of one round: the widest median is 7x7, of the residual of a 3x3 one, and what is found grows by
@@ -36,6 +33,8 @@ FAINTER = 0.5
 # of 3, 4 and 6 pixels: 362, 628, 1269 with 0, 247, 53, 2 with 0.05, 35, 2, 2 with 0.2; every pixel of a ray
 # is found.
 GRADIENT = 0.2
+# Standard deviations below the level at which values are cut off for it.
+LOWEST = 6.0
 # Half-width, in pixels, of the median that tells the level, and with it the noise, under a ray.
 COSMIC_LEVEL = 2
 # Bytes for a pixel while defects are found: L.A.Cosmic works at twice the resolution.
@@ -44,8 +43,6 @@ FIND_BYTES = 130
 READ_BYTES = 9
 # Bytes for a value of a sliding window: sorted float32, and whether it is finite.
 SORT_BYTES = 6
-# Rows that a sliding median takes at once: its copies are as many as the window is long.
-BAND = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,8 @@ class DefectSettings:
 
     cosmic_rays: Literal["auto"] | bool = False
     """Sharp positive spikes, by L.A.Cosmic (van Dokkum 2001, astroscrappy's code). For detectors; not
-    for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide."""
+    for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide. And what
+    lies far below everything around it: dead pixels and columns, blocks and borders without data."""
     cosmic_sigma: float = 4.5
     """Standard deviations by which a ray's Laplacian stands out."""
     cosmic_contrast: float = 2.0
@@ -96,11 +94,13 @@ class Detector:
     """Step between values, source units: 1 for integers, 0 for floats."""
     sky: float
     """Median of the image, source units."""
+    low: float = -math.inf
+    """Value below which there is no light in any part of the image, source units."""
 
     @property
     def margin(self) -> int:
         """Pixels around a region on which it depends what is found there."""
-        reach = COSMIC_ROUNDS * COSMIC_REACH if self.settings.cosmic_rays else 0
+        reach = COSMIC_ROUNDS * COSMIC_REACH + REACH if self.settings.cosmic_rays else 0
         if self.settings.specks != "none":
             # the median, the median of the deviations from it, and the way into fainter parts
             reach = max(reach, 3 * self.settings.speck_radius + self.settings.grow)
@@ -130,7 +130,9 @@ class Detector:
         if self.settings.specks != "none":
             found |= specks(values.astype(np.float32), valid, self)
         if self.settings.cosmic_rays:
-            found |= cosmic_rays(values.astype(np.float32), valid, self)
+            single = values.astype(np.float32)
+            low = low_pixels(single, valid, self)
+            found |= low | cosmic_rays(single, valid & ~low, self)
         return found & valid
 
 
@@ -170,41 +172,6 @@ def spread(seeds: BoolArray, faint: BoolArray, settings: DefectSettings) -> Bool
     return found
 
 
-def median(values: FloatArray, radius: int) -> FloatArray:
-    """Median along columns, then along rows, of ``2 radius + 1`` pixels; NaN says nothing.
-
-    Beyond the border the image is reflected. NaN where the window has nothing else.
-    """
-    return _median_of_rows(_median_of_rows(values.T, radius).T, radius)
-
-
-def _median_of_rows(values: FloatArray, radius: int) -> FloatArray:
-    result = np.empty(values.shape, np.float32)
-    for start in range(0, len(values), BAND):
-        rows = values[start : start + BAND]
-        wide = np.pad(rows, ((0, 0), (radius, radius)), mode="symmetric")
-        windows = sliding_window_view(wide, 2 * radius + 1, axis=1)  # (rows, w, 2 r + 1)
-        result[start : start + BAND] = _median_last(windows)
-    return result
-
-
-def _median_last(windows: FloatArray) -> FloatArray:
-    """Median over the last axis without its NaN; the lower of two where their number is even."""
-    ordered = np.sort(windows, axis=-1)  # NaN last
-    count = np.isfinite(ordered).sum(-1, keepdims=True)
-    middle = np.maximum(count - 1, 0) // 2
-    return np.take_along_axis(ordered, middle, -1)[..., 0]
-
-
-def dilate(found: BoolArray, radius: int) -> BoolArray:
-    """Grow by squares of ``2 radius + 1`` pixels."""
-    if radius == 0:
-        return found
-    wide = np.pad(found, radius)
-    rows = sliding_window_view(wide, 2 * radius + 1, axis=0).any(-1)
-    return np.asarray(sliding_window_view(rows, 2 * radius + 1, axis=1).any(-1))
-
-
 def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
     """Spikes sharper than any star, by L.A.Cosmic: van Dokkum 2001, PASP 113, 1420.
 
@@ -216,10 +183,13 @@ def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> Boo
     from astroscrappy import detect_cosmics
 
     settings = detector.settings
-    level = np.nan_to_num(median(np.where(valid, values, np.nan), COSMIC_LEVEL))
-    known = np.where(valid, values, level)
+    level = median(np.where(valid, values, np.nan), COSMIC_LEVEL)
+    # amid what is invalid there is nothing that it could stand out from
+    level = np.where(np.isnan(level), np.float32(detector.sky), level)
     slopes = GRADIENT * np.maximum(level - detector.sky, 0)
     variance = np.maximum(detector.noise.variance(level) + slopes**2, np.finfo(np.float32).tiny)
+    # beside a pixel that is too low its neighbours would look like rays
+    known = np.where(valid, np.maximum(values, level - LOWEST * np.sqrt(variance)), level)
     found: BoolArray
     found, _ = detect_cosmics(
         known.astype(np.float32),
@@ -246,19 +216,24 @@ class InspectedSource(WrappedSource):
         pixels = self._source.read(around, channels)
         inner = (slice(None), *box.relative_to(around).slices)
         found = self._found(pixels)[inner] & pixels.valid[inner]
+        wild = None if pixels.wild is None else pixels.wild[inner]
         variance = pixels.variance
         return Pixels(
             pixels.values[inner],
             pixels.valid[inner] & ~found,
             None if variance is None else variance[inner],
             None if pixels.guide is None else pixels.guide[inner],
-            found,
+            found if wild is None else found | wild,
             None if pixels.witness is None else pixels.witness[inner],
+            wild,
             hidden=None if pixels.hidden is None else pixels.hidden[inner[1:]],
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:
         """``(c, h, w)``: in colours a defect is one of all channels, in a cube each plane has its own."""
+        if pixels.wild is not None:
+            # a wild value may not fit into float32
+            pixels = replace(pixels, values=np.where(pixels.wild, 0, pixels.values))
         if not self.joint:
             planes = zip(pixels.values, pixels.valid, strict=True)
             return np.stack([self._detector.find(*plane) for plane in planes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.joined import WrappedSource
 from glassplate.pipeline.registration import whole_shift
 from glassplate.pipeline.sampling import sample_windows
-from glassplate.pipeline.source import Pixels, Source
+from glassplate.pipeline.source import Pixels, Source, choose_working_dtype
 from glassplate.pipeline.tiles import Box
 
 FloatArray = npt.NDArray[np.floating]
@@ -50,6 +51,12 @@ class Alignment:
         own = (level - self.match.offset) / self.match.scale
         return self.noise.variance(own) * self.match.scale**2
 
+    def scaled(self, exponent: int) -> Alignment:
+        """The same of exposures that are all multiplied by ``2**exponent``."""
+        offset = math.ldexp(self.match.offset, exponent)
+        matched = replace(self.match, offset=offset)
+        return replace(self, match=matched, noise=self.noise.scaled(exponent))
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Alignment:
         """From what `asdict` gave."""
@@ -68,6 +75,10 @@ class Combination:
     """Of every exposure, the first one's first."""
     keep_last: bool = False
     """Whether the last one is kept from the mean, to judge fits to it."""
+
+    def scaled(self, exponent: int) -> Combination:
+        """The same of exposures that are all multiplied by ``2**exponent``."""
+        return replace(self, alignments=tuple(one.scaled(exponent) for one in self.alignments))
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
@@ -105,7 +116,8 @@ class ExposedSource(WrappedSource):
         mean, valid, variance = found.mean(used)
         inner = (slice(None), *box.relative_to(around).slices)
         return Pixels(
-            mean[inner].astype(self.working_dtype),
+            # the precision of the first, in whatever unit it is read
+            mean[inner].astype(choose_working_dtype(self.dtype)),
             valid[inner],
             variance[inner].astype(np.float32),
             None if first.guide is None else first.guide[inner],

@@ -82,7 +82,7 @@ class JoinedSource(WrappedSource):
             usable = usable & np.isfinite(single) & (single > 0)
             valid = valid & usable
             single[~usable] = 0
-            variance = np.ascontiguousarray(np.broadcast_to(single, values.shape))
+            variance = np.array(np.broadcast_to(single, values.shape))  # torch wants it writable
         return Pixels(values, valid, variance, self._guide_in(box), hidden=pixels.hidden)
 
     def _guide_in(self, box: Box) -> npt.NDArray[np.float32] | None:

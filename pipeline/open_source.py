@@ -29,12 +29,14 @@ from glassplate.pipeline.source import (
     SourceSpec,
     split_extension,
 )
+from glassplate.pipeline.units import scaled
 from glassplate.pipeline.unpack import (
     first_bytes,
     forget_unpacked,
     unpacked,
     unpacked_for_a_while,
 )
+from glassplate.pipeline.wild import WildSource
 
 __all__ = [
     "cached_source",
@@ -62,6 +64,9 @@ _ROLES: dict[str, tuple[Callable[[Source, Source], None], Callable[[Source, Sour
     "hints": (check_hinted, HintedSource),
     "overlay": (check_overlaid, BaredSource),
 }
+
+# Powers of the image's unit in which its companions are given.
+_POWERS = {"variance": 2, "sigma": 1, "weight": -2}
 
 # What people have under a familiar name, so that the message can say it.
 _FOREIGN = {
@@ -114,7 +119,7 @@ def open_source(spec: SourceSpec) -> Source:
     CapacityError
         If there is no room to unpack a packed file.
     """
-    source = _with_companions(spec)
+    source = _without_wild(_with_companions(spec), spec, 0)
     if spec.overlay is not None:
         source = _with_another(source, spec.overlay, "overlay")
     if spec.combination is not None:
@@ -149,7 +154,8 @@ def open_exposures(spec: SourceSpec, first: Source) -> list[Source]:
     opened: list[Source] = []
     try:
         for named in spec.exposures:
-            opened.append(open_named(named, "exposure", SourceSpec(spec.path, spec.hdu, spec.page)))
+            one = open_named(named, "exposure", SourceSpec(spec.path, spec.hdu, spec.page))
+            opened.append(_without_wild(scaled(one, spec.exponent), spec, len(opened) + 1))
             if opened[-1].shape[0] != first.shape[0]:
                 raise SourceError(
                     f"exposure {named}: {opened[-1].shape[0]} channels, {spec.path} has "
@@ -170,7 +176,7 @@ def check_source(spec: SourceSpec) -> None:
     SourceError, UsageError, CapacityError
         As `open_source` and `whole_shift`.
     """
-    source = open_source(replace(spec, combination=None, detector=None))
+    source = open_source(replace(spec, combination=None, limits=(), detector=None))
     others = open_exposures(spec, source)
     try:
         for other in others:
@@ -180,15 +186,23 @@ def check_source(spec: SourceSpec) -> None:
             opened.close()
 
 
+def _without_wild(source: Source, spec: SourceSpec, place: int) -> Source:
+    """A source without its wild pixels; `place` counts the exposures, 0 is the image itself."""
+    limits = spec.limits[place] if spec.limits else None
+    return source if limits is None else WildSource(source, limits)
+
+
 def _with_companions(spec: SourceSpec) -> Source:
-    source = without_alpha(_open_image(spec))
+    source = scaled(without_alpha(_open_image(spec)), spec.exponent)
     if spec.mask is None and spec.variance is None and spec.guide is None:
         return source
     companions: list[Source | None] = []
     try:
         roles = ((spec.mask, "mask"), (spec.variance, spec.noise_kind), (spec.guide, "guide"))
         for named, role in roles:
-            companions.append(None if named is None else _open_companion(named, role, source))
+            one = None if named is None else _open_companion(named, role, source)
+            power = _POWERS.get(role, 0) * spec.exponent
+            companions.append(None if one is None else scaled(one, power))
     except BaseException:
         for opened in (source, *companions):
             if opened is not None:

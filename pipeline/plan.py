@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source import Pixels, SourceSpec
 from glassplate.pipeline.store import Layout
 from glassplate.pipeline.tiles import TileGrid
+from glassplate.pipeline.wild import WildLimits
 
 # L that counts as one for the network that sees it: contrast several times that of its random code, so that
 # colours follow the photograph. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations, mean of
@@ -43,6 +45,7 @@ class Plan:
     working_dtype: str
     """Pixel type in which windows are kept until they are stitched."""
     transform: PixelTransform
+    """Of values as they are read, as all numbers here with a unit: over ``2**exponent`` of `spec`."""
     noise: NoiseModel
     numerics: Numerics
     flux_factor: float
@@ -51,7 +54,7 @@ class Plan:
     resident_bytes: int
     """Decoded pixels each worker keeps, of formats that cannot be read in parts."""
     noise_before: float | None
-    """Robust standard deviation between neighbours of the input, source units."""
+    """Robust standard deviation between neighbours of the input."""
     psf: Psf | None = None
     """Point-spread function on the grid of the estimate."""
     guide: PixelTransform | None = None
@@ -129,7 +132,8 @@ class Plan:
             # what is invalid in the guide says nothing: its middle level
             guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
         return Measurement(
-            pixels.values.astype(np.float32),
+            # what is invalid may not fit into float32
+            np.where(pixels.valid, pixels.values, 0).astype(np.float32),
             pixels.valid,
             pixels.variance,
             seed,
@@ -156,6 +160,11 @@ class Plan:
         light = lightness(self.grey_of(pixels))[None]
         return np.concatenate([light, chroma]).astype(np.float32)
 
+    def in_source_units(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Values as they were read or fitted, in the source's own units; exact but at the ends of a type."""
+        exponent = self.spec.exponent
+        return np.ldexp(values, exponent) if exponent else values
+
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
         """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
         if self.recipe.fills:
@@ -173,22 +182,47 @@ class Plan:
             "batch_size": self.batch_size,
             "layout": asdict(self.layout),
             "working_dtype": self.working_dtype,
-            "transform": self.transform.to_json(),
-            "noise": self.noise.to_json(),
+            "unit_exponent": self.spec.exponent,
+            "wild": [
+                limits and limits.scaled(self.spec.exponent).to_json()
+                for limits in self.spec.limits
+            ],
+            "transform": self.transform.scaled(self.spec.exponent).to_json(),
+            "noise": self.noise.scaled(self.spec.exponent).to_json(),
             "numerics": asdict(self.numerics),
             "warm": self.warm,
             "donor": self.donor and self.donor.to_json(),
             "donor_iterations": self.donor_iterations,
-            "exposures": self.spec.combination and self.spec.combination.to_json(),
+            "exposures": self.exposures_to_json(),
             "flux_factor": self.flux_factor,
-            "noise_before": self.noise_before,
+            "noise_before": self.stated_noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
             "psf_shape": None if self.psf is None else list(self.psf.shape),
             "defects": None if self.spec.detector is None else asdict(self.spec.detector.settings),
+            "low_level": self._low_level,
             "quantisation": None if self.quantisation is None else asdict(self.quantisation),
             "white": self.white,
             "warnings": list(self.warnings),
         }
+
+    def exposures_to_json(self) -> dict[str, Any] | None:
+        """How exposures were combined, in the source's own units."""
+        combination = self.spec.combination
+        return combination and combination.scaled(self.spec.exponent).to_json()
+
+    @property
+    def _low_level(self) -> float | None:
+        """Value below which pixels are dead, in the source's own units; None where there is none."""
+        detector = self.spec.detector
+        if detector is None or math.isinf(detector.low):
+            return None
+        return math.ldexp(detector.low, self.spec.exponent)
+
+    @property
+    def stated_noise_before(self) -> float | None:
+        """`noise_before` in the source's own units."""
+        before = self.noise_before
+        return None if before is None else math.ldexp(before, self.spec.exponent)
 
     def as_recorded(self, recorded: dict[str, Any]) -> Plan:
         """This plan with what depends on the machine taken from an earlier run's manifest.
@@ -196,22 +230,29 @@ class Plan:
         A run that resumes on another machine must go on with the precision, threads, noise and
         scaling that it began with, or its tiles would not fit together.
         """
-        noise = NoiseModel.from_json(recorded["noise"])
+        exponent = recorded.get("unit_exponent", 0)
+        noise = NoiseModel.from_json(recorded["noise"]).scaled(-exponent)
         return replace(
             self,
-            spec=_as_seen(self.spec, noise, recorded.get("exposures")),
+            spec=_as_seen(replace(self.spec, exponent=exponent), noise, recorded),
             numerics=Numerics(**recorded["numerics"]),
             noise=noise,
-            transform=PixelTransform.from_json(recorded["transform"]),
+            transform=PixelTransform.from_json(recorded["transform"]).scaled(-exponent),
             batch_size=recorded["batch_size"],
             guide=self.guide and PixelTransform.from_json(recorded["guide"]),
         )
 
 
-def _as_seen(spec: SourceSpec, noise: NoiseModel, exposures: dict[str, Any] | None) -> SourceSpec:
-    """The same source, its exposures joined and its defects judged as they once were."""
+def _as_seen(spec: SourceSpec, noise: NoiseModel, recorded: dict[str, Any]) -> SourceSpec:
+    """The same source, its exposures joined, its wild pixels and defects judged as they once were."""
+    exponent, exposures, wild = spec.exponent, recorded.get("exposures"), recorded.get("wild", [])
+    limits = tuple(one and WildLimits.from_json(one).scaled(-exponent) for one in wild)
+    spec = replace(spec, limits=limits)
     if exposures is not None:
-        spec = replace(spec, combination=Combination.from_json(exposures))
+        combination = Combination.from_json(exposures).scaled(-exponent)
+        spec = replace(spec, combination=combination)
     if spec.detector is None:
         return spec
-    return replace(spec, detector=replace(spec.detector, noise=noise))
+    low = recorded.get("low_level")
+    level = -math.inf if low is None else math.ldexp(low, -exponent)
+    return replace(spec, detector=replace(spec.detector, noise=noise, low=level))

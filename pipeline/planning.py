@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +18,8 @@ from glassplate.pipeline.contradiction import check_noise_image, contradicted
 from glassplate.pipeline.defects import Detector
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.exposures import align, kept_last
+from glassplate.pipeline.first_look import looked_at
+from glassplate.pipeline.foreign import refused
 from glassplate.pipeline.forward import (
     check_exposures_are_wanted,
     check_guide_is_wanted,
@@ -27,6 +30,7 @@ from glassplate.pipeline.forward import (
 from glassplate.pipeline.header import is_per_pixel
 from glassplate.pipeline.hints import HintedSource, check_hints_are_wanted, look_through
 from glassplate.pipeline.inherit import Inherited, check_inherited
+from glassplate.pipeline.low_pixels import low_level
 from glassplate.pipeline.open_source import open_exposures, open_named, open_source
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.psf import ReadPsf, read_psf
@@ -38,6 +42,7 @@ from glassplate.pipeline.sharpness import stars_are_wide
 from glassplate.pipeline.source import Source, SourceSpec, white_of
 from glassplate.pipeline.store import Layout
 from glassplate.pipeline.tiles import TileGrid
+from glassplate.pipeline.units import unit_exponent
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -84,7 +89,15 @@ def make_plan(
     check_guide_is_wanted(recipe, spec)
     check_exposures_are_wanted(recipe, spec)
     check_hints_are_wanted(recipe, spec)
+    with refused(spec.path, "looked at"):
+        plan = _looked_at(spec, recipe, recipe_name, device)
+    return stacked(plan if donor is None else _with_donor(plan, donor), workers)
+
+
+def _looked_at(spec: SourceSpec, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
+    """The plan of an image from what it shows, without a donor and of one fit at a time."""
     spec = resolved(spec)
+    spec, seen = looked_at(spec, recipe)
     told = check_noise_image(spec, recipe)
     spec, warnings = _combined(spec, recipe)
     source = open_source(spec)
@@ -93,8 +106,7 @@ def make_plan(
         plan = _plan_for(source, recipe, recipe_name, device, found)
     finally:
         source.close()
-    plan = replace(plan, warnings=(*plan.warnings, *told, *warnings))
-    return stacked(plan if donor is None else _with_donor(plan, donor), workers)
+    return replace(plan, warnings=(*seen, *plan.warnings, *told, *warnings))
 
 
 def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
@@ -104,7 +116,8 @@ def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
     source = open_source(spec)
     others = open_exposures(spec, source)
     try:
-        combination, warnings = align(source, others, recipe.noise)
+        noise = recipe.noise.scaled(-spec.exponent)
+        combination, warnings = align(source, others, noise)
     finally:
         for one in (source, *others):
             one.close()
@@ -130,7 +143,7 @@ def _plan_for(
     check_reach(operator, psf, grid)
     samples = sample(source)
     identity = recipe.task == "identity"
-    noise = _noise(samples, recipe, of_a_mean=bool(source.spec.exposures))
+    noise = _noise(samples, recipe, source.spec)
     detector = _detector(samples, source, recipe, noise)
     alpha = source.alpha is not None
     layout = Layout(
@@ -165,7 +178,10 @@ def _plan_for(
         psf=psf,
         quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
         **_guide(spec),
-        warnings=(*(() if found is None else found.warnings), *contradicted(samples, noise)),
+        warnings=(
+            *(() if found is None else found.warnings),
+            *contradicted(samples, noise, spec.exponent),
+        ),
     )
     return replace(plan, **_colouring(source, grid, samples))
 
@@ -196,9 +212,12 @@ def _guide(spec: SourceSpec) -> dict[str, Any]:
     guide = open_named(spec.guide, "guide")
     try:
         samples = sample(guide)
-        noise = estimate_noise(samples, NoiseSettings())
-        transform = make_transform(samples, ScalingSettings(), noise, guide.output_dtype)
-        return {"guide": transform, "guide_channels": guide.shape[0]}
+        # a guide has a unit of its own
+        exponent = unit_exponent(samples)
+        near = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
+        noise = estimate_noise(near, NoiseSettings())
+        transform = make_transform(near, ScalingSettings(), noise, guide.output_dtype)
+        return {"guide": transform.scaled(exponent), "guide_channels": guide.shape[0]}
     finally:
         guide.close()
 
@@ -212,17 +231,20 @@ def _detector(
     settings = recipe.defects
     if settings.cosmic_rays == "auto":
         settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
-    quantum = 0.0 if source.dtype.kind == "f" else 1.0
-    return Detector(settings, noise, quantum, sky) if settings.any else None
+    quantum = 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -source.spec.exponent)
+    if not settings.any:
+        return None
+    low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
+    return Detector(settings, noise, quantum, sky, low)
 
 
-def _noise(samples: list[Sample], recipe: Recipe, *, of_a_mean: bool) -> NoiseModel:
+def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec) -> NoiseModel:
     if recipe.task in ("identity", "deartifact", "colorize"):
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
-    if of_a_mean:
+    if spec.exposures:
         # what the recipe knows is the noise of one exposure
         return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
-    return estimate_noise(samples, recipe.noise)
+    return estimate_noise(samples, recipe.noise.scaled(-spec.exponent))
 
 
 def stacked(plan: Plan, workers: int) -> Plan:

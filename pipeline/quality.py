@@ -50,6 +50,7 @@ def write_quality(
     seams = [
         seam_score(grid, tile, scratch, records) if fitted else np.nan for tile in range(len(grid))
     ]
+    seams = list(plan.in_source_units(np.array(seams)))
     _write_map(
         group,
         "seam",
@@ -95,7 +96,7 @@ def seam_score(
     Returns
     -------
     score
-        RMS difference in source units over the pixels at which both windows have blend weight;
+        RMS difference, in the units of the windows, over the pixels at which both have blend weight;
         NaN where there is no such neighbour. Tiles that agree blend without a visible seam.
     """
     tile = grid.tile(index)

@@ -19,6 +19,9 @@ from glassplate.pipeline.stitch import sha256_of
 from glassplate.pipeline.store import open_array, read_attributes
 
 CHECKSUMS = "checksums.sha256"
+# Median chi2 of the tiles from which a result is questioned. Fits of six iterations, which have learnt next
+# to nothing, have 15 to 30; images that a hot column or a wrong variance ruined 1e5 and more.
+MOST_CHI2 = 50.0
 
 
 def result_summary(
@@ -30,18 +33,45 @@ def result_summary(
     """What a user wants to know first: noise before and after, iterations, why tiles stopped."""
     iterations = [record["iterations"] for record in records.values()]
     return {
-        "noise_before": plan.noise_before,
+        "noise_before": plan.stated_noise_before,
         "noise_after": _noise_after(store, plan),
         "noise_model": plan.noise.origin,
         "unit": read_attributes(store)["glassplate"].get("unit"),
         "iterations": float(np.mean(iterations)),
         "chi2": _chi2(records),
         "filled_pixels": sum(record["filled"] for record in records.values()),
+        "wild_pixels": sum(record.get("wild", 0) for record in records.values()),
         "guarded_pixels": sum(record.get("guarded", 0) for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
         "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
         "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},
     }
+
+
+def summary_warnings(path: Path, summary: Mapping[str, Any]) -> list[str]:
+    """What the user should know once a result is there, one line each.
+
+    Parameters
+    ----------
+    path
+        Of the source.
+    summary
+        As `result_summary` gave it.
+    """
+    warnings = []
+    if wild := summary["wild_pixels"]:
+        warnings.append(
+            f"{path}: {wild} wild pixels were taken for invalid; "
+            "the limits are in the manifest under plan.wild"
+        )
+    chi2 = summary["chi2"]
+    if chi2 is not None and chi2["median"] > MOST_CHI2:
+        warnings.append(
+            f"{path}: chi2 is {chi2['median']:.3g}, expected is 1 and at most {MOST_CHI2:g}: the residual is "
+            f"{chi2['median'] ** 0.5:.3g} times the noise, so that structure was lost or the noise is wrong; "
+            "look at the residual, raise fit.iterations or give noise.sigma"
+        )
+    return warnings
 
 
 def _chi2(records: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:

@@ -243,6 +243,7 @@ def _common(tile: Tile, pixels: Pixels, task: BatchTask) -> dict[str, Any]:
         "tile": tile.index,
         "attempt": task.attempt,
         "ok": True,
+        "wild": 0 if pixels.wild is None else int(pixels.wild[(slice(None), *core)].sum()),
         "filled": int(task.plan.to_fill(pixels)[(slice(None), *core)].sum()),
         "host": platform.node(),
         "pid": os.getpid(),

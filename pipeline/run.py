@@ -45,7 +45,7 @@ from glassplate.pipeline.open_source import forget_unpacked
 from glassplate.pipeline.plan import Plan
 from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import Pool
-from glassplate.pipeline.record import record_result, result_summary
+from glassplate.pipeline.record import record_result, result_summary, summary_warnings
 from glassplate.pipeline.request import RestoreRequest, RunResult, check_request
 from glassplate.pipeline.scratch import Scratch
 from glassplate.pipeline.shards import pyramid, shards_journal, stitch
@@ -254,6 +254,8 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
     run.listener(StageStarted(run.store, "record", 1))
     status: Literal["complete", "partial"] = "partial" if run.missing else "complete"
     summary = result_summary(run.store, run.plan, run.records, run.failures)
+    for warning in summary_warnings(request.spec.path, summary):
+        run.listener(Warned(run.store, warning))
     run.manifest["summary"] = summary
     run.manifest["status"] = status
     run.manifest["sessions"][-1]["ended"] = provenance.now()

@@ -16,6 +16,7 @@ from glassplate.pipeline.tiles import Box
 if TYPE_CHECKING:
     from glassplate.pipeline.defects import Detector
     from glassplate.pipeline.exposures import Combination
+    from glassplate.pipeline.wild import WildLimits
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
 NoiseKind = Literal["variance", "sigma", "weight"]
@@ -53,6 +54,10 @@ class SourceSpec:
     """RGB or RGBA image on the same grid: the colours that are known of a grey photograph."""
     overlay: Path | None = None
     """Image with an alpha channel that was laid over this one."""
+    exponent: int = 0
+    """Values are read divided by ``2**exponent``, which brings them near 1; the plan makes it."""
+    limits: tuple[WildLimits | None, ...] = ()
+    """What makes a pixel wild, thus invalid: of this image and of each exposure; the plan makes them."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
 
@@ -62,8 +67,8 @@ class Pixels:
     """The pixels of one box, as read."""
 
     values: npt.NDArray[np.floating]
-    """``(c, h, w)`` in source units, in the source's working dtype; finite, 0 where the file has
-    NaN or BLANK."""
+    """``(c, h, w)`` in source units, over ``2**exponent`` of its `SourceSpec`, as all that is read; in the
+    source's working dtype; finite, 0 where the file has NaN or BLANK."""
     valid: npt.NDArray[np.bool_]
     """``(c, h, w)``; True means trust the pixel."""
     variance: npt.NDArray[np.float32] | None = None
@@ -74,6 +79,8 @@ class Pixels:
     """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
     witness: npt.NDArray[np.float32] | None = None
     """``(c, h, w)`` in source units: the exposure that is kept from the fit; NaN where it says nothing."""
+    wild: npt.NDArray[np.bool_] | None = None
+    """``(c, h, w)``; True where a pixel is invalid only because it is wild; where there are such pixels."""
     hints: npt.NDArray[np.float32] | None = None
     """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; of a photograph to be coloured."""
     hidden: npt.NDArray[np.bool_] | None = None

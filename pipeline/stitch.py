@@ -96,7 +96,9 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         residual[(slice(count), *lower.relative_to(below).slices)] = (
             _residual_through_operator(task, strip, pixels)
             if layout.mixes
-            else _residual(final, pixels, layout.residual_dtype)
+            else _residual(
+                final, plan.in_source_units(pixels.values), pixels, layout.residual_dtype
+            )
         )
     written = {"0": (image, shard.box), "footprint": (footprint, shard.box)}
     written["residual"] = (residual, below)
@@ -154,17 +156,17 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     Parameters
     ----------
     restored
-        ``(c, h, w)`` source units; NaN where no tile contributed.
+        ``(c, h, w)`` in the units of `pixels`; NaN where no tile contributed.
     pixels
         The input under the same region, ``(c, h / scale, w / scale)``.
 
     Returns
     -------
     final
-        ``(c, h, w)`` in the result's dtype. Invalid pixels are NaN, or the input's own value for
-        integers and for what alpha hides, unless the recipe fills them, which it does not for what alpha
-        hides; so are pixels to which no tile contributed. Where the task is to fill them, valid pixels
-        are the input's own.
+        ``(c, h, w)`` in the result's dtype, source units. Invalid pixels are NaN, or the input's own value
+        for integers and for what alpha hides, unless the recipe fills them, which it does not for what
+        alpha hides; so are pixels to which no tile contributed. Where the task is to fill them, valid
+        pixels are the input's own.
     """
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
     valid = _enlarged(pixels.valid, scale)
@@ -183,8 +185,9 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         unknown &= ~hidden
     if dtype.kind == "f":
         final[unknown] = np.nan
-        return final.astype(dtype)
+        return plan.in_source_units(final).astype(dtype)
     final[unknown] = _given(plan, pixels)[unknown]
+    final = plan.in_source_units(final)
     limits = np.iinfo(dtype)
     return np.clip(np.rint(final), limits.min, limits.max).astype(dtype)
 
@@ -221,21 +224,24 @@ def uncertainty_of(
 ) -> npt.NDArray[np.float32]:
     """Standard deviation of what `finish` gives, ``(c, h, w)``; NaN where it gives no estimate."""
     unknown = _enlarged(~pixels.valid & ~plan.to_fill(pixels), plan.layout.scale)
-    return np.where(unknown, np.nan, blended * plan.flux_factor).astype(np.float32)
+    stated = plan.in_source_units(blended * plan.flux_factor)
+    return np.where(unknown, np.nan, stated).astype(np.float32)
 
 
 def _enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
     return values if scale == 1 else values.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
-def _residual(final: npt.NDArray[Any], pixels: Pixels, dtype: str) -> npt.NDArray[Any]:
+def _residual(
+    final: npt.NDArray[Any], given: npt.NDArray[np.floating], pixels: Pixels, dtype: str
+) -> npt.NDArray[Any]:
     """Input minus restored: what was removed. NaN where floats are invalid, but not at defects."""
     if np.dtype(dtype).kind == "f":
-        difference = pixels.values.astype(np.float64) - final
+        difference = given.astype(np.float64) - final
         known = pixels.valid if pixels.found is None else pixels.valid | pixels.found
         return np.where(known, difference, np.nan).astype(dtype)
     # the mean of several exposures is no whole number
-    whole = np.rint(pixels.values).astype(np.int64) - final.astype(np.int64)
+    whole = np.rint(given).astype(np.int64) - final.astype(np.int64)
     residual: npt.NDArray[Any] = whole.astype(dtype)
     return residual
 
@@ -252,7 +258,8 @@ def _residual_through_operator(
     measured = _through(operator, windows[: task.count])  # (c, h, w)
     inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
     predicted = measured[(slice(None), *inner.slices)]
-    return np.where(pixels.valid, pixels.values - predicted, np.nan).astype(np.float32)
+    difference = task.plan.in_source_units(pixels.values - predicted)
+    return np.where(pixels.valid, difference, np.nan).astype(np.float32)
 
 
 def _through(operator: Operator, restored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from test_run import FIT, UntidyPool, digest, level0, request
 
 from glassplate.models.noise import NoiseModel
-from glassplate.pipeline.defects import DefectSettings, Detector, dilate, median
+from glassplate.pipeline.defects import DefectSettings, Detector
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.medians import dilate, median
 from glassplate.pipeline.open_source import cached_source, open_source
 from glassplate.pipeline.planning import make_plan
 from glassplate.pipeline.pool import InlinePool
