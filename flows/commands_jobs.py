@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +50,8 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
     if kind == "none":
         for image in report.images:
             if image.status == "quarantined":
-                print(f"glassplate: {image.source}: {image.reason}", file=sys.stderr)
+                named = Path(image.source).with_name(image.label)
+                print(f"glassplate: {named}: {image.reason}", file=sys.stderr)
     return report.exit_code
 
 

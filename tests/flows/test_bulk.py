@@ -90,6 +90,37 @@ def test_a_job_of_bad_images_fails_and_names_each(gp_process, tmp_path):
     assert "b.tif: is empty" in errors[1]
 
 
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_second_night_takes_no_result_for_an_input_and_a_clash_costs_only_its_images(
+    gp_process, make_sky, tmp_path
+):
+    # the second night ended with exit code 2, of two HDUs one was done, and one clash failed the night
+    data = tmp_path / "data"
+    data.mkdir()
+    make_sky(data / "good.fits")
+    make_sky(data / "twice.fits")
+    (data / "twice.tif").write_bytes(b"II*\0 another image of that name")
+    sky = fits.getdata(data / "good.fits")
+    parts = [fits.ImageHDU(sky + n, name=f"C{n}") for n in (1, 2)]
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(data / "chips.fits")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "inputs: [data/**/*.*, {path: data/chips.fits, hdu: C1}, {path: data/chips.fits, hdu: C2}]\n"
+        "output: data/restored\nexport: auto\nrecipe: identity\npool: inline\n"
+    )
+    good = {"good", "chips-C1", "chips-C2"}
+    for night in ("restored", "done before"):
+        run = gp_process("batch", job)
+        assert run.code == 3, run
+        assert {path.stem for path in (data / "restored").glob("*.zarr")} == good
+        assert {path.stem for path in (data / "restored").glob("*.fits")} == good
+        assert f"5 images: 3 {night}, 2 quarantined" in run.out
+        assert f"chips.fits[C2]: {night}" in run.out
+        assert "would both become" in run.out
+        assert ("that glassplate made left out" in run.out) == (night == "done before")
+
+
 class TestListening:
     """What a task does with the events of its run, without a server."""
 
