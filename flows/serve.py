@@ -86,38 +86,51 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     given = os.environ.get("PREFECT_API_URL")
     announce_service()
     with _name_held(name, given or ""), prefect_api(services=True) as ready:
-        from prefect.client.schemas.schedules import CronSchedule
-        from prefect.runner import Runner
-        from prefect.types.entrypoint import EntrypointType
-
         from glassplate.flows.bulk import restore_images
         from glassplate.flows.crashed import mark_crashed
 
-        try:
-            if timetable.cron is not None:
-                CronSchedule(cron=timetable.cron)
-        except ValueError as error:
-            raise UsageError(f"--cron {timetable.cron}: {_fault(error)}") from error
+        _check_cron(timetable)
         url = ready()
         if (dead := mark_crashed(f"{restore_images.name}/{name}")) > 0:
             say(f"{plural(dead, 'run')} of an earlier service marked as crashed; this one goes on")
-        runner = Runner(name=name, limit=RUNS_AT_ONCE, pause_on_shutdown=True)
-        runner.add_flow(
-            restore_images,
-            name=name,
-            cron=timetable.cron,
-            interval=timetable.interval_s,
-            # only what the job says itself: what an input leaves out, it takes from the job
-            parameters={
-                "job": job.model_dump(mode="json", exclude_unset=True),
-                "progress": "plain",
-            },
-            tags=list(job.tags),
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
+        runner = _runner(job, timetable, name)
         pages = url if given else url.removesuffix("/api")
         say(f"serving {restore_images.name}/{name} {timetable}; Prefect: {pages}; Ctrl-C ends it")
         _run_until_interrupted(runner)
+
+
+def _check_cron(timetable: Timetable) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        if timetable.cron is not None:
+            CronSchedule(cron=timetable.cron)
+    except ValueError as error:
+        raise UsageError(f"--cron {timetable.cron}: {_fault(error)}") from error
+
+
+def _runner(job: Job, timetable: Timetable, name: str) -> Runner:
+    """What starts the runs of the job at their times."""
+    from prefect.runner import Runner
+    from prefect.types.entrypoint import EntrypointType
+
+    from glassplate.flows.bulk import restore_images
+
+    runner = Runner(name=name, limit=RUNS_AT_ONCE, pause_on_shutdown=True)
+    runner.add_flow(
+        restore_images,
+        name=name,
+        cron=timetable.cron,
+        interval=timetable.interval_s,
+        # only what the job says itself: what an input leaves out, it takes from the job
+        parameters={
+            "job": job.model_dump(mode="json", exclude_unset=True),
+            "progress": "plain",
+        },
+        tags=list(job.tags),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    return runner
 
 
 def _run_until_interrupted(runner: Runner) -> None:

@@ -61,10 +61,13 @@ def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
     """
     embedded.prepare()
     given = os.environ.get("PREFECT_API_URL")
-    if given:
-        with _elsewhere(given) as known:
-            yield known
-        return
+    with _elsewhere(given) if given else _here(services=services) as wait:
+        yield wait
+
+
+@contextmanager
+def _here(*, services: bool) -> Iterator[Callable[[], str]]:
+    """Start a server of our own, and end it."""
     home = embedded.made_home()
     with (home / "server.lock").open("w") as lock:
         # two servers that start at once on an empty database both try to build it
