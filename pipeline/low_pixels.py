@@ -47,7 +47,7 @@ def low_level(samples: Sequence[Sample], noise: NoiseModel, quantum: float) -> f
 
     It tells blocks and borders that are wider than the median around a pixel.
     """
-    dark = []
+    dark: list[float] = []
     for values, valid in samples:
         scene = varying(values, valid)
         for y in range(0, values.shape[1], SQUARE):

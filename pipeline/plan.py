@@ -160,10 +160,13 @@ class Plan:
         light = lightness(self.grey_of(pixels))[None]
         return np.concatenate([light, chroma]).astype(np.float32)
 
-    def in_source_units(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def in_source_units(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values as they were read or fitted, in the source's own units; exact but at the ends of a type."""
         exponent = self.spec.exponent
-        return np.ldexp(values, exponent) if exponent else values
+        if exponent == 0:
+            return values
+        given: npt.NDArray[Any] = np.ldexp(values, exponent)
+        return given
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
         """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
@@ -208,7 +211,7 @@ class Plan:
     def exposures_to_json(self) -> dict[str, Any] | None:
         """How exposures were combined, in the source's own units."""
         combination = self.spec.combination
-        return combination and combination.scaled(self.spec.exponent).to_json()
+        return None if combination is None else combination.scaled(self.spec.exponent).to_json()
 
     @property
     def _low_level(self) -> float | None:

@@ -69,7 +69,7 @@ def _along_rows(plane: Heights, sharpness: Sharpness, whole: tuple[bool, ...]) -
     _, after = np.nonzero(edges == -1)
     if not rows.size:
         return found
-    width = found.shape[1]
+    width = plane.seen.shape[1]
     low, top = _extremes(plane.high, rows, first, after)
     at_border = (first == 0) & whole[0] | (after == width) & whole[1]
     # a star cut off by the border may have two bright pixels
