@@ -20,6 +20,7 @@ def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1
         white=None,
     )
     made.to_fill = lambda pixels: Plan.to_fill(made, pixels)
+    made.in_source_units = lambda values: values
     return made
 
 
