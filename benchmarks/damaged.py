@@ -76,16 +76,14 @@ def _limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def outcomes(
-    path: Path, what: str, pool: Pool, *, limit: float, steps: tuple[str, ...] = STEPS
-) -> list[Outcome]:
+def outcomes(path: Path, what: str, pool: Pool, limit: float) -> list[Outcome]:
     """Try every step on one file; what it leaves behind lies beside it and is removed."""
     work: dict[str, Callable[[], object]] = {
         "describe": lambda: describe(path),
         "plan": lambda: _plan(path),
         "restore": lambda: _restore(path, pool),
     }
-    return [_tried(path.name, what, step, work[step], limit) for step in steps]
+    return [_tried(path.name, what, step, do, limit) for step, do in work.items()]
 
 
 def _tried(name: str, what: str, step: str, work: Callable[[], object], limit: float) -> Outcome:
@@ -141,9 +139,7 @@ def _check_fits(path: Path) -> None:
         raise ValueError("the export's header holds characters that FITS does not allow")
 
 
-def tried(
-    kind: str, seeds: range, folder: Path, *, limit: float, steps: tuple[str, ...] = STEPS
-) -> Iterator[Outcome]:
+def tried(kind: str, seeds: range, folder: Path, *, limit: float) -> Iterator[Outcome]:
     """The outcomes of the damaged files of one kind, one after another."""
     damaged = importlib.import_module(f"damaged_{kind}").damaged
     with open_pool("inline", workers=None, device="cpu") as pool:
@@ -151,7 +147,7 @@ def tried(
             name, what, content = damaged(seed)
             path = folder / name
             path.write_bytes(content)
-            found = outcomes(path, what, pool, limit=limit, steps=steps)
+            found = outcomes(path, what, pool, limit)
             yield from found
             if all(one.ended != "fault" for one in found):
                 path.unlink()

@@ -6,9 +6,10 @@ it is cut, or some of its bytes or fields of its tags are replaced. The seed alo
 
 from __future__ import annotations
 
+import functools
+import io
 import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import tifffile
@@ -39,32 +40,19 @@ LAYOUTS = {
 }
 
 
-def damaged_tiffs(folder: Path, seed: int, count: int) -> Iterator[Path]:
-    """Write damaged files one after the other; their names say how each was damaged.
-
-    Parameters
-    ----------
-    folder
-        Where they are written.
-    seed
-        Decides all of them; the first of two counts are the same files.
-    count
-        How many.
-    """
-    whole = {name: _whole(folder, name) for name in LAYOUTS}
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        layout = list(LAYOUTS)[number % len(LAYOUTS)]
-        damage = DAMAGES[int(rng.integers(len(DAMAGES)))]
-        data = bytearray(whole[layout])
-        damage(data, rng)
-        name = f"{number:04d}-{layout.replace(' ', '-')}-{damage.__name__.strip('_')}.tif"
-        path = folder / name
-        path.write_bytes(data)
-        yield path
+def damaged(seed: int) -> tuple[str, str, bytes]:
+    """Name of a file, what was done to it, and its content; the seed alone decides all three."""
+    rng = np.random.default_rng(seed)
+    layout = list(LAYOUTS)[seed % len(LAYOUTS)]
+    damage = DAMAGES[int(rng.integers(len(DAMAGES)))]
+    data = bytearray(_whole(layout))
+    damage(data, rng)
+    what = f"{layout}: {damage.__name__.strip('_').replace('_', ' ')}"
+    return f"{seed:04d}.tif", what, bytes(data)
 
 
-def _whole(folder: Path, layout: str) -> bytes:
+@functools.cache
+def _whole(layout: str) -> bytes:
     """A file of two pages with all that a page may carry."""
     settings = dict(LAYOUTS[layout])
     pages = {key: settings.pop(key) for key in ("bigtiff", "byteorder") if key in settings}
@@ -88,8 +76,8 @@ def _whole(folder: Path, layout: str) -> bytes:
         (34735, "H", 8, (1, 1, 0, 1, 1025, 0, 1, 2), True),
         (42113, "s", 0, "-9999", True),
     ]
-    path = folder / "whole.tif"
-    with tifffile.TiffWriter(path, **pages) as tiff:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file, **pages) as tiff:
         for _ in range(2):
             tiff.write(
                 data,
@@ -102,9 +90,7 @@ def _whole(folder: Path, layout: str) -> bytes:
                 extratags=tags,
                 **settings,
             )
-    content = path.read_bytes()
-    path.unlink()
-    return content
+    return file.getvalue()
 
 
 def _truncated(data: bytearray, rng: np.random.Generator) -> None:
