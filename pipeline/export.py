@@ -12,16 +12,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tifffile
 
 from glassplate.pipeline import provenance
 from glassplate.pipeline.damage import check_undamaged
-from glassplate.pipeline.errors import CapacityError, StoreError, UsageError
+from glassplate.pipeline.errors import CapacityError, GlassplateError, StoreError, UsageError
 from glassplate.pipeline.export_fits import write_fits
 from glassplate.pipeline.export_tiff import write_tiff
-from glassplate.pipeline.exported import open_level
+from glassplate.pipeline.exported import ExportedImage, open_level
+from glassplate.pipeline.fits_scan import BLOCK, CARD, MOST_BLOCKS
 from glassplate.pipeline.lock import locked
 from glassplate.pipeline.quiet import collected_warnings
 from glassplate.pipeline.store import read_attributes
@@ -33,7 +34,6 @@ _WRITERS = {
     ".tif": write_tiff,
     ".tiff": write_tiff,
 }
-_BLOCK = 2880
 
 
 def export(store: Path, target: Path, level: int = 0) -> Path:
@@ -80,7 +80,7 @@ def write_export(store: Path, target: Path, level: int = 0) -> Path:
     check_undamaged(store, under=f"{level}/", thorough=True)
     image = open_level(store, level)
     with _appearing(target) as partial:
-        _WRITERS[target.suffix.lower()](image, partial)
+        _write(image, target, partial)
         if _state_of_run(store) != before:
             raise StoreError(f"{store}: was changed while it was exported; give the command again")
     return target
@@ -127,24 +127,55 @@ def check_target(target: Path) -> None:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file is an export of glassplate: by GPRUNID in FITS, by Software in TIFF."""
+    """Whether a file is an export of glassplate: by GPRUNID in FITS, by Software in TIFF.
+
+    What is no regular file is none, and is not opened: a named pipe would keep the process waiting.
+    """
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        start = file.read(6)
-        if start == b"SIMPLE":
+        if file.read(6) == b"SIMPLE":
             file.seek(0)
-            while block := file.read(_BLOCK):
-                cards = [block[at : at + 80] for at in range(0, len(block), 80)]
-                if any(card.startswith(b"GPRUNID =") for card in cards):
-                    return True
-                if any(card.rstrip() == b"END" for card in cards):
-                    return False
-            return False
+            return _names_its_run(file)
     try:
         with collected_warnings(path), tifffile.TiffFile(path) as tiff:
             return str(tiff.pages[0].tags.valueof(305) or "").startswith("glassplate")
     # whatever cannot be read was not written here
     except Exception:
         return False
+
+
+def _names_its_run(file: IO[bytes]) -> bool:
+    """Whether the first header of a FITS file has the card of an export."""
+    for _ in range(MOST_BLOCKS):
+        block = file.read(BLOCK)
+        cards = [block[at : at + CARD] for at in range(0, len(block), CARD)]
+        if any(card.startswith(b"GPRUNID =") for card in cards):
+            return True
+        if not cards or any(card.rstrip() == b"END" for card in cards):
+            return False
+    return False
+
+
+def _write(image: ExportedImage, target: Path, partial: Path) -> None:
+    """Write a level as the suffix of the target says.
+
+    Raises
+    ------
+    StoreError
+        If the header or the tags that the source had cannot be carried over.
+    """
+    try:
+        _WRITERS[target.suffix.lower()](image, partial)
+    except (GlassplateError, OSError):
+        raise
+    # astropy and tifffile raise what they please at what another program has written
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StoreError(
+            f"{target}: the header or the tags of {image.origin} cannot be carried over: {why}; the result "
+            "itself is whole, export it in the other format"
+        ) from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Exports: headers and tags that come back, pixels that are the store's, memory that stays small."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.export import _WRITERS as export_writers
 from glassplate.pipeline.export import export, is_export
 from glassplate.pipeline.fits_checksum import OnesComplementSum, encoded_checksum
 from glassplate.pipeline.manifest import write_manifest
@@ -434,6 +436,27 @@ class TestRefusals:
         assert is_export(target)
         assert not is_export(foreign)
 
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "a.fits")
+        with pytest.raises(UsageError, match="exists and was not made by glassplate"):
+            export(make_store(tmp_path, np.ones((8, 8), "f4"), {}), tmp_path / "a.fits")
+
+    def test_a_header_without_end_is_not_read_for_ever(self, tmp_path):
+        with (tmp_path / "a.fits").open("wb") as file:
+            file.write(b"SIMPLE  =")
+            file.truncate(1 << 40)  # sparse: read whole it would take an hour
+        assert not is_export(tmp_path / "a.fits")
+
+    @pytest.mark.parametrize("suffix", [".fits", ".tif"])
+    def test_what_cannot_be_carried_over_is_said_in_one_line(self, tmp_path, monkeypatch, suffix):
+        def fails(image, path):
+            raise KeyError("CTYPE1")
+
+        monkeypatch.setitem(export_writers, suffix, fails)
+        with pytest.raises(StoreError, match=r"cannot be carried over: KeyError: 'CTYPE1'; the"):
+            export(make_store(tmp_path, np.ones((8, 8), "f4"), {}), tmp_path / f"a{suffix}")
+        assert not list(tmp_path.glob("*a.*"))
+
     def test_failure_leaves_nothing(self, tmp_path, monkeypatch):
         store = make_store(tmp_path, np.ones((8, 8), "f4"), {})
 
@@ -469,6 +492,8 @@ def test_memory_does_not_grow_with_the_image(tmp_path, suffix):
     group.create_array(
         "0", shape=(500, 500), dtype="f4", chunks=(256, 256), shards=(512, 512), fill_value=1.5
     )
+    ended(tmp_path / "big.zarr")
+    ended(tmp_path / "small.zarr")
     code = textwrap.dedent(
         """
         import resource, sys
