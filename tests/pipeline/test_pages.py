@@ -43,7 +43,7 @@ def test_pages_are_planes(tmp_path, count, layout):
     for page in (*range(count), 0):
         part = source.read(Box(3, 20, 10, 50), (page, page + 1))
         np.testing.assert_array_equal(part.values, data[page : page + 1, 3:20, 10:])
-    assert len(source._opened) <= module.MOST_OPEN
+    assert len(source._source._opened) <= module.MOST_OPEN
     source.close()
 
 

@@ -113,11 +113,16 @@ class TestPlan:
             of_quality(30, 1, (1, 1)).tables + of_quality(30, 3, (1, 1)).tables[1:]
         )
 
-    @pytest.mark.parametrize("image", [scene().astype("u2"), scene(channels=4)])
-    def test_other_pixels_are_refused(self, tmp_path, image):
-        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(image))
+    def test_other_pixels_are_refused(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(scene().astype("u2")))
         with pytest.raises(UsageError, match="a JPEG has 8 bits in grey or RGB; convert it"):
             self.plan(tmp_path / "a.png", jpeg_quality=30)
+
+    def test_alpha_was_never_in_the_jpeg_and_is_let_alone(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(scene(channels=4)))
+        plan = self.plan(tmp_path / "a.png", jpeg_quality=30)
+        assert plan.grid.shape[0] == 3
+        assert plan.layout.source_shape[0] == 4
 
 
 @pytest.mark.parametrize(
