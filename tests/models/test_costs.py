@@ -65,7 +65,7 @@ def problem(
 
 
 CASES = [
-    ("window of 224", problem(), (3, 224, 224), 1),
+    pytest.param("window of 224", problem(), (3, 224, 224), 1),
     pytest.param("tiny", problem(), (1, 4, 4), 1, marks=pytest.mark.slow),
     pytest.param("batch", problem(), (1, 160, 160), 6, marks=pytest.mark.slow),
     pytest.param("upscaled", problem(scale=2), (1, 128, 128), 1, marks=pytest.mark.slow),
@@ -110,11 +110,10 @@ IN_BF16 |= {"stack", "grouped", "gemm"}
 
 def in_both_precisions():
     for case in CASES:
-        parameters = pytest.param(*case) if isinstance(case, tuple) else case
-        name = parameters.values[0]
+        name = case.values[0]
         for precision in ("fp32", "bf16") if name in IN_BF16 else ("fp32",):
-            values = (*parameters.values, precision)
-            yield pytest.param(*values, marks=parameters.marks, id=f"{name} in {precision}")
+            values = (*case.values, precision)
+            yield pytest.param(*values, marks=case.marks, id=f"{name} in {precision}")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
