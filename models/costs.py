@@ -41,9 +41,9 @@ BF16_BYTES = {
     "lean": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
 }  # fmt: skip
 # The same on a processor that emulates bf16, where a fit takes it only if it goes on with a run that another
-# machine began. Kernels then copy whole maps to float32, and how many at once varies from run to run. Measured
-# on AVX2 (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; of
-# the other kinds no case took more than the above projects.
+# machine began. Kernels then copy whole maps to float32, and how many at once varies from run to run. On AVX2
+# (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; of the
+# other kinds no case took more than the above projects.
 EMULATED_BF16_BYTES = {**BF16_BYTES, "unet": 4.2, "resnet": 6.2}
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -44,6 +45,15 @@ def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
     }
 
 
+# Seconds that every run takes before its first tile, and those until the workers of a local pool are there.
+# With identity on a photograph of 768x512: 6.2 s in this process, 13.7 s with two workers (2 cores, AMD EPYC
+# Zen 3).
+START_S, WORKERS_S = 5.5, 7.5
+# Seconds that the first fit of a process takes beyond those of the next (the same machine).
+FIRST_FIT_S = 2.5
+# Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 2.5 s for 3x288x288
+# and 2.2 s for 3x256x256. On a GPU it is a small part of a fit and is left out.
+FILTER_S_PER_SAMPLE = 1.1e-5
 # Bytes per second at which one worker reads, blends, compresses and writes (benchmarks/pipeline.py).
 COPY_BYTES_PER_S = 40e6
 
@@ -102,7 +112,7 @@ def donor_fits_apart(plan: Plan) -> bool:
 
 
 def image_seconds(plan: Plan, workers: int, trials: Trials | None) -> float:
-    """Time to expect: the donor, every fit to its cap on iterations, and the copying around them.
+    """Time to expect: the start, the donor, every fit to its cap and what follows it, and the copying.
 
     Parameters
     ----------
@@ -115,14 +125,23 @@ def image_seconds(plan: Plan, workers: int, trials: Trials | None) -> float:
         fitted.
     """
     copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers
+    starting = START_S + (WORKERS_S if min(workers, len(plan.batches)) > 1 else 0)
     if trials is None:
-        return copying
+        return starting + copying
     fit = plan.tile_problem.fit
     _, height, width = plan.grid.window_shape
-    steps = fit.iterations * fit.members * busiest_share(plan.batches, workers)
-    tiles = steps * trials.tile.seconds_on((height, width))
+    each = fit.iterations * fit.members * trials.tile.seconds_on((height, width))
+    tiles = busiest_share(plan.batches, workers) * (each + _filter_seconds(plan))
     donor = plan.donor_iterations * trials.donor.seconds_on(_donor_window(plan))
-    return donor + tiles + copying
+    return starting + FIRST_FIT_S + donor + tiles + copying
+
+
+def _filter_seconds(plan: Plan) -> float:
+    """Time that filtering similar blocks takes after a fit."""
+    problem = plan.tile_problem
+    filters = problem.fit.collaborative and not problem.operator.mixes
+    on_cpu = problem.numerics.device == "cpu"
+    return FILTER_S_PER_SAMPLE * math.prod(plan.grid.window_shape) * (filters and on_cpu)
 
 
 def busiest_share(batches: Sequence[range], workers: int) -> int:
