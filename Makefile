@@ -29,7 +29,7 @@ ISOLATED := $(TEST)/bin/python -P
 
 help:
 	@echo "make demo       restore two real images and say what came out (5 minutes on 2 cores)"
-	@echo "make test       lint, type-check and test the built wheel (15 minutes on 2 cores)"
+	@echo "make test       lint, type-check and test the built wheel (20 minutes on 2 cores)"
 	@echo "make lint       ruff, codespell, import-linter"
 	@echo "make types      mypy, strict, against the built wheel"
 	@echo "make wheel      dist/glassplate-VERSION-py3-none-any.whl"

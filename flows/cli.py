@@ -182,4 +182,6 @@ def _usage_error(error: Exception) -> str | None:
 
 
 def _complain(text: str) -> None:
-    print(f"glassplate: {text}", file=sys.stderr, flush=True)
+    # in one piece: other threads may write at the same time
+    sys.stderr.write(f"glassplate: {text}\n")
+    sys.stderr.flush()

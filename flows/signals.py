@@ -97,7 +97,7 @@ def end_within(seconds: float, code: int, last_line: str | None = None) -> None:
     def end() -> None:
         time.sleep(seconds)
         if last_line is not None:
-            print(last_line, file=sys.stderr)
+            sys.stderr.write(f"{last_line}\n")  # at once: other threads may write, too
         end_now(code)
 
     threading.Thread(target=end, name="last-resort", daemon=True).start()

@@ -78,8 +78,9 @@ def test_a_command_whose_server_is_killed_ends_and_says_so(words, start, make_sk
     family = family_of(process, tmp_path)
     server_among(family).kill()
     assert process.wait(PATIENCE_S) == 1
-    last = log_of(tmp_path).splitlines()[-1]
-    assert last.startswith("glassplate: Prefect's server ended with code -9; what is done is kept")
+    # in the log, not at its end: other threads complain of the same server at the same time
+    said = "glassplate: Prefect's server ended with code -9; what is done is kept"
+    assert said in log_of(tmp_path)
     assert nobody_is_left(family)
     assert (tmp_path / "out" / "a.zarr").is_dir()
 
