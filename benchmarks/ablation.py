@@ -34,8 +34,8 @@ from alone import Alone
 from speed import RESULTS, Image, Point, machine, reference, write
 from torch import nn
 
-from glassplate.models.fit import Problem
-from glassplate.models.networks import NetworkSettings, count_weights
+from glassplate.models.fit.loop import Problem
+from glassplate.models.networks.make import NetworkSettings, count_weights
 
 # Upsampling and last layer as in the paper. 32 channels, since 128 take sixteen times the time and an image
 # of 128x128 pixels; 4 skip channels as in the paper; a U-Net doubles its channels, so that 16 (its size in

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from glassplate.models.member import Fit, Start
-from glassplate.models.problem import Measurement, Problem, Record, Weights
-from glassplate.models.stack import Stack
-from glassplate.models.window import Answer, filtered
+from glassplate.models.fit.member import Fit, Start
+from glassplate.models.fit.problem import Measurement, Problem, Record, Weights
+from glassplate.models.fit.stack import Stack
+from glassplate.models.fit.window import Answer, filtered
 
 
 class Alone(Fit):

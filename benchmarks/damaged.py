@@ -27,15 +27,15 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from glassplate.flows.images import default_recipe
+from glassplate.flows.jobs.images import default_recipe
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.open_source import close_cached_sources, describe
-from glassplate.pipeline.planning import make_plan
+from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import Pool, open_pool
-from glassplate.pipeline.quiet import collected_warnings
+from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.recipe import load_recipe
-from glassplate.pipeline.run import RestoreRequest, restore
-from glassplate.pipeline.source import SourceSpec
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
 
 FOLDER = Path(__file__).parent
 KINDS = sorted(path.stem.removeprefix("damaged_") for path in FOLDER.glob("damaged_*.py"))

@@ -44,10 +44,10 @@ import torch
 from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, Image, everywhere
 from torch.utils.flop_counter import FlopCounterMode
 
-from glassplate.models.costs import projected_bytes
-from glassplate.models.device import measure_device
-from glassplate.models.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit import (
+from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.device.speed import measure_device
+from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
+from glassplate.models.fit.loop import (
     Batch,
     FitSettings,
     Measurement,
@@ -56,13 +56,13 @@ from glassplate.models.fit import (
     fit_batch,
     fit_each,
 )
-from glassplate.models.member import Start
+from glassplate.models.fit.member import Start
 from glassplate.models.metrics import psnr
-from glassplate.models.noise import NoiseModel
-from glassplate.models.numerics import WAYS, resolve
-from glassplate.models.operators import Identity
-from glassplate.models.stack import Stack
-from glassplate.models.stopping import StoppingSettings
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.device.numerics import WAYS, resolve
+from glassplate.models.operators.operator import Identity
+from glassplate.models.fit.stack import Stack
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 # The recipe astro-denoise, which tests/test_benchmarks.py holds to the YAML file.
@@ -93,7 +93,7 @@ class Scale:
     donor: DonorSettings
 
 
-# The widths that pipeline/choice.py tries, and the 64 that are asked for.
+# The widths that pipeline/planning/together.py tries, and the 64 that are asked for.
 WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
 SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
 
@@ -425,7 +425,7 @@ def forget_peaks(device: str) -> None:
 
 
 def peaks(device: str) -> dict[str, int | None]:
-    """Most device memory since; None on a CPU, which tests/models/test_costs.py watches."""
+    """Most device memory since; None on a CPU, which tests/models/fit/test_memory.py watches."""
     cuda = device == "cuda"
     return {
         "allocated_bytes": torch.cuda.max_memory_allocated() if cuda else None,

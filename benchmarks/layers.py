@@ -13,8 +13,8 @@ from speed import DEFAULT_NETWORK
 from torch import func
 from torch.nn import functional as F
 
-from glassplate.models.joint import TapProducts
-from glassplate.models.numerics import Numerics
+from glassplate.models.batching.joint import TapProducts
+from glassplate.models.device.numerics import Numerics
 
 Form = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

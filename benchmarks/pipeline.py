@@ -40,14 +40,14 @@ from astropy.io import fits
 
 from glassplate.pipeline.events import Event, StageStarted
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.plan import Plan
-from glassplate.pipeline.planning import make_plan
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import open_pool
-from glassplate.pipeline.provenance import machine
+from glassplate.pipeline.provenance.documents import machine
 from glassplate.pipeline.recipe import load_recipe
-from glassplate.pipeline.run import RestoreRequest, restore
-from glassplate.pipeline.source import SourceSpec
-from glassplate.pipeline.store import Shard, create, open_array
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.store.ome_zarr import Shard, create, open_array
 
 RESULTS = Path(__file__).parent / "results"
 MEGAPIXEL_64, GIGAPIXEL = 8192, 32768

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from glassplate.models.fit import Measurement, Problem, fit_batch
-from glassplate.models.noise import NoiseModel
-from glassplate.models.numerics import resolve
-from glassplate.models.operators import Identity
+from glassplate.models.fit.loop import Measurement, Problem, fit_batch
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.device.numerics import resolve
+from glassplate.models.operators.operator import Identity
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.provenance import environment, machine, now
+from glassplate.pipeline.provenance.documents import environment, machine, now
 from glassplate.pipeline.recipe import load_recipe
 
 

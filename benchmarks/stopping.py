@@ -23,10 +23,10 @@ import numpy as np
 from alone import Alone
 from quality import conditions, measurement_of, problem_for
 
-from glassplate.models.averaging import Wandering
-from glassplate.models.fit import Record
+from glassplate.models.fit.average import Wandering
+from glassplate.models.fit.loop import Record
 from glassplate.models.metrics import psnr
-from glassplate.models.stopping import StoppingSettings, decide
+from glassplate.models.fit.stopping import StoppingSettings, decide
 from glassplate.pipeline.recipe import Recipe, load_recipe
 
 RESULTS = Path(__file__).parent / "results"

@@ -20,9 +20,9 @@ from skimage import data as photographs
 
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe
-from glassplate.pipeline.run import RestoreRequest, restore
-from glassplate.pipeline.source import SourceSpec
-from glassplate.pipeline.store import open_array
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.store.ome_zarr import open_array
 
 SIDE = 128
 SHOWN = 256

@@ -13,30 +13,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.pipeline.alpha import has_alpha, without_alpha
-from glassplate.pipeline.defects import InspectedSource
+from glassplate.pipeline.sources.alpha import has_alpha, without_alpha
+from glassplate.pipeline.defects.cosmic_rays import InspectedSource
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.exposures import ExposedSource
-from glassplate.pipeline.foreign import OPEN_S, answered_within, refused
-from glassplate.pipeline.hints import HintedSource, check_hinted
-from glassplate.pipeline.joined import ForeignSource, JoinedSource
-from glassplate.pipeline.overlay import BaredSource, check_overlaid
-from glassplate.pipeline.registration import whole_shift
-from glassplate.pipeline.source import (
+from glassplate.pipeline.companions.exposures import ExposedSource
+from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within, refused
+from glassplate.pipeline.companions.colour_hints import HintedSource, check_hinted
+from glassplate.pipeline.sources.wrapped import ForeignSource, JoinedSource
+from glassplate.pipeline.companions.watermark import BaredSource, check_overlaid
+from glassplate.pipeline.companions.exposure_shift import whole_shift
+from glassplate.pipeline.sources.source import (
     MOST_JOINT_PLANES,
     Format,
     Source,
     SourceSpec,
     split_extension,
 )
-from glassplate.pipeline.units import scaled
-from glassplate.pipeline.unpack import (
+from glassplate.pipeline.sources.units import scaled
+from glassplate.pipeline.sources.unpack import (
     first_bytes,
     forget_unpacked,
     unpacked,
     unpacked_for_a_while,
 )
-from glassplate.pipeline.wild import WildSource
+from glassplate.pipeline.defects.wild_pixels import WildSource
 
 __all__ = [
     "cached_source",
@@ -229,18 +229,18 @@ def _open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
 def _opened_as(found: Format, spec: SourceSpec, path: Path, bilevel: bool) -> Source:
     """Open a plain file of a known format."""
     if found == "fits":
-        from glassplate.pipeline.fits import FitsSource
+        from glassplate.pipeline.sources.fits.image import FitsSource
 
         return FitsSource(spec, path)
     if found == "tiff" and spec.page == "all":
-        from glassplate.pipeline.pages import PagesSource
+        from glassplate.pipeline.sources.tiff.cube import PagesSource
 
         return PagesSource(spec, path)
     if found == "tiff":
-        from glassplate.pipeline.tiff import TiffSource
+        from glassplate.pipeline.sources.tiff.image import TiffSource
 
         return TiffSource(spec, path, bilevel=bilevel)
-    from glassplate.pipeline.raster import RasterSource
+    from glassplate.pipeline.sources.png_jpeg import RasterSource
 
     return RasterSource(spec, path, found, bilevel=bilevel)
 
@@ -308,11 +308,11 @@ def describe(path: Path) -> dict[str, Any]:
     found = sniff_format(path)
     with unpacked_for_a_while(path) as plain:
         if found == "fits":
-            from glassplate.pipeline.fits import fits_images as images_of
+            from glassplate.pipeline.sources.fits.image import fits_images as images_of
         elif found == "tiff":
-            from glassplate.pipeline.tiff_pages import tiff_images as images_of
+            from glassplate.pipeline.sources.tiff.pages import tiff_images as images_of
         else:
-            from glassplate.pipeline.raster import raster_images as images_of
+            from glassplate.pipeline.sources.png_jpeg import raster_images as images_of
         try:
             with refused(path):
                 images, complaints = answered_within(OPEN_S, path, lambda: images_of(plain))

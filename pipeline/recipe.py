@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from glassplate.models.donor import DonorSettings
-from glassplate.models.downsample import Kernel
-from glassplate.models.fit import FitSettings
-from glassplate.models.networks import NetworkSettings
-from glassplate.models.noise import NoiseSettings
-from glassplate.models.problem import check_input
-from glassplate.models.stopping import StoppingSettings
-from glassplate.pipeline.defects import DefectSettings
+from glassplate.models.fit.donor import DonorSettings
+from glassplate.models.operators.downsample import Kernel
+from glassplate.models.fit.loop import FitSettings
+from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.noise.model import NoiseSettings
+from glassplate.models.fit.problem import check_input
+from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.pipeline.defects.cosmic_rays import DefectSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.scaling import ScalingSettings
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise import NoiseModel
+from glassplate.models.noise.model import NoiseModel
 from glassplate.models.transform import PixelTransform
 
 # (values (c, h, w) in source units, valid (c, h, w)) of one window

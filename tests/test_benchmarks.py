@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from glassplate.pipeline.recipe import load_recipe
-from glassplate.pipeline.tiles import TileGrid
+from glassplate.pipeline.grid import TileGrid
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -119,7 +119,7 @@ def test_links_lead_somewhere(page):
 
 @pages
 def test_yaml_examples_are_taken(page):
-    from glassplate.flows.job import Job
+    from glassplate.flows.jobs.job import Job
 
     for text in blocks(page, "yaml"):
         document = yaml.safe_load(text)

@@ -112,8 +112,8 @@ def test_the_command_is_installed():
         for point in importlib.metadata.entry_points(group="console_scripts")
         if point.name == "glassplate"
     }
-    assert entry == ("glassplate", "glassplate.flows.cli:main")
-    assert callable(importlib.import_module("glassplate.flows.cli").main)
+    assert entry == ("glassplate", "glassplate.flows.cli.main:main")
+    assert callable(importlib.import_module("glassplate.flows.cli.main").main)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -108,7 +108,7 @@ def machine():
 
 def restored(folder, name):
     """SHA-256 of each image array of the result of a case, by its path in the store."""
-    from glassplate.flows.cli import app
+    from glassplate.flows.cli.main import app
 
     source, recipe, more = CASES[name]
     store = folder / f"{name}.zarr"

@@ -48,7 +48,7 @@ def make_sky():
 @pytest.fixture
 def gp():
     """Run a command in this process."""
-    from glassplate.flows.cli import app
+    from glassplate.flows.cli.main import app
 
     def run(*args):
         result = CliRunner().invoke(app, [str(arg) for arg in args])
@@ -96,7 +96,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def job_of(folder):
     """Read a job from its text."""
-    from glassplate.flows.job import read_job
+    from glassplate.flows.jobs.job import read_job
 
     def read(text):
         (folder / "job.yaml").write_text(text)

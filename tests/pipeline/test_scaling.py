@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.models.noise import NoiseModel
+from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.scaling import ScalingSettings, make_transform
 
 NOISE = NoiseModel(floor=25.0, slope=0.0, lag1=0.0, correlated=False, origin="test")

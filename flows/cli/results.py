@@ -1,0 +1,145 @@
+"""`glassplate inspect`, `verify`, `export` and `assess`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glassplate.flows.cli import options
+from glassplate.flows.report.text import number, plural
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(inspect)
+    app.command()(verify)
+    app.command()(export)
+    app.command()(assess)
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="An image or a result.", show_default=False)],
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what an image file or a result holds."""
+    from glassplate.pipeline.provenance.inspect import inspect_result, is_result
+
+    if is_result(path):
+        facts = inspect_result(path)
+        text = _result_text(path, facts)
+    else:
+        from glassplate.pipeline.open_source import describe
+
+        facts = describe(path)
+        text = _source_text(path, facts)
+    typer.echo(json.dumps(facts, indent=2) if as_json else text)
+
+
+def verify(store: options.Result, as_json: options.AsJson = False) -> int:
+    """Check a result: complete, undamaged, its input unchanged. Exit code 1 where it is not."""
+    from glassplate.pipeline.provenance.verify import verify as checks_of
+
+    checks = checks_of(store)
+    ok = all(check.ok for check in checks)
+    if as_json:
+        facts = {"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        for check in checks:
+            typer.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}")
+    return 0 if ok else 1
+
+
+def export(
+    store: options.Result,
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.fits|FILE.tif", help="What to write.", show_default=False),
+    ],
+    level: Annotated[
+        int, typer.Option("--level", metavar="N", min=0, help="Level of the pyramid; 0 is all.")
+    ] = 0,
+) -> None:
+    """Write a result as FITS or TIFF.
+
+    With the header or the tags of its source.
+    """
+    from glassplate.pipeline.export.export import export as export_result
+
+    typer.echo(export_result(store, target, level))
+
+
+def assess(
+    store: options.Result,
+    reference: Annotated[
+        Path,
+        typer.Option(
+            "--reference", metavar="FILE", help="FITS, TIFF, PNG, JPEG or Zarr of its shape."
+        ),
+    ],
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare a result with a reference of the scene.
+
+    In source units, where both are valid.
+    """
+    from glassplate.pipeline.assess.compare import assess as compare
+
+    facts = compare(store, reference)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key:<20} {number(value) if isinstance(value, float) else value}")
+
+
+def _size(shape: list[int]) -> str:
+    return " x ".join(str(length) for length in shape) or "no image"
+
+
+def _source_text(path: Path, facts: dict[str, Any]) -> str:
+    lines = [f"{path}: {facts['format'].upper()}, {plural(len(facts['images']), 'image')}"]
+    for image in facts["images"]:
+        unit = f" {image['unit']}" if image["unit"] else ""
+        state = "" if image["restorable"] else f"; cannot be restored: {image['reason']}"
+        name = f" {image['name']}" if image["name"] else ""
+        lines.append(
+            f"  {image['index']}{name}: {_size(image['shape'])} {image['dtype']}{unit}{state}"
+        )
+    return "\n".join(lines)
+
+
+def _result_text(path: Path, facts: dict[str, Any]) -> str:
+    tiles, unit, source = facts["tiles"], facts["unit"], facts["source"]
+    lines = [
+        f"{path}: {facts['status']}, recipe {facts['recipe']}",
+        f"  image    {_size(facts['shape'])} {facts['dtype']}{' ' + unit if unit else ''}, "
+        f"{plural(facts['levels'], 'level')}",
+        f"  tiles    {tiles['done']} of {tiles['total']} done, {tiles['quarantined']} quarantined",
+    ]
+    summary = facts["summary"]
+    if summary:
+        before, after = summary.get("noise_before"), summary.get("noise_after")
+        lines.append(f"  noise    {number(before)} before, {number(after, unit)} after")
+        if summary.get("chi2"):
+            spread = summary["chi2"]
+            lines.append(
+                f"  chi2     {number(spread['median'])} a pixel, {number(spread['low'])} to "
+                f"{number(spread['high'])} in nine tiles of ten"
+            )
+        if summary.get("filled_pixels"):
+            lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
+        if summary.get("wild_pixels"):
+            lines.append(f"  wild     {plural(summary['wild_pixels'], 'pixel')} taken for invalid")
+        if summary.get("guarded_pixels"):
+            lines.append(
+                f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"
+            )
+    if facts["donor"]:
+        lines.append(f"  donor    from {facts['donor']['store']}")
+    lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Many images: a job, its flow and its schedule."""

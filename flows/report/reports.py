@@ -1,0 +1,194 @@
+"""What became of an image and of a job, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from glassplate.flows.report.text import duration, number, plural, printable
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.run.restore import RunResult
+
+Status = Literal["restored", "done before", "partial", "quarantined"]
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What became of one image."""
+
+    source: str
+    store: str
+    status: Status
+    reason: str = ""
+    """Why it is quarantined; one line."""
+    tiles: int = 0
+    quarantined: int = 0
+    """Tiles that could not be restored."""
+    noise_before: float | None = None
+    """Standard deviation between neighbours of the input, source units."""
+    noise_after: float | None = None
+    """The same of the result."""
+    unit: str | None = None
+    filled_pixels: int = 0
+    """Invalid pixels that got the network's estimate, each channel counted."""
+    iterations: float | None = None
+    """Mean over the tiles."""
+    stop_reasons: dict[str, int] = field(default_factory=dict)
+    """Tiles for each reason why a fit stopped."""
+    seconds: float = 0.0
+    exports: tuple[str, ...] = ()
+    part: str = ""
+    """Which image of its file it is, where the job says so: an HDU or a page."""
+
+    @classmethod
+    def of(cls, source: Path, result: RunResult, part: str = "") -> ImageReport:
+        """Report a run that came to its end."""
+        status: Status = "partial" if result.status == "partial" else "restored"
+        if result.already_complete and status == "restored":
+            status = "done before"
+        return cls(
+            source=printable(str(source)),
+            store=printable(str(result.store)),
+            part=printable(part),
+            status=status,
+            tiles=result.tiles,
+            quarantined=result.quarantined,
+            noise_before=result.summary.get("noise_before"),
+            noise_after=result.summary.get("noise_after"),
+            unit=result.summary.get("unit"),
+            filled_pixels=result.summary.get("filled_pixels", 0),
+            iterations=result.summary.get("iterations"),
+            stop_reasons=dict(result.summary.get("stop_reasons") or {}),
+            seconds=result.seconds,
+            exports=tuple(printable(str(path)) for path in result.summary.get("exports") or ()),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return asdict(self)
+
+    @property
+    def label(self) -> str:
+        """The file's name and the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
+        return Path(self.source).name + (f"[{self.part}]" if self.part else "")
+
+    def text(self) -> str:
+        """A few lines for the terminal."""
+        name = self.label
+        if self.status == "quarantined":
+            return f"{name}: quarantined\n  reason      {self.reason}"
+        head = f"{name}: {self.status}, {plural(self.tiles, 'tile')}"
+        if self.quarantined:
+            head += f", {self.quarantined} of them quarantined"
+        head += f", {duration(self.seconds)}"
+        lines = [head]
+        if self.noise_before is not None or self.noise_after is not None:
+            before, after = number(self.noise_before), number(self.noise_after, self.unit)
+            lines.append(f"  noise       {before} before, {after} after")
+        if self.filled_pixels:
+            lines.append(f"  filled      {plural(self.filled_pixels, 'pixel')}")
+        if self.iterations:
+            lines.append(f"  iterations  {self.iterations:.0f} a tile; stopped by {self._reasons}")
+        lines.append(f"  zarr        {self.store}")
+        lines += [f"  export      {path}" for path in self.exports]
+        return "\n".join(lines)
+
+    @property
+    def _reasons(self) -> str:
+        parts = [
+            f"{reason} ({plural(count, 'tile')})" for reason, count in self.stop_reasons.items()
+        ]
+        return ", ".join(parts) or "nothing recorded"
+
+    def row(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "image": self.label,
+            "status": self.status,
+            "noise before": number(self.noise_before, self.unit),
+            "noise after": number(self.noise_after, self.unit),
+            "iterations": f"{self.iterations:.0f}" if self.iterations else "",
+            "stopped by": self._reasons if self.stop_reasons else "",
+            "seconds": f"{self.seconds:.1f}",
+            "result": self.store,
+            "exports": ", ".join(self.exports),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """What became of a job."""
+
+    images: tuple[ImageReport, ...]
+    seconds: float
+    left_out: tuple[str, ...] = ()
+    """Files that its patterns match and glassplate has made."""
+
+    def count(self, *statuses: Status) -> int:
+        """Images that ended in one of these ways."""
+        return sum(image.status in statuses for image in self.images)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every image is whole, 1 where none is of use, else 3."""
+        if self.count("restored", "done before") == len(self.images):
+            return 0
+        return 1 if self.count("quarantined") == len(self.images) else 3
+
+    def headline(self) -> str:
+        """One line."""
+        parts: Sequence[tuple[Status, str]] = (
+            ("restored", "restored"),
+            ("done before", "done before"),
+            ("partial", "restored in part"),
+            ("quarantined", "quarantined"),
+        )
+        if not self.images:
+            return "no images: nothing to do"
+        counts = [f"{self.count(status)} {word}" for status, word in parts if self.count(status)]
+        return f"{plural(len(self.images), 'image')}: {', '.join(counts)}; {duration(self.seconds)}"
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {
+            "images": [image.facts() for image in self.images],
+            "seconds": self.seconds,
+            "left_out": list(self.left_out),
+        }
+
+    def text(self) -> str:
+        """The summary on the terminal."""
+        return "\n".join(
+            [*(image.text() for image in self.images), *self._left_out(), self.headline()]
+        )
+
+    def _left_out(self) -> list[str]:
+        """One line on the inputs that are none, where there are any."""
+        if not self.left_out:
+            return []
+        files = plural(len(self.left_out), "input")
+        return [f"{files} that glassplate made left out, such as {self.left_out[0]}"]
+
+    def markdown(self) -> str:
+        """The page that Prefect shows."""
+        if not self.images:
+            return "\n\n".join([*self._left_out(), self.headline()])
+        rows = [image.row() for image in self.images]
+        cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells
+        ]
+        return "\n".join([f"{self.headline()}\n", *lines, *(f"\n{x}" for x in self._left_out())])
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> JobReport:
+        """Read what `facts` wrote."""
+        images = tuple(
+            ImageReport(**{**image, "exports": tuple(image["exports"])})
+            for image in facts["images"]
+        )
+        return cls(images, facts["seconds"], tuple(facts["left_out"]))

@@ -1,0 +1,1 @@
+"""Many fits on one device."""

@@ -1,0 +1,1 @@
+"""From the average of a fit to the answer."""

@@ -1,0 +1,41 @@
+"""Carrying into holes what is known around them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from glassplate.models.fit.inputs import fill
+
+# Relaxations after a start from the means of surrounding squares. Text on F16, dB of the image: 37.13 with
+# none, 38.01 with 20, 38.03 with 200 (37.34 without a membrane).
+STEPS = 200
+
+
+def membrane(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Harmonic interpolation: each unknown pixel the mean of its four neighbours, as a soap film.
+
+    What image editing calls Poisson blending (Perez, Gangnet & Blake 2003) adds the membrane of the
+    difference along the border. Solved by Jacobi's method, which has not converged in the middle of holes
+    wider than some twenty pixels: it is about as smooth there as the means it starts from.
+
+    Parameters
+    ----------
+    values
+        (B, C, h, w); ignored where not known.
+    known
+        (B, C, h, w) bool.
+
+    Returns
+    -------
+    (B, C, h, w): `values` where known; 0 everywhere else where nothing is.
+    """
+    known_values = torch.where(known, values, 0)
+    film = fill(known_values, known)
+    for _ in range(STEPS):
+        wide = F.pad(film, (1, 1, 1, 1), mode="replicate")
+        rows = wide[..., 2:, 1:-1] + wide[..., :-2, 1:-1]
+        film = torch.where(
+            known, known_values, (rows + wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2]) / 4
+        )
+    return film

@@ -1,0 +1,238 @@
+"""What a pixel itself measured comes back by Bayes' rule (Laine et al. 2019, with a local prior)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from glassplate.models.operators.operator import Operator
+
+# Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
+# its own way, since the matrices would be many and poorly known.
+COLOURS = 4
+# A GPU's library (cuSOLVER) is reported to refuse batches of some 32 000 matrices and more.
+DECOMPOSED_AT_ONCE = 2**14
+# Steps of conjugate gradients. The kernels' A A^T has condition numbers of 1 (box) to about 5 (lanczos3),
+# each step takes a factor of 2 to 3 off the error.
+STEPS = 10
+
+
+def posterior_mean(
+    mu: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    valid: torch.Tensor,
+    radius: float,
+    doubt: float = 1.0,
+) -> torch.Tensor:
+    """Combine a blind-spot estimate with the measurement it never saw.
+
+    The estimate `mu` of a pixel is the prior's mean given all other pixels; its own measurement `y` has
+    variance `variance`. With the residual ``r = (y - mu) / sigma``, a vector over the channels, the
+    covariance of the prior in units of the noise is ``S = <r r^T> - 1``, averaged over the neighbourhood,
+    since one pixel says too little, and without its negative part; then
+    ``x = mu + sigma S (S + 1)^-1 r``. The texture that a prior misses is shared between the channels of a
+    colour image while the noise is not, so the full matrix tells them apart much better than each channel
+    alone (F16, 300 iterations: 31.07 dB against 30.54, and 29.91 without this step).
+
+    Parameters
+    ----------
+    mu, y, variance
+        (B, C, h, w), source units, and squared source units for the variance. `y` is ignored where it is
+        not valid.
+    valid
+        (B, C, h, w) bool.
+    radius
+        Standard deviation of the Gaussian average, in pixels.
+    doubt
+        Standard errors of that average below which it is taken for noise.
+
+    Returns
+    -------
+    x, (B, C, h, w): `mu` at invalid pixels, `y` where a valid pixel has no noise.
+    """
+    if mu.shape[1] > COLOURS:
+        alone = [
+            posterior_mean(mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, doubt)
+            for c in _each(mu)
+        ]
+        return torch.cat(alone, 1)
+    residual = torch.where(valid, y - mu, 0)  # (B, C, h, w), source units
+    noisy = valid & (variance > 0)
+    sigma = torch.where(noisy, variance, 1).sqrt()
+    r = torch.where(noisy, residual / sigma, 0)
+    eigenvalues, axes = _axes(_local_covariance(r, noisy, radius))  # (B, h, w, C[, C])
+    prior = (eigenvalues - 1 - doubt * _standard_error(radius)).clamp(min=0)
+    gain = (prior / (prior + 1)).unsqueeze(-1)  # (B, h, w, C, 1)
+    r = r.permute(0, 2, 3, 1).unsqueeze(-1)  # (B, h, w, C, 1)
+    back = (axes @ (gain * (axes.mT @ r))).squeeze(-1).permute(0, 3, 1, 2)  # (B, C, h, w)
+    return mu + torch.where(noisy, sigma * back, residual)
+
+
+def posterior_through(
+    operator: Operator,
+    mu: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    valid: torch.Tensor,
+) -> torch.Tensor:
+    """Combine an estimate with a measurement in which its pixels are mixed.
+
+    With a prior that errs by s2 independently at each pixel about its mean `mu`, and noise N,
+    ``x = mu + s2 A^T (s2 A A^T + N)^-1 (y - A mu)``, solved by conjugate gradients (Hestenes & Stiefel 1952).
+    s2 is such that the residual has the size it has: ``<(y - A mu)^2> = s2 <diag(A A^T)> + <N>``, no less
+    than 0. Where there is no noise it is the nearest estimate with ``A x = y``.
+
+    Parameters
+    ----------
+    operator
+        The forward operator A.
+    mu
+        (B, C, H, W), source units.
+    y, variance
+        (B, C, h, w), source units, and squared source units; ignored where not valid.
+    valid
+        (B, C, h, w) bool.
+
+    Returns
+    -------
+    x, (B, C, H, W): `mu` itself where the residual is no larger than the noise.
+    """
+    residual = torch.where(valid, y - operator.forward(mu), 0)  # (B, C, h, w)
+    noise = torch.where(valid, variance, 0)
+    count = valid.sum().clamp(min=1)
+    excess = (residual.square().sum() - noise.sum()) / count
+    one = torch.zeros_like(y)
+    one[..., y.shape[-2] // 2, y.shape[-1] // 2] = 1
+    gain = operator.adjoint(one).square().sum() / (one.sum())  # a diagonal element of A A^T
+    s2 = (excess / gain).clamp(min=0)
+
+    def system(v: torch.Tensor) -> torch.Tensor:
+        v = torch.where(valid, v, 0)
+        return torch.where(valid, s2 * operator.forward(operator.adjoint(v)) + noise * v, 0)
+
+    return mu + s2 * operator.adjoint(_conjugate_gradients(system, residual))
+
+
+def _conjugate_gradients(
+    system: Callable[[torch.Tensor], torch.Tensor], target: torch.Tensor
+) -> torch.Tensor:
+    """Solve ``system(v) = target`` for a positive semi-definite linear map; v of the target's shape."""
+    tiny = torch.finfo(target.dtype).tiny
+    v, r = torch.zeros_like(target), target.clone()
+    p, rr = r.clone(), r.square().sum()
+    for _ in range(STEPS):
+        q = system(p)
+        step = rr / (p * q).sum().clamp(min=tiny)
+        v, r = v + step * p, r - step * q
+        now = r.square().sum()
+        p, rr = r + now / rr.clamp(min=tiny) * p, now
+    return v
+
+
+def posterior_variance(
+    mu: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    valid: torch.Tensor,
+    radius: float,
+    combined: bool = True,
+    inflation: float = 1.0,
+) -> torch.Tensor:
+    """Variance of the error of what `posterior_mean` gives, by the same rule.
+
+    With S the prior's covariance in units of the noise it is ``sigma^2 diag(S (S + 1)^-1)``. Where S is
+    too small to be told from noise it is taken for its own standard error: the truth is somewhere between.
+
+    Parameters
+    ----------
+    mu, y, variance, valid, radius
+        As for `posterior_mean`.
+    combined
+        Whether the estimate was combined with the measurement; else it is `mu` itself, and the variance
+        that of the prior, ``sigma^2 diag(S)``.
+    inflation
+        Factor on S, where the residual is known to be smaller than the error.
+
+    Returns
+    -------
+    (B, C, h, w), squared source units: that of the prior at invalid pixels, next to 0 where a valid pixel
+    has no noise and the measurement is the answer.
+    """
+    if mu.shape[1] > COLOURS:
+        alone = [
+            posterior_variance(
+                mu[:, c], y[:, c], variance[:, c], valid[:, c], radius, combined, inflation
+            )
+            for c in _each(mu)
+        ]
+        return torch.cat(alone, 1)
+    residual = torch.where(valid, y - mu, 0)
+    # without noise the residual is all the prior's: as if there were next to none
+    least = 1e-9 * residual.square().mean() + torch.finfo(mu.dtype).tiny
+    noise = torch.maximum(variance, least)  # (B, C, h, w)
+    r = residual / noise.sqrt()
+    eigenvalues, axes = _axes(_local_covariance(r, valid, radius))  # (B, h, w, C[, C])
+    prior = inflation * (eigenvalues - 1).clamp(min=_standard_error(radius))
+    left = _diagonal(axes, prior / (prior + 1)) if combined else _diagonal(axes, prior)
+    return noise * torch.where(valid, left, _diagonal(axes, prior))
+
+
+def _diagonal(axes: torch.Tensor, eigenvalues: torch.Tensor) -> torch.Tensor:
+    """Diagonal of the matrices with these axes, columns of (B, h, w, C, C), and (B, h, w, C) values.
+
+    Returns (B, C, h, w).
+    """
+    return (axes.square() @ eigenvalues.unsqueeze(-1)).squeeze(-1).permute(0, 3, 1, 2)
+
+
+def _each(mu: torch.Tensor) -> list[slice]:
+    """One slice for each channel."""
+    return [slice(c, c + 1) for c in range(mu.shape[1])]
+
+
+def _standard_error(radius: float) -> float:
+    """Of the Gaussian average of squared normal values: sqrt(2 / n), n pixels being averaged."""
+    return math.sqrt(2 / (4 * math.pi * radius**2))
+
+
+def _axes(covariances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues, (B, h, w, C), and eigenvectors, (B, h, w, C, C), of each pixel's (C, C)."""
+    shape = covariances.shape
+    parts = torch.split(covariances.flatten(0, 2), DECOMPOSED_AT_ONCE)
+    values, axes = zip(*(torch.linalg.eigh(part) for part in parts), strict=True)
+    return torch.cat(values).view(shape[:-1]), torch.cat(axes).view(shape)
+
+
+def _local_covariance(r: torch.Tensor, counts: torch.Tensor, radius: float) -> torch.Tensor:
+    """Gaussian average of ``r r^T`` over pixels that count in both channels; (B, h, w, C, C).
+
+    Where no pixel of the neighbourhood counts it is 0.
+    """
+    _, c, _, _ = r.shape
+    one = counts.to(r.dtype)
+    rows = []
+    for i in range(c):
+        products = gaussian_blur(r[:, i : i + 1] * r, radius)  # (B, C, h, w)
+        weights = gaussian_blur(one[:, i : i + 1] * one, radius)
+        rows.append(products / weights.clamp(min=1e-6))
+    return torch.stack(rows, 1).permute(0, 3, 4, 1, 2)
+
+
+def gaussian_blur(x: torch.Tensor, radius: float) -> torch.Tensor:
+    """Gaussian average of (B, C, h, w) with standard deviation `radius`; beyond the border is 0.
+
+    Dividing by the blur of ones (or of validity) gives the normalised average.
+    """
+    half = max(1, round(3 * radius))
+    t = torch.arange(-half, half + 1, dtype=x.dtype, device=x.device) / radius
+    k = torch.exp(-0.5 * t * t)
+    k = k / k.sum()
+    b, c, h, w = x.shape
+    x = x.reshape(b * c, 1, h, w)
+    x = F.conv2d(x, k.view(1, 1, -1, 1), padding=(half, 0))
+    x = F.conv2d(x, k.view(1, 1, 1, -1), padding=(0, half))
+    return x.reshape(b, c, h, w)

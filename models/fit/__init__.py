@@ -1,0 +1,1 @@
+"""One fit: a prior network fitted to one window."""

@@ -1,0 +1,123 @@
+"""The input of a network that removes the artefacts of a JPEG: the JPEG, with artefacts of its own again."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from glassplate.models.fit.inputs import Draw, Scene, fill, prepare
+from glassplate.models.operators.jpeg import (
+    BLOCK,
+    Quantisation,
+    block_cosines,
+    box_mean,
+    from_components,
+    joined_blocks,
+    to_components,
+    whole_blocks,
+)
+from glassplate.models.batching.slots import Dice, Slotted
+from glassplate.models.transform import PixelTransform
+
+
+class Requantised(Slotted):
+    """The measurement, quantised again as the JPEG was, on a lattice shifted at random at each iteration.
+
+    The network is asked for the JPEG from a copy that has more of the same artefacts elsewhere, so that it
+    learns what they look like and what is under them, and it sees the JPEG's own only through others: what
+    a blind spot is to noise. The mean over all shifts is a known filter by itself (Nosratinia 2001), which
+    the network starts from and surpasses. It over-fits late. (Lena, 128x128, quality 10, 25.24 dB: 26.17
+    after 50 iterations, 26.22 after 200, 26.20 after 300, with colours compressed again at full resolution;
+    fed with noise 26.19 after 300, 26.15 after 500; the mean over the shifts 25.97.)
+
+    Parameters
+    ----------
+    scene
+        What an input is made from.
+    quantisation
+        Of the JPEG.
+    transform
+        Between the scene's values and 0 to 255.
+    dice
+        On the CPU, so that no device is waited for.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        quantisation: Quantisation,
+        transform: PixelTransform,
+        dice: Dice,
+    ) -> None:
+        self.channels = scene.values.shape[1] + 1 + scene.guide_channels
+        self.scene, self.transform, self.dice = scene, transform, dice
+        self.sampling = quantisation.sampling
+        self.usable = scene.parts.usable
+        filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
+        self.components = to_components(transform.inverse(filled))  # (B, C, h, w)
+        tables = torch.tensor(quantisation.tables).to(filled)
+        self.steps = tables.view(1, -1, 1, BLOCK, BLOCK)  # (B, C, 1, 8, 8)
+        self.dither, self.everywhere = scene.dither(), scene.everywhere()
+
+    def draw(self) -> Draw:
+        """Quantise anew; ask about every usable pixel."""
+        shifts = zip(*(self.dice.below(BLOCK * n) for n in self.sampling), strict=True)
+        windows = zip(torch.split(self.components, 1), self.steps, shifts, strict=True)
+        again = torch.cat(
+            [
+                requantised(components, steps, shift, self.sampling)
+                for components, steps, shift in windows
+            ]
+        )
+        again = from_components(again)  # (B, C, h, w)
+        z = prepare(self.transform.forward(again), self.usable, self.scene) + self.dither
+        return Draw(self.scene.guided(z), self.usable, self.everywhere)
+
+
+def requantised(
+    components: torch.Tensor,
+    steps: torch.Tensor,
+    shift: tuple[int, int],
+    sampling: tuple[int, int],
+) -> torch.Tensor:
+    """Round the coefficients of blocks that begin `shift` pixels before the window's corner.
+
+    Parameters
+    ----------
+    components
+        (1, C, h, w), about 0.
+    steps
+        (C, 1, 8, 8).
+    shift
+        Rows and columns, less than a block of colour has pixels.
+    sampling
+        Pixels for each sample of colour, ``(y, x)``.
+
+    Returns
+    -------
+    (1, C, h, w).
+    """
+    near = (shift[0] % BLOCK, shift[1] % BLOCK)
+    luma = _again(components[:, :1], steps[:1], near, (1, 1))
+    if components.shape[1] == 1:
+        return luma
+    return torch.cat([luma, _again(components[:, 1:], steps[1:], shift, sampling)], 1)
+
+
+def _again(
+    planes: torch.Tensor, steps: torch.Tensor, shift: tuple[int, int], sampling: tuple[int, int]
+) -> torch.Tensor:
+    """The same of components (1, c, h, w) that are sampled alike."""
+    h, w = planes.shape[-2:]
+    top, left = shift
+    down, right = sampling
+    margins = (left, -(w + left) % (BLOCK * right), top, -(h + top) % (BLOCK * down))
+    samples = box_mean(F.pad(planes, margins, mode="replicate"), sampling)[0]  # (c, H, W)
+    basis = block_cosines(planes)
+    coefficients = basis @ whole_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
+    rounded = basis.T @ (steps * torch.round(coefficients / steps)) @ basis
+    again = joined_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
+    if sampling != (1, 1):
+        # the triangles by which libjpeg's decoder interpolates
+        again = F.interpolate(again, scale_factor=(down, right), mode="bilinear")
+    return again[..., top : top + h, left : left + w]

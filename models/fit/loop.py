@@ -1,0 +1,330 @@
+"""Fit the windows of a batch: several at once, a new one for each that ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.fit.member import Fit, Member, Start, nothing_to_fit, of_member, restorations
+from glassplate.models.device.numerics import is_out_of_memory
+from glassplate.models.fit.problem import (
+    FitSettings,
+    Measurement,
+    Problem,
+    Record,
+    Restoration,
+    Weights,
+)
+from glassplate.models.fit.stack import Reading, Stack, State
+from glassplate.models.batching.networks_together import Begun
+from glassplate.models.fit.window import Window
+
+__all__ = [
+    "Batch",
+    "FitSettings",
+    "Measurement",
+    "Problem",
+    "Record",
+    "Restoration",
+    "Weights",
+    "fit_batch",
+    "fit_each",
+    "projected_bytes",
+    "seconds_per_iteration",
+]
+
+# Factor on the learning rate when a fit that ran to infinity starts again.
+CAUTION = 0.1
+
+# Slots that a device had room for, where it had not for as many as were asked for; so that not every batch
+# of a run learns it anew. For the life of a process.
+_ROOM: dict[tuple[Problem, tuple[int, ...]], int] = {}
+
+OnRecord = Callable[[int, Record], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows to be fitted, each brought in when its turn comes."""
+
+    shapes: Sequence[tuple[int, ...]]
+    """``(c, h, w)`` of each window; those of one shape advance together."""
+    measure: Callable[[int], Measurement | None]
+    """The window at a place from 0, None where it is not to be fitted; called once for each, in `order`."""
+
+    @property
+    def order(self) -> list[int]:
+        """Places as their turns come: those of one shape after the other."""
+        first: dict[tuple[int, ...], int] = {}
+        for place, shape in enumerate(self.shapes):
+            first.setdefault(shape, place)
+        return sorted(range(len(self.shapes)), key=lambda place: first[self.shapes[place]])
+
+
+def fit_batch(
+    measurements: Sequence[Measurement],
+    problem: Problem,
+    on_record: OnRecord | None = None,
+    *,
+    start: Weights | None = None,
+) -> list[Restoration]:
+    """Restore windows that are at hand already; otherwise as `fit_each`.
+
+    Parameters
+    ----------
+    measurements
+        Windows of any size from 1x1, any pattern of valid pixels.
+
+    Returns
+    -------
+    One restoration per measurement, in order.
+
+    Raises
+    ------
+    FloatingPointError
+        If a fit runs to infinity, and again with a tenth of the learning rate.
+    """
+    shapes = [measurement.values.shape for measurement in measurements]
+    batch = Batch(shapes, measurements.__getitem__)
+    found: dict[int, Restoration] = {}
+    for place, restored in fit_each(batch, problem, on_record, start=start):
+        if isinstance(restored, FloatingPointError):
+            raise restored
+        found[place] = restored
+    return [found[place] for place in range(len(measurements))]
+
+
+def fit_each(
+    batch: Batch,
+    problem: Problem,
+    on_record: OnRecord | None = None,
+    *,
+    start: Weights | None = None,
+) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+    """Restore the windows of a batch, `problem.numerics.stack` of one shape at a time.
+
+    Parameters
+    ----------
+    batch
+        The windows.
+    problem
+        What they share.
+    on_record
+        Called with the window's place in the batch and each record as it is made. A fit that starts
+        again, after running to infinity or out of memory, reports its iterations again.
+    start
+        Weights that every fit starts from, such as a donor's; None for random ones.
+
+    Yields
+    ------
+    Place and restoration of each window that is to be fitted, as it ends; the error instead of it, if its fit
+    ran to infinity, and again with a tenth of the learning rate. On the same device, software and thread
+    count the same measurement gives the same bytes, whatever else is in the batch; for stacks
+    `Numerics.together` says how far.
+
+    Raises
+    ------
+    RuntimeError
+        If one fit alone is too large for the device. Where several are, half as many go on.
+    """
+    with problem.numerics.applied():
+        yield from _Turns(batch, problem, on_record, start).run()
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One fit of one window: where it belongs, and how carefully it is to go."""
+
+    place: int
+    number: int
+    """Of the member of the ensemble."""
+    caution: float = 1.0
+
+
+class _Running(NamedTuple):
+    """A fit in a slot."""
+
+    turn: _Turn
+    fit: Fit
+
+
+class _Turns:
+    """Whose turn it is: a queue for each shape of windows, and the slots that it feeds."""
+
+    def __init__(
+        self, batch: Batch, problem: Problem, on_record: OnRecord | None, start: Weights | None
+    ) -> None:
+        self.batch, self.problem, self.start = batch, problem, start
+        self.on_record = on_record or (lambda place, record: None)
+        self.width = problem.numerics.stack
+        self.queues: dict[tuple[int, ...], deque[_Turn]] = {}
+        for place in batch.order:
+            turns = (_Turn(place, number) for number in range(problem.fit.members))
+            self.queues.setdefault(batch.shapes[place], deque()).extend(turns)
+        self.measured: dict[int, Measurement] = {}
+        self.over: set[int] = set()
+        """Places that are not to be fitted, or not any more."""
+        self.members: dict[int, list[Member]] = {}
+        self.complete: deque[int] = deque()
+        """Places whose members have all ended and which wait for their restoration."""
+        self.ended: deque[tuple[int, Restoration | FloatingPointError]] = deque()
+
+    def run(self) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+        """All windows of one shape, then those of the next."""
+        for shape, queue in self.queues.items():
+            kind = self.problem, shape
+            self.width = _ROOM.get(kind, self.problem.numerics.stack)
+            while queue or self.complete or self.ended:
+                yield from self._stacked(queue)
+                if self.width < self.problem.numerics.stack:
+                    _ROOM[kind] = self.width
+                # what was taken by a stack that was too large, or by windows of another shape
+                torch.cuda.empty_cache()
+
+    def _stacked(
+        self, queue: deque[_Turn]
+    ) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+        """Fit until the queue is empty, or the device's memory full."""
+        running: list[_Running | None] = []
+        stack: Stack | None = None
+        while queue or running or self.complete or self.ended:
+            try:
+                if self.complete:
+                    self._restore(list(self.complete)[: self.width])
+                elif stack is None:
+                    while len(running) < self.width and (turn := self._take(queue)) is not None:
+                        running.append(self._running(turn))
+                    begun = [self._begin(one.turn) for one in running if one]
+                    stack = Stack(begun) if begun else None
+                else:
+                    self._advance(stack, running, queue)
+            except RuntimeError as error:
+                still = [one.turn for one in running if one is not None]
+                nothing_to_release = stack is None and not still
+                alone = self.width == len(still) == 1 and not self.complete
+                if nothing_to_release or alone or not is_out_of_memory(error):
+                    raise
+                self.width = max(1, min(self.width, len(still)) // 2)
+                queue.extendleft(reversed(still))
+                return
+            while self.ended:
+                yield self.ended.popleft()
+
+    def _take(self, queue: deque[_Turn]) -> _Turn | None:
+        """The turn of the next fit, its window brought in; None where there is none left."""
+        while queue:
+            turn = queue.popleft()
+            if self._brought_in(turn.place):
+                return turn
+        return None
+
+    def _brought_in(self, place: int) -> bool:
+        """Bring a window in when it is first asked for; one without a valid pixel ends at once."""
+        if place not in self.measured and place not in self.over:
+            measurement = self.batch.measure(place)
+            if measurement is not None and measurement.valid.any():
+                self.measured[place] = measurement
+                return True
+            self.over.add(place)
+            if measurement is not None:
+                self.ended.append((place, nothing_to_fit(measurement, self.problem)))
+        return place in self.measured
+
+    def _running(self, turn: _Turn) -> _Running:
+        return _Running(turn, Fit(self.problem, self.width))
+
+    def _begin(self, turn: _Turn) -> tuple[State, Begun]:
+        measurement = of_member(self.measured[turn.place], turn.number)
+        return Start(measurement, self.problem, self.start, turn.caution).begun()
+
+    def _advance(self, stack: Stack, running: list[_Running | None], queue: deque[_Turn]) -> None:
+        """One iteration of all, the records that are due, and another fit in the place of each that ends."""
+        stack.advance()
+        fits = [one for one in running if one is not None]
+        for one in fits:
+            one.fit.iteration += 1
+        due = [slot for slot, one in enumerate(fits) if one.fit.due]
+        readings = stack.state.read(due) if due else []
+        free = []
+        for slot, reading in zip(due, readings, strict=True):
+            if self._recorded(fits[slot], reading, queue):
+                running[slot] = None
+                free.append(slot)
+        for slot in free:
+            turn = self._take(queue)
+            if turn is not None:
+                running[slot] = self._running(turn)
+                stack.put(slot, self._begin(turn))
+        slots = [slot for slot, one in enumerate(running) if one is not None]
+        if slots and len(slots) < len(running):
+            stack.keep(slots)
+        running[:] = [running[slot] for slot in slots]
+
+    def _recorded(self, one: _Running, reading: Reading, queue: deque[_Turn]) -> bool:
+        """Make a record; whether that was the last one of this fit."""
+        try:
+            self.on_record(one.turn.place, one.fit.record(reading))
+        except FloatingPointError as error:
+            if one.turn.caution < 1:
+                self._give_up(one.turn.place, error)
+            elif one.turn.place not in self.over:
+                queue.appendleft(replace(one.turn, caution=CAUTION))
+            return True
+        if one.fit.ended and one.turn.place not in self.over:
+            members = self.members.setdefault(one.turn.place, [])
+            members.append(one.fit.result(one.turn.number))
+            if len(members) == self.problem.fit.members:
+                self.complete.append(one.turn.place)
+        return one.fit.ended
+
+    def _give_up(self, place: int, error: FloatingPointError) -> None:
+        """Let a window go whose fit ran to infinity twice; its other members do not matter any more."""
+        if place not in self.over:
+            self.ended.append((place, error))
+        self.over.add(place)
+        self.measured.pop(place, None)
+        self.members.pop(place, None)
+
+    def _restore(self, places: Sequence[int]) -> None:
+        """Make the restorations of windows of what their members gave, which is kept until that is done."""
+        windows = [Window(self.measured[place], self.problem) for place in places]
+        restored = restorations(windows, [self.members[place] for place in places])
+        for place, one in zip(places, restored, strict=True):
+            self.ended.append((place, one))
+            self.complete.remove(place)
+            del self.measured[place], self.members[place]
+
+
+def seconds_per_iteration(problem: Problem, window_shape: tuple[int, int, int]) -> float:
+    """Measure one iteration of one fit on this machine, as many beside it as the problem stacks.
+
+    Parameters
+    ----------
+    problem
+        What would be fitted.
+    window_shape
+        ``(c, h, w)`` of a window, in pixels of the measurement.
+
+    Returns
+    -------
+    Seconds, by a short trial on random pixels: a stack's iteration over the fits in it.
+    """
+    rng = np.random.default_rng(0)
+    values = rng.random(window_shape, dtype=np.float32)
+    values = problem.transform.inverse(values).astype(np.float32)
+    guide_shape = (problem.guide_channels, *window_shape[1:])
+    guide = rng.random(guide_shape, dtype=np.float32) if problem.guide_channels else None
+    trial = Measurement(values, np.ones(window_shape, bool), None, 0, guide)
+    # The first iterations allocate and choose kernels; they are not counted.
+    fit = replace(problem.fit, iterations=6, log_period=2, members=1)
+    stopping = replace(problem.stopping, rule="fixed")
+    trials = [trial] * problem.numerics.stack
+    [result, *_] = fit_batch(trials, replace(problem, fit=fit, stopping=stopping))
+    # fewer than was asked for where memory ran out
+    return (result.log[-1].seconds - result.log[0].seconds) / (4 * result.slots)

@@ -1,0 +1,137 @@
+"""What a fit takes: memory by formula, held against measurement in the tests."""
+
+from __future__ import annotations
+
+from glassplate.models.networks.make import (
+    NetworkSettings,
+    count_weights,
+    input_size,
+    padded_size,
+)
+from glassplate.models.device.numerics import multiplies_bf16
+from glassplate.models.fit.problem import Problem
+
+# What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
+# scratch. Measured 107 MiB (torch 2.13, CPU).
+FIRST_FIT_BYTES = 128 << 20
+# Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale.
+# Those that the network keeps are half of them; the rest is gradients and oneDNN's reordered copies.
+# Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,
+# 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320;
+# hourglass, fp32: 338 MiB for 288x288.
+SKIP_MAPS = {"skip": (20, 13), "hourglass": (20, 0), "lean": (15, 9)}
+# The same for each channel of a scale. Measured in fp32: 355 MiB for 256x256 with 16 channels and 4 scales,
+# 361 MiB for 3x128x128 with 32 (of which some 150 for its 8.6 million weights).
+UNET_MAPS = 26
+# The same for each channel at full resolution, without blocks and for each block. Measured in fp32: 387 MiB
+# for 224x224 with 32 channels and 4 blocks, 46 maps a channel; a block keeps 5 itself, so that the split
+# overrates the many rather than the few.
+RESNET_MAPS, BLOCK_MAPS = 18, 8
+# The same for each channel of a scale. Measured in fp32: 218 to 283 MiB for 3x256x256 with 64 channels and 4
+# scales, in eight runs.
+DECODER_MAPS = 7.5
+# float32 copies of a weight at the peak: itself, its gradient, the optimiser's two moments, and oneDNN's
+# reordered ones. Measured 4.8 for the U-Net of 8.6 million.
+WEIGHT_COPIES = 6
+# Bytes of a bf16 value at the peak of a fit on a CPU, for each kind of network: some of oneDNN's copies are
+# float32. On a processor that multiplies bf16 (AVX-512): lean 511 MiB for 512x512 and 390 MiB for 320x320
+# with 64 and 32 channels; skip 197 MiB for 224x224 and 1022 MiB for 640x640, both with 32 and 32 channels,
+# 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds are as lean. None was
+# measured on a GPU.
+BF16_BYTES = {
+    "lean": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
+}  # fmt: skip
+# The same on a processor that emulates bf16, where a fit takes it only if it goes on with a run that another
+# machine began. Kernels then copy whole maps to float32, and how many at once varies from run to run. On AVX2
+# (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; of the
+# other kinds no case took more than the above projects.
+EMULATED_BF16_BYTES = {**BF16_BYTES, "unet": 4.2, "resnet": 6.2}
+# float32 maps of the window: measurement, split, weights, averages, their temporaries.
+PIXEL_MAPS = 24
+# float32 copies of the guide: itself, padded, joined to the input, the network's own copy and its border.
+GUIDE_MAPS = 6
+# float32 maps with a border of the operator's support, where it mixes pixels: its input, spectra (as many
+# bytes as the map), output, their gradients, and the spectrum of the PSF.
+OPERATOR_MAPS = 9
+# float32 copies of the random code: itself, fresh noise, their sum, the network's own copy.
+CODE_MAPS = 4
+
+
+def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count: int) -> int:
+    """Memory that one call of `fit_batch` takes beyond the bare process, from above.
+
+    Parameters
+    ----------
+    problem
+        What would be fitted.
+    window_shape
+        ``(c, h, w)`` of the largest window, in pixels of the measurement.
+    count
+        Windows at hand; `problem.numerics.stack` of them are fitted together, of the others only the
+        pixels add up.
+    """
+    c, h, w = window_shape
+    s, network = problem.operator.scale, problem.network
+    rows, columns = padded_size(network, h * s, w * s)
+    pixels = rows * columns
+    features = round(_value_bytes(problem) * pixels * _feature_maps(network))
+    guide = problem.guide_channels
+    inputs = _inputs(problem, c)
+    weights = WEIGHT_COPIES * weight_bytes(problem, c)
+    code_rows, code_columns = input_size(network, h * s, w * s)
+    code = CODE_MAPS * inputs * code_rows * code_columns if problem.input == "noise" else 0
+    maps = 4 * ((PIXEL_MAPS * c + GUIDE_MAPS * guide) * pixels + code)
+    if problem.operator.mixes:
+        border = 2 * problem.operator.support
+        maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
+    batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
+    # answers that wait for those of the other members
+    members = 4 * count * c * h * s * w * s * (problem.fit.members - 1)
+    at_once = min(count, problem.numerics.stack)
+    return FIRST_FIT_BYTES + at_once * (features + maps + weights) + batch + members
+
+
+def weight_bytes(problem: Problem, channels: int) -> int:
+    """Memory of the weights of one network that paints so many channels."""
+    return 4 * count_weights(problem.network, _inputs(problem, channels), channels)
+
+
+def _value_bytes(problem: Problem) -> float:
+    """Bytes of one value of a feature map at the peak."""
+    numerics = problem.numerics
+    if numerics.precision == "fp32":
+        return 4
+    native = numerics.device == "cuda" or multiplies_bf16(numerics.device)
+    return (BF16_BYTES if native else EMULATED_BF16_BYTES)[problem.network.kind]
+
+
+def _inputs(problem: Problem, channels: int) -> int:
+    """Channels that a network sees."""
+    own = problem.fit.input_depth if problem.input == "noise" else channels + 1
+    return own + problem.guide_channels
+
+
+def _feature_maps(network: NetworkSettings) -> float:
+    """Feature maps of full resolution that take as much as all those alive at the peak."""
+    wide = network.channels
+    if network.kind == "unet":
+        # every scale has a quarter of the last one's pixels and twice its channels
+        return UNET_MAPS * wide * (2 - 0.5**network.scales)
+    if network.kind == "resnet":
+        return (RESNET_MAPS + BLOCK_MAPS * network.scales) * wide
+    if network.kind == "decoder":
+        return DECODER_MAPS * wide * 4 / 3
+    return _skip_maps(network)
+
+
+def _skip_maps(network: NetworkSettings) -> float:
+    """The same for a network with skip connections, or with their place."""
+    per_channel, per_skip = SKIP_MAPS[network.kind]
+    wide, skip = network.channels, network.skip_channels
+    fine, fine_skip = wide, skip
+    if network.kind == "lean":
+        fine = min(wide, network.fine_channels)
+        fine_skip, skip = min(skip, fine), min(skip, wide)
+    full = per_channel * fine + per_skip * fine_skip
+    # every scale has a quarter of the last one's pixels: together a third of the first's
+    return full + (per_channel * wide + per_skip * skip) / 3

@@ -1,0 +1,1 @@
+"""Prior networks: untrained, fitted to one tile, thrown away."""

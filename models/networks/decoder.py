@@ -1,0 +1,44 @@
+"""The Deep Decoder: no encoder and no spatial convolution, so few weights that it can hardly follow noise.
+
+Heckel & Hand, "Deep Decoder" (ICLR 2019), read from `include/decoder.py` of their code: from a small random
+code, layers of a 1x1 convolution, bilinear upsampling by 2, ReLU and channel normalisation, one such layer
+without the upsampling, then the last layer. What differs: the code has `fit.input_depth` channels instead
+of as many as the layers, and the last layer has a bias. The code stays as it was drawn.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from glassplate.models.networks.layers import BatchNorm, Convolution, Doubled, Head
+from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+
+
+class Decoder(PriorNetwork):
+    """`scales` upsampling layers of `channels` channels; (B, inputs, h, w) to 2^scales times the size."""
+
+    def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
+        super().__init__()
+        wide = settings.channels
+        # Always bilinear: 1x1 convolutions never look at a neighbour, so that with nearest the estimate
+        # would be squares of 2^scales pixels.
+        layers = [
+            module
+            for scale in range(settings.scales)
+            for module in (
+                Convolution(inputs if scale == 0 else wide, wide, 1),
+                Doubled("bilinear"),
+                nn.ReLU(inplace=True),
+                BatchNorm(wide),
+            )
+        ]
+        self.body = nn.Sequential(
+            *layers, Convolution(wide, wide, 1), nn.ReLU(inplace=True), BatchNorm(wide)
+        )
+        self.head = Head(wide, outputs, settings.output)
+
+    def features(self, z: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H/2^scales, W/2^scales) to (B, channels, H, W)."""
+        x: torch.Tensor = self.body(z)
+        return x

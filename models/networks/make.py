@@ -1,0 +1,108 @@
+"""Prior networks: untrained, fitted to one tile, thrown away. Which kinds there are, and how one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from glassplate.models.networks.decoder import Decoder
+from glassplate.models.networks.layers import BatchNorm, Convolution, Head
+from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.resnet import ResNet
+from glassplate.models.networks.skip import SkipNetwork
+from glassplate.models.networks.unet import UNet
+
+__all__ = [
+    "NetworkSettings",
+    "PriorNetwork",
+    "count_weights",
+    "input_size",
+    "make_network",
+    "padded_size",
+]
+
+KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
+    "lean": SkipNetwork,
+    "skip": SkipNetwork,
+    "hourglass": SkipNetwork,
+    "unet": UNet,
+    "resnet": ResNet,
+    "decoder": Decoder,
+}
+
+
+def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
+    """Smallest size the network can paint that holds `height` and `width`, in pixels.
+
+    A multiple of 2^scales (of 1 where nothing is halved), and two pixels at the deepest scale: a border
+    must have something to reflect.
+    """
+    multiple = 1 if settings.kind == "resnet" else 2**settings.scales
+    rows, columns = (max(2, -(-n // multiple)) * multiple for n in (height, width))
+    return rows, columns
+
+
+def input_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
+    """Size of the input from which the network paints the `padded_size` of `height` and `width`.
+
+    The same, but for a decoder: it begins with what is its deepest scale.
+    """
+    rows, columns = padded_size(settings, height, width)
+    if settings.kind == "decoder":
+        return rows >> settings.scales, columns >> settings.scales
+    return rows, columns
+
+
+def count_weights(settings: NetworkSettings, inputs: int, outputs: int) -> int:
+    """How many weights the network has; nothing is allocated."""
+    return sum(weight.numel() for weight in _empty(settings, inputs, outputs).parameters())
+
+
+def weight_shapes(
+    settings: NetworkSettings, inputs: int, outputs: int
+) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight by its name; nothing is allocated."""
+    weights = _empty(settings, inputs, outputs).state_dict()
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def make_network(
+    settings: NetworkSettings, inputs: int, outputs: int, generator: torch.Generator
+) -> PriorNetwork:
+    """Build a prior network whose weights depend on the generator alone, never on torch's global one.
+
+    Parameters
+    ----------
+    settings
+        Its shape.
+    inputs, outputs
+        Channels of the input and of the estimate.
+    generator
+        On the CPU, so that the weights are the same on every device.
+
+    Returns
+    -------
+    The network, float32, on the CPU. Weights are torch's default for convolutions (uniform within
+    ``1 / sqrt(fan in)``), which is also the paper's.
+    """
+    network = _empty(settings, inputs, outputs)
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (Convolution, Head)):
+                bound = module.weight[0].numel() ** -0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+            if isinstance(module, Head):
+                module.bias.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, BatchNorm):
+                module.weight.fill_(1)
+                if module.bias is not None:
+                    module.bias.fill_(0)
+    return network
+
+
+def _empty(settings: NetworkSettings, inputs: int, outputs: int) -> PriorNetwork:
+    """The network on the meta device: shapes without values."""
+    with torch.device("meta"):
+        return KINDS[settings.kind](settings, inputs, outputs)

@@ -1,0 +1,58 @@
+"""Residual blocks at full resolution: a prior without scales.
+
+`models/networks/resnet.py` of the Deep Image Prior paper (after He et al., "Deep Residual Learning", CVPR 2016): a
+convolution, blocks of two convolutions with batch norm, no activation after the sum, one more convolution
+with batch norm. What differs from that code: reflected borders everywhere (it pads with zeros inside), a
+norm instead of a bias after the first convolution, the last layer 1x1 as in every network here (there 3x3),
+and the second norm of a block does not shift: the norm after the last block removes any shift. Its widths,
+8 blocks of 32 channels, are `scales: 8, channels: 32`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from glassplate.models.networks.layers import BatchNorm, Convolution, Head, convolve_and_norm
+from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+
+
+class Residual(nn.Module):
+    """What its parts make of an input, added to it; (B, channels, H, W) to the same."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*parts)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add."""
+        added: torch.Tensor = self.body(x)
+        return x + added
+
+
+class ResNet(PriorNetwork):
+    """`scales` residual blocks of `channels` channels."""
+
+    def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
+        super().__init__()
+        wide = settings.channels
+        blocks = [
+            Residual(
+                convolve_and_norm(wide, wide, 3),
+                Convolution(wide, wide, 3),
+                BatchNorm(wide, shift=False),
+            )
+            for _ in range(settings.scales)
+        ]
+        self.body = nn.Sequential(
+            convolve_and_norm(inputs, wide, 3),
+            *blocks,
+            Convolution(wide, wide, 3),
+            BatchNorm(wide),
+        )
+        self.head = Head(wide, outputs, settings.output)
+
+    def features(self, z: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, channels, H, W)."""
+        x: torch.Tensor = self.body(z)
+        return x

@@ -1,0 +1,1 @@
+"""The noise model and its estimation from the image alone."""

@@ -1,0 +1,1 @@
+"""Forward operators A: how a measurement comes from the estimate."""

@@ -1,0 +1,1 @@
+"""A result compared with a reference."""

@@ -1,0 +1,288 @@
+"""Compare a result with a reference of the same scene, cell by cell, in source units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from glassplate.models.metrics import SSIM_RADIUS, ssim_sum
+from glassplate.models.noise.model import NoiseModel
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.errors import SourceError, StoreError, UsageError
+from glassplate.pipeline.open_source import forget_unpacked, open_source, sniff_format
+from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
+from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.grid import Box
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Side of the cells: one of 1024 x 1024 needs about 300 MB for each channel while its structural
+# similarity is computed, whatever the size of the image.
+CELL = 1024
+
+
+class Image(Protocol):
+    """Pixels to compare, read in boxes."""
+
+    shape: tuple[int, int, int]
+    """``(c, y, x)``."""
+    dtype: np.dtype[Any]
+
+    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
+        """Values ``(c, h, w)`` in source units, and where they are valid."""
+        ...
+
+
+@dataclass
+class _Sums:
+    """What is added up over the cells."""
+
+    pixels: int = 0
+    square: float = 0.0
+    """Of the difference."""
+    flux: float = 0.0
+    reference_flux: float = 0.0
+    weighted_square: float = 0.0
+    """Square of the difference over the noise's variance."""
+    weighted: int = 0
+    similarity: float = 0.0
+    windows: int = 0
+
+
+def assess(store: Path, reference: Path) -> dict[str, Any]:
+    """Compare level 0 of a result with a reference, over the pixels that are valid in both.
+
+    Memory does not grow with the image.
+
+    Parameters
+    ----------
+    store
+        A result.
+    reference
+        FITS, TIFF, PNG, JPEG or Zarr of the result's shape; ``file.fits[SCI]`` names an extension.
+
+    Returns
+    -------
+    figures
+        JSON-able; null where a figure is infinite or there is nothing to compute it from.
+        `psnr_db` against `data_range`: that of the reference's type for integers, else from its
+        least to its greatest valid value. `ssim` by Wang et al. 2004. `mse` in squared source units.
+        `bias`: mean difference. `chi2`: mean squared difference over the variance of the input's
+        noise; about 1 against another exposure of the same noise, less against the truth; null for
+        super-resolution. `flux_ratio`: sum over sum.
+
+    Raises
+    ------
+    StoreError
+        If there is no result at `store`.
+    SourceError
+        If the reference cannot be read.
+    UsageError
+        If the shapes differ, or no pixel is valid in both.
+    """
+    result = _Result(store)
+    with _opened(reference) as truth:
+        if truth.shape != result.shape:
+            raise UsageError(
+                f"reference {reference}: its shape {_size(truth.shape)} is not that of {store}, "
+                f"{_size(result.shape)}; both must be on the same grid"
+            )
+        data_range = _data_range(result, truth)
+        sums = _Sums()
+        for cell in _cells(result.shape):
+            _add(sums, cell, result, truth, data_range)
+    if not sums.pixels:
+        raise UsageError(f"reference {reference}: no pixel is valid in it and in {store}")
+    return _figures(sums, data_range)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A region whose pixels are counted, and the larger one in which its windows end."""
+
+    box: Box
+    around: Box
+
+    @property
+    def inner(self) -> tuple[slice, ...]:
+        """Index of the counted pixels in an array of the larger region, ``(c, h, w)``."""
+        height, width = self.box.shape
+        return slice(None), slice(0, height), slice(0, width)
+
+
+def _cells(shape: tuple[int, int, int]) -> Iterator[_Cell]:
+    """Cut an image; each similarity window lies whole in exactly one of the larger regions."""
+    _, height, width = shape
+    for y in range(0, height, CELL):
+        for x in range(0, width, CELL):
+            y1, x1 = min(y + CELL, height), min(x + CELL, width)
+            box = Box(y, y1, x, x1)
+            reach = 2 * SSIM_RADIUS
+            yield _Cell(box, Box(y, min(y1 + reach, height), x, min(x1 + reach, width)))
+
+
+def _add(sums: _Sums, cell: _Cell, result: _Result, truth: Image, data_range: float) -> None:
+    values, known = result.read(cell.around)  # (c, h, w)
+    wanted, trusted = truth.read(cell.around)  # (c, h, w)
+    good = known & trusted
+    similarity, windows = ssim_sum(values, wanted, data_range, good)
+    sums.similarity += similarity
+    sums.windows += windows
+    inner = good[cell.inner]
+    x, y = values[cell.inner][inner], wanted[cell.inner][inner]  # (n,)
+    sums.pixels += x.size
+    sums.flux += float(x.sum())
+    sums.reference_flux += float(y.sum())
+    square = (x - y) ** 2
+    sums.square += float(square.sum())
+    if result.noise is not None:
+        variance = np.asarray(result.noise.variance(x), np.float64)
+        noisy = variance > 0
+        sums.weighted_square += float((square[noisy] / variance[noisy]).sum())
+        sums.weighted += int(noisy.sum())
+
+
+def _data_range(result: _Result, truth: Image) -> float:
+    if truth.dtype.kind in "iu":
+        limits = np.iinfo(truth.dtype)
+        return float(limits.max) - float(limits.min)
+    low, high = math.inf, -math.inf
+    for cell in _cells(result.shape):
+        _, known = result.read(cell.box)
+        wanted, trusted = truth.read(cell.box)
+        values = wanted[known & trusted]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return high - low if high >= low else 0.0
+
+
+def _figures(sums: _Sums, data_range: float) -> dict[str, Any]:
+    mse = sums.square / sums.pixels
+    decibels = math.nan
+    if mse > 0 and data_range > 0:
+        decibels = 10 * math.log10(data_range**2 / mse)
+    figures = {
+        "psnr_db": decibels,
+        "ssim": sums.similarity / sums.windows if sums.windows else math.nan,
+        "mse": mse,
+        "rmse": math.sqrt(mse),
+        "bias": (sums.flux - sums.reference_flux) / sums.pixels,
+        "chi2": sums.weighted_square / sums.weighted if sums.weighted else math.nan,
+        "flux": sums.flux,
+        "reference_flux": sums.reference_flux,
+        "flux_ratio": sums.flux / sums.reference_flux if sums.reference_flux else math.nan,
+        "data_range": data_range,
+    }
+    finite = {key: value if math.isfinite(value) else None for key, value in figures.items()}
+    return {**finite, "pixels": sums.pixels}
+
+
+class _Result:
+    """Level 0 of a result, with what it says of the noise of its input."""
+
+    def __init__(self, store: Path) -> None:
+        own = read_attributes(store)["glassplate"]
+        try:
+            level: zarr.Array[Any] = zarr.open_array(store / "0", mode="r")
+            footprint: zarr.Array[Any] = zarr.open_array(store / "footprint", mode="r")
+        except (FileNotFoundError, ValueError) as error:
+            raise StoreError(f"{store}: an array is missing; `glassplate verify` it") from error
+        self._level, self._footprint = _Arrayed(level), _Arrayed(footprint)
+        self.shape = self._level.shape
+        self.dtype = self._level.dtype
+        self.noise: NoiseModel | None = None
+        if own["scale"] == 1:
+            self.noise = NoiseModel.from_json(provenance.read_manifest(store)["plan"]["noise"])
+
+    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
+        """Values and where something valid contributed to them."""
+        values, finite = self._level.read(box)
+        contributions, _ = self._footprint.read(box)
+        return values, finite & (contributions > 0)
+
+
+class _Arrayed:
+    """A Zarr array of two or three dimensions; NaN is invalid."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self._array = array
+        c, y, x = (1,) * (3 - array.ndim) + tuple(array.shape)
+        self.shape = (c, y, x)
+        self.dtype = np.dtype(array.dtype)
+
+    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
+        """Values and where they are finite."""
+        whole = (slice(None),) * (self._array.ndim - 2)
+        pixels = np.asarray(self._array[(*whole, *box.slices)], np.float64)
+        values = pixels.reshape(self.shape[0], *box.shape)  # (c, h, w)
+        return values, np.isfinite(values)
+
+
+class _Filed:
+    """An image file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        channels, height, width = source.shape
+        self.shape = (channels + (source.alpha is not None), height, width)
+        self.dtype = source.dtype
+
+    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
+        """Values and where the file says they hold."""
+        pixels = self._source.read(box)
+        values, valid = pixels.values.astype(np.float64), pixels.valid
+        if self._source.alpha is not None:
+            # alpha is not restored, and not compared
+            values = np.concatenate([values, self._source.alpha(box)[None]])
+            valid = np.concatenate([valid, np.zeros((1, *box.shape), bool)])
+        return values, valid
+
+
+@contextmanager
+def _opened(reference: Path) -> Iterator[Image]:
+    if reference.is_dir():
+        yield _Arrayed(_array_of(reference))
+        return
+    path, part = split_extension(reference)
+    on_page = isinstance(part, int) and sniff_format(path) == "tiff"
+    spec = (
+        SourceSpec(path, page=int(part))
+        if on_page and part is not None
+        else SourceSpec(path, hdu=part)
+    )
+    source = open_source(spec)
+    try:
+        yield _Filed(source)
+    finally:
+        source.close()
+        forget_unpacked(spec)
+
+
+def _array_of(folder: Path) -> zarr.Array[Any]:
+    """A Zarr array, or the finest level of an OME-Zarr group."""
+    try:
+        node = zarr.open(folder, mode="r")
+        if isinstance(node, zarr.Group):
+            attributes: dict[str, Any] = dict(node.attrs)
+            images = attributes.get("ome", attributes)["multiscales"]
+            node = node[images[0]["datasets"][0]["path"]]
+    except (FileNotFoundError, ValueError, KeyError, IndexError) as error:
+        raise SourceError(
+            f"reference {folder}: is neither a Zarr array nor an OME-Zarr image"
+        ) from error
+    if not isinstance(node, zarr.Array) or node.ndim not in {2, 3}:
+        raise SourceError(f"reference {folder}: expected an array (y, x) or (c, y, x)")
+    return node
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return " x ".join(str(length) for length in (shape if shape[0] > 1 else shape[1:]))

@@ -1,0 +1,1 @@
+"""What comes with an image: further exposures, a watermark, colour hints, a point-spread function."""

@@ -1,0 +1,169 @@
+"""Colour hints: a grey photograph presented with the colours that a user painted on parts of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.models.colour import lab_of_srgb
+from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.source import Pixels, Source, SourceSpec, white_of
+from glassplate.pipeline.grid import Box, TileGrid
+
+# a or b of CIE Lab from which on a hint has a colour: what 8 bits can tell from grey.
+LEAST_CHROMA = 1.0
+# Red, green and blue.
+COLOURS = 3
+# TIFF's photometric interpretations: white is 0, red green and blue.
+_MINISWHITE, _RGB = 0, 2
+
+
+class HintedSource(WrappedSource):
+    """A grey photograph as red, green and blue, with the chroma of the hints.
+
+    A hint is a pixel of the image of hints that is opaque at all, where that has an alpha channel; else
+    one that is not grey. A pixel without a value in the photograph has no hint.
+    """
+
+    def __init__(self, source: Source, hints: Source) -> None:
+        super().__init__(source)
+        self._hints = hints
+        self.shape, self.ndim, self.joint = (COLOURS, *source.shape[1:]), 3, True
+        self.resident_bytes = source.resident_bytes + hints.resident_bytes
+        self.metadata = _as_colour(source.metadata, alpha=source.alpha is not None)
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box of the photograph, three times, and the hints on it."""
+        grey = self._source.read(box)
+        planes = slice(*(channels or (0, COLOURS)))
+        shape = (COLOURS, *box.shape)
+        found = None if grey.found is None else np.broadcast_to(grey.found, shape)[planes]
+        return Pixels(
+            np.broadcast_to(grey.values, shape)[planes].copy(),
+            np.broadcast_to(grey.valid, shape)[planes].copy(),
+            found=found,
+            hints=np.where(grey.valid, chroma_of(self._hints, box), np.nan).astype(np.float32),
+            hidden=grey.hidden,
+        )
+
+    def close(self) -> None:
+        """Close the photograph and its hints, which this owns."""
+        super().close()
+        self._hints.close()
+
+
+def check_hinted(source: Source, hints: Source) -> None:
+    """Refuse a photograph or hints that colours cannot be made from.
+
+    Raises
+    ------
+    SourceError
+        If the hints are not RGB or RGBA of the photograph's size.
+    UsageError
+        If the photograph is not grey, or not of a format that can hold colours.
+    """
+    path = source.spec.path
+    if source.shape[0] != 1:
+        raise UsageError(
+            f"{path}: has {source.shape[0]} planes: task colorize takes a photograph in grey; convert it "
+            "to one plane"
+        )
+    if source.format == "fits":
+        raise UsageError(f"{path}: is FITS, which has no colours to look at; convert it to TIFF")
+    if source.metadata.get("tiff", {}).get("photometric") == _MINISWHITE:
+        raise UsageError(f"{path}: 0 is white in it; save it with black as 0")
+    named = hints.spec.path
+    if hints.shape[0] not in (COLOURS, COLOURS + 1) or hints.dtype.kind not in "uf":
+        raise SourceError(
+            f"hints {named}: {hints.shape[0]} planes of {hints.dtype.name}, must be RGB or RGBA"
+        )
+    if hints.shape[1:] != source.shape[1:]:
+        raise SourceError(
+            f"hints {named}: {hints.shape[1]} x {hints.shape[2]} pixels do not fit the "
+            f"{source.shape[1]} x {source.shape[2]} of {path}; paint them on the same grid"
+        )
+
+
+def check_hints_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
+    """Refuse a task without the hints that it needs, and hints that nothing would use.
+
+    Raises
+    ------
+    UsageError
+        Saying which, and the way out.
+    """
+    if recipe.task == "colorize" and spec.hints is None:
+        raise UsageError(f"{spec.path}: task colorize needs colour hints; add --hints FILE")
+    if recipe.task != "colorize" and spec.hints is not None:
+        raise UsageError(
+            f"--hints {spec.hints}: task {recipe.task} uses no hints; drop it or add "
+            "--recipe archive-colorize"
+        )
+    for name, given in (("guide", spec.guide), (spec.noise_kind, spec.variance)):
+        if recipe.task == "colorize" and given is not None:
+            raise UsageError(f"--{name} {given}: task colorize uses none; drop it")
+
+
+def chroma_of(hints: Source, box: Box) -> npt.NDArray[np.float64]:
+    """CIE Lab's a and b of the hints in a box, ``(2, h, w)``; NaN where there is no hint."""
+    pixels = hints.read(box)
+    rgb = pixels.values[:COLOURS] / white_of(hints)
+    painted = pixels.valid.all(0)
+    if len(pixels.values) > COLOURS:
+        painted = painted & (pixels.values[COLOURS] > 0)
+    else:
+        painted = painted & (np.ptp(rgb, axis=0) > 0)
+    return np.where(painted, lab_of_srgb(np.clip(rgb, 0, 1))[1:], np.nan)
+
+
+def look_through(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:
+    """Look at every hint, tile by tile.
+
+    Returns
+    -------
+    Warnings, one line each: of tiles that will stay grey.
+
+    Raises
+    ------
+    UsageError
+        If no hint is on a valid pixel, or none has a colour.
+    """
+    most, bare = 0.0, 0
+    for index in range(len(grid)):
+        hints = source.read(grid.tile(index).window).hints
+        if hints is None or not np.isfinite(hints).any():
+            bare += 1
+        else:
+            most = max(most, float(np.nanmax(np.abs(hints))))
+    if most < LEAST_CHROMA:
+        raise UsageError(
+            f"hints {source.spec.hints}: no pixel of them has a colour; paint some, opaque, in colours that "
+            "are not grey"
+        )
+    if not bare:
+        return ()
+    return (
+        f"{bare} of {len(grid)} tiles have no hint within their windows and stay grey; paint some there, or "
+        f"raise tiles.core from {grid.core}",
+    )
+
+
+def _as_colour(metadata: dict[str, Any], *, alpha: bool) -> dict[str, Any]:
+    """What a grey image's file said of it, where it still holds of its colours."""
+    found = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in metadata.items()
+    }
+    for kind in ("tiff", "raster"):
+        if kind in found:
+            # a profile for grey says nothing of colours, and makes readers stumble
+            found[kind].pop("icc", None)
+            kinds = found[kind].pop("extra_samples", ())
+            if alpha:
+                found[kind]["extra_samples"] = kinds[-1:]
+            if "photometric" in found[kind]:
+                found[kind]["photometric"] = _RGB
+    return found

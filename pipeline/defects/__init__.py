@@ -1,0 +1,1 @@
+"""Pixels that are not of the scene."""

@@ -1,0 +1,1 @@
+"""A result written as FITS or TIFF."""

@@ -1,0 +1,104 @@
+"""What is exported: one level of a result with what the file formats need to know of its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.grid import Box
+
+# Pixels that an export holds at once, decoded: some tens of MB whatever the size of the image.
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class ExportedImage:
+    """One level of a result, read in blocks."""
+
+    array: Any
+    """The level's Zarr array, ``(y, x)`` or ``(c, y, x)``."""
+    level: int
+    attributes: dict[str, Any]
+    """Attributes of the group: ``glassplate`` and one of ``fits``, ``tiff``, ``raster``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(c, y, x)``."""
+        shape = tuple(int(n) for n in self.array.shape)
+        return shape[0] if len(shape) == 3 else 1, shape[-2], shape[-1]
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3, as stored."""
+        return len(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        found: np.dtype[Any] = np.dtype(self.array.dtype)
+        return found
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The ``glassplate`` attributes: version, run_id, recipe, scale, source, ..."""
+        found: dict[str, Any] = self.attributes["glassplate"]
+        return found
+
+    @property
+    def factor(self) -> float:
+        """How many times finer than the input's its pixels are; below 1 for coarse levels."""
+        return float(self.run.get("scale", 1) / 2**self.level)
+
+    @property
+    def software(self) -> str:
+        """Who made it, for the tags and cards that name a program."""
+        return f"glassplate {self.run.get('version', '')}".strip()
+
+    @property
+    def origin(self) -> str:
+        """Name of the input's file."""
+        return Path(str(self.run.get("source", {}).get("path", ""))).name
+
+    def read(self, box: Box, planes: slice) -> npt.NDArray[Any]:
+        """Pixels of some planes, ``(c, *box.shape)``."""
+        index = (planes, *box.slices) if self.ndim == 3 else box.slices
+        return np.asarray(self.array[index]).reshape(-1, *box.shape)
+
+    def bands(self, plane: int) -> Iterator[npt.NDArray[Any]]:
+        """The rows of one plane from the first to the last, ``(h, x)`` each."""
+        _, height, width = self.shape
+        fitting = BLOCK_BYTES // (width * self.dtype.itemsize)
+        chunk = int(self.array.chunks[-2])
+        # whole chunks where they fit, so that none is decoded twice
+        step = max(1, fitting // chunk * chunk if fitting >= chunk else fitting)
+        for y in range(0, height, step):
+            box = Box(y, min(y + step, height), 0, width)
+            yield self.read(box, slice(plane, plane + 1))[0]
+
+
+def open_level(store: Path, level: int) -> ExportedImage:
+    """Open one level of a result.
+
+    Raises
+    ------
+    StoreError
+        If there is no result, or its level 0 is missing.
+    UsageError
+        If the result has no such level.
+    """
+    attributes = read_attributes(store)
+    group = zarr.open_group(store, mode="r")
+    levels = sorted(int(name) for name, _ in group.arrays() if name.isdigit())
+    if not levels:
+        raise StoreError(f"{store}: the result has no image; run the restoration again")
+    if level not in levels:
+        raise UsageError(f"--level {level}: {store} has levels {levels[0]} to {levels[-1]}")
+    return ExportedImage(group[str(level)], level, attributes)

@@ -1,0 +1,191 @@
+"""Taking over the donor of an earlier result: the next exposure, frame or plane of much the same scene.
+
+The weights are copied into the new result before anything is fitted: once begun, it needs the old one no
+more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassplate.models.fit.donor import weight_shapes
+from glassplate.models.fit.problem import Problem
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
+from glassplate.pipeline.provenance.journal import read_journal
+
+WEIGHTS = "donor.npz"
+BEFORE = "donor-before.npz"
+"""The weights that were taken over, in the provenance of the result that took them."""
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The donor of an earlier result."""
+
+    store: Path
+    """That result, as the user names it."""
+    file: FileIdentity
+    """Its weights."""
+    network: Mapping[str, Any]
+    """Settings of the network that they are of."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest and the plan's summary."""
+        return {"store": str(self.store.absolute()), "sha256": self.file.sha256}
+
+
+def find_donor(store: Path) -> Inherited:
+    """The donor of a result.
+
+    Raises
+    ------
+    UsageError
+        If there is no such result, it has no donor, or its weights are not what was written.
+    """
+    way_out = "name another result or drop --donor"
+    try:
+        manifest = provenance.read_manifest(store)
+    except StoreError as error:
+        raise UsageError(f"--donor {store}: is no result of glassplate; {way_out}") from error
+    path = provenance.provenance_path(store, WEIGHTS)
+    journal = read_journal(provenance.provenance_path(store, "donor.jsonl"))
+    if not journal:
+        raise UsageError(
+            f"--donor {store}: has no donor, each of its tiles started from random weights; {way_out}"
+        )
+    if not path.is_file() or file_identity(path).sha256 != journal[-1]["sha256"]:
+        raise UsageError(
+            f"--donor {store}: its weights {WEIGHTS} are missing or damaged; {way_out}"
+        )
+    return Inherited(store, file_identity(path), manifest["recipe"]["network"])
+
+
+def recorded_donor(store: Path) -> Inherited | None:
+    """What a result that is begun has taken over; None where it has not, or is not begun."""
+    try:
+        manifest = provenance.read_manifest(store)
+    except StoreError:
+        return None
+    file = manifest["identity"].get("donor")
+    if file is None:
+        return None
+    identity = FileIdentity(**file)
+    return Inherited(Path(identity.path).parents[1], identity, manifest["recipe"]["network"])
+
+
+def is_begun(store: Path) -> bool:
+    """Whether there is a result, whole or not."""
+    return provenance.provenance_path(store, "manifest.json").is_file()
+
+
+def begun_with(store: Path) -> Path | None:
+    """The earlier result whose donor a result that is begun has taken over."""
+    taken = recorded_donor(store)
+    return None if taken is None else taken.store
+
+
+def inherit(donor: Path, store: Path) -> Inherited:
+    """The donor of an earlier result, or, where that is gone, what `store` once took over from it.
+
+    Raises
+    ------
+    UsageError
+        As `find_donor`.
+    """
+    taken = recorded_donor(store)
+    if taken is not None and taken.store == donor.absolute() and not donor.exists():
+        copy = provenance.provenance_path(store, BEFORE)
+        return replace(taken, file=replace(taken.file, path=str(copy.absolute())))
+    return find_donor(donor)
+
+
+def take_over(inherited: Inherited, store: Path) -> Path:
+    """Copy the weights into a result, unless they are there; return where they are.
+
+    Raises
+    ------
+    StoreError
+        If they are not there, and no more where they came from either.
+    """
+    here = provenance.provenance_path(store, BEFORE)
+    if _is(here, inherited.file.sha256):
+        return here
+    origin = Path(inherited.file.path)
+    if not _is(origin, inherited.file.sha256):
+        raise StoreError(
+            f"{here}: the weights taken over from {inherited.store} are missing or damaged, and so are "
+            f"those there; remove {store} to start afresh"
+        )
+    partial = here.with_name(here.name + ".partial")
+    partial.write_bytes(origin.read_bytes())
+    os.replace(partial, here)
+    return here
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_identity(path).sha256 == sha256
+
+
+def check_inherited(inherited: Inherited, problem: Problem, channels: int, least: int) -> None:
+    """Refuse weights that no fit here could start from.
+
+    Parameters
+    ----------
+    inherited
+        The donor.
+    problem
+        What a tile is fitted by.
+    channels
+        Channels that one network paints.
+    least
+        `donor.tiles` of the recipe.
+
+    Raises
+    ------
+    UsageError
+        Saying what does not fit, and the way out.
+    """
+    named = f"--donor {inherited.store}"
+    if problem.input != "blindspot":
+        raise UsageError(
+            f"{named}: fits with input {problem.input} start from random weights; drop --donor or choose a "
+            "recipe that denoises"
+        )
+    if least == 0:
+        raise UsageError(
+            f"{named}: donor.tiles 0 starts every tile from random weights; drop one of them"
+        )
+    here = json.loads(json.dumps(asdict(problem.network)))
+    for key, value in here.items():
+        was = inherited.network.get(key)
+        if was != value:
+            raise UsageError(
+                f"{named}: its network.{key} is {was}, here it is {value}; take the recipe it was made "
+                "with or drop --donor"
+            )
+    if _shapes(inherited) != weight_shapes(problem, channels):
+        raise UsageError(
+            f"{named}: its network paints another number of channels, or sees another number of guides, "
+            f"than the {channels} and {problem.guide_channels} here; drop --donor"
+        )
+
+
+def _shapes(inherited: Inherited) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights by the name of the parameter."""
+    try:
+        with np.load(inherited.file.path, allow_pickle=False) as arrays:
+            return {name: arrays[name].shape for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"--donor {inherited.store}: its weights {WEIGHTS} are missing or damaged"
+        ) from error

@@ -1,0 +1,88 @@
+"""A first look at a source as it stands in the file: its wild pixels, and a unit far from 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from glassplate.pipeline.open_source import open_exposures, open_source
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.sample_windows import sample, sample_windows
+from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.source import Source, SourceSpec
+from glassplate.pipeline.sources.units import unit_exponent
+from glassplate.pipeline.defects.wild_pixels import DEAD, HOT, WildLimits, borders, wild_limits
+
+# Tasks that copy values, or take them as the numbers of a JPEG or of a photograph.
+_AS_THEY_ARE = ("identity", "deartifact", "colorize")
+
+
+def looked_at(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
+    """The source with what its first look gave, and what is to be said of it.
+
+    Integers other than those of FITS cannot be wild: each of their values is a brightness that a photograph
+    may have.
+
+    Raises
+    ------
+    SourceError, UsageError, CapacityError
+        As `open_source`, or if no pixel of the image is valid.
+    """
+    if recipe.task in _AS_THEY_ARE or spec.overlay is not None:
+        return spec, []
+    # a variance in the square of a unit far from 1 cannot be read yet
+    source = open_source(replace(spec, variance=None))
+    others = open_exposures(spec, source)
+    try:
+        return _seen(spec, [source, *others])
+    finally:
+        for one in (source, *others):
+            one.close()
+
+
+def _seen(spec: SourceSpec, sources: Sequence[Source]) -> tuple[SourceSpec, list[str]]:
+    limits: list[WildLimits | None] = []
+    warnings: list[str] = []
+    exponent = 0
+    for place, source in enumerate(sources):
+        if source.format != "fits" and source.dtype.kind != "f":
+            limits.append(None)
+            continue
+        samples = sample(source)
+        found = wild_limits(
+            samples, sharp=source.format == "fits", quantum=float(source.dtype.kind != "f")
+        )
+        if found is not None:
+            samples, said = _without_wild(source, samples, found)
+            warnings += said
+        if place == 0:
+            exponent = unit_exponent(samples)
+        limits.append(found)
+    # the limits of all exposures are in the units in which all are read
+    read = tuple(one and one.read_with(exponent) for one in limits)
+    return replace(spec, exponent=exponent, limits=read if any(read) else ()), warnings
+
+
+def _without_wild(
+    source: Source, samples: Sequence[Sample], limits: WildLimits
+) -> tuple[list[Sample], list[str]]:
+    """The samples with their wild pixels invalid, and a line that says how many there are."""
+    kept: list[Sample] = []
+    wild = valid_pixels = 0
+    for (box, _), (values, valid) in zip(sample_windows(source), samples, strict=True):
+        whole = borders(box, source.shape)
+        found = np.stack([limits.find(*plane, whole) for plane in zip(values, valid, strict=True)])
+        kept.append((values, valid & ~found))
+        wild, valid_pixels = wild + int(found.sum()), valid_pixels + int(valid.sum())
+    if not wild:
+        return list(samples), []
+    line = (
+        f"{source.spec.path}: {wild} of {valid_pixels} pixels looked at ({100 * wild / valid_pixels:.2g} %) "
+        f"are wild and taken for invalid: further than {limits.far:.3g} from the sky of {limits.sky:.4g}"
+    )
+    if limits.sigma:
+        high, low = limits.sky + HOT * limits.sigma, limits.sky - DEAD * limits.sigma
+        line += f", or above {high:.4g} or below {low:.4g} and sharper than any star"
+    return kept, [f"{line}; the result has no value there unless the recipe fills what is missing"]

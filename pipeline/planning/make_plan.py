@@ -1,0 +1,314 @@
+"""Opening a source, looking at it, and deciding how it will be restored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from glassplate.models.metrics import mad_sigma
+from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.device.numerics import Numerics, resolve
+from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.planning.together import ALONE, STACKS_AT_ONCE, Together, known
+from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
+from glassplate.pipeline.defects.cosmic_rays import Detector
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.companions.exposures import align, kept_last
+from glassplate.pipeline.planning.first_look import looked_at
+from glassplate.pipeline.sources.unreadable import refused
+from glassplate.pipeline.planning.operator import (
+    check_exposures_are_wanted,
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+    check_reach,
+    make_operator,
+)
+from glassplate.pipeline.export.fits_header import is_per_pixel
+from glassplate.pipeline.companions.colour_hints import HintedSource, check_hints_are_wanted, look_through
+from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
+from glassplate.pipeline.defects.low_pixels import low_level
+from glassplate.pipeline.open_source import open_exposures, open_named, open_source
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.companions.psf import ReadPsf, read_psf
+from glassplate.pipeline.planning.jpeg_tables import quantisation_of
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.sample_windows import sample
+from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.planning.star_width import stars_are_wide
+from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
+from glassplate.pipeline.store.ome_zarr import Layout
+from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.sources.units import unit_exponent
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+# Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
+# a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
+COPIED_AT_ONCE = 32
+# Where nobody has tried how many fits are best done at once on a GPU.
+STACK_UNKNOWN = (
+    "how many fits are best done at once on this GPU is not known, and one is; run `glassplate doctor` once "
+    "to find out, or set tiles.stack and tiles.together"
+)
+# L of white.
+LIGHTEST = 100.0
+
+
+def make_plan(
+    spec: SourceSpec,
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    device: Device = "auto",
+    donor: Inherited | None = None,
+    workers: int = 1,
+) -> Plan:
+    """Open the source, look at it, and decide how it will be restored.
+
+    Parameters
+    ----------
+    spec, recipe, recipe_name, device
+        As in `RestoreRequest`.
+    donor
+        Of an earlier result, from which this one's is made; None for one of its own.
+    workers
+        Who share the tiles.
+
+    Raises
+    ------
+    SourceError
+        If the source or its PSF cannot be read, or the source has no valid pixel.
+    UsageError
+        If the recipe does not fit the source, the PSF or the machine.
+    """
+    check_psf_is_wanted(recipe, spec)
+    check_guide_is_wanted(recipe, spec)
+    check_exposures_are_wanted(recipe, spec)
+    check_hints_are_wanted(recipe, spec)
+    with refused(spec.path, "looked at"):
+        plan = _looked_at(spec, recipe, recipe_name, device)
+    return stacked(plan if donor is None else _with_donor(plan, donor), workers)
+
+
+def _looked_at(spec: SourceSpec, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
+    """The plan of an image from what it shows, without a donor and of one fit at a time."""
+    spec = resolved(spec)
+    spec, seen = looked_at(spec, recipe)
+    told = check_noise_image(spec, recipe)
+    spec, warnings = _combined(spec, recipe)
+    source = open_source(spec)
+    try:
+        found = None if spec.psf is None else read_psf(spec.psf)
+        plan = _plan_for(source, recipe, recipe_name, device, found)
+    finally:
+        source.close()
+    return replace(plan, warnings=(*seen, *plan.warnings, *told, *warnings))
+
+
+def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
+    """The source with its exposures looked at, and what is odd about them."""
+    if not spec.exposures:
+        return spec, []
+    source = open_source(spec)
+    others = open_exposures(spec, source)
+    try:
+        noise = recipe.noise.scaled(-spec.exponent)
+        combination, warnings = align(source, others, noise)
+    finally:
+        for one in (source, *others):
+            one.close()
+    if recipe.stopping.rule == "exposure":
+        combination = kept_last(combination)
+    return replace(spec, combination=combination), warnings
+
+
+def _with_donor(plan: Plan, donor: Inherited) -> Plan:
+    if plan.recipe.task == "identity":
+        raise UsageError(f"--donor {donor.store}: task identity fits nothing; drop it")
+    channels, _, _ = plan.grid.window_shape
+    check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
+    return replace(plan, donor=donor)
+
+
+def _plan_for(
+    source: Source, recipe: Recipe, recipe_name: str, device: Device, found: ReadPsf | None
+) -> Plan:
+    psf = None if found is None else found.psf
+    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
+    operator = make_operator(recipe, psf)
+    check_reach(operator, psf, grid)
+    samples = sample(source)
+    identity = recipe.task == "identity"
+    noise = _noise(samples, recipe, source.spec)
+    detector = _detector(samples, source, recipe, noise)
+    alpha = source.alpha is not None
+    layout = Layout(
+        source_shape=(source.shape[0] + alpha, *source.shape[1:]),
+        ndim=source.ndim,
+        joint=source.joint,
+        scale=operator.scale,
+        dtype=source.output_dtype.name,
+        # the residual's chunks are the image's by the scale
+        chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
+        max_shard=recipe.output.shard,
+        fills=recipe.fills or detector is not None,
+        uncertain=recipe.uncertain,
+        mixes=operator.mixes,
+        alpha=alpha,
+    )
+    spec = replace(source.spec, detector=detector)
+    plan = Plan(
+        spec=spec,
+        recipe=recipe,
+        recipe_name=recipe_name,
+        grid=grid,
+        layout=layout,
+        working_dtype=source.working_dtype.name if identity else "float32",
+        transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
+        noise=noise,
+        numerics=_numerics(device, recipe),
+        flux_factor=_flux_factor(recipe, source),
+        batch_size=1,
+        resident_bytes=source.resident_bytes,
+        noise_before=_noise_between_neighbours(samples),
+        psf=psf,
+        quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
+        **_guide(spec),
+        warnings=(
+            *(() if found is None else found.warnings),
+            *contradicted(samples, noise, spec.exponent),
+        ),
+    )
+    return replace(plan, **_colouring(source, grid, samples))
+
+
+def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[str, Any]:
+    """What a plan knows of a photograph to be coloured, as its fields; of another image nothing."""
+    if not isinstance(source, HintedSource):
+        return {}
+    white = white_of(source)
+    if float(np.median(np.concatenate([values[valid] for values, valid in samples]))) > white:
+        raise UsageError(
+            f"{source.spec.path}: floats mostly above 1, which is white for colorize; divide them by their "
+            "white, or save it as integers"
+        )
+    return {
+        # a and b as they are, about 0
+        "transform": PixelTransform("linear", offset=0.0, scale=LIGHTEST),
+        "guide_channels": 1,
+        "white": white,
+        "warnings": look_through(source, grid),
+    }
+
+
+def _guide(spec: SourceSpec) -> dict[str, Any]:
+    """Scaling and number of planes of the guide, where there is one, as fields of a plan."""
+    if spec.guide is None:
+        return {}
+    guide = open_named(spec.guide, "guide")
+    try:
+        samples = sample(guide)
+        # a guide has a unit of its own
+        exponent = unit_exponent(samples)
+        near = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
+        noise = estimate_noise(near, NoiseSettings())
+        transform = make_transform(near, ScalingSettings(), noise, guide.output_dtype)
+        return {"guide": transform.scaled(exponent), "guide_channels": guide.shape[0]}
+    finally:
+        guide.close()
+
+
+def _detector(
+    samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel
+) -> Detector | None:
+    """What looks for defects; None where nothing is looked for."""
+    pixels = np.concatenate([values[valid] for values, valid in samples])
+    sky = float(np.median(pixels)) if pixels.size else 0.0
+    settings = recipe.defects
+    if settings.cosmic_rays == "auto":
+        settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
+    quantum = 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -source.spec.exponent)
+    if not settings.any:
+        return None
+    low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
+    return Detector(settings, noise, quantum, sky, low)
+
+
+def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec) -> NoiseModel:
+    if recipe.task in ("identity", "deartifact", "colorize"):
+        return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
+    if spec.exposures:
+        # what the recipe knows is the noise of one exposure
+        return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
+    return estimate_noise(samples, recipe.noise.scaled(-spec.exponent))
+
+
+def stacked(plan: Plan, workers: int) -> Plan:
+    """The plan with as many fits together as its recipe wishes, or as was found best on its device.
+
+    Parameters
+    ----------
+    plan
+        Of one fit at a time.
+    workers
+        Who share the tiles.
+    """
+    tiles, problem = plan.recipe.tiles, plan.problem
+    if plan.recipe.task == "identity":
+        return with_stack(plan, ALONE, workers)
+    best: Together | None = ALONE
+    if problem.numerics.device == "cuda" and "auto" in (tiles.stack, tiles.together):
+        best = known(problem)
+    if best is None and tiles.stack == "auto":
+        plan = replace(plan, warnings=(*plan.warnings, STACK_UNKNOWN))
+    best = best or ALONE
+    wished = Together(
+        best.stack if tiles.stack == "auto" else tiles.stack,
+        best.together if tiles.together == "auto" else tiles.together,
+    )
+    return with_stack(plan, wished, workers)
+
+
+def with_stack(plan: Plan, together: Together, workers: int) -> Plan:
+    """The plan with so many fits together, and units of work of which each worker has one."""
+    count = len(plan.grid)
+    size = min(_batch_size(plan.recipe, together.stack, -(-count // workers)), count)
+    stack = min(together.stack, size)
+    chosen = replace(together, stack=stack) if stack > 1 else ALONE
+    return replace(plan, numerics=chosen.of(plan.problem).numerics, batch_size=size)
+
+
+def _batch_size(recipe: Recipe, stack: int, share: int) -> int:
+    """Tiles of one unit of work; `share` is a worker's part of all."""
+    if recipe.tiles.batch != "auto":
+        return recipe.tiles.batch
+    if recipe.task == "identity":
+        return COPIED_AT_ONCE
+    return 1 if stack == 1 else min(STACKS_AT_ONCE * stack, share)
+
+
+def _numerics(device: Device, recipe: Recipe) -> Numerics:
+    try:
+        return resolve(device, "auto", threads=recipe.tiles.threads)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _flux_factor(recipe: Recipe, source: Source) -> float:
+    scale, flux = recipe.operator.scale, recipe.output.flux
+    per_pixel = source.format == "fits" and is_per_pixel(source.unit)
+    keep_sums = flux == "total" or (flux == "auto" and per_pixel)
+    return 1 / scale**2 if keep_sums else 1.0
+
+
+def _noise_between_neighbours(samples: list[Sample]) -> float | None:
+    values = [
+        sigma
+        for pixels, valid in samples
+        if np.isfinite(sigma := mad_sigma(np.where(valid, pixels, np.nan)))
+    ]
+    return float(np.median(values)) if values else None

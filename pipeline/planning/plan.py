@@ -1,0 +1,261 @@
+"""What will be done, decided before anything is done; `glassplate.pipeline.planning.make_plan` decides it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.models.operators.blur import Psf
+from glassplate.models.colour import lightness
+from glassplate.models.fit.donor import donor_iterations, warm
+from glassplate.models.fit.loop import Measurement, Problem
+from glassplate.models.operators.jpeg import Quantisation
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.device.numerics import Numerics
+from glassplate.models.operators.operator import Operator
+from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.companions.exposures import Combination
+from glassplate.pipeline.planning.operator import make_operator
+from glassplate.pipeline.planning.donor_reuse import Inherited
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.source import Pixels, SourceSpec
+from glassplate.pipeline.store.ome_zarr import Layout
+from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.defects.wild_pixels import WildLimits
+
+# L that counts as one for the network that sees it: contrast several times that of its random code, so that
+# colours follow the photograph. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations, mean of
+# 4 fits): 30.4 dB, against 28.9 for a code of 32 channels and an L from 0 to 1.
+GUIDING = 25.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the pixels of a result; picklable, and written to its manifest."""
+
+    spec: SourceSpec
+    recipe: Recipe
+    recipe_name: str
+    grid: TileGrid
+    layout: Layout
+    working_dtype: str
+    """Pixel type in which windows are kept until they are stitched."""
+    transform: PixelTransform
+    """Of values as they are read, as all numbers here with a unit: over ``2**exponent`` of `spec`."""
+    noise: NoiseModel
+    numerics: Numerics
+    flux_factor: float
+    """What restored values are multiplied by at the end; 1, or 1 / scale**2 to keep sums."""
+    batch_size: int
+    resident_bytes: int
+    """Decoded pixels each worker keeps, of formats that cannot be read in parts."""
+    noise_before: float | None
+    """Robust standard deviation between neighbours of the input."""
+    psf: Psf | None = None
+    """Point-spread function on the grid of the estimate."""
+    guide: PixelTransform | None = None
+    """Scaling of the guide, where there is one."""
+    guide_channels: int = 0
+    """Planes of the guide."""
+    donor: Inherited | None = None
+    """Donor of an earlier result, from which this one's is made."""
+    quantisation: Quantisation | None = None
+    """How the JPEG rounded of which artefacts are to be removed."""
+    white: float | None = None
+    """Value of white of a photograph to be coloured, source units."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know before anything runs, one line each."""
+
+    @property
+    def batches(self) -> list[range]:
+        """Tile numbers of every unit of work."""
+        return [
+            range(start, min(start + self.batch_size, len(self.grid)))
+            for start in range(0, len(self.grid), self.batch_size)
+        ]
+
+    @property
+    def warm(self) -> bool:
+        """Whether tiles start from a donor's weights: where there are enough of them to pay for it.
+
+        One that is taken over costs next to nothing.
+        """
+        if self.donor is not None:
+            return True
+        least = self.recipe.donor.tiles
+        blind = self.recipe.task != "identity" and self.problem.input == "blindspot"
+        return blind and 0 < least <= len(self.grid)
+
+    @property
+    def donor_iterations(self) -> int:
+        """Optimiser steps of the donor; 0 where there is none or it is taken as it is."""
+        inherited = self.donor is not None
+        steps = donor_iterations(self.problem, self.recipe.donor, inherited=inherited)
+        return steps if self.warm else 0
+
+    @property
+    def operator(self) -> Operator:
+        """How the measurement came from what is sought."""
+        return make_operator(self.recipe, self.psf)
+
+    @property
+    def tile_problem(self) -> Problem:
+        """How a tile is fitted: from the donor, where there is one."""
+        return warm(self.problem, self.recipe.donor) if self.warm else self.problem
+
+    @property
+    def problem(self) -> Problem:
+        """What a fit from random weights needs to know beside its pixels."""
+        recipe = self.recipe
+        return Problem(
+            network=recipe.network,
+            fit=recipe.fit,
+            stopping=recipe.stopping,
+            operator=self.operator,
+            transform=self.transform,
+            noise=self.noise,
+            numerics=self.numerics,
+            guide_channels=self.guide_channels,
+            quantisation=self.quantisation,
+        )
+
+    def measurement(self, pixels: Pixels, seed: int, corner: tuple[int, int]) -> Measurement:
+        """The pixels of a window as a fit takes them; `corner` is its row and column in the image."""
+        if pixels.hints is not None:
+            return self._chroma(pixels, pixels.hints, seed, corner)
+        guide = None
+        if pixels.guide is not None and self.guide is not None:
+            # what is invalid in the guide says nothing: its middle level
+            guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
+        return Measurement(
+            # what is invalid may not fit into float32
+            np.where(pixels.valid, pixels.values, 0).astype(np.float32),
+            pixels.valid,
+            pixels.variance,
+            seed,
+            guide,
+            pixels.witness,
+            corner,
+        )
+
+    def _chroma(
+        self, pixels: Pixels, hints: npt.NDArray[np.float32], seed: int, corner: tuple[int, int]
+    ) -> Measurement:
+        """Colours to be fitted, with the photograph as their guide."""
+        valid = np.isfinite(hints)
+        guide = (lightness(self.grey_of(pixels)) / GUIDING).astype(np.float32)
+        return Measurement(np.where(valid, hints, 0), valid, None, seed, guide[None], origin=corner)
+
+    def grey_of(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+        """A photograph to be coloured, ``(h, w)``, 0 black and 1 white."""
+        grey: npt.NDArray[np.float64] = pixels.values[0].astype(np.float64) / (self.white or 1.0)
+        return grey
+
+    def in_lab(self, pixels: Pixels, chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """L of a photograph and its restored chroma ``(2, h, w)``: L, a, b, ``(3, h, w)``."""
+        light = lightness(self.grey_of(pixels))[None]
+        return np.concatenate([light, chroma]).astype(np.float32)
+
+    def in_source_units(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values as they were read or fitted, in the source's own units; exact but at the ends of a type."""
+        exponent = self.spec.exponent
+        if exponent == 0:
+            return values
+        given: npt.NDArray[Any] = np.ldexp(values, exponent)
+        return given
+
+    def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+        """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
+        if self.recipe.fills:
+            return ~pixels.valid if pixels.hidden is None else ~pixels.valid & ~pixels.hidden
+        return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
+
+    def to_json(self) -> dict[str, Any]:
+        """All of the plan but the recipe, for the manifest."""
+        return {
+            "output_shape": list(self.layout.stored_shape),
+            "output_dtype": self.layout.dtype,
+            "grid": {**asdict(self.grid), "dimensions": list(self.grid.dimensions)},
+            "tiles": len(self.grid),
+            "batches": len(self.batches),
+            "batch_size": self.batch_size,
+            "layout": asdict(self.layout),
+            "working_dtype": self.working_dtype,
+            "unit_exponent": self.spec.exponent,
+            "wild": [
+                limits and limits.scaled(self.spec.exponent).to_json()
+                for limits in self.spec.limits
+            ],
+            "transform": self.transform.scaled(self.spec.exponent).to_json(),
+            "noise": self.noise.scaled(self.spec.exponent).to_json(),
+            "numerics": asdict(self.numerics),
+            "warm": self.warm,
+            "donor": self.donor and self.donor.to_json(),
+            "donor_iterations": self.donor_iterations,
+            "exposures": self.exposures_to_json(),
+            "flux_factor": self.flux_factor,
+            "noise_before": self.stated_noise_before,
+            "guide": None if self.guide is None else self.guide.to_json(),
+            "psf_shape": None if self.psf is None else list(self.psf.shape),
+            "defects": None if self.spec.detector is None else asdict(self.spec.detector.settings),
+            "low_level": self._low_level,
+            "quantisation": None if self.quantisation is None else asdict(self.quantisation),
+            "white": self.white,
+            "warnings": list(self.warnings),
+        }
+
+    def exposures_to_json(self) -> dict[str, Any] | None:
+        """How exposures were combined, in the source's own units."""
+        combination = self.spec.combination
+        return None if combination is None else combination.scaled(self.spec.exponent).to_json()
+
+    @property
+    def _low_level(self) -> float | None:
+        """Value below which pixels are dead, in the source's own units; None where there is none."""
+        detector = self.spec.detector
+        if detector is None or math.isinf(detector.low):
+            return None
+        return math.ldexp(detector.low, self.spec.exponent)
+
+    @property
+    def stated_noise_before(self) -> float | None:
+        """`noise_before` in the source's own units."""
+        before = self.noise_before
+        return None if before is None else math.ldexp(before, self.spec.exponent)
+
+    def as_recorded(self, recorded: dict[str, Any]) -> Plan:
+        """This plan with what depends on the machine taken from an earlier run's manifest.
+
+        A run that resumes on another machine must go on with the precision, threads, noise and
+        scaling that it began with, or its tiles would not fit together.
+        """
+        exponent = recorded.get("unit_exponent", 0)
+        noise = NoiseModel.from_json(recorded["noise"]).scaled(-exponent)
+        return replace(
+            self,
+            spec=_as_seen(replace(self.spec, exponent=exponent), noise, recorded),
+            numerics=Numerics(**recorded["numerics"]),
+            noise=noise,
+            transform=PixelTransform.from_json(recorded["transform"]).scaled(-exponent),
+            batch_size=recorded["batch_size"],
+            guide=self.guide and PixelTransform.from_json(recorded["guide"]),
+        )
+
+
+def _as_seen(spec: SourceSpec, noise: NoiseModel, recorded: dict[str, Any]) -> SourceSpec:
+    """The same source, its exposures joined, its wild pixels and defects judged as they once were."""
+    exponent, exposures, wild = spec.exponent, recorded.get("exposures"), recorded.get("wild", [])
+    limits = tuple(one and WildLimits.from_json(one).scaled(-exponent) for one in wild)
+    spec = replace(spec, limits=limits)
+    if exposures is not None:
+        combination = Combination.from_json(exposures).scaled(-exponent)
+        spec = replace(spec, combination=combination)
+    if spec.detector is None:
+        return spec
+    low = recorded.get("low_level")
+    level = -math.inf if low is None else math.ldexp(low, -exponent)
+    return replace(spec, detector=replace(spec.detector, noise=noise, low=level))

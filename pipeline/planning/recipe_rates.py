@@ -1,0 +1,194 @@
+"""Megapixels an hour to expect of each shipped recipe on this machine, from short trials.
+
+The trials, and what is made of them, are those of `glassplate plan`, for a plan made as any other, of an
+image that is made up.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from glassplate.models.fit.loop import seconds_per_iteration
+from glassplate.models.device.numerics import Way
+from glassplate.pipeline.planning.memory import device_memory
+from glassplate.pipeline.planning.together import candidates, choose, remember
+from glassplate.pipeline.planning.duration import Trials, donor_fits_apart, image_seconds, try_plan
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.make_plan import Device, make_plan, stacked, with_stack
+from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.planning.trial import Timer, as_timed
+
+# Side of the image that the rates are for, pixels: large enough that its tiles start from a donor, where
+# the recipe has one, and that the donor's own time is a small part.
+IMAGE_SIDE = 4096
+# Side of the image that is made up and looked at, pixels: one window of what the noise is estimated from.
+MADE_SIDE = 128
+# Quality of the JPEG for task deartifact.
+JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class RecipeRate:
+    """What to expect of a recipe on this machine, of one worker, if no fit stops before its cap."""
+
+    recipe: str
+    megapixels_per_hour: float
+    """Pixels of the input, millions, of a grey image of `IMAGE_SIDE` by `IMAGE_SIDE`."""
+    iterations: int
+    """Cap on the iterations of a tile's fit; of one that starts from a donor where there is one."""
+    members: int
+    """Fits for each tile."""
+    donor_iterations: int
+    """Iterations of the donor, once an image; 0 where there is none."""
+    window: tuple[int, int]
+    """Height and width of a tile with its halo, pixels of the input: what is fitted."""
+    core: tuple[int, int]
+    """Largest height and width of the tile without it: what is kept."""
+    seconds_per_iteration: float
+    """Of one window, from the trial's in proportion to what the network paints."""
+    trial: tuple[int, int]
+    """Height and width of the trial's window."""
+    trial_seconds_per_iteration: float
+    """As it was measured."""
+    stack: int
+    """Fits that advance together."""
+    together: Way
+    """How their networks work."""
+
+
+def recipe_rates(
+    device: Device = "auto", time_iteration: Timer = seconds_per_iteration
+) -> list[RecipeRate]:
+    """Try every shipped recipe that fits something.
+
+    Parameters
+    ----------
+    device
+        ``auto`` takes CUDA where there is one.
+    time_iteration
+        Measures an iteration.
+
+    Returns
+    -------
+    list of RecipeRate
+        In the order of the names.
+
+    Raises
+    ------
+    UsageError
+        If the device is absent.
+    """
+    tried: dict[tuple[object, ...], Trials] = {}
+    rates = []
+    with tempfile.TemporaryDirectory(prefix="glassplate-rates-") as folder:
+        inputs = make_inputs(Path(folder))
+        for name in recipe_names():
+            recipe = load_recipe(name)
+            if recipe.task == "identity":
+                continue
+            plan = _with_the_best_stack(plan_of_large(inputs, recipe, name, device), time_iteration)
+            alike = _alike(plan)
+            if alike not in tried:
+                tried[alike] = try_plan(plan, time_iteration)
+            rates.append(_rate(plan, tried[alike]))
+    return rates
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of a small image that is made up, and of all that a task may want beside it."""
+
+    image: Path
+    jpeg: Path
+    psf: Path
+    hints: Path
+
+    def spec_for(self, recipe: Recipe) -> SourceSpec:
+        """The image as the recipe's task takes it."""
+        task = recipe.task
+        return SourceSpec(
+            self.jpeg if task == "deartifact" else self.image,
+            psf=self.psf if task == "deconvolve" else None,
+            guide=self.image if task == "guided" else None,
+            hints=self.hints if task == "colorize" else None,
+        )
+
+
+def make_inputs(folder: Path) -> Inputs:
+    """Write an evenly structured photograph of 8 bits with white noise, a PSF, and hints of one colour."""
+    y, x = np.mgrid[:MADE_SIDE, :MADE_SIDE]  # (h, w)
+    clean = 128 + 60 * np.sin(x / 9) * np.cos(y / 7)
+    noise = np.random.default_rng(0).normal(0, 5, clean.shape)
+    grey = (clean + noise).clip(0, 255).astype(np.uint8)
+    hints = np.zeros((*grey.shape, 3), np.uint8)
+    hints[::8, ::8] = (200, 60, 50)
+    offset = np.arange(-4, 5)
+    profile = np.exp(-(offset**2) / 4)
+    inputs = Inputs(*(folder / name for name in ("image.tif", "image.jpg", "psf.tif", "hints.tif")))
+    tifffile.imwrite(inputs.image, grey)
+    inputs.jpeg.write_bytes(imagecodecs.jpeg8_encode(grey, level=JPEG_QUALITY))
+    tifffile.imwrite(inputs.psf, np.outer(profile, profile).astype(np.float32))
+    tifffile.imwrite(inputs.hints, hints, photometric="rgb")
+    return inputs
+
+
+def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> Plan:
+    """The plan of a small image, with the tiles of one of `IMAGE_SIDE` by `IMAGE_SIDE` pixels."""
+    plan = make_plan(inputs.spec_for(recipe), recipe, recipe_name=name, device=device)
+    shape = (plan.grid.shape[0], IMAGE_SIDE, IMAGE_SIDE)
+    large = replace(
+        plan,
+        grid=TileGrid(shape, plan.grid.joint, plan.grid.core, plan.grid.halo),
+        layout=replace(plan.layout, source_shape=shape, alpha=False),
+    )
+    # as many together as there are tiles for
+    return stacked(large, 1)
+
+
+def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
+    """The plan with as many fits at once as its device does best, which is kept for other plans."""
+    if plan.recipe.tiles.stack != "auto":
+        return plan
+    problem, window_shape = plan.problem, plan.grid.window_shape
+    some = candidates(problem, window_shape, min(device_memory(1), default=math.inf))
+    if len(some) == 1:
+        return plan
+    best = choose(problem, window_shape, some, time_iteration)
+    remember(problem, best)
+    return with_stack(plan, best, 1)
+
+
+def _alike(plan: Plan) -> tuple[object, ...]:
+    """What recipes share whose trials would be the same: all but how long they fit, and what follows."""
+    return as_timed(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
+
+
+def _rate(plan: Plan, trials: Trials) -> RecipeRate:
+    """What trials say of a whole image."""
+    fit, trial = plan.tile_problem.fit, trials.tile
+    _, height, width = plan.grid.window_shape
+    _, rows, columns = plan.grid.shape
+    core = -(-rows // plan.grid.y.count), -(-columns // plan.grid.x.count)
+    return RecipeRate(
+        recipe=plan.recipe_name,
+        megapixels_per_hour=rows * columns / 1e6 * 3600 / image_seconds(plan, 1, trials),
+        iterations=fit.iterations,
+        members=fit.members,
+        donor_iterations=plan.donor_iterations,
+        window=(height, width),
+        core=core,
+        seconds_per_iteration=trial.seconds_on((height, width)),
+        trial=trial.shape,
+        trial_seconds_per_iteration=trial.seconds,
+        stack=plan.numerics.stack,
+        together=plan.numerics.together,
+    )

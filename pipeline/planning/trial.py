@@ -1,0 +1,99 @@
+"""Seconds that an iteration takes on this machine, by trials on windows as small as still tell.
+
+What `glassplate plan` and `glassplate doctor` say of time begins here (docs/design/012-doctor.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from glassplate.models.fit.loop import FitSettings, Problem, seconds_per_iteration
+from glassplate.models.networks.make import padded_size
+from glassplate.models.fit.stopping import StoppingSettings
+
+# Side of the first trial's window, pixels of the estimate; doubled until an iteration takes LEAST_TRIAL_S,
+# so that what an iteration costs whatever its window is a small part, or until it is the whole window, as
+# on a GPU (docs/design/012-doctor.md).
+FIRST_TRIAL = 64
+LEAST_TRIAL_S = 0.035
+# Of so many trials on each window the shortest counts: what another program took is not the machine's rate.
+TRIALS = 2
+
+Timer = Callable[[Problem, tuple[int, int, int]], float]
+"""Seconds of one iteration of a problem on a window of ``(c, h, w)`` pixels."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was timed."""
+
+    problem: Problem
+    shape: tuple[int, int]
+    """Height and width of the window, pixels of the measurement."""
+    seconds: float
+    """Of one iteration, the least of `TRIALS`."""
+
+    def seconds_on(self, shape: tuple[int, int]) -> float:
+        """Seconds of one iteration on a window of another size, in proportion to what is painted."""
+        return self.seconds * _painted(self.problem, shape) / _painted(self.problem, self.shape)
+
+
+def _painted(problem: Problem, shape: tuple[int, int]) -> int:
+    """Pixels that the network paints for a window: those of the estimate, and of the network's margin.
+
+    Seven scales paint 256x256 for a window of 64x64.
+    """
+    scale = problem.operator.scale
+    rows, columns = padded_size(problem.network, shape[0] * scale, shape[1] * scale)
+    return rows * columns
+
+
+def try_window(
+    problem: Problem,
+    window_shape: tuple[int, int, int],
+    time_iteration: Timer = seconds_per_iteration,
+) -> Trial:
+    """Time an iteration on ever larger windows, until it takes long enough to tell.
+
+    Parameters
+    ----------
+    problem
+        What would be fitted.
+    window_shape
+        ``(c, h, w)`` of the window that would be, pixels of the measurement: none larger is tried.
+    time_iteration
+        Measures an iteration.
+    """
+    problem = as_timed(problem)
+    channels, height, width = window_shape
+    side = max(1, FIRST_TRIAL // problem.operator.scale)
+    while True:
+        shape = min(side, height), min(side, width)
+        seconds = min(time_iteration(problem, (channels, *shape)) for _ in range(TRIALS))
+        if seconds >= LEAST_TRIAL_S or shape == (height, width):
+            return Trial(problem, shape, seconds)
+        side *= 2
+
+
+def as_timed(problem: Problem) -> Problem:
+    """The problem without what changes no iteration's time: how many, when to stop, what follows."""
+    fit, usual = problem.fit, FitSettings()
+    return replace(
+        problem,
+        stopping=StoppingSettings(rule="fixed"),
+        fit=replace(
+            fit,
+            iterations=usual.iterations,
+            learning_rate=usual.learning_rate,
+            average=usual.average,
+            log_period=usual.log_period,
+            members=1,
+            posterior=False,
+            posterior_radius=usual.posterior_radius,
+            posterior_doubt=usual.posterior_doubt,
+            collaborative=False,
+            guard=None,
+            uncertainty=False,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""How a result came to be, and whether it is still what it was."""

@@ -1,0 +1,59 @@
+"""Look at a result: what `glassplate inspect` says of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.store.ome_zarr import read_attributes
+
+
+def is_result(path: Path) -> bool:
+    """Whether a path looks like a Zarr group rather than an image file."""
+    return path.is_dir() and (path / "zarr.json").is_file()
+
+
+def inspect_result(store: Path) -> dict[str, Any]:
+    """Describe a result.
+
+    Returns
+    -------
+    description
+        JSON-able; `tiles` counts those done and quarantined so far, also while a run goes on.
+
+    Raises
+    ------
+    StoreError
+        If there is no result of glassplate at the path.
+    """
+    attributes = read_attributes(store)
+    own, manifest = attributes["glassplate"], provenance.read_manifest(store)
+    latest: dict[int, bool] = {}
+    for record in read_journal(provenance.provenance_path(store, "tiles.jsonl")):
+        latest[record["tile"]] = latest.get(record["tile"], False) or record["ok"]
+    done = sum(latest.values())
+    return {
+        "kind": "result",
+        "status": own["status"],
+        "shape": own["shape"],
+        "dtype": own["dtype"],
+        "unit": own["unit"],
+        "scale": own["scale"],
+        "levels": len(attributes["ome"]["multiscales"][0]["datasets"]),
+        "recipe": own["recipe"],
+        "recipe_sha256": own["recipe_sha256"],
+        "run_id": own["run_id"],
+        "version": own["version"],
+        "source": own["source"],
+        "tiles": {
+            "total": manifest["plan"]["tiles"],
+            "done": done,
+            "quarantined": len(latest) - done,
+        },
+        "noise": manifest["plan"]["noise"],
+        "donor": manifest["plan"].get("donor"),
+        "summary": own["summary"],
+        "sessions": manifest["sessions"],
+    }

@@ -1,0 +1,108 @@
+"""Whether all that a result says of itself was said by one run: no part of another has got into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.provenance.journal import runs_in_journal
+from glassplate.pipeline.run.manifest import provenance_digests
+from glassplate.pipeline.recipe import sha256_of_recipe
+
+JOURNALS = ("tiles.jsonl", "donor.jsonl", "shards.jsonl")
+
+
+def disagreements(
+    store: Path, manifest: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> list[str]:
+    """Parts of a result that are not of the run of its manifest, each in a few words.
+
+    Parameters
+    ----------
+    store
+        The result.
+    manifest
+        Its run manifest.
+    attributes
+        The ``glassplate`` attributes of its group.
+    """
+    found = [*_attributes(manifest, attributes), *_recipe(store, manifest)]
+    found += _journals(store, manifest["run_id"])
+    if manifest["status"] in ("complete", "partial"):
+        found += [*_standards(store, manifest), *_provenance(store, manifest)]
+    return found
+
+
+def _attributes(manifest: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[str]:
+    identity = manifest["identity"]
+    expected = {
+        "run_id": manifest["run_id"],
+        "recipe": manifest["recipe_name"],
+        "recipe_sha256": identity["recipe_sha256"],
+        "version": identity["versions"]["glassplate"],
+    }
+    for key, value in expected.items():
+        if attributes.get(key) != value:
+            yield f"{key} is {attributes.get(key)} in the attributes, {value} in the manifest"
+    if attributes.get("source", {}).get("sha256") != identity["source"]["sha256"]:
+        yield "the attributes name another source"
+
+
+def _recipe(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    if sha256_of_recipe(manifest["recipe"]) != manifest["identity"]["recipe_sha256"]:
+        yield "the manifest's recipe is not that of its hash"
+    try:
+        text = provenance.provenance_path(store, "recipe.yaml").read_text("utf-8")
+        same = yaml.safe_load(text) == manifest["recipe"]
+    except (OSError, ValueError, yaml.YAMLError):
+        same = False
+    if not same:
+        yield "recipe.yaml is missing, damaged or another than the manifest's"
+
+
+def _journals(store: Path, run_id: str) -> Iterator[str]:
+    for name in JOURNALS:
+        try:
+            others = runs_in_journal(provenance.provenance_path(store, name)) - {run_id}
+        except StoreError:
+            yield f"{name} is damaged"
+            continue
+        if others:
+            yield f"{name} has lines of run {min(others)}"
+
+
+def _standards(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    run_id, identity = manifest["run_id"], manifest["identity"]
+    prov = _document(provenance.provenance_path(store, "prov.json"))
+    recipe = prov.get("entity", {}).get("gp:recipe", {}).get("schema:sha256")
+    if f"gp:run-{run_id}" not in prov.get("activity", {}) or recipe != identity["recipe_sha256"]:
+        yield "prov.json is missing, damaged or of another run"
+    crate = _document(provenance.provenance_path(store, "ro-crate-metadata.json"))
+    entities = {entity.get("@id"): entity for entity in crate.get("@graph", ())}
+    software = entities.get("#glassplate", {}).get("softwareVersion")
+    if f"#run-{run_id}" not in entities or software != identity["versions"]["glassplate"]:
+        yield "ro-crate-metadata.json is missing, damaged or of another run"
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """A JSON document; an empty one where it is missing or damaged."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _provenance(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Files of the provenance that are not those that the manifest was written for."""
+    there = provenance_digests(store)
+    # a manifest of before these were recorded has none
+    for name, digest in manifest.get("provenance", {}).items():
+        if there.get(name) != digest:
+            yield f"{name} is not as the run wrote it" if name in there else f"{name} is missing"

@@ -1,0 +1,1 @@
+"""One run: the stages in their order, from request to result."""

@@ -1,0 +1,91 @@
+"""A wish to restore one image, how it ends, and the refusals that need no pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.export.export import check_target
+from glassplate.pipeline.planning.operator import (
+    check_exposures_are_wanted,
+    check_guide_is_wanted,
+    check_psf_is_wanted,
+)
+from glassplate.pipeline.companions.colour_hints import check_hints_are_wanted
+from glassplate.pipeline.open_source import check_source
+from glassplate.pipeline.planning.make_plan import Device
+from glassplate.pipeline.companions.psf import read_psf
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.store.ome_zarr import read_attributes
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """One image to restore."""
+
+    spec: SourceSpec
+    store: Path
+    recipe: Recipe
+    recipe_name: str
+    device: Device = "auto"
+    export: Path | None = None
+    """File to export to at the end, by suffix FITS or TIFF."""
+    keep_scratch: bool = False
+    donor: Path | None = None
+    """Earlier result from whose donor the tiles start, fitted on to this image."""
+    context: Mapping[str, str] = field(default_factory=dict)
+    """Who asked: recorded with the session (a flow run's id, for example)."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    store: Path
+    status: Literal["complete", "partial"]
+    tiles: int
+    done: int
+    quarantined: int
+    already_complete: bool
+    seconds: float
+    summary: dict[str, Any]
+
+
+def check_request(request: RestoreRequest) -> RestoreRequest:
+    """Make the clearest refusals, before gigabytes are hashed.
+
+    Returns
+    -------
+    request
+        The same, with the extensions of its companions named as they were found.
+
+    Raises
+    ------
+    UsageError
+        If the recipe wants a companion that is not given, or the reverse, or the export cannot be made.
+    SourceError, CapacityError
+        If an input cannot be read.
+    StoreError
+        If there is something at the output's path that is no result.
+    """
+    check_psf_is_wanted(request.recipe, request.spec)
+    check_guide_is_wanted(request.recipe, request.spec)
+    check_exposures_are_wanted(request.recipe, request.spec)
+    check_hints_are_wanted(request.recipe, request.spec)
+    request = replace(request, spec=resolved(request.spec))
+    check_source(request.spec)
+    if request.spec.psf is not None:
+        read_psf(request.spec.psf)
+    if request.store.exists():
+        try:
+            read_attributes(request.store)
+        except StoreError as error:
+            raise StoreError(f"{error}; it will not be overwritten, choose another -o") from error
+    if request.export is not None:
+        check_target(request.export)
+    return request

@@ -1,0 +1,1 @@
+"""Image files in: one opened image, whatever its format."""

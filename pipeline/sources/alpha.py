@@ -1,0 +1,60 @@
+"""The alpha channel of an image: how opaque each pixel is, which is not restored but comes along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source
+from glassplate.pipeline.grid import Box
+
+# TIFF's kinds of samples beyond the colours that are alpha: colours multiplied by it, and not.
+_ALPHA_KINDS = (1, 2)
+
+
+class OpaqueSource(WrappedSource):
+    """The colours of another source, whose last plane is alpha and stands beside them.
+
+    A pixel of alpha 0 is invalid: programs leave any colour there, such as black or what a mask was cut
+    from, so that it says nothing of its neighbours. It is also `hidden`: nothing is filled in there.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        colours = source.shape[0] - 1
+        self.shape = (colours, *source.shape[1:])
+        self.joint = colours <= MOST_JOINT_PLANES
+        self.alpha = self._alpha_in
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box of the colours."""
+        first, last = channels or (0, self.shape[0])
+        if last == self.shape[0]:
+            # read at once: where samples lie together, each read takes them all
+            pixels = self._source.read(box, (first, last + 1))
+            values, valid, alpha = pixels.values[:-1], pixels.valid[:-1], pixels.values[-1]
+        else:
+            pixels = self._source.read(box, (first, last))
+            values, valid, alpha = pixels.values, pixels.valid, self._alpha_in(box)
+        hidden = alpha == 0
+        return Pixels(values, valid & ~hidden, hidden=hidden)
+
+    def _alpha_in(self, box: Box) -> npt.NDArray[Any]:
+        """Alpha as it is stored, ``(h, w)``."""
+        plane = self.shape[0]
+        alpha: npt.NDArray[Any] = self._source.read(box, (plane, plane + 1)).values[0]
+        return alpha
+
+
+def without_alpha(source: Source) -> Source:
+    """The colours of a source, where it has an alpha channel; else the source."""
+    return OpaqueSource(source) if has_alpha(source) else source
+
+
+def has_alpha(source: Source) -> bool:
+    """Whether the last of several planes is alpha, by what the file says of its samples."""
+    found = source.metadata.get("tiff") or source.metadata.get("raster") or {}
+    kinds = found.get("extra_samples") or [None]
+    return source.shape[0] > 1 and source.ndim == 3 and kinds[-1] in _ALPHA_KINDS

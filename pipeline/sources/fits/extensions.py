@@ -1,0 +1,185 @@
+"""Which extension of a FITS file goes with the image that is restored: that of the same EXTVER."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.sources.unreadable import refused
+from glassplate.pipeline.open_source import sniff_format
+from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.source import SourceSpec, split_extension
+from glassplate.pipeline.sources.unpack import unpacked
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.sources.fits.file import FitsFile
+
+# Characters that would end a name in `FILE[NAME,VERSION]`, or make it another path.
+_AWKWARD = frozenset(",[]/")
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An image of a FITS file, by what tells it from the others."""
+
+    index: int
+    name: str
+    version: int | None
+    """EXTVER; None where it has no such card."""
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its EXTNAME."""
+        return self.name.upper() == name.strip().upper()
+
+    @property
+    def label(self) -> str:
+        """What to write in brackets behind the file to mean this one."""
+        if not self.name or _AWKWARD.intersection(self.name):
+            return str(self.index)
+        return f"{self.name},{self.version or 1}"
+
+
+def resolved(spec: SourceSpec) -> SourceSpec:
+    """The source with companions whose extension is named so that no other can be meant.
+
+    Where a FITS file has several images of the name in ``FILE[NAME]``, that of the same EXTVER as the
+    source's image is taken; where a file of several images is named alone, that of the same EXTNAME and
+    EXTVER. The companion is then ``FILE[NAME,VERSION]``; what was unambiguous stays as it is.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be read, or has several images of which none is known to be meant.
+    """
+    if not any((spec.mask, spec.variance, spec.guide, spec.exposures)):
+        return spec
+    image = _image_of(spec)
+
+    def place(named: Path | None, role: str) -> Path | None:
+        return None if named is None else image.companion(named, role)
+
+    return replace(
+        spec,
+        mask=place(spec.mask, "mask"),
+        variance=place(spec.variance, spec.noise_kind),
+        guide=place(spec.guide, "guide"),
+        exposures=tuple(
+            # without brackets it is the extension of the source's image: open_exposures
+            one if split_extension(one)[1] is None else image.companion(one, "exposure")
+            for one in spec.exposures
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The image to restore, as companions are matched with it."""
+
+    path: Path
+    extension: Extension | None
+    """None where the format has no extensions."""
+    chosen: bool
+    """Whether the user named its extension."""
+
+    def companion(self, named: Path, role: str) -> Path:
+        """The companion with its extension where several could be meant.
+
+        Raises
+        ------
+        SourceError
+            As `resolved`.
+        """
+        path, part = split_extension(named)
+        if isinstance(part, int) or (part is not None and "," in part):
+            return named
+        try:
+            there = _images_of(path)
+        except SourceError as error:
+            raise SourceError(f"{role} {error}") from error
+        among = [one for one in there if part is None or one.is_called(part)]
+        if len(among) < 2:
+            return named
+        itself = path.absolute() == self.path.absolute()
+        fitting = [one for one in among if self._goes_with(one, same_name=part is None)]
+        if len(fitting) == 1 and not (itself and fitting[0] == self.extension):
+            return path.with_name(f"{path.name}[{fitting[0].label}]")
+        if part is None and not self.chosen and not itself:
+            return named  # of both files the first image
+        labels = [one.label for one in among]
+        if len(set(labels)) < len(labels):
+            labels = [str(one.index) for one in among]
+        listed = ", ".join(f"{path.name}[{label}]" for label in labels[:8])
+        raise SourceError(
+            f"{role} {named}: {len(among)} images could be meant, none is known to go with {self}; name "
+            f"one of {listed}"
+        )
+
+    def _goes_with(self, one: Extension, *, same_name: bool) -> bool:
+        mine = self.extension
+        if mine is None:
+            return False
+        if same_name and not (mine.name and one.is_called(mine.name)):
+            return False
+        # a name that only one image has needs no version
+        return (same_name and mine.version is None) or (one.version or 1) == mine.version
+
+    def __str__(self) -> str:
+        if self.extension is None:
+            return f"{self.path.name}, which has no extensions"
+        version = self.extension.version
+        told = "has no EXTVER" if version is None else f"has EXTVER {version}"
+        return f"HDU {self.extension.index} of {self.path.name}, which {told}"
+
+
+def _image_of(spec: SourceSpec) -> _Image:
+    """The image to restore."""
+    from glassplate.pipeline.sources.fits.hdus import find_hdu
+
+    if sniff_format(spec.path) != "fits":
+        return _Image(spec.path, None, chosen=spec.page is not None)
+    with _opened(spec.path) as file:
+        index = find_hdu(file, spec.hdu, spec.path).index
+        there = _images(file)
+    found = next(one for one in there if one.index == index)
+    numbered = found.name and sum(one.is_called(found.name) for one in there) > 1
+    if numbered and found.version is None:
+        # the first of a series may go without the card: 1 is its default
+        found = replace(found, version=1)
+    return _Image(spec.path, found, chosen=spec.hdu is not None)
+
+
+def _images_of(path: Path) -> list[Extension]:
+    """The images of a FITS file that can be read; of another format none is told from the others."""
+    if sniff_format(path) != "fits":
+        return []
+    with _opened(path) as file:
+        return _images(file)
+
+
+def _images(file: FitsFile) -> list[Extension]:
+    """The images of a file that can be read."""
+    from glassplate.pipeline.sources.fits.hdus import hdu_info
+
+    found = []
+    for index, hdu in file.each():
+        info = hdu_info(index, hdu, file)
+        if info.restorable:
+            version = hdu.header.get("EXTVER")
+            found.append(Extension(index, info.name, version if isinstance(version, int) else None))
+    return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FitsFile]:
+    from glassplate.pipeline.sources.fits.file import FitsFile
+
+    with collected_warnings(path), refused(path):
+        file = FitsFile(unpacked(path), path)
+        try:
+            yield file
+        finally:
+            file.close()

@@ -1,0 +1,153 @@
+"""A FITS file opened by astropy, which sees no header that was not looked at, and only printable ones."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.sources.fits.scan import Span, spans
+
+_FORBIDDEN = re.compile(rb"[^ -~]")
+
+
+class FitsFile:
+    """The HDUs of a file, read when they are asked for."""
+
+    def __init__(self, path: Path, named: Path) -> None:
+        """Open the plain file `path`.
+
+        Parameters
+        ----------
+        path
+            The file.
+        named
+            What the user calls it, for messages.
+
+        Raises
+        ------
+        SourceError
+            If its primary header is damaged, or astropy cannot read it.
+        """
+        self.path = path
+        self._ahead = spans(path)
+        self._spans: list[Span] = []
+        self._fault: SourceError | None = None
+        try:
+            self.span(0)
+            self._hdus = _opened(_CleanHeaders(path, lambda: self._spans))
+        # astropy raises OSError, but also ValueError, KeyError and VerifyError on malformed headers
+        except Exception as error:
+            self._ahead.close()
+            raise SourceError(f"{named}: not a readable FITS file: {one_line(error)}") from error
+
+    def span(self, index: int) -> Span:
+        """Where an HDU lies.
+
+        Raises
+        ------
+        IndexError
+            If there is no such HDU.
+        SourceError
+            If its header, or one before it, is damaged.
+        """
+        while len(self._spans) <= index:
+            if self._fault is not None:
+                raise self._fault
+            try:
+                self._spans.append(next(self._ahead))
+            except StopIteration:
+                raise IndexError(index) from None
+            except SourceError as error:
+                self._fault = error
+        return self._spans[index]
+
+    def __getitem__(self, index: int) -> Any:
+        """An HDU as astropy has it, or the exception in place of one that cannot be read.
+
+        Raises
+        ------
+        IndexError
+            If there is no such HDU.
+        """
+        try:
+            self.span(index)
+        except SourceError as error:
+            # the one that is damaged, and none behind it
+            if index > len(self._spans):
+                raise IndexError(index) from error
+            return error
+        try:
+            return self._hdus[index]
+        except IndexError as error:
+            return SourceError(f"astropy does not understand its header: {one_line(error)}")
+        # A damaged header makes astropy raise nearly anything, and one must not hide the others.
+        except Exception as error:
+            return error
+
+    def each(self) -> Iterator[tuple[int, Any]]:
+        """Every HDU with its index; an exception in place of one that cannot be read."""
+        for index in itertools.count():
+            try:
+                hdu = self[index]
+            except IndexError:
+                return
+            yield index, hdu
+
+    def raw_header(self, index: int) -> bytes:
+        """The cards of an HDU's header as they are stored, without END."""
+        span = self.span(index)
+        with self.path.open("rb") as file:
+            file.seek(span.start)
+            return file.read(span.end_card - span.start)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._ahead.close()
+        self._hdus.close()
+
+
+class _CleanHeaders(io.FileIO):
+    """A file whose headers read as ASCII: astropy refuses cards with a NUL or a tab in them."""
+
+    def __init__(self, path: Path, known: Callable[[], list[Span]]) -> None:
+        super().__init__(path, "rb")
+        self._known = known
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start = self.tell()
+        raw = super().read(-1 if size is None else size) or b""
+        for span in reversed(self._known()):
+            if span.data <= start:
+                break
+            low, high = max(span.start - start, 0), min(span.data - start, len(raw))
+            if low < high:
+                raw = raw[:low] + _FORBIDDEN.sub(b"?", raw[low:high]) + raw[high:]
+        return raw
+
+
+def _opened(file: _CleanHeaders) -> fits.HDUList:
+    try:
+        # memmap=True is refused by astropy wherever there is BZERO, BSCALE or BLANK; scaling is
+        # done in this package, since astropy overlooks BLANK = 0 and BLANK of unsigned images
+        return fits.open(
+            file,
+            memmap=False,
+            lazy_load_hdus=True,
+            do_not_scale_image_data=True,
+            ignore_blank=True,
+        )
+    except BaseException:
+        file.close()
+        raise
+
+
+def one_line(error: BaseException) -> str:
+    """Message of an exception without its line breaks."""
+    return " ".join(str(error).split())

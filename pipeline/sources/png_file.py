@@ -1,0 +1,135 @@
+"""What a PNG says of itself: size and type, profile, resolution, EXIF, XMP and IPTC."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from glassplate.pipeline.sources.jpeg_file import iptc_of
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+PALETTE = 3
+
+_SIGNATURE_BYTES = 8
+# Profiles and EXIF take some ten thousand bytes, packed or not; more is no description of an image.
+_MOST_BYTES = 16 << 20
+
+# How ImageMagick, and exiftool after it, spell EXIF, IPTC and XMP as text.
+_RAW_PROFILE = b"Raw profile type "
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+
+
+@dataclass
+class PngHeader:
+    """What stands beside the pixels."""
+
+    width: int
+    height: int
+    channels: int
+    """As the codec gives them: with alpha where there is any."""
+    bits: int
+    palette: bool
+    alpha: bool
+    found: dict[str, Any] = field(default_factory=dict)
+    """``icc``, ``resolution`` and ``resolution_unit`` as `RasterHeader.metadata` has them."""
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+
+
+def read_png_header(file: IO[bytes]) -> PngHeader:
+    """Read all chunks but the pixels.
+
+    Raises
+    ------
+    ValueError, struct.error, zlib.error
+        If the first chunk is damaged.
+    """
+    file.seek(_SIGNATURE_BYTES)
+    start = file.read(8 + 13)
+    size, name, width, height, bits, kind = struct.unpack_from(">I4sIIBB", start)
+    if name != b"IHDR" or kind not in CHANNELS:
+        raise ValueError("no valid IHDR chunk")
+    channels = CHANNELS[kind]
+    header = PngHeader(width, height, channels, bits, kind == PALETTE, kind in (4, 6))
+    file.seek(_SIGNATURE_BYTES + 12 + size)
+    for name, data in _chunks(file):
+        if name == b"tRNS" and kind in (0, 2):
+            # the codec makes an alpha channel of it
+            header.channels, header.alpha = channels + 1, True
+        else:
+            _note(header, name, data)
+    return header
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk that is whole, without the pixels."""
+    while len(start := file.read(8)) == 8:
+        size, name = struct.unpack(">I4s", start)
+        if name == b"IEND":
+            return
+        if name == b"IDAT" or size > _MOST_BYTES:
+            file.seek(size + 4, 1)
+            continue
+        data, crc = file.read(size), file.read(4)
+        if crc == struct.pack(">I", zlib.crc32(name + data)):
+            yield name, data
+
+
+def _note(header: PngHeader, name: bytes, data: bytes) -> None:
+    """Keep what a chunk says beside the pixels; one that cannot be understood says nothing."""
+    if name == b"iCCP":
+        profile = _inflated(data.partition(b"\0")[2][1:])
+        if profile:
+            header.found["icc"] = base64.b64encode(profile).decode()
+    elif name == b"pHYs" and data[8:9] == b"\1":
+        x, y = struct.unpack(">II", data[:8])
+        if x and y:
+            # pixels per centimetre, as exact ratios
+            header.found["resolution"] = [[x, 100], [y, 100]]
+            header.found["resolution_unit"] = 3
+    elif name == b"eXIf":
+        header.exif = data
+    elif name == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
+        header.xmp = _international(data)
+    elif name in (b"tEXt", b"zTXt") and data.startswith(_RAW_PROFILE):
+        _note_raw_profile(header, name, data)
+
+
+def _international(data: bytes) -> bytes | None:
+    """Text of an iTXt chunk: keyword, whether it is packed, language and translated keyword come first."""
+    rest = data.partition(b"\0")[2]
+    text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return _inflated(text) if rest[:1] == b"\1" else text
+
+
+def _note_raw_profile(header: PngHeader, name: bytes, data: bytes) -> None:
+    keyword, _, text = data.partition(b"\0")
+    if name == b"zTXt":
+        text = _inflated(text[1:]) or b""
+    # a line with the name, one with the length, then hexadecimal digits
+    try:
+        profile = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except ValueError:
+        return
+    kind = keyword[len(_RAW_PROFILE) :].lower()
+    if kind in (b"exif", b"app1") and profile.startswith(b"Exif\0\0"):
+        header.exif = header.exif or profile[6:]
+    elif kind == b"xmp":
+        header.xmp = header.xmp or profile
+    elif kind == b"iptc":
+        header.iptc = header.iptc or iptc_of(profile)
+
+
+def _inflated(packed: bytes) -> bytes | None:
+    """What is packed; None where it is damaged or larger than any description of an image."""
+    unpacker = zlib.decompressobj()
+    try:
+        whole = unpacker.decompress(packed, _MOST_BYTES)
+    except zlib.error:
+        return None
+    return whole if unpacker.eof else None

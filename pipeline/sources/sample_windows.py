@@ -1,0 +1,89 @@
+"""Windows spread over an image, from which its noise and scaling are learned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within
+from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.source import Source
+from glassplate.pipeline.grid import Axis, Box
+
+# 64 windows of 128 x 128 are a megapixel: noise and percentiles to a few per mille, read in a
+# second, and all of an image of up to a megapixel.
+WINDOW = 128
+WINDOWS_PER_AXIS = 8
+
+
+def sample(source: Source) -> list[Sample]:
+    """Read windows on a regular grid over the image; the same ones at every run.
+
+    Of a cube whose planes are fitted one by one, the windows go through the planes in turn.
+
+    Raises
+    ------
+    SourceError
+        If the image has no valid pixel anywhere, or the windows cannot be read within `OPEN_S` seconds.
+    """
+    channels, height, width = source.shape
+    samples = answered_within(OPEN_S, source.spec.path, lambda: _read_windows(source))
+    if not any(valid.any() for _, valid in samples) and not _any_valid(source):
+        raise SourceError(
+            f"{source.spec.path}: all {channels * height * width} pixels are invalid "
+            "(NaN, BLANK, masked or transparent); nothing to restore"
+        )
+    return samples
+
+
+def _read_windows(source: Source) -> list[Sample]:
+    windows = [source.read(box, planes) for box, planes in sample_windows(source)]
+    return [(pixels.values, pixels.valid) for pixels in windows]
+
+
+def sample_windows(
+    source: Source, count: int | None = None
+) -> list[tuple[Box, tuple[int, int] | None]]:
+    """Where to read: box and planes of each sampled window.
+
+    Parameters
+    ----------
+    source
+        Of a cube whose planes are fitted one by one, the windows go through the planes in turn.
+    count
+        Most windows to give, evenly spread over all; None for all.
+    """
+    boxes = sample_boxes(source.shape)
+    if count is not None and count < len(boxes):
+        boxes = [boxes[(2 * place + 1) * len(boxes) // (2 * count)] for place in range(count)]
+    planes = [place * source.shape[0] // len(boxes) for place in range(len(boxes))]
+    return [
+        (box, None if source.joint else (plane, plane + 1))
+        for box, plane in zip(boxes, planes, strict=True)
+    ]
+
+
+def sample_boxes(shape: tuple[int, int, int]) -> list[Box]:
+    """Windows on a regular grid over an image of ``(c, y, x)`` pixels; all of a small one."""
+    _, height, width = shape
+    return [
+        Box(y, min(y + WINDOW, height), x, min(x + WINDOW, width))
+        for y in _starts(height)
+        for x in _starts(width)
+    ]
+
+
+def _starts(size: int) -> list[int]:
+    count = min(WINDOWS_PER_AXIS, -(-size // WINDOW))
+    room = max(0, size - WINDOW)
+    return [int(start) for start in np.linspace(0, room, count).round()]
+
+
+def _any_valid(source: Source) -> bool:
+    """Look at every pixel, where the sampled ones were all invalid."""
+    rows, cols = Axis(source.shape[1], 1024, 0), Axis(source.shape[2], 1024, 0)
+    return any(
+        bool(source.read(Box(*rows.core_bounds(i), *cols.core_bounds(j))).valid.any())
+        for i in range(rows.count)
+        for j in range(cols.count)
+    )

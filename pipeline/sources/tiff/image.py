@@ -1,0 +1,158 @@
+"""TIFF sources: rows by positioned reads where nothing is encoded, else strips and tiles one by one."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.sources.tiff.nodata import is_nodata
+from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
+from glassplate.pipeline.sources.source import (
+    MOST_JOINT_PLANES,
+    AlphaReader,
+    Format,
+    Pixels,
+    SourceSpec,
+    choose_working_dtype,
+)
+from glassplate.pipeline.sources.tiff.pages import (
+    decode_segment,
+    find_page,
+    nodata_of,
+    open_tiff,
+    row_layout,
+    segment_bytes,
+    segment_shape,
+)
+from glassplate.pipeline.sources.tiff.tags import read_tags
+from glassplate.pipeline.grid import Box
+
+
+class TiffSource:
+    """One page of a TIFF file; pixel values as they are stored, without any colour conversion."""
+
+    format: Format = "tiff"
+
+    def __init__(
+        self, spec: SourceSpec, path: Path, *, bilevel: bool = False, place: int | None = None
+    ) -> None:
+        """Open the page of `spec` in the plain file `path`; `bilevel` lets 1-bit pages pass.
+
+        `place` is the byte of its directory, where that is known: the way there along thousands of
+        others takes longer than to read it.
+
+        Raises
+        ------
+        SourceError
+            If the file is no TIFF file, or has no such page, or it cannot be restored.
+        """
+        if spec.hdu is not None:
+            raise UsageError(f"{spec.path}: --hdu is for FITS, this is TIFF; use --page")
+        self.spec = spec
+        with collected_warnings(spec.path) as complaints:
+            self._tiff = open_tiff(path, spec.path)
+            try:
+                self.info, page = find_page(self._tiff, spec, bilevel=bilevel, place=place)
+                self._use(page, path)
+            # tags of other types than theirs
+            except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
+                self._tiff.close()
+                raise SourceError(
+                    f"{spec.path}: damaged directory: {' '.join(str(error).split())}"
+                ) from error
+            except BaseException:
+                self._tiff.close()
+                raise
+        self.metadata["tiff"]["warnings"] = list(complaints)
+
+    def _use(self, page: Any, path: Path) -> None:
+        shape = self.info.shape
+        self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
+        planes = shape[0] if self.ndim == 3 else 1
+        self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
+        self.joint = self.shape[0] <= MOST_JOINT_PLANES
+        self.dtype: np.dtype[Any] = np.dtype(self.info.dtype)
+        self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
+        whole = self.dtype.kind in "iu"
+        self.output_dtype: np.dtype[Any] = self.dtype if whole else np.dtype(np.float32)
+        self.unit: str | None = None
+        self.alpha: AlphaReader | None = None
+        self.metadata: dict[str, Any] = {"tiff": {"page": self.info.index, **read_tags(page)}}
+        self._nodata = nodata_of(page)
+        layout = row_layout(page)
+        self._stored = _Segments(page, path) if layout is None else RowReader(path, layout)
+        self.resident_bytes = 0
+        if layout is None:
+            whole_bytes = math.prod(self.shape) * self.dtype.itemsize
+            self.resident_bytes = min(whole_bytes, max(CACHE_BYTES, segment_bytes(page)))
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box, decoding the strips or tiles that touch it.
+
+        Raises
+        ------
+        SourceError
+            If the file ends before the box does, or a strip or tile is damaged.
+        """
+        stored = self._stored.read(box, channels)
+        if stored.dtype.kind == "b":
+            stored = stored.astype(np.uint8)
+        valid = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
+        values = stored.astype(self.working_dtype)
+        if self._nodata is not None:
+            valid &= ~is_nodata(stored, self._nodata)
+        # the usual value, the lowest of its type, would overflow in what is computed of its neighbours
+        values[~valid if stored.dtype.kind == "f" else ~np.isfinite(values)] = 0
+        return Pixels(values, valid)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stored.close()
+        self._tiff.close()
+
+
+class _Segments:
+    """Boxes of a page stored in encoded strips or tiles, with the decoded ones kept."""
+
+    def __init__(self, page: Any, path: Path) -> None:
+        self._page = page
+        self._path = path
+        self._cache = SegmentCache()
+        self._segment = segment_shape(page)
+        _, _, height, width, _ = page.shaped
+        self._across = -(-width // self._segment[1])
+        self._per_plane = self._across * -(-height // self._segment[0])
+        self._file = os.open(path, os.O_RDONLY)
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> npt.NDArray[Any]:
+        """Stored numbers, ``(c, *box.shape)``."""
+        planes, samples = self._page.shaped[0], self._page.shaped[4]
+        if planes == 1:
+            whole = gather(box, self._segment, functools.partial(self._fetch, 0))
+            return whole[slice(*(channels or (0, samples)))]
+        return np.concatenate(
+            [
+                gather(box, self._segment, functools.partial(self._fetch, plane))
+                for plane in range(*(channels or (0, planes)))
+            ]
+        )
+
+    def _fetch(self, plane: int, row: int, column: int) -> npt.NDArray[Any]:
+        index = plane * self._per_plane + row * self._across + column
+        segment = self._cache.get(index, lambda: decode_segment(self._page, self._file, index))
+        return np.moveaxis(segment, 2, 0)  # (h, w, samples) -> (samples, h, w)
+
+    def close(self) -> None:
+        self._cache.clear()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

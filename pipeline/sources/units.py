@@ -1,0 +1,76 @@
+"""Physical units far from 1, such as 1e-21 W/m2: values are read times a power of two.
+
+Squares of float32 values below 1e-19 and above 1e19 vanish or overflow. A power of two is exact, so that it
+comes off again without a trace; ordinary images are read as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.source import Pixels, Source
+from glassplate.pipeline.grid import Box
+
+# Typical deviations from the median of an image for which its values are read as they are: 2**-32 to 2**32,
+# 2e-10 to 4e9. The squares of values a million times larger, and of noise a million times smaller, are
+# finite and not 0 in float32.
+ORDINARY = 32
+# Exponents are multiples of this: images that differ by such a power of two alone are restored bit by bit
+# alike.
+STEP = 64
+# Percentile of the deviations that is still that of an ordinary image where their median is next to nothing:
+# a synthetic image without noise has wings of stars down to 1e-40.
+BRIGHT = 99.9
+
+
+class ScaledSource(WrappedSource):
+    """Another source whose values are divided by ``2**exponent``, in float64, which loses nothing."""
+
+    def __init__(self, source: Source, exponent: int) -> None:
+        super().__init__(source)
+        self._exponent = exponent
+        self.working_dtype = np.dtype(np.float64)
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box of an image alone: without variance, guide or hints."""
+        pixels = self._source.read(box, channels)
+        return replace(pixels, values=np.ldexp(pixels.values.astype(np.float64), -self._exponent))
+
+
+def scaled(source: Source, exponent: int) -> Source:
+    """The source with its values divided by ``2**exponent``; itself where that is 1."""
+    return ScaledSource(source, exponent) if exponent else source
+
+
+def unit_exponent(samples: Sequence[Sample]) -> int:
+    """Power of two by which the values of an image are divided at reading; 0 for ordinary ones.
+
+    Parameters
+    ----------
+    samples
+        Windows of the image, as they stand in the file, without wild pixels.
+    """
+    pixels = np.concatenate([v[ok].astype(np.float64) for v, ok in samples] or [np.zeros(0)])
+    deviations = _above_zero(pixels - np.median(pixels)) if pixels.size else pixels
+    if not deviations.size:
+        deviations = _above_zero(pixels)
+    if not deviations.size:
+        return 0
+    typical, bright = np.percentile(deviations, [50, BRIGHT])
+    # a level far above its noise must not overflow either
+    bright = max(float(bright), abs(float(np.median(pixels))))
+    if math.log2(typical) <= ORDINARY and math.log2(bright) >= -ORDINARY:
+        return 0
+    return STEP * round(math.log2(bright) / STEP)
+
+
+def _above_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    sizes = np.abs(values)
+    return sizes[sizes > 0]

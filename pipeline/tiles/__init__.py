@@ -1,0 +1,1 @@
+"""Each tile: read, fitted, written; then all of them blended."""

@@ -1,0 +1,127 @@
+"""The donor of an image: which windows it is fitted to, and where its weights are kept.
+
+It is fitted once, before the tiles, by the plan alone: which worker does it, and how often the run was
+killed, changes no byte of it. Its weights stay with the provenance, since every tile started from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassplate.models.fit.donor import fit_donor
+from glassplate.models.fit.loop import Measurement, Weights
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.open_source import cached_source
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pool import Tell, seldom
+from glassplate.pipeline.sources.sample_windows import sample_windows
+from glassplate.pipeline.tiles.seeds import donor_seed
+from glassplate.pipeline.tiles.stitch import sha256_of
+
+
+@dataclass(frozen=True)
+class DonorTask:
+    """The one unit of work before the tiles."""
+
+    plan: Plan
+    path: Path
+    """File of the weights."""
+    before: DonorFile | None = None
+    """Weights taken over from an earlier result, where they are fitted on; None for random ones."""
+
+
+@dataclass(frozen=True)
+class DonorFile:
+    """Weights that tiles start from."""
+
+    path: Path
+    sha256: str
+
+
+def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
+    """Fit the donor and write its weights, whole.
+
+    Returns
+    -------
+    record
+        Ready for the journal.
+
+    Raises
+    ------
+    FloatingPointError
+        If the fit diverges.
+    """
+    start = time.monotonic()
+    plan = task.plan
+    settings = plan.recipe.donor
+    measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
+    tell = seldom(tell)
+
+    def on_loss(iteration: int, data_term: float) -> None:
+        tell({"done": iteration, "data_term": data_term})
+
+    before = None if task.before is None else read_donor(task.before)
+    if before is not None and plan.donor_iterations == 0:
+        weights = before
+    else:
+        weights = fit_donor(measurements, plan.problem, settings, on_loss, start=before)
+    return {
+        "ok": True,
+        "sha256": _write(task.path, weights),
+        "before": None if task.before is None else task.before.sha256,
+        "iterations": plan.donor_iterations,
+        "windows": len(measurements) if plan.donor_iterations else 0,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _measurements(plan: Plan, count: int) -> list[Measurement]:
+    """Windows spread over the image."""
+    source = cached_source(plan.spec)
+    return [
+        plan.measurement(source.read(box, planes), donor_seed(plan.recipe.seed, place), box.corner)
+        for place, (box, planes) in enumerate(sample_windows(source, count))
+    ]
+
+
+def _write(path: Path, weights: Weights) -> str:
+    """Write the weights atomically; return the SHA-256 of the file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **weights)
+    content = buffer.getvalue()
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def donor_is(file: DonorFile) -> bool:
+    """Whether the weights are there and whole."""
+    return file.path.is_file() and sha256_of(file.path) == file.sha256
+
+
+@lru_cache(maxsize=4)
+def read_donor(file: DonorFile) -> Weights:
+    """Weights of a donor; kept, since a worker fits many tiles of one image.
+
+    Raises
+    ------
+    StoreError
+        If the file is not what was written.
+    """
+    if not donor_is(file):
+        raise StoreError(
+            f"{file.path}: the donor's weights are missing or damaged; give the same command again, "
+            "it makes them anew"
+        )
+    with np.load(file.path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}

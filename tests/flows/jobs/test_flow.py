@@ -1,0 +1,171 @@
+"""Real Prefect flows on an embedded server: seconds each, so few, and each looked at from all sides."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+import zarr
+from astropy.io import fits
+
+from glassplate.pipeline.events import FitProgress, RunStarted, StageAdvanced, StageStarted, Warned
+
+
+def rows(query, *values):
+    """Rows of Prefect's own database."""
+    with sqlite3.connect(Path(os.environ["PREFECT_HOME"]) / "prefect.db") as database:
+        return database.execute(query, values).fetchall()
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_job_survives_a_bad_image_and_goes_on_where_it_was(gp_process, make_sky, tmp_path):
+    (tmp_path / "in").mkdir()
+    for seed in range(3):
+        make_sky(tmp_path / "in" / f"good{seed}.fits", seed=seed)
+    (tmp_path / "in" / "bad.fits").write_text("this is no FITS file\n" * 50)
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "inputs: in/*.fits\noutput: out\nrecipe: identity\nexport: auto\npool: inline\n"
+        f"name: job-{tmp_path.name}\ntags: [night]\n"
+    )
+    run = gp_process("batch", job)
+    assert run.code == 3, run
+    assert "Traceback" not in run.out + run.err
+    for seed in range(3):
+        assert zarr.open_group(tmp_path / "out" / f"good{seed}.zarr")["0"].shape == (40, 56)
+        assert fits.getdata(tmp_path / "out" / f"good{seed}.fits").shape == (40, 56)
+        assert f"good{seed}.fits: restored" in run.out
+    assert "bad.fits: quarantined" in run.out
+    assert "is no FITS, TIFF, PNG or JPEG" in run.out
+    assert "4 images: 3 restored, 1 quarantined" in run.out
+    assert not (tmp_path / "out" / "bad.zarr").exists()
+    looks_like_one_flow_run_with_a_task_an_image(f"job-{tmp_path.name}")
+
+    make_sky(tmp_path / "in" / "bad.fits", seed=9) if (
+        tmp_path / "in" / "bad.fits"
+    ).unlink() else None
+    make_sky(tmp_path / "in" / "bad.fits", seed=9)
+    again = gp_process("batch", job, "--progress", "none")
+    assert again.code == 0, again
+    assert (again.out, again.err) == ("", "")
+    assert (tmp_path / "out" / "bad.zarr").is_dir()
+
+
+def looks_like_one_flow_run_with_a_task_an_image(name):
+    ((flow_run, state, tags),) = rows(
+        "select id, state_type, tags from flow_run where name = ?", name
+    )
+    assert state == "COMPLETED"
+    assert "night" in tags
+    tasks = rows(
+        "select name, state_type from task_run where flow_run_id = ? order by name", flow_run
+    )
+    assert tasks == [
+        ("bad.fits", "FAILED"),
+        *((f"good{seed}.fits", "COMPLETED") for seed in range(3)),
+    ]
+    ((data,),) = rows("select data from artifact where flow_run_id = ?", flow_run)
+    assert "good1.fits" in data
+    assert "bad.fits" in data
+    logged = {text for (text,) in rows("select message from log where flow_run_id = ?", flow_run)}
+    assert any("good0.fits: 1 tile" in text for text in logged)
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_job_of_bad_images_fails_and_names_each(gp_process, tmp_path):
+    (tmp_path / "a.fits").write_text("text")
+    (tmp_path / "b.tif").write_bytes(b"")
+    job = tmp_path / "job.yaml"
+    job.write_text("inputs: [a.fits, b.tif]\noutput: out\nrecipe: identity\npool: inline\n")
+    run = gp_process("batch", job, "--progress", "none")
+    assert run.code == 1, run
+    assert run.out == ""
+    errors = run.err.splitlines()
+    assert len(errors) == 2
+    assert all(line.startswith("glassplate: ") for line in errors)
+    assert "a.fits" in errors[0]
+    assert "b.tif: is empty" in errors[1]
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_second_night_takes_no_result_for_an_input_and_a_clash_costs_only_its_images(
+    gp_process, make_sky, tmp_path
+):
+    # the second night ended with exit code 2, of two HDUs one was done, and one clash failed the night
+    data = tmp_path / "data"
+    data.mkdir()
+    make_sky(data / "good.fits")
+    make_sky(data / "twice.fits")
+    (data / "twice.tif").write_bytes(b"II*\0 another image of that name")
+    sky = fits.getdata(data / "good.fits")
+    parts = [fits.ImageHDU(sky + n, name=f"C{n}") for n in (1, 2)]
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(data / "chips.fits")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "inputs: [data/**/*.*, {path: data/chips.fits, hdu: C1}, {path: data/chips.fits, hdu: C2}]\n"
+        "output: data/restored\nexport: auto\nrecipe: identity\npool: inline\n"
+    )
+    good = {"good", "chips-C1", "chips-C2"}
+    for night in ("restored", "done before"):
+        run = gp_process("batch", job)
+        assert run.code == 3, run
+        assert {path.stem for path in (data / "restored").glob("*.zarr")} == good
+        assert {path.stem for path in (data / "restored").glob("*.fits")} == good
+        assert f"5 images: 3 {night}, 2 quarantined" in run.out
+        assert f"chips.fits[C2]: {night}" in run.out
+        assert "would both become" in run.out
+        assert ("that glassplate made left out" in run.out) == (night == "done before")
+
+
+class TestListening:
+    """What a task does with the events of its run, without a server."""
+
+    @pytest.fixture
+    def listening(self, tmp_path, monkeypatch):
+        from glassplate.flows.jobs import flow as bulk
+        from glassplate.flows.jobs.images import Image
+        from glassplate.flows.jobs.job import Job
+        from glassplate.pipeline.sources.source import SourceSpec
+
+        class Log(list):
+            def info(self, text, *values):
+                self.append(text % values)
+
+            warning = info
+
+        shown, log = [], Log()
+        monkeypatch.setattr(bulk, "get_run_logger", lambda: log)
+        job = Job(inputs="a.fits", output=tmp_path)
+        shared = bulk.Shared(job, None, shown.append, threading.Event(), {})
+        image = Image(SourceSpec(Path("a.fits")), tmp_path / "a.zarr", None, (), None, None)
+        return bulk, shared, image, shown, log
+
+    def test_all_is_shown_and_little_is_logged(self, listening):
+        bulk, shared, image, shown, log = listening
+        events = [
+            RunStarted(Path("a.fits"), image.store, 4, 0),
+            StageStarted(image.store, "restore", 4),
+            *(FitProgress(image.store, 0, i, 100, 1.0) for i in range(100)),
+            StageAdvanced(image.store, "stitch", 1, 1),
+            Warned(image.store, "odd"),
+        ]
+        with bulk._listening("a.fits", image, shared) as listen:
+            for event in events:
+                listen(event)
+        assert shown == events
+        assert log == ["a.fits: 4 tiles", "a.fits: restore", "a.fits: odd"]
+
+    def test_a_run_that_is_to_stop_stops_in_its_own_thread_only(self, listening):
+        bulk, shared, image, _, _ = listening
+        event = Warned(image.store, "odd")
+        shared.stop.set()
+        with bulk._listening("a.fits", image, shared) as listen:
+            elsewhere = threading.Thread(target=listen, args=(event,))
+            elsewhere.start()
+            elsewhere.join()
+            with pytest.raises(KeyboardInterrupt):
+                listen(event)

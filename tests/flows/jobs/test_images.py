@@ -1,0 +1,312 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassplate.flows.jobs.images import (
+    check_recipes,
+    default_recipe,
+    find_images,
+    images_of,
+    require_any,
+    require_any_without_fault,
+    stem_of,
+)
+from glassplate.pipeline.errors import SourceError, UsageError
+
+
+def stores(job):
+    return [str(image.store.relative_to(job.output)) for image in images_of(job)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ("in/a.fits", ["a.zarr"]),
+        ("in/*.fits", ["a.zarr", "b.zarr"]),
+        ("[in/b.fits, in/c.tif]", ["b.zarr", "c.zarr"]),
+        ("in/night*/a.fits", ["night1/a.zarr", "night2/a.zarr"]),
+        ("in/**/a.fits", ["a.zarr", "night1/a.zarr", "night2/a.zarr"]),
+        ("{path: in/a.fits, name: first}", ["first.zarr"]),
+        ("[in/*.fits, {path: in/night1/a.fits, name: again}]", ["a.zarr", "b.zarr", "again.zarr"]),
+        ("[in/*.fits, in/a.fits]", ["a.zarr", "b.zarr"]),
+        ("none/*.fits", []),
+        ("in/missing.fits", ["missing.zarr"]),
+    ],
+)
+def test_inputs_become_results(inputs, expected, job_of):
+    assert stores(job_of(f"inputs: {inputs}\noutput: out\n")) == expected
+
+
+def test_a_name_with_brackets_is_a_name(folder, job_of):
+    (folder / "in" / "m[1].fits").write_bytes(b"SIMPLE  = ")
+    assert stores(job_of("inputs: in/m[1].fits\noutput: out\n")) == ["m[1].zarr"]
+
+
+def test_home_is_known(folder, monkeypatch, job_of):
+    monkeypatch.setenv("HOME", str(folder))
+    job = job_of("inputs: ~/in/a.fits\noutput: ~/out\n")
+    (image,) = images_of(job)
+    assert image.spec.path == folder / "in" / "a.fits"
+    assert image.store == folder / "out" / "a.zarr"
+
+
+def test_what_an_input_says_goes_before_what_the_job_says(folder, job_of):
+    job = job_of(
+        """
+inputs:
+  - {path: in/a.fits, recipe: archive-upscale, scale: 2, set: {fit.iterations: 7}}
+  - {path: in/b.fits, export: null}
+  - in/c.tif
+output: out
+recipe: draft
+export: auto
+hdu: SCI
+set: {fit: {iterations: 5, average: 0.5}, tiles.batch: auto}
+""",
+    )
+    a, b, c = images_of(job)
+    assert (a.recipe, b.recipe, c.recipe) == ("archive-upscale", "draft", "draft")
+    assert (a.scale, b.scale) == (2, None)
+    assert (a.export, b.export, c.export) == ("auto", None, "auto")
+    assert a.spec.hdu == b.spec.hdu == "SCI"
+    assert b.overrides == ("fit.iterations=5", "fit.average=0.5", 'tiles.batch="auto"')
+    name, recipe = a.load("unused")
+    assert name == "archive-upscale"
+    assert recipe.fit.iterations == 7, "the input's override comes last"
+    assert recipe.fit.average == 0.5
+    assert recipe.tiles.batch == "auto"
+    assert a.export_path(is_fits=False) == folder / "out" / "a.tif"
+    assert c.export_path(is_fits=True) == folder / "out" / "c.fits"
+    assert b.export_path(is_fits=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inputs: [in/a.fits, in/night1/a.fits]\noutput: out\n", r"both become .*a\.zarr; give"),
+        ("inputs: {path: in/*.fits, name: x}\noutput: out\n", "name 'x' is for one image"),
+        ("inputs: in/*.fits\noutput: in\nexport: fits\n", "would overwrite an input"),
+        (
+            "inputs: [{path: in/a.fits, scale: 2}, {path: in/a.fits, scale: 3}]\noutput: out\n",
+            "is given twice with different settings, and would both become",
+        ),
+    ],
+)
+def test_images_that_collide_are_all_named_and_a_job_of_no_others_is_refused(text, message, job_of):
+    job = job_of(text)
+    found = find_images(job)
+    assert len(found.images) == 2
+    for image in found.images:
+        assert re.search(message, image.fault)
+        assert "\n" not in image.fault
+    with pytest.raises(UsageError, match=message):
+        require_any(job, found)
+    with pytest.raises(UsageError, match=message):
+        require_any_without_fault(found)
+
+
+def test_images_that_collide_name_each_other_and_leave_the_rest_alone(folder, job_of):
+    # f001.tif beside f001.fits once failed the whole night
+    (folder / "in" / "b.tif").write_bytes(b"II*")
+    job = job_of("inputs: 'in/*.*'\noutput: out\n")
+    found = find_images(job)
+    faults = {image.spec.path.name: image.fault for image in found.images}
+    assert faults["a.fits"] == faults["c.tif"] == ""
+    assert re.search(
+        r"in/b\.fits and .*in/b\.tif would both become .*out/b\.zarr", faults["b.fits"]
+    )
+    assert re.search(r"in/b\.tif and .*in/b\.fits would both become .*name: ", faults["b.tif"])
+    require_any(job, found)
+
+
+def test_a_folder_is_refused(job_of):
+    with pytest.raises(UsageError, match=r"is a folder; write .*in/\*\.fits"):
+        images_of(job_of("inputs: in\noutput: out\n"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        # of two entries of one file only the last was done
+        ("[{path: in/a.fits, hdu: 1}, {path: in/a.fits, hdu: 2}]", ["a-1.zarr", "a-2.zarr"]),
+        ("[{path: in/a.fits, hdu: A/B}, {path: in/a.fits, hdu: '2'}]", ["a-A_B.zarr", "a-2.zarr"]),
+        ("[in/a.fits, {path: in/./a.fits, hdu: SCI}]", ["a.zarr", "a-SCI.zarr"]),
+        (
+            "[{path: in/c.tif, page: 0}, {path: in/c.tif, page: all}]",
+            ["c-page0.zarr", "c-pageall.zarr"],
+        ),
+        (
+            "[{path: in/a.fits, hdu: 1, name: x}, {path: in/a.fits, hdu: 2, name: y}]",
+            ["x.zarr", "y.zarr"],
+        ),
+        (
+            "[{path: 'in/*.fits', hdu: 1}, {path: 'in/*.fits', hdu: 2}]",
+            ["a-1.zarr", "a-2.zarr", "b-1.zarr", "b-2.zarr"],
+        ),
+        # what one entry alone names keeps the name it has always had
+        ("[{path: in/a.fits, hdu: 1}, in/b.fits]", ["a.zarr", "b.zarr"]),
+        ("[{path: in/a.fits, name: x}, {path: in/a.fits, name: y}]", ["x.zarr", "y.zarr"]),
+    ],
+)
+def test_each_image_of_a_file_has_a_result(inputs, expected, job_of):
+    job = job_of(f"inputs: {inputs}\noutput: out\n")
+    assert stores(job) == expected
+    assert [image.fault for image in images_of(job)] == [""] * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "scales"),
+    [
+        # the entry of a file was overridden by a pattern after it
+        ("[{path: in/a.fits, scale: 3}, 'in/*.fits']", {"a": 3, "b": None}),
+        ("['in/*.fits', {path: in/a.fits, scale: 3}]", {"a": 3, "b": None}),
+        ("[{path: in/../in/a.fits, scale: 3}, 'in/*.fits']", {"a": 3, "b": None}),
+        ("[{path: 'in/*.fits', scale: 2}, {path: 'in/a*.fits', scale: 3}]", {"a": 3, "b": 2}),
+        ("[{path: 'in/a*.fits', scale: 3}, {path: 'in/*.fits', scale: 2}]", {"a": 2, "b": 2}),
+        ("['in/*.fits', {path: in/a.fits, name: first}]", {"first": None, "b": None}),
+    ],
+)
+def test_the_entry_of_a_file_goes_before_patterns_and_a_later_pattern_before_an_earlier(
+    inputs, scales, job_of
+):
+    images = images_of(job_of(f"inputs: {inputs}\noutput: out\n"))
+    assert {image.store.stem: image.scale for image in images} == scales
+
+
+def test_frames_stay_in_their_order_where_one_has_an_entry_of_its_own(job_of):
+    images = images_of(job_of("inputs: ['in/*.*', {path: in/b.fits, scale: 3}]\noutput: out\n"))
+    assert [image.spec.path.name for image in images] == ["a.fits", "b.fits", "c.tif"]
+
+
+class TestBrackets:
+    @pytest.mark.parametrize("pattern", ["in/[OIII]/*.fits", "i?/[OIII]/*.fits", "*/[OIII]/d.fits"])
+    def test_of_a_folder_that_is_there_are_part_of_its_name(self, pattern, folder, job_of):
+        (folder / "in" / "[OIII]").mkdir()
+        (folder / "in" / "[OIII]" / "d.fits").write_bytes(b"SIMPLE  = ")
+        (image,) = images_of(job_of(f"inputs: '{pattern}'\noutput: out\n"))
+        assert image.spec.path == folder / "in" / "[OIII]" / "d.fits"
+
+    def test_are_a_pattern_elsewhere(self, job_of):
+        assert stores(job_of("inputs: 'in/[ac].*'\noutput: out\n")) == ["a.zarr", "c.zarr"]
+
+    def test_that_find_nothing_are_explained(self, job_of):
+        job = job_of("inputs: 'in/[xy].fits'\noutput: out\n")
+        with pytest.raises(UsageError, match=r"no such file; \[ \] in a path stand for one"):
+            require_any(job, find_images(job))
+
+
+class TestOurOwn:
+    """What glassplate has made is no input of a pattern; the second night took it for one."""
+
+    @pytest.fixture
+    def nights(self, folder):
+        """Two raw images, the export of one of them in the output and one beside a result."""
+        for path in ("in/out/a.fits", "in/x.fits"):
+            (folder / path).parent.mkdir(exist_ok=True)
+            header = fits.Header({"GPRUNID": "0123"})
+            fits.writeto(folder / path, np.zeros((4, 4), "f4"), header)
+        for path in ("in/out/a.zarr/0/c.fits", "in/x.zarr/provenance/a.fits"):
+            (folder / path).parent.mkdir(parents=True)
+            (folder / path).write_bytes(b"SIMPLE  = ")
+        return folder
+
+    @pytest.mark.parametrize("pattern", ["in/**/*.fits", "**/*.fits"])
+    def test_is_left_out(self, pattern, nights, job_of):
+        found = find_images(job_of(f"inputs: '{pattern}'\noutput: in/out\nexport: auto\n"))
+        names = sorted(str(image.spec.path.relative_to(nights)) for image in found.images)
+        assert names == ["in/a.fits", "in/b.fits", "in/night1/a.fits", "in/night2/a.fits"]
+        assert [image.fault for image in found.images] == [""] * 4
+        left = sorted(str(path.relative_to(nights)) for path in found.left_out)
+        assert left == [
+            "in/out/a.fits",
+            "in/out/a.zarr/0/c.fits",
+            "in/x.fits",
+            "in/x.zarr/provenance/a.fits",
+        ]
+
+    def test_is_an_input_where_it_is_named_itself(self, nights, job_of):
+        found = find_images(job_of("inputs: ['in/*.fits', in/x.fits]\noutput: out\n"))
+        assert [image.spec.path.name for image in found.images] == ["a.fits", "b.fits", "x.fits"]
+        assert found.left_out == ()
+
+    def test_is_the_input_of_a_second_job_of_nothing_else(self, nights, job_of):
+        found = find_images(job_of("inputs: 'in/x*.fits'\noutput: second\n"))
+        assert [image.spec.path.name for image in found.images] == ["x.fits"]
+
+    def test_is_not_said_to_be_missing(self, nights, job_of):
+        job = job_of("inputs: 'in/out/*.fits'\noutput: in/out\n")
+        with pytest.raises(UsageError, match=r"nothing but 1 file that glassplate made, such as"):
+            require_any(job, find_images(job))
+
+    def test_a_raw_image_in_the_output_is_an_input(self, nights, job_of):
+        (nights / "in" / "out" / "raw.fits").write_bytes((nights / "in" / "a.fits").read_bytes())
+        found = find_images(job_of("inputs: 'in/out/*.fits'\noutput: in/out\n"))
+        assert [image.spec.path.name for image in found.images] == ["raw.fits"]
+
+
+def test_an_input_says_in_its_own_way_how_noisy_it_is(folder, job_of):
+    a, b = images_of(
+        job_of(
+            "inputs: [{path: in/a.fits, weight: w.fits}, in/b.fits]\noutput: out\nsigma: s.fits\n"
+        )
+    )
+    assert (a.spec.variance, a.spec.noise_kind) == (folder / "w.fits", "weight")
+    assert (b.spec.variance, b.spec.noise_kind) == (folder / "s.fits", "sigma")
+    with pytest.raises(
+        UsageError, match=r"variance .*v.fits and sigma .*s.fits: .* give one of them"
+    ):
+        images_of(job_of("inputs: in/a.fits\noutput: out\nsigma: s.fits\nvariance: v.fits\n"))
+
+
+def test_a_job_without_any_file_is_refused(job_of):
+    job = job_of("inputs: [in/x.fits, in/*.png]\noutput: out\n")
+    with pytest.raises(UsageError, match="no such file"):
+        require_any(job, find_images(job))
+    some = job_of("inputs: [in/x.fits, in/a.fits]\noutput: out\n")
+    require_any(some, find_images(some))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recipe: drafft", "did you mean 'draft'"),
+        ("set: {fit.iteration: 3}", "did you mean 'fit.iterations'"),
+        ("scale: 2", "task superres"),
+    ],
+)
+def test_wrong_recipes_are_refused_before_anything_runs(text, message, job_of):
+    job = job_of(f"inputs: in/*.fits\noutput: out\n{text}\n")
+    with pytest.raises(UsageError, match=message):
+        check_recipes(images_of(job))
+
+
+def test_the_format_decides_the_recipe(folder):
+    assert default_recipe(folder / "in" / "a.fits") == "astro-denoise"
+    (folder / "page.fits").write_bytes(b"II*\0 a TIFF under a wrong name")
+    assert default_recipe(folder / "page.fits") == "archive-denoise"
+    with pytest.raises(SourceError, match="no such file"):
+        default_recipe(folder / "none.fits")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("m31.fits", "m31"),
+        ("m31.fits.gz", "m31"),
+        ("a.b.tif", "a.b"),
+        ("x.fits.fz", "x"),
+        ("n", "n"),
+    ],
+)
+def test_stems(name, stem):
+    assert stem_of(Path("/data", name)) == stem
+
+
+@given(st.from_regex(r"[a-z0-9_.]{1,12}", fullmatch=True).filter(lambda s: s.strip(".")))
+def test_a_stem_is_never_empty(name):
+    assert stem_of(Path(f"{name}.fits"))

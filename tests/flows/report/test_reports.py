@@ -1,0 +1,129 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from glassplate.flows.report.reports import ImageReport, JobReport
+from glassplate.pipeline.run.restore import RunResult
+
+
+def image(status, name="a"):
+    reason = "x.fits: no | such file" if status == "quarantined" else ""
+    return ImageReport(
+        source=f"/in/{name}.fits",
+        store=f"/out/{name}.zarr",
+        status=status,
+        reason=reason,
+        tiles=4,
+        noise_before=5.0,
+        noise_after=1.25,
+        unit="adu",
+        iterations=412.4,
+        stop_reasons={"heldout": 3, "cap": 1},
+        seconds=65.0,
+        exports=(f"/out/{name}.fits",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["restored", "done before"], 0),
+        (["restored", "quarantined"], 3),
+        (["restored", "partial"], 3),
+        (["partial"], 3),
+        (["partial", "quarantined"], 3),
+        (["quarantined", "quarantined"], 1),
+        (["done before", "quarantined"], 3),
+        ([], 0),
+    ],
+)
+def test_exit_codes(statuses, code):
+    assert JobReport(tuple(map(image, statuses)), 1.0).exit_code == code
+
+
+def test_the_text_names_all_that_a_user_wants_to_know():
+    text = image("restored").text()
+    for words in (
+        "a.fits: restored, 4 tiles, 1 min 5 s",
+        "5 before, 1.25 adu after",
+        "412 a tile",
+        "heldout (3 tiles), cap (1 tile)",
+        "/out/a.zarr",
+        "/out/a.fits",
+    ):
+        assert words in text
+    assert image("quarantined").text() == (
+        "a.fits: quarantined\n  reason      x.fits: no | such file"
+    )
+
+
+def test_the_job_has_a_headline():
+    report = JobReport((image("restored"), image("restored", "b"), image("quarantined", "c")), 90.0)
+    assert report.headline() == "3 images: 2 restored, 1 quarantined; 1 min 30 s"
+    assert report.text().splitlines()[-1] == report.headline()
+    assert JobReport((), 1.0).headline() == "no images: nothing to do"
+    assert JobReport((), 1.0).markdown() == "no images: nothing to do"
+
+
+def test_the_table_has_a_row_an_image_and_survives_bars_in_a_reason():
+    lines = JobReport((image("restored"), image("quarantined", "b")), 9.0).markdown().splitlines()
+    rows = lines[2:]
+    assert len(rows) == 4
+    cells = [row.replace("\\|", "").count("|") for row in rows]
+    assert len(set(cells)) == 1
+
+
+def test_facts_come_back_from_json():
+    report = JobReport((image("restored"), image("quarantined")), 9.0)
+    assert JobReport.from_facts(json.loads(json.dumps(report.facts()))) == report
+    some = JobReport((), 9.0, left_out=("/in/out/a.fits",))
+    assert JobReport.from_facts(json.loads(json.dumps(some.facts()))) == some
+
+
+def test_what_is_left_out_is_one_line():
+    report = JobReport((image("restored"),), 9.0, left_out=("/out/b.fits", "/out/c.fits"))
+    line = "2 inputs that glassplate made left out, such as /out/b.fits"
+    assert report.text().splitlines()[-2] == line
+    assert line in report.markdown()
+    assert line in JobReport((), 1.0, left_out=report.left_out).markdown()
+
+
+def test_two_images_of_one_file_are_told_apart():
+    result = RunResult(Path("/o/a-SCI.zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    report = ImageReport.of(Path("/in/a.fits"), result, "SCI")
+    assert report.text().startswith("a.fits[SCI]: restored")
+    assert report.row()["image"] == "a.fits[SCI]"
+
+
+def test_a_name_of_any_bytes_can_be_told():
+    # bytes that are no UTF-8, and a newline, ended in a UnicodeEncodeError after all the work
+    path = Path(os.fsdecode(b"/in/a\xff\n\xc3\xa9.fits"))
+    result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    report = ImageReport.of(path, result)
+    assert report.text().splitlines()[0].startswith("a\\udcff\\né.fits: restored")
+    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.facts())):
+        text.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("status", "already", "expected"),
+    [
+        ("complete", False, "restored"),
+        ("complete", True, "done before"),
+        ("partial", False, "partial"),
+    ],
+)
+def test_a_report_of_a_run(status, already, expected):
+    summary = {
+        "noise_before": 2.0,
+        "noise_after": None,
+        "iterations": 0.0,
+        "exports": ["/o/a.fits"],
+    }
+    result = RunResult(Path("/o/a.zarr"), status, 4, 4, 0, already, 3.0, summary)
+    report = ImageReport.of(Path("/in/a.fits"), result)
+    assert (report.status, report.exports) == (expected, ("/o/a.fits",))
+    assert "2 before, unknown after" in report.text()
+    assert "iterations" not in report.text()

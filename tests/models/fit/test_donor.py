@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_fit import measurement, problem, sky
+
+from glassplate.models.fit import donor as module
+from glassplate.models.fit.donor import DonorSettings, fit_donor, warm, weight_shapes
+from glassplate.models.fit.loop import fit_batch
+from glassplate.models.networks.make import make_network
+
+SHORT = DonorSettings(iterations=12, tile_iterations=6)
+
+
+def windows(count=3):
+    return [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(count)]
+
+
+def weights(measurements=None):
+    return fit_donor(measurements or windows(), problem(iterations=12), SHORT)
+
+
+def same(a, b):
+    return all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+class TestFitDonor:
+    def test_depends_on_its_windows_alone(self):
+        one = weights()
+        torch.rand(5)
+        assert same(one, weights())
+        assert not same(one, weights(windows(2)))
+
+    def test_windows_may_differ_in_size_and_have_holes(self):
+        _, noisy = sky(33, 17)
+        valid = np.random.default_rng(0).random(noisy.shape) > 0.5
+        found = weights([*windows(1), measurement(noisy, valid)])
+        assert all(np.isfinite(w).all() for w in found.values())
+
+    def test_a_window_without_valid_pixels_is_passed_over(self):
+        empty = measurement(np.zeros((1, 20, 24)), np.zeros((1, 20, 24), bool))
+        assert same(weights([*windows(2), empty]), weights(windows(2)))
+        with pytest.raises(ValueError, match="none of its windows has a valid pixel"):
+            weights([empty])
+
+    def test_tells_of_its_loss(self):
+        heard = []
+        fit_donor(windows(), problem(iterations=12), SHORT, lambda *told: heard.append(told))
+        assert [iteration for iteration, _ in heard] == [3, 6, 9, 12]
+        assert all(loss > 0 for _, loss in heard)
+
+    def test_fits_another_one_on(self):
+        first = weights()
+        given = replace(SHORT, refine=3)
+        told = []
+        again = fit_donor(
+            windows(), problem(iterations=12), given, lambda *t: told.append(t), start=first
+        )
+        assert [iteration for iteration, _ in told] == [3]
+        assert set(again) == set(first)
+        assert not same(again, first)
+        once_more = fit_donor(windows(), problem(iterations=12), given, start=first)
+        assert same(again, once_more)
+
+    def test_starts_again_with_smaller_steps_once(self, monkeypatch):
+        rates = []
+
+        def descend(networks, objective, draw):
+            rates.append(networks.optimisers[0].param_groups[0]["lr"])
+            return torch.zeros(()), torch.tensor([float("nan")])
+
+        monkeypatch.setattr(module, "descend", descend)
+        with pytest.raises(FloatingPointError, match=r"donor: data term nan at iteration 3"):
+            weights()
+        assert len(rates) == 6
+        assert rates[3] == pytest.approx(rates[0] / 10)
+
+
+class TestStart:
+    def test_a_fit_begins_with_the_donors_weights(self):
+        given = problem(iterations=1, log_period=1)
+        start, [window] = weights(), windows(1)
+        [from_donor] = fit_batch([window], given, start=start)
+        [from_chance] = fit_batch([window], given)
+        assert from_donor.log[0].data_term < from_chance.log[0].data_term
+
+    def test_a_window_does_not_know_its_batch(self):
+        start, three = weights(), windows()
+        together = fit_batch(three, problem(), start=start)
+        for window, other in zip(three, together, strict=True):
+            [alone] = fit_batch([window], problem(), start=start)
+            assert alone.values.tobytes() == other.values.tobytes()
+
+    def test_the_donor_is_not_changed_by_a_fit(self):
+        start = weights()
+        before = {name: w.copy() for name, w in start.items()}
+        fit_batch(windows(), problem(), start=start)
+        assert same(before, start)
+
+    def test_has_every_weight_of_the_network(self):
+        network = make_network(problem().network, 2, 1, torch.Generator())
+        assert set(weights()) == set(network.state_dict())
+        shapes = {name: weight.shape for name, weight in weights().items()}
+        assert weight_shapes(problem(), 1) == shapes
+
+
+def test_warm_takes_fewer_and_smaller_steps():
+    cold = problem(iterations=200)
+    changed = warm(cold, replace(SHORT, tile_iterations=90))
+    assert changed.fit.iterations == 90
+    assert changed.fit.learning_rate == SHORT.tile_learning_rate
+    assert changed.stopping.patience == changed.stopping.minimum == 30
+    assert changed.network == cold.network
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iterations", 0),
+        ("windows", 0),
+        ("tile_iterations", 0),
+        ("tile_learning_rate", 0.0),
+        ("refine", -1),
+    ],
+)
+def test_refuses_impossible_settings(field, value):
+    with pytest.raises(ValueError, match=field):
+        replace(SHORT, **{field: value})
+
+
+@pytest.mark.slow
+def test_a_donor_saves_iterations():
+    """A few dozen iterations from a donor beat the same from random weights by far."""
+    truth, noisy = sky(64, 64, 9)
+    fit = replace(problem().fit, iterations=25, log_period=25)
+    given = problem(fit=fit)
+    start = fit_donor(
+        [measurement(sky(64, 64, seed)[1], seed=seed) for seed in range(4)],
+        problem(iterations=200, log_period=25),
+        DonorSettings(iterations=200),
+    )
+    [cold] = fit_batch([measurement(noisy)], given)
+    [donated] = fit_batch([measurement(noisy)], given, start=start)
+    errors = [float(np.mean((r.values - truth) ** 2)) for r in (cold, donated)]
+    assert errors[1] < 0.8 * errors[0]

@@ -1,0 +1,65 @@
+"""What stands in for torch's own where determinism is asked for is the same function."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassplate.models.networks.layers import Doubled, Halved, reflected
+
+
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def image(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def both(layer, x):
+    """Value and gradient, torch's own and that which stands in for it."""
+    found = []
+    for strict in (False, True):
+        given = x.clone().requires_grad_()
+        if strict:
+            with deterministic():
+                y = layer(given)
+        else:
+            y = layer(given)
+        (y * image(*y.shape, seed=1)).sum().backward()
+        found.append((y.detach(), given.grad))
+    return found
+
+
+def reflected_by(margin):
+    return lambda x: reflected(x, margin)
+
+
+LAYERS = {
+    "reflected": reflected_by(1),
+    "reflected by two": reflected_by(2),
+    "bilinear": Doubled("bilinear"),
+    "halved": Halved(),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@settings(max_examples=15)
+@given(b=st.integers(1, 2), c=st.integers(1, 3), half=st.integers(2, 6), other=st.integers(2, 6))
+def test_values_and_gradients_are_torchs(name, b, c, half, other):
+    (y, slope), (again, slope_again) = both(LAYERS[name], image(b, c, 2 * half, 2 * other))
+    torch.testing.assert_close(again, y)
+    torch.testing.assert_close(slope_again, slope)
+
+
+def test_one_pixel_is_doubled():
+    x = image(1, 2, 1, 1)
+    with deterministic():
+        assert torch.equal(Doubled("bilinear")(x), x.expand(1, 2, 2, 2))

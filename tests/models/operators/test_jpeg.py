@@ -1,0 +1,171 @@
+"""What a JPEG says: the image that it was made from lies in its cells, wherever a window begins."""
+
+import imagecodecs
+import numpy as np
+import pytest
+import torch
+
+from glassplate.models.operators.jpeg import (
+    CHROMA,
+    LUMA,
+    Cells,
+    Quantisation,
+    block_cosines,
+    box_mean,
+    interpolated_mean,
+    of_quality,
+    to_components,
+    undone,
+)
+
+SAMPLINGS = {"444": (1, 1), "422": (1, 2), "420": (2, 2)}
+
+
+def photograph(height=64, width=96, channels=3):
+    """Smooth shades, an edge and some texture, 40 to 215; uint8 (y, x) or (y, x, 3)."""
+    y, x = np.mgrid[:height, :width]
+    rng = np.random.default_rng(0)
+    planes = [
+        128 + 40 * np.sin(x / (7 + c)) * np.cos(y / 9) + 30 * (x > y) + 4 * rng.normal(size=x.shape)
+        for c in range(channels)
+    ]
+    return np.clip(np.stack(planes, -1), 40, 215).astype("u1").squeeze()
+
+
+def tensor(image):
+    planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
+    return torch.from_numpy(planes[None].astype("f4"))
+
+
+def saved(image, quality, subsampling="444"):
+    """The decoded JPEG of an image as a tensor, and how it was rounded."""
+    colour = {} if image.ndim == 2 else {"subsampling": subsampling}
+    decoded = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(image, level=quality, **colour))
+    channels = 1 if image.ndim == 2 else 3
+    return tensor(decoded), of_quality(quality, channels, SAMPLINGS[subsampling])
+
+
+def cells(y, quantisation, origin=(0, 0), valid=None):
+    return Cells(
+        quantisation, y, torch.ones_like(y, dtype=torch.bool) if valid is None else valid, origin
+    )
+
+
+class TestCells:
+    @pytest.mark.parametrize("quality", [5, 10, 40, 75, 95])
+    @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
+    def test_the_original_lies_in_them(self, quality, subsampling):
+        image = photograph()
+        y, quantisation = saved(image, quality, subsampling)
+        x = tensor(image)
+        moved = cells(y, quantisation).nearest(x) - x
+        # but for the coder's own rounding to whole levels
+        assert moved.square().mean() < 0.01 * (x - y).square().mean() + 0.1
+
+    @pytest.mark.parametrize("quality", [10, 75])
+    def test_of_a_grey_image_too(self, quality):
+        image = photograph(channels=1)
+        y, quantisation = saved(image, quality)
+        x = tensor(image)
+        assert (cells(y, quantisation).nearest(x) - x).square().mean() < 0.05
+
+    def test_the_jpeg_itself_does(self):
+        y, quantisation = saved(photograph(), 10)
+        torch.testing.assert_close(cells(y, quantisation).nearest(y), y, rtol=0, atol=1e-3)
+
+    @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
+    @pytest.mark.parametrize("origin", [(0, 0), (5, 3)])
+    def test_the_nearest_image_in_them_is_nearer_to_the_original(self, subsampling, origin):
+        image = photograph()
+        part = np.s_[..., origin[0] :, origin[1] :]
+        y, quantisation = saved(image, 20, subsampling)
+        y, truth = y[part], tensor(image)[part]
+        inside = cells(y, quantisation, origin)
+        x = truth + 20 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+        nearest = inside.nearest(x)
+        assert (nearest - truth).square().mean() < 0.99 * (x - truth).square().mean()
+        torch.testing.assert_close(inside.nearest(nearest), nearest, rtol=0, atol=1e-3)
+
+    @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
+    @pytest.mark.parametrize("origin", [(1, 0), (0, 15), (5, 3), (16, 8), (9, 23)])
+    def test_windows_at_any_pixel_agree(self, subsampling, origin):
+        image = photograph(112, 128)
+        y, quantisation = saved(image, 20, subsampling)
+        stranger = tensor(image).flip(-1)
+        part = np.s_[..., origin[0] :, origin[1] :]
+        whole = cells(y, quantisation).nearest(stranger)[part]
+        window = cells(y[part], quantisation, origin).nearest(stranger[part])
+        # blocks that the window cuts, and samples of colour that its border makes uncertain, differ
+        inner = np.s_[..., 32:, 32:]
+        torch.testing.assert_close(window[inner], whole[inner], rtol=0, atol=0.1)
+
+    def test_what_is_in_no_whole_block_stays(self):
+        y, quantisation = saved(photograph(), 10)
+        x = y[..., 3:7, 1:6] + 30
+        torch.testing.assert_close(
+            cells(y[..., 3:7, 1:6], quantisation, (3, 1)).nearest(x), x, rtol=0, atol=1e-3
+        )
+
+    def test_a_block_with_an_invalid_pixel_stays(self):
+        y, quantisation = saved(photograph(), 10)
+        valid = torch.ones_like(y, dtype=torch.bool)
+        valid[..., 1, 20, 33] = False
+        moved = cells(y, quantisation, valid=valid).nearest(y + 50) - y - 50
+        assert (moved[..., 16:24, 32:40].abs() < 1e-3).all()
+        assert (moved.abs() > 1).float().mean() > 0.9
+
+    @pytest.mark.parametrize("shape", [(1, 1), (7, 30), (3, 3), (16, 16), (17, 33)])
+    @pytest.mark.parametrize("origin", [(0, 0), (5, 7)])
+    @pytest.mark.parametrize("sampling", [(1, 1), (2, 2)])
+    def test_a_window_may_have_any_size(self, shape, origin, sampling):
+        y = 255 * torch.rand((1, 3, *shape), generator=torch.Generator().manual_seed(0))
+        nearest = cells(y, of_quality(30, 3, sampling), origin).nearest(y.flip(-1))
+        assert nearest.shape == y.shape
+        assert nearest.isfinite().all()
+
+
+def test_what_the_decoder_interpolated_is_undone():
+    """libjpeg's own decoder, asked for a colour that varies from sample to sample."""
+    samples = torch.randn((1, 1, 13, 9), dtype=torch.float64, generator=torch.manual_seed(0))
+    means = interpolated_mean(interpolated_mean(samples, -2), -1)
+    torch.testing.assert_close(undone(means, (2, 2)), samples, atol=1e-4, rtol=0)
+    torch.testing.assert_close(undone(samples, (1, 1)), samples)
+
+
+def test_the_transform_is_orthonormal_and_begins_with_the_mean():
+    basis = block_cosines(torch.zeros((), dtype=torch.float64))
+    torch.testing.assert_close(basis @ basis.T, torch.eye(8, dtype=torch.float64))
+    torch.testing.assert_close(basis[0], torch.full((8,), 8**-0.5, dtype=torch.float64))
+
+
+def test_components_are_those_of_jfif():
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [9, 90, 200], [77, 77, 77]]], "u1")
+    ours = to_components(tensor(colours))[0].permute(1, 2, 0).numpy()
+    ours[..., 0] += 128
+    theirs = [(76.2, -43.0, 127.5), (149.7, -84.5, -106.8), (78.3, 68.7, -49.4), (77, 0, 0)]
+    np.testing.assert_allclose(ours[0], theirs, atol=0.1)
+
+
+def test_box_means_drop_what_is_left_over():
+    x = torch.arange(15.0).view(1, 1, 3, 5)
+    torch.testing.assert_close(box_mean(x, (2, 2)), torch.tensor([[[[3.0, 5.0]]]]))
+
+
+def test_quality_scales_the_standard_tables():
+    assert of_quality(50, 3, (2, 2)) == Quantisation((LUMA, CHROMA, CHROMA), (2, 2))
+    assert of_quality(100, 1, (2, 2)) == Quantisation(((1,) * 64,), (1, 1))
+    assert of_quality(1, 1, (1, 1)).tables[0][0] == 255
+
+
+@pytest.mark.parametrize(
+    ("tables", "sampling", "message"),
+    [
+        ((LUMA, CHROMA), (1, 1), "must have 1 or 3 tables"),
+        (((1,) * 63,), (1, 1), "tables of 64 steps"),
+        (((0,) * 64,), (1, 1), "a step is 0"),
+        ((LUMA, CHROMA, CHROMA), (1, 4), r"sampling is \(1, 4\)"),
+    ],
+)
+def test_impossible_tables_are_refused(tables, sampling, message):
+    with pytest.raises(ValueError, match=message):
+        Quantisation(tables, sampling)

@@ -1,0 +1,335 @@
+"""Several exposures as one measurement: read alike whatever the box, part of what a result is made from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+from astropy.wcs import WCS
+from test_run import COPY, FIT, UntidyPool, digest, level0, request
+
+from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.errors import SourceError, StoreError, UsageError
+from glassplate.pipeline.export.export import export
+from glassplate.pipeline.companions.exposures import Combination
+from glassplate.pipeline.planning.duration import summarise
+from glassplate.pipeline.open_source import cached_source, open_source
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.provenance.verify import verify
+
+SIGMA = 5.0
+
+
+def header(dy=0.0, dx=0.0):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix = [150.0, 2.0], [30 + dx, 20 + dy]
+    wcs.wcs.cdelt = [-1e-4, 1e-4]
+    return wcs.to_header()
+
+
+def scene(rows, columns):
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    stars = ((20, 33), (8, 50), (40, 12))
+    return 100 + sum(500 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 8) for cy, cx in stars)
+
+
+def exposure(path, seed, *, dy=0, dx=0, shape=(50, 70), leftover=0.0, wcs=True, gain=1.0):
+    """Write an exposure whose pixel (y + dy, x + dx) sees what (y, x) of the first does."""
+    rows, columns = np.arange(shape[0]) - dy, np.arange(shape[1]) - dx
+    noise = np.random.default_rng(seed).normal(0, SIGMA, shape)
+    image = gain * (scene(rows, columns) + noise)
+    fits.writeto(path, image.astype("f4"), header(dy, dx + leftover) if wcs else None)
+    return path
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three exposures of one field, the second shifted by (3, -5) pixels, the third with a ray."""
+    paths = [
+        exposure(tmp_path / "a.fits", 1),
+        exposure(tmp_path / "b.fits", 2, dy=3, dx=-5),
+        exposure(tmp_path / "c.fits", 3),
+    ]
+    with fits.open(paths[2], mode="update") as hdus:
+        hdus[0].data[30, 20:26] += 300
+    return SourceSpec(paths[0], exposures=tuple(paths[1:]))
+
+
+def plan_of(spec, raw=FIT):
+    return make_plan(spec, parse_recipe(raw, "t"), recipe_name="t", device="cpu")
+
+
+def whole(spec, raw=FIT):
+    source = open_source(plan_of(spec, raw).spec)
+    pixels = source.read(Box(0, source.shape[1], 0, source.shape[2]))
+    source.close()
+    return pixels
+
+
+class TestReading:
+    def test_the_mean_is_nearer_to_the_scene(self, three):
+        pixels = whole(three)
+        truth = scene(np.arange(50), np.arange(70))
+        inside = (slice(0, 47), slice(5, 70))
+        alone = fits.getdata(three.path) - truth
+        assert np.std((pixels.values[0] - truth)[inside]) < 0.65 * alone.std()
+        assert np.sqrt(np.median(pixels.variance)) == pytest.approx(SIGMA / np.sqrt(3), rel=0.15)
+
+    def test_a_ray_does_not_count(self, three):
+        truth = scene(np.arange(50), np.arange(70))
+        ray = (whole(three).values[0] - truth)[30, 20:26]
+        assert np.abs(ray).max() < 4 * SIGMA
+
+    def test_beyond_the_border_of_one_the_others_count(self, three):
+        variance = whole(three).variance[0]
+        # rows 47 and up and columns up to 4 are not on the second
+        assert variance[48, 30] > 1.3 * variance[20, 30]
+        assert variance[20, 2] > 1.3 * variance[20, 30]
+
+    def test_no_box_differs_from_the_whole(self, three):
+        plan, pixels = plan_of(three), whole(three)
+        source = open_source(plan.spec)
+        for box in (Box(0, 50, 0, 70), Box(7, 33, 11, 64), Box(49, 50, 69, 70), Box(0, 1, 0, 1)):
+            part = source.read(box)
+            for name in ("values", "valid", "variance"):
+                np.testing.assert_array_equal(
+                    getattr(part, name), getattr(pixels, name)[(slice(None), *box.slices)]
+                )
+        source.close()
+
+    def test_where_none_counts_a_pixel_is_invalid(self, three):
+        for path, place in (
+            (three.path, (9, 9)),
+            *zip(three.exposures, ((12, 4), (9, 9)), strict=True),
+        ):
+            with fits.open(path, mode="update") as hdus:
+                hdus[0].data[place] = np.nan
+        pixels = whole(three)
+        assert not pixels.valid[0, 9, 9]
+        assert pixels.valid.sum() == pixels.valid.size - 1
+
+    def test_flux_scale_and_level_are_those_of_the_first(self, three, tmp_path):
+        bright = exposure(tmp_path / "d.fits", 4, gain=2.5)
+        plan = plan_of(replace(three, exposures=(bright,)))
+        [_, second] = plan.spec.combination.alignments
+        assert second.match.scale == pytest.approx(1 / 2.5, rel=0.05)
+        level = np.median(whole(replace(three, exposures=(bright,))).values)
+        assert level == pytest.approx(100, abs=2)
+
+    def test_the_mask_and_the_variance_are_of_the_first(self, three, tmp_path):
+        damage = np.zeros((50, 70), "u1")
+        damage[10:12, 20:30] = 1
+        fits.writeto(tmp_path / "mask.fits", damage)
+        fits.writeto(tmp_path / "variance.fits", np.full((50, 70), 9.0, "f4"))
+        given = replace(three, mask=tmp_path / "mask.fits", variance=tmp_path / "variance.fits")
+        pixels = whole(given)
+        assert pixels.valid.all()
+        assert pixels.variance[0, 11, 25] > 2 * pixels.variance[0, 20, 40]
+        assert np.median(pixels.variance) < 9
+
+    def test_without_a_wcs_they_are_on_the_same_grid(self, tmp_path):
+        paths = [exposure(tmp_path / f"{n}.fits", n, wcs=False) for n in range(2)]
+        pixels = whole(SourceSpec(paths[0], exposures=(paths[1],)))
+        expected = np.mean([fits.getdata(path) for path in paths], axis=0)
+        np.testing.assert_allclose(pixels.values[0], expected, atol=3)
+
+    def test_the_same_extension_is_taken(self, tmp_path):
+        for name in "ab":
+            hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.zeros((9, 9), "f4"), name="DQ")]
+            hdus.append(fits.ImageHDU(np.full((40, 40), 7, "f4"), name="SCI"))
+            fits.HDUList(hdus).writeto(tmp_path / f"{name}.fits")
+        spec = SourceSpec(tmp_path / "a.fits", hdu="SCI", exposures=(tmp_path / "b.fits",))
+        assert (whole(spec).values == 7).all()
+        named = Path(f"{tmp_path / 'b.fits'}[SCI]")
+        assert (whole(replace(spec, exposures=(named,))).values == 7).all()
+
+    def test_a_changed_exposure_is_opened_anew(self, three):
+        spec = plan_of(three).spec
+        before = cached_source(spec)
+        assert cached_source(spec) is before
+        exposure_again = fits.getdata(three.exposures[1]) + 1
+        three.exposures[1].unlink()
+        fits.writeto(three.exposures[1], np.pad(exposure_again, 2), header())
+        assert cached_source(spec) is not before
+
+    def test_another_scene_is_warned_of(self, three, tmp_path):
+        other = exposure(tmp_path / "d.fits", 4, dy=9, dx=9, wcs=False)
+        plan = plan_of(replace(three, exposures=(other,)))
+        [warning] = plan.warnings
+        assert "of its pixels differ from those of" in warning
+        assert plan_of(three).warnings == ()
+
+
+class TestRun:
+    def test_a_copy_is_the_mean(self, three, tmp_path):
+        restore(request(three, tmp_path / "a.zarr", COPY), InlinePool())
+        np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), whole(three).values[0])
+
+    @pytest.mark.parametrize("rule", ["heldout", "exposure"])
+    def test_order_and_interruptions_do_not_matter(self, three, tmp_path, rule):
+        raw = {**FIT, "stopping": {"rule": rule}}
+        restore(request(three, tmp_path / "a.zarr", raw), InlinePool())
+        with pytest.raises(KeyboardInterrupt):
+            restore(request(three, tmp_path / "b.zarr", raw), UntidyPool(3, interrupt_after=3))
+        restore(request(three, tmp_path / "b.zarr", raw), UntidyPool(4))
+        assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
+
+    def test_a_resumed_run_joins_them_as_it_began(self, three):
+        plan = plan_of(three)
+        recorded = plan.to_json()
+        assert Combination.from_json(recorded["exposures"]) == plan.spec.combination
+        recorded["exposures"]["alignments"][1]["noise"]["floor"] = 9.0
+        again = plan.as_recorded(recorded)
+        assert again.spec.combination.alignments[1].noise.floor == 9.0
+
+    def test_they_are_recorded(self, three, tmp_path):
+        store = tmp_path / "a.zarr"
+        restore(request(three, store, COPY), InlinePool())
+        checks = [check for check in verify(store) if check.name == "exposure"]
+        assert len(checks) == 2
+        assert all(check.ok for check in verify(store))
+        export(store, tmp_path / "out.fits")
+        history = " ".join(fits.getheader(tmp_path / "out.fits")["HISTORY"])
+        assert "b.fits" in history
+        assert "c.fits" in history
+        with three.exposures[0].open("ab") as file:
+            file.write(b" ")
+        assert [check.ok for check in verify(store) if check.name == "exposure"] == [False, True]
+
+    def test_others_do_not_resume(self, three, tmp_path):
+        store = tmp_path / "a.zarr"
+        restore(request(three, store, COPY), InlinePool())
+        fewer = replace(three, exposures=three.exposures[:1])
+        with pytest.raises(StoreError, match="made from 2 further exposures, not from the same 1"):
+            restore(request(fewer, store, COPY), InlinePool())
+        with pytest.raises(StoreError, match="made from 2 further exposures, not from the same 0"):
+            restore(request(three.path, store, COPY), InlinePool())
+
+    def test_whole_numbers_stay_whole_and_reversible(self, tmp_path):
+        rng = np.random.default_rng(0)
+        page = np.add.outer(np.arange(40), np.arange(50)) + 60
+        for name in "abc":
+            scan = np.rint(page + rng.normal(0, 4, page.shape)).astype("u1")
+            tifffile.imwrite(tmp_path / f"{name}.tif", scan)
+        spec = SourceSpec(tmp_path / "a.tif", exposures=(tmp_path / "b.tif", tmp_path / "c.tif"))
+        restore(request(spec, tmp_path / "a.zarr", COPY), InlinePool())
+        copied = level0(tmp_path / "a.zarr")
+        assert copied.dtype == np.uint8
+        assert np.std(copied - page) < 0.7 * 4
+
+    def test_memory_and_plan_say_so(self, three):
+        alone = plan_of(SourceSpec(three.path))
+        plan = plan_of(three)
+        stages = [project(one, workers=1).stages for one in (alone, plan)]
+        for stage in ("restore", "stitch"):
+            assert stages[1][stage] > stages[0][stage]
+        told = summarise(plan, workers=1)
+        assert [a["dy"] for a in told["exposures"]["alignments"]] == [0, 3, 0]
+        assert summarise(alone, workers=1)["exposures"] is None
+
+
+class TestWitness:
+    RULE = {**FIT, "stopping": {"rule": "exposure"}}
+
+    def test_the_last_one_judges_and_is_not_fitted(self, three):
+        pixels = whole(three, self.RULE)
+        fewer = whole(replace(three, exposures=three.exposures[:1]))
+        np.testing.assert_allclose(pixels.values[0, :47, 5:], fewer.values[0, :47, 5:], atol=0.5)
+        ray = np.isnan(pixels.witness[0, 30, 20:26])
+        assert ray.all()
+        assert np.isfinite(pixels.witness).sum() == pixels.witness.size - 6
+        assert whole(three).witness is None
+
+    def test_of_two_neither_judges_where_they_disagree(self, three):
+        pair = replace(three, exposures=three.exposures[1:])
+        pixels = whole(pair, self.RULE)
+        np.testing.assert_array_equal(pixels.values[0], fits.getdata(three.path))
+        assert np.isnan(pixels.witness[0, 30, 20:26]).all()
+        np.testing.assert_allclose(
+            pixels.witness[0, 10, :5], fits.getdata(three.exposures[1])[10, :5], atol=2
+        )
+
+    def test_the_loss_is_of_that_exposure(self, three, tmp_path):
+        restore(request(three, tmp_path / "a.zarr", self.RULE), InlinePool())
+        spoilt = fits.getdata(three.exposures[1]).copy()
+        assert np.isfinite(level0(tmp_path / "a.zarr")).all()
+        three.exposures[1].unlink()
+        more = spoilt + np.random.default_rng(9).normal(0, 3 * SIGMA, spoilt.shape)
+        fits.writeto(three.exposures[1], more.astype("f4"), header())
+        restore(request(three, tmp_path / "b.zarr", self.RULE), InlinePool())
+        losses = [np.asarray(quality_of(tmp_path / name)) for name in ("a.zarr", "b.zarr")]
+        assert (losses[1] > 2 * losses[0]).all()
+
+    def test_it_needs_a_second_exposure(self, three, tmp_path):
+        with pytest.raises(UsageError, match="judges by a second exposure; add --exposure FILE"):
+            restore(request(three.path, tmp_path / "a.zarr", self.RULE), InlinePool())
+
+
+@pytest.mark.slow
+def test_three_decam_exposures_are_better_than_their_mean(real_data, tmp_path):
+    """Against the mean of the other two, which are independent; the first one has no rays here."""
+    folder = real_data / "astro" / "pairs" / "decam_i_2nights"
+    crop = (slice(70, 166), slice(100, 196))
+    images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
+    for name, image in zip("abc", images, strict=False):
+        fits.writeto(tmp_path / f"{name}.fits", image.astype("f4"))
+    spec = SourceSpec(tmp_path / "a.fits", exposures=(tmp_path / "b.fits", tmp_path / "c.fits"))
+    recipe = load_recipe("astro-denoise", ["fit.iterations=150"])
+    asked = RestoreRequest(spec, tmp_path / "abc.zarr", recipe, "astro-denoise", device="cpu")
+    restore(asked, InlinePool())
+    truth = (images[3] + images[4]) / 2
+    agree = np.abs(images[3] - images[4]) < 250
+    noise = np.mean((images[3] - images[4])[agree] ** 2) / 4
+
+    def error(x):
+        return float(np.mean((x - truth)[agree] ** 2)) - noise
+
+    gain = 10 * np.log10(error(np.mean(images[:3], axis=0)) / error(level0(tmp_path / "abc.zarr")))
+    assert gain > 3
+
+
+def quality_of(store):
+    import zarr
+
+    return zarr.open_group(str(store), mode="r")["quality"]["heldout_loss"][...]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        ("between pixels", UsageError, r"0\.40 columns from .*up to 0\.40 pixels off whole ones"),
+        ("elsewhere", UsageError, "has no valid pixel in common with"),
+        ("no WCS", UsageError, r"40 x 70 pixels, .*a\.fits has 50 x 70, and no WCS in both"),
+        ("colours", SourceError, r"3 channels, .*a\.fits has 1; all exposures must have the same"),
+        ("a negative", UsageError, r"flux scale -1.* must be positive; is it of the same scene"),
+        ("no image", SourceError, r"exposure .*d\.fits: is no FITS"),
+        ("not there", SourceError, "exposure .*d\\.fits: no such file"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(three, tmp_path, fault, error, message):
+    path = tmp_path / "d.fits"
+    if fault == "between pixels":
+        exposure(path, 4, leftover=0.4)
+    elif fault == "elsewhere":
+        exposure(path, 4, dy=500)
+    elif fault == "no WCS":
+        exposure(path, 4, shape=(40, 70), wcs=False)
+    elif fault == "colours":
+        fits.writeto(path, np.ones((3, 50, 70), "f4"))
+    elif fault == "a negative":
+        fits.writeto(path, -fits.getdata(three.path), header())
+    elif fault == "no image":
+        path.write_text("nothing of the kind " * 9)
+    spec = replace(three, exposures=(*three.exposures, path))
+    with pytest.raises(error, match=message) as caught:
+        restore(request(spec, tmp_path / "a.zarr", FIT), InlinePool())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.zarr").exists()

@@ -1,0 +1,200 @@
+"""The time of a plan: the donor, every fit to its cap, the copying; from trials that are none here."""
+
+from dataclasses import replace
+
+import pytest
+
+from glassplate.pipeline.planning.duration import (
+    COPY_BYTES_PER_S,
+    FILTER_S_PER_SAMPLE,
+    FIRST_FIT_S,
+    START_S,
+    WORKERS_S,
+    Trials,
+    busiest_share,
+    image_seconds,
+    projected_seconds,
+    try_plan,
+)
+from glassplate.pipeline.planning.recipe_rates import make_inputs, plan_of_large
+from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.planning.trial import TRIALS, Trial
+
+WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return make_inputs(tmp_path_factory.mktemp("forecast"))
+
+
+@pytest.fixture
+def plan(inputs):
+    """256 tiles of 200 iterations on windows of 320x320, and a donor's 1000 on windows of 128x128."""
+    return of(inputs, "archive-denoise", "fit.collaborative=false")
+
+
+def of(inputs, name, *overrides):
+    return plan_of_large(inputs, load_recipe(name, overrides), name, "cpu")
+
+
+def stacked(plan, stack):
+    return replace(plan, numerics=replace(plan.numerics, stack=stack), batch_size=4 * stack)
+
+
+def trials_of(plan, tile_s, donor_s=None):
+    """Trials on whole windows."""
+    _, *window = plan.grid.window_shape
+    tile = Trial(plan.tile_problem, tuple(window), tile_s)
+    apart = Trial(plan.tile_problem, DONOR_WINDOW, donor_s) if donor_s is not None else tile
+    return Trials(tile, apart)
+
+
+def fits_of(plan, workers, trials):
+    """Seconds of a plan's fits, without the copying and what it takes to start."""
+    around = image_seconds(plan, workers, None) + FIRST_FIT_S
+    return image_seconds(plan, workers, trials) - around
+
+
+def timer_of_stacks(calls):
+    """A fit of a stack takes 10 us a pixel, one alone 70."""
+
+    def timer(problem, window_shape):
+        calls.append((problem.numerics.stack, window_shape))
+        _, height, width = window_shape
+        return (70e-6 if problem.numerics.stack == 1 else 10e-6) * height * width
+
+    return timer
+
+
+def test_where_nothing_is_fitted_it_is_that_of_starting_and_copying(inputs):
+    def timer(problem, window_shape):
+        raise AssertionError("there is nothing to time")
+
+    plan = of(inputs, "identity")
+    seconds = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S
+    two = START_S + WORKERS_S + seconds / 2
+    assert projected_seconds(plan, 2, timer) == image_seconds(plan, 2, None) == two
+    assert image_seconds(plan, 1, None) == START_S + seconds
+
+
+def test_no_workers_are_started_for_a_single_unit_of_work(plan):
+    one = replace(plan, batch_size=len(plan.grid))
+    alone, two = (image_seconds(one, workers, None) for workers in (1, 2))
+    assert two < alone
+
+
+@pytest.mark.parametrize(
+    ("overrides", "device", "filtered"),
+    [
+        ((), "cpu", 256),
+        (("fit.members=2",), "cpu", 256),
+        (("fit.collaborative=false",), "cpu", 0),
+        ((), "cuda", 0),
+    ],
+)
+def test_the_filter_after_each_fit_counts_once_a_tile(inputs, overrides, device, filtered):
+    # it was left out: with draft a third of the time
+    plan = of(inputs, "archive-denoise", *overrides)
+    plan = replace(plan, numerics=replace(plan.numerics, device=device))
+    seconds = fits_of(plan, 1, trials_of(plan, 0.0))
+    assert seconds == pytest.approx(filtered * FILTER_S_PER_SAMPLE * 320**2)
+
+
+def test_it_is_that_of_the_donor_of_all_fits_and_of_copying(plan):
+    assert plan.grid.window_shape == (1, *WINDOW)
+    fits = fits_of(plan, 1, trials_of(plan, 0.5))
+    assert fits == pytest.approx(0.5 * (256 * 200 + 1000 * 128**2 / 320**2))
+    wished = ["fit.members=2", "fit.collaborative=false"]
+    two = replace(plan, recipe=load_recipe("archive-denoise", wished))
+    both = fits_of(two, 1, trials_of(plan, 0.5))
+    assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 320**2))
+
+
+def test_the_donors_step_is_its_own(plan):
+    assert fits_of(plan, 1, trials_of(plan, 0.5, 0.25)) == pytest.approx(
+        0.5 * 256 * 200 + 0.25 * 1000
+    )
+
+
+def test_workers_share_the_tiles_but_not_the_donor(inputs, plan):
+    cold = of(inputs, "archive-deartifact")
+    assert fits_of(cold, 1, trials_of(cold, 1.0)) == pytest.approx(256 * 300)
+    # one of three has 86 of them
+    assert fits_of(cold, 3, trials_of(cold, 1.0)) == pytest.approx(86 * 300)
+    assert fits_of(plan, 3, trials_of(plan, 1.0, 0.1)) == pytest.approx(86 * 200 + 0.1 * 1000)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "batch", "workers", "share"),
+    [
+        (12, 1, 1, 12),
+        (12, 1, 5, 3),
+        (12, 1, 12, 1),
+        (12, 1, 20, 1),
+        # the last batch is short: alone, it is one worker's third beside two whole ones
+        (33, 32, 1, 33),
+        (33, 32, 2, 32),
+        (65, 32, 2, 33),
+        (65, 32, 3, 32),
+        (95, 32, 2, 63),
+        # none is: all have the same
+        (96, 32, 3, 32),
+        # the second of two has the short one
+        (14, 4, 2, 8),
+        # the batch is the image
+        (7, 7, 1, 7),
+        (7, 7, 4, 7),
+    ],
+)
+def test_the_last_is_the_worker_with_most_tiles(plan, tiles, batch, workers, share):
+    batches = [range(start, min(start + batch, tiles)) for start in range(0, tiles, batch)]
+    assert busiest_share(batches, workers) == share
+
+
+def test_a_short_batch_counts_as_what_it_is(plan):
+    """256 tiles in batches of 100: 100, 100 and 56."""
+    ragged = replace(plan, batch_size=100)
+    trials = trials_of(plan, 1.0, 0.0)
+    assert fits_of(ragged, 1, trials) == pytest.approx(256 * 200)
+    assert fits_of(ragged, 2, trials) == pytest.approx(156 * 200)
+    assert fits_of(ragged, 3, trials) == pytest.approx(100 * 200)
+
+
+class TestTrials:
+    def test_a_donor_that_is_fitted_as_tiles_are_is_not_tried(self, plan):
+        calls = []
+        trials = try_plan(plan, timer_of_stacks(calls))
+        assert trials.donor is trials.tile
+        assert calls == [(1, (1, 64, 64))] * TRIALS
+
+    def test_one_beside_stacks_is_tried_alone_on_its_own_window(self, plan):
+        calls = []
+        several = stacked(plan, 8)
+        trials = try_plan(several, timer_of_stacks(calls))
+        tile, donor = [(8, (1, 64, 64))] * TRIALS, [(1, (1, 64, 64))] * TRIALS
+        assert calls == [*tile, *donor]
+        fits = fits_of(several, 1, trials)
+        assert fits == pytest.approx(10e-6 * 320**2 * 256 * 200 + 70e-6 * 128**2 * 1000)
+
+    def test_a_fast_device_tries_it_no_further_than_the_donors_window(self, plan):
+        calls = []
+
+        def timer(problem, window_shape):
+            calls.append((problem.numerics.stack, window_shape[1:]))
+            return 1e-3
+
+        trials = try_plan(stacked(plan, 8), timer)
+        assert (trials.tile.shape, trials.donor.shape) == (WINDOW, DONOR_WINDOW)
+        assert max(shape for stack, shape in calls if stack == 1) == DONOR_WINDOW
+
+    @pytest.mark.parametrize(
+        ("name", "overrides"), [("archive-deartifact", ()), ("archive-denoise", ("donor.tiles=0",))]
+    )
+    def test_stacks_without_a_donor_are_all_that_is_tried(self, inputs, name, overrides):
+        calls = []
+        cold = stacked(of(inputs, name, *overrides), 8)
+        assert cold.donor_iterations == 0
+        trials = try_plan(cold, timer_of_stacks(calls))
+        assert trials.donor is trials.tile
+        assert {stack for stack, _ in calls} == {8}

@@ -1,0 +1,168 @@
+"""Images of the noise: variances, standard deviations and weights; what contradicts the image is refused."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from scipy import ndimage
+
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.planning.noise_check import check_noise_image
+from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.provenance.verify import verify
+
+SHAPE = (96, 128)
+KINDS = {"variance": lambda s: s**2, "sigma": lambda s: s, "weight": lambda s: s**-2}
+
+
+@pytest.fixture
+def sky(tmp_path):
+    """A sky with noise of any strength, and an image of it as any kind."""
+
+    def make(sigma, given=None, smooth=None):
+        noise = np.random.default_rng(0).normal(0, sigma, SHAPE)
+        fits.writeto(tmp_path / "sky.fits", (smooth(noise) if smooth else noise) + 100 * sigma)
+        for kind, of in KINDS.items():
+            name = tmp_path / f"{kind}.fits"
+            fits.writeto(name, np.full(SHAPE, of(sigma if given is None else given)))
+        return tmp_path / "sky.fits"
+
+    return make
+
+
+def spec_of(path, kind, holds=None):
+    return SourceSpec(path, variance=path.with_name(f"{holds or kind}.fits"), noise_kind=kind)
+
+
+def check(spec, recipe="draft"):
+    return check_noise_image(spec, load_recipe(recipe))
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.05, 1.0, 30.0, 4e3])
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_what_is_right_is_taken(sky, sigma, kind):
+    assert check(spec_of(sky(sigma), kind)) == ()
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.05, 30.0, 4e3])
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_what_is_another_kind_is_refused_by_its_name(sky, sigma, kind):
+    """A weight map given as variance was taken without a word, and nothing was restored."""
+    path = sky(sigma)
+    for holds in set(NOISE_KINDS) - {kind}:
+        with pytest.raises(UsageError, match=rf"give it as --{holds}$") as caught:
+            check(spec_of(path, kind, holds))
+        assert f"--{kind} " in str(caught.value)
+        assert "the image shows" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"), [(1.5, None), (3.0, "said"), (0.4, "said"), (6.0, "no"), (0.1, "no")]
+)
+def test_how_far_it_may_be_off(sky, given, ends):
+    """Of a noise of 1 no kind fits but what is near it."""
+    spec = spec_of(sky(1.0, given), "sigma")
+    if ends == "no":
+        with pytest.raises(UsageError, match="more than a factor of 5"):
+            check(spec)
+    else:
+        warnings = check(spec)
+        assert len(warnings) == (ends == "said")
+        assert all("what is given is taken" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_noise_that_was_smoothed_afterwards_is_no_reason_to_refuse(sky, size):
+    """Variances of drizzled images know nothing of what neighbours share."""
+    path = sky(1.0, smooth=lambda noise: ndimage.uniform_filter(noise, size))
+    assert len(check(spec_of(path, "variance"))) <= 1, "a warning at most"
+
+
+def test_who_uses_no_noise_takes_any(sky):
+    path = sky(30.0)
+    assert check(spec_of(path, "variance", "weight"), "identity") == ()
+    exposed = SourceSpec(path, variance=path.with_name("weight.fits"), exposures=(path,))
+    with pytest.raises(UsageError, match="--weight"):
+        check(exposed, "identity")
+
+
+def test_a_few_pixels_show_too_little(sky, tmp_path):
+    path = sky(30.0)
+    weight = np.zeros(SHAPE)
+    weight[:20, :20] = 1 / 900
+    fits.writeto(tmp_path / "few.fits", weight)
+    (warning,) = check(SourceSpec(path, variance=tmp_path / "few.fits"))
+    assert "the image shows" in warning
+
+
+def test_kinds_are_one_variance_inside(sky):
+    path = sky(3.0)
+    for kind in NOISE_KINDS:
+        source = open_source(spec_of(path, kind))
+        pixels = source.read(Box(0, 8, 0, 8))
+        source.close()
+        np.testing.assert_allclose(pixels.variance, 9, rtol=1e-6)
+        assert pixels.variance.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_what_says_nothing_is_invalid(tmp_path, kind):
+    fits.writeto(tmp_path / "sky.fits", np.ones((4, 6), "f4"))
+    given = np.ones((4, 6))
+    given[0] = [0, -1, np.nan, np.inf, 1e-300, 1e300]
+    fits.writeto(tmp_path / f"{kind}.fits", given)
+    source = open_source(spec_of(tmp_path / "sky.fits", kind))
+    pixels = source.read(Box(0, 4, 0, 6))
+    source.close()
+    assert not pixels.valid[0, 0].any()
+    assert pixels.valid[0, 1:].all()
+    assert (pixels.variance[~pixels.valid] == 0).all()
+
+
+def test_a_store_is_of_one_kind(sky, tmp_path):
+    path, store = sky(30.0), tmp_path / "o.zarr"
+
+    def run(spec):
+        restore(
+            RestoreRequest(spec, store, load_recipe("identity"), "identity", "cpu"), InlinePool()
+        )
+
+    run(spec_of(path, "sigma"))
+    run(spec_of(path, "sigma"))
+    assert provenance.read_manifest(store)["identity"]["noise_kind"] == "sigma"
+    checks = {one.name: one for one in verify(store)}
+    assert checks["sigma"].ok
+    assert "variance" not in checks
+    with pytest.raises(StoreError, match=r"made with sigma .*, not with it as weight; choose"):
+        run(spec_of(path, "weight", "sigma"))
+
+
+def test_a_wrong_one_is_refused_before_work(sky, tmp_path):
+    path, store = sky(30.0), tmp_path / "o.zarr"
+    request = RestoreRequest(
+        spec_of(path, "variance", "weight"), store, load_recipe("draft"), "draft", "cpu"
+    )
+    with pytest.raises(UsageError, match="it looks like weights"):
+        restore(request, InlinePool())
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_real_weights(real_data, kind):
+    """Inverse variances of DECam, Mosaic and 90prime come from the observatories' own pipelines."""
+    folder = real_data / "astro" / "mef_dq_weight"
+    images = sorted(folder.glob("*/*_ooi_*.fits"))
+    assert len(images) > 20
+    for image in images:
+        weight = image.with_name(image.name.replace("_ooi_", "_oow_"))
+        spec = SourceSpec(image, variance=weight, noise_kind=kind)
+        if kind == "weight":
+            assert check(spec) == ()
+        elif "k4m_" not in image.name:  # whose noise is near 1, so that every kind is near it
+            with pytest.raises(UsageError):
+                check(spec)

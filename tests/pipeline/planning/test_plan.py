@@ -1,0 +1,166 @@
+"""A plan is the same every time, covers every tile once, and promises no less than is used."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from glassplate.models.device.numerics import Numerics
+from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.planning.duration import projected_seconds, summarise
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.sources.source import SourceSpec
+
+SMALL = {
+    "network": {"channels": 4, "skip_channels": 4, "scales": 2},
+    "fit": {"iterations": 10},
+    "tiles": {"core": 32, "halo": 8},
+}
+
+
+@pytest.fixture
+def sky(tmp_path):
+    image = np.random.default_rng(0).normal(100, 5, (70, 100)).astype("f4")
+    fits.writeto(tmp_path / "sky.fits", image)
+    return SourceSpec(tmp_path / "sky.fits")
+
+
+def plan_of(spec, raw=SMALL):
+    return make_plan(spec, parse_recipe(raw, "test"), recipe_name="test", device="cpu")
+
+
+def test_the_same_image_gives_the_same_plan(sky):
+    assert plan_of(sky) == plan_of(sky)
+
+
+@pytest.mark.parametrize("batch", ["auto", 1, 3, 100])
+def test_batches_partition_the_tiles(sky, batch):
+    plan = plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, "batch": batch}})
+    assert [tile for tiles in plan.batches for tile in tiles] == list(range(len(plan.grid)))
+
+
+def test_a_unit_of_work_refills_its_stack(sky):
+    stacked = {"core": 32, "halo": 8, "stack": 2, "together": "gemm"}
+    plan = plan_of(sky, {**SMALL, "tiles": stacked})
+    assert [len(batch) for batch in plan.batches] == [8, 4]
+    assert (plan.numerics.stack, plan.numerics.together) == (2, "gemm")
+    alone, together = (
+        summarise(plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, **tiles}}), workers=1)
+        for tiles in ({"batch": 8}, stacked)
+    )
+    assert together["stages"]["restore"] > alone["stages"]["restore"]
+
+
+def test_the_manifest_holds_the_machines_part_of_a_plan(sky):
+    plan = plan_of(sky)
+    elsewhere = replace(plan, numerics=Numerics("cpu", "fp32", "contiguous", 3))
+    assert elsewhere.as_recorded(plan.to_json()) == plan
+
+
+def test_the_summary_promises_what_the_design_lists(sky):
+    summary = summarise(plan_of(sky), workers=2)
+    assert summary["tiles"] == summary["batches"] == 12
+    assert summary["output_shape"] == [70, 100]
+    for key in ("host_bytes", "disk_bytes", "seconds"):
+        assert summary[key] > 0
+    assert summary["device_bytes"] == 0
+
+
+@pytest.mark.parametrize("batch", [3, 5, 8, 100])
+def test_one_worker_takes_the_same_time_however_tiles_are_batched(sky, batch):
+    def seconds(tiles):
+        plan = plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, **tiles}})
+        return projected_seconds(plan, 1, lambda *_: 0.5)
+
+    assert seconds({"batch": batch}) == seconds({}) > 12 * 10 * 0.5
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("adu", 0.25), ("MJy/sr", 1.0), (None, 1.0)])
+def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
+    header = fits.Header([("BUNIT", unit)]) if unit else None
+    fits.writeto(tmp_path / "a.fits", np.ones((20, 20), "f4"), header)
+    raw = {**SMALL, "task": "superres", "operator": {"scale": 2}}
+    assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({"sigma": 5.0}, None),
+        ({"sigma": 9.0}, None),
+        ({"sigma": 30.0}, "noise given: sigma: a standard deviation of 30, but the image shows "),
+        ({"sigma": 0.5}, "noise given: sigma: a standard deviation of 0.5, but the image shows "),
+        ({"model": "poisson", "gain": 4e3}, "noise given: poisson, gain: a standard deviation of "),
+        ({"gain": 40.0, "read_noise": 0.0}, None),
+        ({}, None),
+    ],
+)
+def test_noise_that_contradicts_the_image_is_said(tmp_path, noise, said):
+    image = 1000 + 5 * np.random.default_rng(0).standard_normal((128, 128))
+    fits.writeto(tmp_path / "a.fits", image.astype("f4"))
+    plan = plan_of(SourceSpec(tmp_path / "a.fits"), {**SMALL, "noise": noise})
+    assert [warning.startswith(said) for warning in plan.warnings] == (
+        [] if said is None else [True]
+    )
+
+
+def test_an_absent_gpu_is_refused(sky):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        make_plan(sky, parse_recipe(SMALL, "test"), recipe_name="test", device="cuda")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+
+spec, recipe = SourceSpec(Path(sys.argv[1])), load_recipe(sys.argv[2], sys.argv[3:])
+restore(RestoreRequest(spec, Path(sys.argv[1] + ".zarr"), recipe, "test", device="cpu"), InlinePool())
+# not getrusage: its maximum begins with that of the process that started this one
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+measured = int(peak.split()[1]) * 1024
+plan = make_plan(spec, recipe, recipe_name="test", device="cpu")
+print(measured, project(plan, workers=1).host_bytes)
+"""
+
+
+STACK = ("tiles.stack=4", "fit.iterations=3", "fit.collaborative=false")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["identity"],
+        ["astro-denoise", "fit.iterations=3"],
+        ["draft", "task=superres", "operator.scale=2", "fit.iterations=3"],
+        ["draft", *STACK, "tiles.core=192"],
+        ["draft", *STACK, "tiles.core=128", "tiles.together=grouped", "fit.uncertainty=true"],
+    ],
+)
+def test_projected_memory_is_at_least_what_is_measured(tmp_path, settings):
+    image = np.random.default_rng(0).normal(100, 5, (600, 900)).astype("f4")
+    fits.writeto(tmp_path / "a.fits", image)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.fits"), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured, projected = map(int, done.stdout.split())
+    assert measured <= projected <= 1.5 * measured
+
+
+def test_more_workers_need_more_memory(sky):
+    plan = plan_of(sky)
+    assert project(plan, workers=2).host_bytes > project(plan, workers=1).host_bytes

@@ -1,0 +1,96 @@
+"""Whether rays can be told from stars: by how wide the stars are."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.sources.sample_windows import sample
+from glassplate.pipeline.planning.star_width import stars_are_wide
+from glassplate.pipeline.sources.source import SourceSpec
+
+WHITE = NoiseModel(25.0, 0.0, 0.0, False, "given: sigma")
+
+
+def field(fwhm, stars=12, rays=0, seed=0, side=200):
+    """Sky of 1000 with noise of 5, stars of a width, and rays of one pixel."""
+    rng = np.random.default_rng(seed)
+    image = 1000 + 5 * rng.standard_normal((side, side))
+    y, x = np.mgrid[:side, :side]
+    for _ in range(stars):
+        cy, cx = rng.uniform(10, side - 10, 2)
+        image += 3000 * np.exp(-4 * np.log(2) * ((y - cy) ** 2 + (x - cx) ** 2) / fwhm**2)
+    for _ in range(rays):
+        image[tuple(rng.integers(10, side - 10, 2))] += 2000
+    return image[None]
+
+
+def sampled(image, valid=None):
+    return [(image, np.ones(image.shape, bool) if valid is None else valid)]
+
+
+@pytest.mark.parametrize(
+    ("image", "wide"),
+    [
+        (field(4.0), True),
+        (field(3.3), True),
+        (field(2.2), False),
+        (field(1.5), False),
+        (field(4.0, rays=8), True),
+        (field(4.0, stars=4, rays=40), False),  # rays outnumber stars: nothing can be told
+        (field(4.0, stars=2), False),
+        (field(4.0, stars=0), False),
+        (np.zeros((1, 4, 4)), False),
+        (np.full((1, 50, 50), 1000.0), False),
+    ],
+)
+def test_wide_stars_are_told_from_sharp_ones(image, wide):
+    assert stars_are_wide(sampled(image), WHITE, 1000.0) is wide
+
+
+def test_peaks_beside_invalid_pixels_do_not_count():
+    image = field(4.0)
+    assert not stars_are_wide(sampled(image, np.zeros(image.shape, bool)), WHITE, 1000.0)
+
+
+def test_photons_have_no_rays():
+    photons = NoiseModel(0.0, 1.0, 0.0, False, "given: poisson")
+    assert not stars_are_wide(sampled(field(4.0)), photons, 1000.0)
+
+
+def test_a_scanned_plate_has_none_that_could_be_told():
+    plate = NoiseModel(25.0, 0.0, 0.77, True, "given: sigma")
+    assert not stars_are_wide(sampled(field(4.0)), plate, 1000.0)
+
+
+@pytest.mark.parametrize(("fwhm", "looks"), [(4.0, True), (1.5, False)])
+def test_the_plan_says_what_is_looked_for(tmp_path, fwhm, looks):
+    fits.writeto(tmp_path / "a.fits", field(fwhm, rays=5)[0].astype("f4"))
+    plan = make_plan(SourceSpec(tmp_path / "a.fits"), load_recipe("astro-denoise"), recipe_name="a")
+    assert (plan.spec.detector is not None) is looks
+    assert plan.layout.fills is looks
+    said = plan.to_json()["defects"]
+    assert (said is not None) is looks
+    assert not looks or said["cosmic_rays"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "wide"),
+    [
+        ("pairs/decam_i_2nights/DEC-OBS04c.mini.fits", True),
+        ("pairs/decam_i_2nights/DEC-OBS04e.mini.fits", True),
+        ("pairs/xmm/20ks_0200920101_image_split_500_2000_20ks_4_1.fits.gz", False),
+        ("single/sep_image.fits", False),
+        ("single/spitzer_example_image.fits", False),
+    ],
+)
+def test_real_exposures(real_data, name, wide):
+    source = open_source(SourceSpec(real_data / "astro" / name))
+    samples = sample(source)
+    source.close()
+    noise = estimate_noise(samples, NoiseSettings())
+    sky = float(np.median(np.concatenate([values[valid] for values, valid in samples])))
+    assert stars_are_wide(samples, noise, sky) is wide

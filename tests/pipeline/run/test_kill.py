@@ -1,0 +1,117 @@
+"""Kill a restore at any moment, give the same command again: the bytes are those of a quiet run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from astropy.io import fits
+from test_run import digest
+
+from glassplate.pipeline.pool import InlinePool, open_pool
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.provenance.verify import verify
+
+RAW = {
+    "fit": {"iterations": 40, "log_period": 10},
+    "network": {"channels": 8, "skip_channels": 8, "scales": 3},
+    "tiles": {"core": 32, "halo": 8, "threads": 1},
+    "output": {"chunk": 16, "shard": 32},
+}
+
+RUN = """
+import sys
+from pathlib import Path
+from glassplate.pipeline.pool import open_pool
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+
+if __name__ == "__main__":
+    with open_pool(sys.argv[3], workers=2, device="cpu") as pool:
+        recipe = parse_recipe(eval(sys.argv[4]), "test")
+        source, store = Path(sys.argv[1]), Path(sys.argv[2])
+        restore(RestoreRequest(SourceSpec(source), store, recipe, "test", device="cpu"), pool)
+"""
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    image = np.random.default_rng(0).normal(100, 5, (120, 150)).astype("f4")
+    path = tmp_path_factory.mktemp("kill") / "sky.fits"
+    fits.writeto(path, image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sky):
+    store = sky.with_name("whole.zarr")
+    request = RestoreRequest(
+        SourceSpec(sky), store, parse_recipe(RAW, "test"), "test", device="cpu"
+    )
+    restore(request, InlinePool())
+    return digest(store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["inline", "local"])
+def test_killed_and_resumed_equals_undisturbed(sky, undisturbed, tmp_path, pool):
+    script, store = tmp_path / "run.py", tmp_path / "killed.zarr"
+    script.write_text(RUN)
+    command = [sys.executable, str(script), str(sky), str(store), pool, repr(RAW)]
+    moments, kills = random.Random(pool), 0
+    for _ in range(4):
+        process = subprocess.Popen(command, start_new_session=True)
+        # most of the first seconds are imports: wait for the store, then a random while
+        waited = time.monotonic() + 60
+        while process.poll() is None and not store.exists() and time.monotonic() < waited:
+            time.sleep(0.02)
+        try:
+            process.wait(moments.uniform(0, 1.5) if kills < 3 else None)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert process.wait() == 0
+    assert kills >= 2, "the run was too quick to be disturbed"
+    assert digest(store) == undisturbed
+    assert all(check.ok for check in verify(store))
+    assert not list(store.parent.glob(".*")), "no lock, no half-made store is left behind"
+
+
+def is_worker(process):
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_survived(sky, undisturbed, tmp_path):
+    """SIGKILL to a worker while it fits: its tile is done by another, with the same bytes."""
+    killed = []
+
+    def kill_one(event):
+        children = psutil.Process().children(recursive=True)
+        workers = [child for child in children if is_worker(child)]
+        if not killed and workers and type(event).__name__ == "TileDone":
+            workers[0].kill()
+            killed.append(workers[0].pid)
+
+    request = RestoreRequest(
+        SourceSpec(sky), tmp_path / "a.zarr", parse_recipe(RAW, "test"), "test", device="cpu"
+    )
+    with open_pool("local", workers=2, device="cpu") as pool:
+        result = restore(request, pool, kill_one)
+    assert killed
+    assert result.status == "complete"
+    assert digest(tmp_path / "a.zarr") == undisturbed

@@ -1,0 +1,85 @@
+"""The result says how uncertain each pixel is, where that was asked for."""
+
+import numpy as np
+import pytest
+import zarr
+from astropy.io import fits
+from test_run import FIT, UntidyPool, digest, level0, request
+
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.provenance.verify import verify
+
+STATED = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}
+
+
+@pytest.fixture
+def sky(tmp_path):
+    """A FITS of 50 x 70 pixels with noise of 5 and a few NaN."""
+    image = np.random.default_rng(0).normal(100, 5, (50, 70))
+    image[4:6, 7:10] = np.nan
+    fits.writeto(tmp_path / "sky.fits", image.astype("f4"))
+    return tmp_path / "sky.fits"
+
+
+def stated(store):
+    return zarr.open_group(str(store), mode="r")["uncertainty"][...]
+
+
+def test_every_restored_pixel_has_one_and_the_image_is_the_same(sky, tmp_path):
+    restore(request(sky, tmp_path / "a.zarr", STATED), InlinePool())
+    restore(request(sky, tmp_path / "b.zarr", FIT), InlinePool())
+    np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), level0(tmp_path / "b.zarr"))
+    sigma, valid = stated(tmp_path / "a.zarr"), np.isfinite(fits.getdata(sky))
+    np.testing.assert_array_equal(np.isfinite(sigma), valid)
+    assert 0.5 < np.median(sigma[valid]) < 10
+    assert "uncertainty" not in zarr.open_group(str(tmp_path / "b.zarr"), mode="r")
+    assert all(check.ok for check in verify(tmp_path / "a.zarr"))
+
+
+def test_of_a_repair_it_is_that_of_what_was_filled(sky, tmp_path):
+    raw = {**STATED, "task": "inpaint", "donor": {"tiles": 0}}
+    restore(request(sky, tmp_path / "a.zarr", raw), InlinePool())
+    filled = ~np.isfinite(fits.getdata(sky))
+    np.testing.assert_array_equal(np.isfinite(stated(tmp_path / "a.zarr")), filled)
+
+
+def test_order_and_interruptions_do_not_matter(sky, tmp_path):
+    restore(request(sky, tmp_path / "a.zarr", STATED), InlinePool())
+    with pytest.raises(KeyboardInterrupt):
+        restore(request(sky, tmp_path / "b.zarr", STATED), UntidyPool(3, interrupt_after=4))
+    restore(request(sky, tmp_path / "b.zarr", STATED), UntidyPool(4))
+    assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
+
+
+def test_an_enlarged_image_has_that_of_its_ensemble(sky, tmp_path):
+    raw = {
+        **STATED,
+        "task": "superres",
+        "operator": {"scale": 2},
+        "fit": {**STATED["fit"], "members": 2, "posterior": False},
+    }
+    restore(request(sky, tmp_path / "a.zarr", raw), InlinePool())
+    sigma = stated(tmp_path / "a.zarr")
+    assert sigma.shape == (100, 140)
+    valid = np.isfinite(fits.getdata(sky)).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(np.isfinite(sigma), valid)
+    assert np.median(sigma[valid]) > 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"fit": {"members": 0}}, "fit: members is 0, must be at least 1"),
+        (
+            {"task": "superres", "operator": {"scale": 2}, "fit": {"uncertainty": True}},
+            "fit.uncertainty needs 2 fit.members or more for superres with input auto, not 1",
+        ),
+        ({"fit": {"uncertainty": True, "input": "noise"}}, "or more for denoise with input noise"),
+    ],
+)
+def test_what_cannot_be_stated_is_refused(raw, message):
+    with pytest.raises(UsageError, match=message):
+        parse_recipe(raw, "t")

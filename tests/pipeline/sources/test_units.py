@@ -1,0 +1,165 @@
+"""Any physical unit: an image times a power of two is restored to the result times that power."""
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from astropy.io import fits
+from test_run import FIT, request
+
+from glassplate.models.noise.model import NoiseModel, NoiseSettings
+from glassplate.models.transform import PixelTransform
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.sources.units import unit_exponent
+
+ALL = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}
+ARRAYS = ("0", "residual", "uncertainty", "footprint")
+
+
+def image_of(shape=(30, 34), seed=0):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = 10 + 40 * np.exp(-((y - 14) ** 2 + (x - 18) ** 2) / 12) + rng.normal(0, 1, shape)
+    image[3, 4] = np.nan
+    return image.astype("f4")
+
+
+def restored(folder, name, factor, raw=ALL, dtype="f4", **more):
+    """Arrays, summary and plan of the manifest of the image times a factor."""
+    files = {}
+    powers = {"variance": 2, "exposures": 1}
+    for role in more:
+        companion = image_of(seed=1) if role == "exposures" else np.full((30, 34), 1.1)
+        path = folder / f"{name}-{role}.fits"
+        fits.writeto(path, (companion * np.float64(factor) ** powers[role]).astype("f8"))
+        files[role] = (path,) if role == "exposures" else path
+    fits.writeto(folder / f"{name}.fits", (image_of() * np.float64(factor)).astype(dtype))
+    spec = SourceSpec(folder / f"{name}.fits", **files)
+    done = restore(request(spec, folder / f"{name}.zarr", raw), InlinePool())
+    group = zarr.open_group(str(folder / f"{name}.zarr"), mode="r")
+    manifest = json.loads((folder / f"{name}.zarr" / "provenance" / "manifest.json").read_text())
+    return group, done.summary, manifest["plan"]
+
+
+def same_times(group, other, factor):
+    for name in ARRAYS:
+        power = 1 if name == "footprint" else factor
+        expected = (group[name][...].astype("f8") * power).astype("f4")
+        np.testing.assert_array_equal(other[name][...], expected)
+    seams = group["quality"]["seam"][...] * np.float32(factor)
+    np.testing.assert_array_equal(other["quality"]["seam"][...], seams)
+
+
+@pytest.mark.parametrize(
+    ("k", "dtype"), [(-64, "f4"), (-100, "f8"), (-70, "f4"), (64, "f4"), (90, "f8")]
+)
+def test_a_power_of_two_changes_nothing_else(tmp_path, k, dtype):
+    group, summary, plan = restored(tmp_path, "near", 1.0, dtype=dtype)
+    far, far_summary, far_plan = restored(tmp_path, "far", 2.0**k, dtype=dtype)
+    same_times(group, far, 2.0**k)
+    assert plan["unit_exponent"] == 0
+    assert far_plan["unit_exponent"] != 0
+    for name in ("noise_before", "noise_after"):
+        assert far_summary[name] == pytest.approx(summary[name] * 2.0**k, rel=1e-6)
+    assert far_plan["noise"]["floor"] == pytest.approx(plan["noise"]["floor"] * 4.0**k, rel=1e-12)
+    assert far_summary["chi2"] == summary["chi2"]
+
+
+@pytest.mark.parametrize("companion", ["variance", "exposures"])
+def test_so_with_its_companions(tmp_path, companion):
+    group, _, _ = restored(tmp_path, "near", 1.0, **{companion: True})
+    far, _, _ = restored(tmp_path, "far", 2.0**-64, **{companion: True})
+    same_times(group, far, 2.0**-64)
+
+
+@pytest.mark.parametrize(
+    "raw", [{"noise": {"sigma": 1.0}}, {"noise": {"gain": 2.0, "read_noise": 1.0}}]
+)
+def test_so_with_a_noise_that_is_given(tmp_path, raw):
+    group, _, _ = restored(tmp_path, "near", 1.0, {**ALL, **raw})
+    there = {k: v * 2.0**-64 if k == "sigma" else v for k, v in raw["noise"].items()}
+    if "gain" in there:
+        there["gain"] *= 2.0**64
+    far, _, _ = restored(tmp_path, "far", 2.0**-64, {**ALL, "noise": there})
+    same_times(group, far, 2.0**-64)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-21, 1e17, 1e25])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"task": "inpaint", "defects": {"cosmic_rays": True}, "donor": {"tiles": 0}},
+        {"task": "superres", "operator": {"scale": 2}},
+        {"donor": {"tiles": 1, "iterations": 4, "windows": 2, "tile_iterations": 4}},
+    ],
+    ids=["denoise", "repair", "enlarge", "donor"],
+)
+def test_physical_units_are_restored(tmp_path, factor, raw):
+    done = {}
+    for name, times in (("near", 1.0), ("far", factor)):
+        group, summary, _ = restored(tmp_path, name, times, {**FIT, **raw})
+        assert summary["quarantined"] == {}
+        done[name] = group["0"][...].astype("f8") / times
+    np.testing.assert_array_equal(np.isnan(done["far"]), np.isnan(done["near"]))
+    apart = np.abs(done["far"] - done["near"])
+    # the noise is 1; a decimal factor rounds each value, and a few iterations make more of it
+    assert np.nanmedian(apart) < 0.5
+
+
+def test_what_is_not_filled_stays_bit_for_bit(tmp_path):
+    raw = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
+    group, _, _ = restored(tmp_path, "far", 1e25, raw)
+    given = fits.getdata(tmp_path / "far.fits")
+    known = np.isfinite(given)
+    np.testing.assert_array_equal(group["0"][...][known], given[known])
+    assert np.isfinite(group["0"][...]).all()
+
+
+def test_a_resumed_plan_reads_in_the_units_that_it_began_with(tmp_path):
+    fits.writeto(tmp_path / "far.fits", (image_of() * np.float64(1e-21)).astype("f4"))
+    plan = make_plan(SourceSpec(tmp_path / "far.fits"), parse_recipe(FIT, "t"), recipe_name="t")
+    again = plan.as_recorded(json.loads(json.dumps(plan.to_json())))
+    assert again == plan
+    assert plan.spec.exponent == -64
+
+
+@pytest.mark.parametrize(
+    ("values", "exponent"),
+    [
+        (np.zeros(9), 0),
+        (np.full(9, 3.0), 0),
+        (np.full(9, 1e25), 64),
+        (np.linspace(0, 65535, 99), 0),
+        (np.linspace(0, 1e-6, 99), 0),
+        (np.linspace(0, 1e-21, 99), -64),
+        (1 + np.linspace(0, 1e-12, 99), 0),  # a level far above its noise
+        (np.concatenate([np.geomspace(1e-40, 1e-12, 80), [10.0] * 20]), 0),  # wings without noise
+    ],
+)
+def test_only_units_far_from_one_are_scaled(values, exponent):
+    sample = values.reshape(1, 1, -1)
+    assert unit_exponent([(sample, np.ones(sample.shape, bool))]) == exponent
+
+
+def test_what_is_known_of_the_noise_follows_the_unit():
+    settings = NoiseSettings(gain=2.0, read_noise=3.0).scaled(4)
+    assert (settings.gain, settings.read_noise) == (0.125, 3.0)
+    assert NoiseSettings(sigma=2.0).scaled(-1).sigma == 1.0
+    assert NoiseSettings(model="poisson").scaled(3).gain == 0.125
+    model = NoiseModel(4.0, 2.0, 0.0, False, "given", 1.0).scaled(3)
+    assert (model.floor, model.slope, model.pedestal) == (256.0, 16.0, 8.0)
+
+
+@pytest.mark.parametrize("kind", ["linear", "asinh"])
+def test_a_transform_follows_the_unit(kind):
+    transform = PixelTransform(kind, 3.0, 2.0, 5.0)
+    x = np.linspace(-10, 30, 7)
+    np.testing.assert_array_equal(
+        transform.scaled(-70).forward(np.ldexp(x, -70)), transform.forward(x)
+    )

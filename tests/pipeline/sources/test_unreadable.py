@@ -1,0 +1,158 @@
+"""What the readers of foreign files raise is a refusal; what does not answer is given up."""
+
+import os
+import socket
+import threading
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from glassplate.pipeline.sources import unreadable as foreign
+from glassplate.pipeline import open_source
+from glassplate.pipeline.sources import sample_windows as sampling
+from glassplate.pipeline.sources import unpack
+from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.sources.unreadable import answered_within, check_regular, refused
+from glassplate.pipeline.open_source import describe, sniff_format
+from glassplate.pipeline.sources.sample_windows import sample
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.grid import Box
+
+
+@pytest.fixture
+def sky(tmp_path):
+    fits.writeto(
+        tmp_path / "sky.fits", np.random.default_rng(0).normal(9, 1, (40, 50)).astype("f4")
+    )
+    return tmp_path / "sky.fits"
+
+
+@pytest.fixture
+def never():
+    """Something to wait for that does not come while a test runs."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def opened(path):
+    return open_source.open_source(SourceSpec(path))
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        "error",
+        [KeyError("NAXIS"), AssertionError(), RecursionError("too deep"), OSError(5, "I/O error")],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_whatever_a_reader_raises(self, tmp_path, error):
+        with pytest.raises(SourceError) as caught, refused(tmp_path / "a.fits"):
+            raise error
+        text = str(caught.value)
+        assert text.startswith(f"{tmp_path}/a.fits: cannot be read: {type(error).__name__}")
+        assert text.endswith("; it may be damaged")
+        assert caught.value.__cause__ is error
+
+    def test_in_one_line(self, tmp_path):
+        with pytest.raises(SourceError, match="first second") as caught, refused(tmp_path):
+            raise ValueError("first\n  second")
+        assert "\n" not in str(caught.value)
+
+    def test_memory_that_is_not_there(self, tmp_path):
+        with pytest.raises(SourceError, match="more memory than there is"), refused(tmp_path):
+            raise MemoryError
+
+    def test_what_is_a_refusal_already_stays(self, tmp_path):
+        with pytest.raises(UsageError, match=r"^--page 7$"), refused(tmp_path):
+            raise UsageError("--page 7")
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_an_interruption_is_none(self, tmp_path, error):
+        with pytest.raises(error), refused(tmp_path):
+            raise error
+
+
+class TestAnsweredWithin:
+    def test_gives_what_comes(self, tmp_path):
+        assert answered_within(60, tmp_path, lambda: "pixels") == "pixels"
+        assert answered_within(60, tmp_path, lambda: None) is None
+
+    def test_raises_what_is_raised(self, tmp_path):
+        with pytest.raises(ZeroDivisionError):
+            answered_within(60, tmp_path, lambda: 1 / 0)
+
+    def test_gives_up(self, tmp_path, never):
+        with pytest.raises(SourceError, match=r"a.fits: did not answer within 0 s"):
+            answered_within(0.05, tmp_path / "a.fits", never.wait)
+
+    def test_what_is_given_up_keeps_no_process_from_ending(self, tmp_path, never):
+        with pytest.raises(SourceError):
+            answered_within(0.05, tmp_path, never.wait)
+        left = [thread for thread in threading.enumerate() if thread.name == f"reading {tmp_path}"]
+        assert [thread.daemon for thread in left] == [True]
+
+
+class TestWhatIsNoFile:
+    def pipe(self, folder):
+        os.mkfifo(folder / "a.fits")
+        return folder / "a.fits", "is a named pipe, not a file"
+
+    def socket(self, folder):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(folder / "a"))
+        return folder / "a", "is a socket, not a file"
+
+    def device(self, folder):
+        return "/dev/zero", "is a device, not a file"
+
+    @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+    def test_is_refused_unopened(self, tmp_path, kind, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        path, why = getattr(self, kind)(tmp_path)
+        path = tmp_path.__class__(path)
+        for reads in (check_regular, sniff_format, describe, opened):
+            with pytest.raises(SourceError, match=why):
+                reads(path)
+
+    def test_nor_as_a_companion(self, tmp_path, sky):
+        path, why = self.pipe(tmp_path)
+        with pytest.raises(SourceError, match=f"^mask .*{why}"):
+            open_source.open_source(SourceSpec(sky, mask=path))
+
+
+class TestWhatIsDead:
+    def test_before_its_first_bytes(self, sky, never, monkeypatch):
+        monkeypatch.setattr(unpack, "FIRST_BYTES_S", 0.05)
+        monkeypatch.setattr(unpack, "_packing", lambda path: never.wait())
+        for reads in (describe, opened):
+            with pytest.raises(SourceError, match=r"sky.fits: did not answer"):
+                reads(sky)
+
+    def test_while_it_is_opened(self, sky, never, monkeypatch):
+        monkeypatch.setattr(open_source, "OPEN_S", 0.05)
+        monkeypatch.setattr(open_source, "_opened_as", lambda *_: never.wait())
+        with pytest.raises(SourceError, match=r"sky.fits: did not answer"):
+            opened(sky)
+
+    def test_while_it_is_looked_at(self, sky, never, monkeypatch):
+        source = opened(sky)
+        monkeypatch.setattr(sampling, "OPEN_S", 0.05)
+        monkeypatch.setattr(sampling, "_read_windows", lambda _: never.wait())
+        with pytest.raises(SourceError, match=r"sky.fits: did not answer"):
+            sample(source)
+        source.close()
+
+
+def test_a_reader_that_fails_late_is_a_refusal_too(sky, monkeypatch):
+    source = opened(sky)
+    monkeypatch.setattr(source._source._stored, "read", lambda *_: {}["rows"])
+    with pytest.raises(SourceError, match=r"sky.fits: cannot be read: KeyError: 'rows'"):
+        source.read(Box(0, 3, 0, 3))
+    source.close()
+
+
+def test_the_limits_are_those_of_the_guide(repository):
+    guide = (repository / "docs" / "trouble.md").read_text()
+    for limit in (foreign.FIRST_BYTES_S, foreign.OPEN_S):
+        assert f"{limit:.0f} s" in guide

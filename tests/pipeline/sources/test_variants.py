@@ -1,0 +1,124 @@
+"""Files of the wild: each is described, and what is called restorable reads as its own library reads it."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.export.fits_header import scaled_header, wcs_disagreement
+from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.grid import Box
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+FOLDERS = ("fits_variants", "tiff_variants", "astro/mef_dq_weight", "astro/plates", "astro/single")
+FILES = sorted(path for folder in FOLDERS for path in (DATA / folder).rglob("*") if path.is_file())
+FILES = [path for path in FILES if path.suffix not in {".npz", ".md", ".txt"}]
+
+pytestmark = pytest.mark.skipif(
+    not FILES, reason="no collection of real files beside this checkout"
+)
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path, monkeypatch):
+    """Packed files are unpacked where pytest cleans up."""
+    monkeypatch.setenv("GLASSPLATE_SCRATCH", str(tmp_path))
+
+
+def boxes(height, width):
+    middle = Box(
+        height // 3, height // 3 + max(1, height // 3), width // 4, width // 4 + max(1, width // 2)
+    )
+    return [Box(0, height, 0, width), middle, Box(height - 1, height, width - 1, width)]
+
+
+def reference(path, info, kind):
+    """Whole image ``(c, y, x)`` as astropy or tifffile reads it; NaN where astropy has NaN."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "fits":
+            with fits.open(path) as hdus:
+                data = np.array(hdus[info["index"]].data)
+            return data.reshape(-1, *data.shape[-2:])
+        data = tifffile.imread(path, key=info["index"])
+        if len(info["shape"]) == 2:
+            return data.reshape(1, *info["shape"])
+        return data if data.shape == tuple(info["shape"]) else np.moveaxis(data, -1, 0)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_described_and_read(path):
+    try:
+        found = describe(path)
+    except SourceError:
+        return
+    for info in found["images"]:
+        assert info["restorable"] == (info["reason"] is None)
+        key = "hdu" if found["format"] == "fits" else "page"
+        spec = SourceSpec(
+            path, **({key: info["index"]} if found["format"] in ("fits", "tiff") else {})
+        )
+        if not info["restorable"]:
+            with pytest.raises(SourceError):
+                open_source(spec)
+            continue
+        source = open_source(spec)
+        try:
+            expected = reference(path, info, found["format"])
+            seen = np.ones(expected.shape[1:], bool)
+            if source.alpha is not None:
+                np.testing.assert_array_equal(
+                    source.alpha(Box(0, expected.shape[1], 0, expected.shape[2])), expected[-1]
+                )
+                expected, seen = expected[:-1], expected[-1] != 0
+            assert source.shape == expected.shape
+            for box in boxes(*source.shape[1:]):
+                pixels = source.read(box)
+                part = expected[(slice(None), *box.slices)]
+                valid = np.isfinite(part) & seen[box.slices]
+                np.testing.assert_array_equal(pixels.valid, valid)
+                np.testing.assert_allclose(pixels.values[valid], part[valid], rtol=3e-7)
+        finally:
+            source.close()
+
+
+def test_most_of_them_can_be_restored():
+    """A guard against refusing what was read before; the rest are tables, 1-bit pages and the like."""
+    found = {"fits": [0, 0], "tiff": [0, 0]}
+    for path in FILES:
+        if path.parts[len(DATA.parts)] not in ("fits_variants", "tiff_variants"):
+            continue
+        try:
+            document = describe(path)
+        except SourceError:
+            continue
+        for image in document["images"]:
+            found[document["format"]][0] += 1
+            found[document["format"]][1] += image["restorable"]
+    assert found == {"fits": [83, 49], "tiff": [225, 185]}
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_real_wcs_follow_the_pixels(scale):
+    checked = 0
+    for path in FILES:
+        if ".fit" not in path.name and path.suffix != ".hdr":
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = fits.getheader(path)
+        except (OSError, ModuleNotFoundError):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            error = wcs_disagreement(header, scaled_header(header, scale), scale)
+        if error is not None:
+            checked += 1
+            assert error < 1e-3, path
+    assert checked > 20

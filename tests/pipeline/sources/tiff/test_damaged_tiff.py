@@ -1,0 +1,123 @@
+"""Damaged TIFFs end restored, or in one line: never in a traceback, never not at all."""
+
+import importlib
+import struct
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from test_run import COPY, level0, request
+
+from glassplate.pipeline.errors import GlassplateError, SourceError
+from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.source import SourceSpec
+
+COUNT = 42
+
+
+@pytest.fixture
+def damaged(repository, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(repository / "benchmarks"), *sys.path])
+    return importlib.import_module("damaged_tiff").damaged
+
+
+def refusal(step):
+    """What a step refused, or None; anything but a refusal passes through."""
+    try:
+        step()
+    except GlassplateError as error:
+        return error
+    return None
+
+
+@pytest.mark.timeout(300)
+def test_they_end_restored_or_refused(damaged, tmp_path):
+    refused = 0
+    for number in range(COUNT):
+        name, what, content = damaged(7000 + number)
+        path = tmp_path / name
+        path.write_bytes(content)
+        spec = SourceSpec(path, page=(None, "all", 1)[number % 3])
+        target = tmp_path / f"{number}.o.tif"
+        asked = request(spec, path.with_suffix(".zarr"), COPY, export=target)
+        for step in (lambda p=path: describe(p), lambda a=asked: restore(a, InlinePool())):
+            error = refusal(step)
+            if error is not None:
+                refused += 1
+                assert "\n" not in str(error), what
+                assert path.name in str(error)
+                assert error.exit_code == 2
+    assert COUNT / 10 < refused < COUNT
+
+
+def test_the_same_seed_damages_alike(damaged):
+    assert [damaged(seed) for seed in range(15)] == [damaged(seed) for seed in range(15)]
+
+
+def chain(path, *links):
+    """Pages of which each has the number of the next; None ends the chain."""
+    with tifffile.TiffWriter(path) as tiff:
+        for page in range(len(links)):
+            tiff.write(np.full((8, 9), page, "u1"), metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        places = [page.offset for page in tiff.pages]
+        ends = [page.offset + 2 + 12 * len(page.tags) for page in tiff.pages]
+    with path.open("r+b") as file:
+        for end, link in zip(ends, links, strict=True):
+            file.seek(end)
+            file.write(struct.pack("<I", 0 if link is None else places[link]))
+    return path
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("links", [(0,), (1, 0), (1, 2, 1), (1, 2, 3, 3)])
+class TestLoops:
+    """tifffile follows a chain that comes back for ever, and `inspect` and batches did."""
+
+    def test_pages_up_to_the_loop_are_listed(self, tmp_path, links):
+        document = describe(chain(tmp_path / "a.tif", *links))
+        assert [image["restorable"] for image in document["images"]] == [True] * len(links)
+        assert document["warnings"] == [
+            f"page {len(links) - 1} is followed by page {links[-1]} again; pages end there"
+        ]
+
+    def test_they_are_restored(self, tmp_path, links):
+        spec = SourceSpec(chain(tmp_path / "a.tif", *links), page="all")
+        restore(request(spec, tmp_path / "a.zarr", COPY), InlinePool())
+        assert level0(tmp_path / "a.zarr")[:, 0, 0].tolist() == list(range(len(links)))
+
+    def test_no_page_lies_beyond(self, tmp_path, links):
+        path = chain(tmp_path / "a.tif", *links)
+        last = len(links) - 1
+        with pytest.raises(SourceError, match=rf"no page {last + 1}; there are 0 to {last}"):
+            open_source(SourceSpec(path, page=last + 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "count", "value"),
+    [
+        (257, 1, 2**32 - 1),  # ImageLength
+        (256, 1, 2**32 - 1),  # ImageWidth
+        (273, 2**31, 8),  # StripOffsets
+        (279, 1, 2**32 - 1),  # StripByteCounts
+        (278, 1, 2**32 - 1),  # RowsPerStrip
+        (258, 2**31, 8),  # BitsPerSample
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.timeout(60)
+def test_huge_numbers_are_refused_or_harmless(tmp_path, code, count, value, compression):
+    path = tmp_path / "a.tif"
+    data = np.arange(80 * 90, dtype="u1").reshape(80, 90)
+    tifffile.imwrite(path, data, compression=compression, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags[code].offset
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(struct.pack("<HHII", code, 4, count, value))
+    describe(path)
+    error = refusal(lambda: open_source(SourceSpec(path)).close())
+    assert "\n" not in str(error)

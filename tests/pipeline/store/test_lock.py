@@ -1,0 +1,169 @@
+"""One process at a time for one output, however the others end."""
+
+import errno
+import fcntl
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from glassplate.pipeline.store import lock
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.store.lock import lock_path, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from glassplate.pipeline.store.lock import locked
+with locked(Path(sys.argv[1]), "recipe draft"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+COUNT = """
+import sys
+from pathlib import Path
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.store.lock import locked
+output, counter, done = Path(sys.argv[1]), Path(sys.argv[2]), 0
+while done < 150:
+    try:
+        with locked(output, "counting"):
+            counter.write_text(str(int(counter.read_text()) + 1))
+            done += 1
+    except UsageError:
+        pass
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of a.zarr."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "a.zarr")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    with process:
+        yield process
+        process.kill()
+
+
+def free(output):
+    with locked(output, "a test"):
+        return True
+
+
+def test_the_file_is_there_only_while_it_is_held(tmp_path):
+    with locked(tmp_path / "a.zarr", "a test"):
+        assert [p.name for p in tmp_path.iterdir()] == [".a.zarr.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_is_told_who_holds_it(tmp_path, holder):
+    who = rf"process {holder.pid} on {platform.node()} since \S+, recipe draft; wait for it"
+    with (
+        pytest.raises(UsageError, match=rf"a.zarr: another run is writing it: {who}"),
+        locked(tmp_path / "a.zarr", "a test"),
+    ):
+        pass
+    assert lock_path(tmp_path / "a.zarr").exists(), "it is the holder's to remove"
+    assert free(tmp_path / "b.zarr")
+
+
+def test_a_killed_process_holds_nothing(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert lock_path(tmp_path / "a.zarr").exists()
+    assert free(tmp_path / "a.zarr")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_of_one_process_exclude_each_other(tmp_path):
+    with (
+        locked(tmp_path / "a.zarr", "the first"),
+        pytest.raises(UsageError, match=rf"process {os.getpid()} .* the first; .* another name"),
+        locked(tmp_path / "a.zarr", "the second", other="name"),
+    ):
+        pass
+    assert free(tmp_path / "a.zarr")
+
+
+def test_links_to_an_output_are_the_output(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "a.zarr").symlink_to("real/a.zarr")
+    names = {lock_path(tmp_path / p) for p in ("real/a.zarr", "folder/a.zarr", "a.zarr")}
+    assert names == {tmp_path / "real" / ".a.zarr.lock"}
+
+
+def test_folders_that_are_made_for_it_stay_only_with_something_in_them(tmp_path):
+    with locked(tmp_path / "a" / "b" / "c.zarr", "a test"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "a" / "b" / "c.zarr", "a test"):
+        (tmp_path / "a" / "b" / "c.zarr").mkdir()
+    assert (tmp_path / "a" / "b" / "c.zarr").is_dir()
+
+
+def test_a_file_that_is_removed_while_it_is_waited_for_is_not_taken_for_the_lock(
+    tmp_path, monkeypatch
+):
+    # the holder removes its file between another's opening and locking it: that lock would keep out nobody
+    path, real, seen = lock_path(tmp_path / "a.zarr"), fcntl.flock, []
+
+    def removed_first(handle, how):
+        if not seen:
+            path.unlink()
+        seen.append(handle)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with locked(tmp_path / "a.zarr", "a test"):
+        assert len(seen) == 2
+        with path.open("r") as other, pytest.raises(BlockingIOError):
+            real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_of_another_is_not_removed(tmp_path):
+    path = lock_path(tmp_path / "a.zarr")
+    with locked(tmp_path / "a.zarr", "a test"):
+        path.unlink()
+        path.write_text("of another")
+    assert path.read_text() == "of another"
+
+
+def test_where_no_file_can_be_made_the_output_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"a.zarr: cannot be written, .*choose another -o"):
+        free(tmp_path / "file" / "a.zarr")
+
+
+def test_where_there_are_no_locks_the_output_is_refused(tmp_path, monkeypatch):
+    def no_locks(handle, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UsageError, match=r"knows no locks \(no locks available\)"):
+        free(tmp_path / "a.zarr")
+
+
+def test_one_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_PAUSE_S", 0)
+    with lock_path(tmp_path / "a.zarr").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="a process that does not say who it is"):
+            free(tmp_path / "a.zarr")
+
+
+def test_processes_that_take_it_in_turns_never_meet(tmp_path):
+    (tmp_path / "count").write_text("0")
+    command = [sys.executable, "-c", COUNT, str(tmp_path / "a.zarr"), str(tmp_path / "count")]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert (tmp_path / "count").read_text() == "450"
+    assert [p.name for p in tmp_path.iterdir()] == ["count"]

@@ -1,0 +1,79 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from glassplate.pipeline.tiles.prefetch import AtOnce, WriteBehind, read_ahead
+
+
+@pytest.fixture(params=["at once", "thread"])
+def executor(request):
+    if request.param == "at once":
+        yield AtOnce()
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            yield thread
+
+
+def refuse(place):
+    raise OSError(f"window {place} cannot be read")
+
+
+class TestReadAhead:
+    @pytest.mark.parametrize("order", [[], [3], [2, 0, 1], list(range(9))])
+    def test_gives_all_in_order(self, executor, order):
+        for most in (0, 1, 4):
+            assert list(read_ahead(lambda place: 10 * place, order, executor, most)) == [
+                10 * place for place in order
+            ]
+
+    @pytest.mark.parametrize("most", [1, 3])
+    def test_a_thread_reads_so_many_in_advance_and_no_more(self, most):
+        begun = [threading.Event() for _ in range(9)]
+        with ThreadPoolExecutor(1) as thread:
+            windows = read_ahead(lambda place: begun[place].set() or place, range(9), thread, most)
+            for place in range(9 - most):
+                assert next(windows) == place
+                assert all(one.wait(10) for one in begun[: place + most + 1])
+                assert not any(later.is_set() for later in begun[place + most + 1 :])
+
+    def test_without_a_thread_none_is_read_before_its_turn(self):
+        begun = []
+        windows = read_ahead(lambda place: begun.append(place) or place, range(5), AtOnce(), 0)
+        for place in range(5):
+            assert next(windows) == place
+            assert begun == list(range(place + 1))
+
+    def test_what_cannot_be_read_is_said_when_its_turn_comes(self, executor):
+        windows = read_ahead(lambda p: refuse(p) if p == 1 else p, range(3), executor, 1)
+        assert next(windows) == 0
+        with pytest.raises(OSError, match="window 1 cannot be read"):
+            next(windows)
+
+
+class TestWriteBehind:
+    def test_everything_is_done_in_order(self, executor):
+        behind, done = WriteBehind(executor, 3), []
+        futures = [behind.submit(lambda n: done.append(n) or 2 * n, n) for n in range(20)]
+        assert [future.result() for future in futures] == [2 * n for n in range(20)]
+        assert done == list(range(20))
+
+    def test_only_so_many_wait(self):
+        with ThreadPoolExecutor(1) as thread:
+            behind, gate = WriteBehind(thread, 4), threading.Event()
+            for _ in range(4):
+                behind.submit(gate.wait)
+            threading.Timer(0.05, gate.set).start()
+            behind.submit(int)
+            assert gate.is_set()
+
+    def test_what_was_raised_is_raised(self, executor):
+        behind = WriteBehind(executor, 4)
+        first = behind.submit(refuse, 7)
+        with pytest.raises(OSError, match="window 7"):
+            first.result()
+        for n in range(3):
+            behind.submit(abs, n)
+        # now it is the oldest that waits
+        with pytest.raises(OSError, match="window 7"):
+            behind.submit(abs, 0)
