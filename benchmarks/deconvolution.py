@@ -26,15 +26,15 @@ from alone import Alone
 from quality import InMemory, conditions
 from skimage import data, restoration
 
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.loop import Measurement, Problem
 from glassplate.models.metrics import psnr
 from glassplate.models.noise.model import estimate_noise
-from glassplate.models.device.numerics import resolve
+from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.operator import Operator
 from glassplate.pipeline.recipe import Recipe, load_recipe
-from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.scaling import make_transform
+from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.tiles.seeds import tile_seed
 
 RESULTS = Path(__file__).parent / "results"

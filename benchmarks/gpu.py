@@ -44,7 +44,7 @@ import torch
 from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, Image, everywhere
 from torch.utils.flop_counter import FlopCounterMode
 
-from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.device.speed import measure_device
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
 from glassplate.models.fit.loop import (
@@ -57,12 +57,12 @@ from glassplate.models.fit.loop import (
     fit_each,
 )
 from glassplate.models.fit.member import Start
-from glassplate.models.metrics import psnr
-from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import WAYS, resolve
-from glassplate.models.operators.operator import Identity
+from glassplate.models.fit.memory import projected_bytes
 from glassplate.models.fit.stack import Stack
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.metrics import psnr
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.operators.operator import Identity
 from glassplate.models.transform import PixelTransform
 
 # The recipe astro-denoise, which tests/test_benchmarks.py holds to the YAML file.

@@ -3,7 +3,7 @@
     git clone https://github.com/DmitryUlyanov/deep-image-prior ORIGINAL
     python benchmarks/parity.py ORIGINAL --data ../shared/data
 
-Their network is built by their own `models/networks/skip.py` with the settings of their denoising notebook, and
+Their network is built by their own `models/skip.py` with the settings of their denoising notebook, and
 fitted by the notebook's loop: a uniform code of 32 channels in 0..0.1, noise of 1/30 added to it at each
 iteration, Adam at 0.01, the average of the outputs at 0.99; without its fallback to a checkpoint, which
 needs a fall by 5 dB. Ours is the recipe as it ships. A whole image of 512x512 takes a night of a CPU, so

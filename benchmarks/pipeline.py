@@ -40,8 +40,8 @@ from astropy.io import fits
 
 from glassplate.pipeline.events import Event, StageStarted
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import open_pool
 from glassplate.pipeline.provenance.documents import machine
 from glassplate.pipeline.recipe import load_recipe

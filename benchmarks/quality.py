@@ -53,21 +53,21 @@ from studies import (
     xmm,
 )
 
+from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.loop import Measurement, Problem, fit_batch
 from glassplate.models.noise.model import estimate_noise
-from glassplate.models.device.numerics import resolve
-from glassplate.pipeline.planning.operator import make_operator
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.operator import make_operator
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
-from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.scaling import make_transform
-from glassplate.pipeline.tiles.seeds import tile_seed
+from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.ome_zarr import open_array
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.tiles.seeds import tile_seed
 
 RESULTS = Path(__file__).parent / "results"
 # Iterations at which a fit fed with noise is judged: after a few hundred it is best on a nearly empty sky,

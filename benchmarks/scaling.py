@@ -47,20 +47,20 @@ import psutil
 from astropy.io import fits
 
 from glassplate.models.fit.loop import Measurement, fit_batch, seconds_per_iteration
-from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.events import Event, StageStarted, TileDone
-from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import Pool, open_pool
 from glassplate.pipeline.provenance.documents import environment, machine, now
+from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.run.fit_stages import tiles_journal
 from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.seeds import tile_seed
-from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.run.fit_stages import tiles_journal
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20

@@ -40,14 +40,14 @@ from alone import Alone
 from zsn2n import ITERATIONS as ZSN2N_ITERATIONS
 from zsn2n import ZeroShotNoise2Noise
 
+from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
 from glassplate.models.fit.loop import FitSettings, Measurement, Problem, Weights, fit_batch
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.operators.operator import Identity
-from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.loop import Measurement, Problem, fit_batch
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import resolve
 from glassplate.models.operators.operator import Identity
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.provenance.documents import environment, machine, now

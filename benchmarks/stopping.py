@@ -25,8 +25,8 @@ from quality import conditions, measurement_of, problem_for
 
 from glassplate.models.fit.average import Wandering
 from glassplate.models.fit.loop import Record
-from glassplate.models.metrics import psnr
 from glassplate.models.fit.stopping import StoppingSettings, decide
+from glassplate.models.metrics import psnr
 from glassplate.pipeline.recipe import Recipe, load_recipe
 
 RESULTS = Path(__file__).parent / "results"

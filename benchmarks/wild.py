@@ -18,14 +18,14 @@ import numpy as np
 
 from glassplate.models.noise.model import NoiseSettings, estimate_noise
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings, Detector
-from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
+from glassplate.pipeline.defects.wild_pixels import HOT, wild_limits
+from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import describe, open_source
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.units import unit_exponent
-from glassplate.pipeline.defects.wild_pixels import HOT, wild_limits
 
 # Images larger than this are left out, pixels: all of one is read at once.
 MOST_PIXELS = 20_000_000

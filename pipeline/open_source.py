@@ -13,15 +13,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.pipeline.sources.alpha import has_alpha, without_alpha
-from glassplate.pipeline.defects.cosmic_rays import InspectedSource
-from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.companions.exposures import ExposedSource
-from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within, refused
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_hinted
-from glassplate.pipeline.sources.wrapped import ForeignSource, JoinedSource
-from glassplate.pipeline.companions.watermark import BaredSource, check_overlaid
 from glassplate.pipeline.companions.exposure_shift import whole_shift
+from glassplate.pipeline.companions.exposures import ExposedSource
+from glassplate.pipeline.companions.watermark import BaredSource, check_overlaid
+from glassplate.pipeline.defects.cosmic_rays import InspectedSource
+from glassplate.pipeline.defects.wild_pixels import WildSource
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.sources.alpha import has_alpha, without_alpha
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import (
     MOST_JOINT_PLANES,
     Format,
@@ -31,12 +31,12 @@ from glassplate.pipeline.sources.source import (
 )
 from glassplate.pipeline.sources.units import scaled
 from glassplate.pipeline.sources.unpack import (
-    first_bytes,
     forget_unpacked,
     unpacked,
     unpacked_for_a_while,
 )
-from glassplate.pipeline.defects.wild_pixels import WildSource
+from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within, refused
+from glassplate.pipeline.sources.wrapped import ForeignSource, JoinedSource
 
 __all__ = [
     "cached_source",
@@ -50,16 +50,6 @@ __all__ = [
 ]
 
 
-_MAGIC: dict[bytes, Format] = {
-    b"SIMPLE": "fits",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",
-    b"MM\0+": "tiff",
-    b"\x89PNG\r\n\x1a\n": "png",
-    b"\xff\xd8\xff": "jpeg",
-}
-
 _ROLES: dict[str, tuple[Callable[[Source, Source], None], Callable[[Source, Source], Source]]] = {
     "hints": (check_hinted, HintedSource),
     "overlay": (check_overlaid, BaredSource),
@@ -67,41 +57,6 @@ _ROLES: dict[str, tuple[Callable[[Source, Source], None], Callable[[Source, Sour
 
 # Powers of the image's unit in which its companions are given.
 _POWERS = {"variance": 2, "sigma": 1, "weight": -2}
-
-# What people have under a familiar name, so that the message can say it.
-_FOREIGN = {
-    b"BM": "a BMP image",
-    b"GIF8": "a GIF image",
-    b"\x1f\x9d": "packed by compress (.Z); uncompress it first",
-    b"PK\x03\x04": "a ZIP archive; unpack it first",
-    b"\xfd7zXZ": "packed by xz; unpack it first",
-    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it first",
-    b"\0\0\0\x0cjP": "a JPEG 2000 image",
-    b"\x89HDF": "an HDF5 file",
-    b"%PDF": "a PDF document",
-    b"XISF": "a PixInsight XISF image; save it as FITS",
-    b"XTENSION": "a FITS extension without its primary header",
-}
-
-
-def sniff_format(path: Path) -> Format:
-    """Format of a file by its first bytes, never by its name; of a packed one by what is inside.
-
-    Raises
-    ------
-    SourceError
-        If there is no such file, it is empty, or of no format that is read.
-    """
-    magic = first_bytes(path, 16)
-    if not magic:
-        raise SourceError(f"{path}: is empty")
-    for start, found in _MAGIC.items():
-        if magic.startswith(start):
-            return found
-    for start, name in _FOREIGN.items():
-        if magic.startswith(start):
-            raise SourceError(f"{path}: is {name}; FITS, TIFF, PNG and JPEG are read")
-    raise SourceError(f"{path}: is no FITS, TIFF, PNG or JPEG; it begins with {magic[:8]!r}")
 
 
 def open_source(spec: SourceSpec) -> Source:

@@ -14,12 +14,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glassplate.models.fit.donor import DonorSettings
-from glassplate.models.operators.downsample import Kernel
 from glassplate.models.fit.loop import FitSettings
-from glassplate.models.networks.make import NetworkSettings
-from glassplate.models.noise.model import NoiseSettings
 from glassplate.models.fit.problem import check_input
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.noise.model import NoiseSettings
+from glassplate.models.operators.downsample import Kernel
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.scaling import ScalingSettings

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -62,7 +62,7 @@ class TestWheel:
             f"glassplate/{path.relative_to(repository).as_posix()}"
             for folder in FOLDERS
             for pattern in ("*.py", "*.yaml", "py.typed")
-            for path in (repository / folder).glob(pattern)
+            for path in (repository / folder).rglob(pattern)
         }
         inside = {name for name in names if name.startswith("glassplate/")}
         assert inside == wanted
@@ -85,15 +85,15 @@ class TestWheel:
         assert any("torch" in line for line in needed)
 
 
-def test_folders_are_flat(repository):
-    """A folder inside one of the four works in an editable install and is missing from the wheel."""
-    nested = [
-        path
+def test_every_folder_with_code_is_a_listed_package(repository):
+    """A folder that is not listed works in an editable install and is missing from the wheel."""
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = {
+        f"glassplate.{path.parent.relative_to(repository).as_posix().replace('/', '.')}"
         for folder in FOLDERS
-        for path in (repository / folder).iterdir()
-        if path.is_dir() and path.name != "__pycache__"
-    ]
-    assert nested == []
+        for path in (repository / folder).rglob("*.py")
+    }
+    assert sorted(settings["packages"]) == sorted(found)
 
 
 @pytest.mark.skipif(

@@ -1,7 +1,7 @@
 """Results keep their bytes while the code around them is rearranged.
 
 Identity, which only moves pixels, has the same bytes everywhere. What a fit gives depends on how a processor
-and its libraries sum, so that those checksums hold for the processor and the torch that they name; others skip.
+and its libraries sum: those checksums hold for the processor and the torch that they name; others skip.
 Where a result is meant to change: ``python tests/test_same_bytes.py`` writes ``same_bytes.json`` anew.
 """
 

@@ -155,8 +155,8 @@ def _disk() -> Finding:
 
 def _device() -> Finding:
     """Measure how fast the device of the fits copies and multiplies."""
-    from glassplate.models.device.speed import REPEATS, measure_device
     from glassplate.models.device.numerics import resolve
+    from glassplate.models.device.speed import REPEATS, measure_device
 
     numerics = resolve()
     rates = measure_device(numerics)
@@ -171,8 +171,8 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Say what each shipped recipe is expected to restore in an hour."""
-    from glassplate.pipeline.pool import cpu_count
     from glassplate.pipeline.planning.recipe_rates import IMAGE_SIDE, recipe_rates
+    from glassplate.pipeline.pool import cpu_count
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()
@@ -226,10 +226,10 @@ def _digits(value: float) -> str:
 def _restore() -> Finding:
     """Restore a small sky with the draft recipe, and verify it."""
     from glassplate.pipeline.pool import open_pool
+    from glassplate.pipeline.provenance.verify import verify
     from glassplate.pipeline.recipe import load_recipe
     from glassplate.pipeline.run.restore import RestoreRequest, restore
     from glassplate.pipeline.sources.source import SourceSpec
-    from glassplate.pipeline.provenance.verify import verify
 
     with tempfile.TemporaryDirectory(prefix="glassplate-doctor-") as folder:
         store = Path(folder, "sky.zarr")

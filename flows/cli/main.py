@@ -18,10 +18,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from glassplate.flows.cli import machine as commands_info
 from glassplate.flows.cli import batch as commands_jobs
-from glassplate.flows.cli import results as commands_results
+from glassplate.flows.cli import machine as commands_info
 from glassplate.flows.cli import restore as commands_run
+from glassplate.flows.cli import results as commands_results
 from glassplate.flows.processes.signals import (
     Interrupted,
     asked_to_stop,

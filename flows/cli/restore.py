@@ -76,9 +76,9 @@ def restore(
     )
     name, settings = _recipe(source, recipe, overrides, scale)
 
+    from glassplate.flows.jobs.lazy_pool import StandbyPool
     from glassplate.flows.report.progress import open_display
     from glassplate.flows.report.reports import ImageReport
-    from glassplate.flows.jobs.lazy_pool import StandbyPool
     from glassplate.pipeline.export.export import check_target
     from glassplate.pipeline.run.restore import RestoreRequest
     from glassplate.pipeline.run.restore import restore as restore_image
@@ -152,8 +152,8 @@ def plan(
     name, settings = _recipe(source, recipe, overrides, scale)
 
     from glassplate.flows.jobs.lazy_pool import StandbyPool
-    from glassplate.pipeline.planning.duration import summarise
     from glassplate.pipeline.planning.donor_reuse import find_donor
+    from glassplate.pipeline.planning.duration import summarise
     from glassplate.pipeline.planning.make_plan import make_plan
 
     previous = None if donor is None else find_donor(donor)

@@ -25,14 +25,14 @@ from prefect.states import Completed, Failed, State  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
-from glassplate.flows.jobs.sequence import Chain  # noqa: E402
 from glassplate.flows.jobs.images import Found, Image, default_recipe, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
+from glassplate.flows.jobs.lazy_pool import StandbyPool  # noqa: E402
+from glassplate.flows.jobs.sequence import Chain  # noqa: E402
 from glassplate.flows.processes.presence import end_with_service  # noqa: E402
+from glassplate.flows.processes.signals import asked_to_stop, interrupts_kept  # noqa: E402
 from glassplate.flows.report.progress import Display, Kind, open_display, started  # noqa: E402
 from glassplate.flows.report.reports import ImageReport, JobReport  # noqa: E402
-from glassplate.flows.processes.signals import asked_to_stop, interrupts_kept  # noqa: E402
-from glassplate.flows.jobs.lazy_pool import StandbyPool  # noqa: E402
 from glassplate.flows.report.text import one_line, printable, reason  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
@@ -44,9 +44,9 @@ from glassplate.pipeline.events import (  # noqa: E402
     Warned,
 )
 from glassplate.pipeline.export.export import check_target, is_export  # noqa: E402
-from glassplate.pipeline.open_source import sniff_format  # noqa: E402
 from glassplate.pipeline.pool import Pool  # noqa: E402
 from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
+from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
 
 
 @dataclass(frozen=True)

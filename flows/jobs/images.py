@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.flows.jobs.job import Job, JobInput
-from glassplate.flows.jobs.matches import STORE_SUFFIX, Match, matches_of, nothing_there, without_our_own
+from glassplate.flows.jobs.matches import (
+    STORE_SUFFIX,
+    Match,
+    matches_of,
+    nothing_there,
+    without_our_own,
+)
 from glassplate.flows.report.text import plural
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 
 

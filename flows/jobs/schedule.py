@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from glassplate.flows.server import settings as embedded
 from glassplate.flows.jobs.job import Job
 from glassplate.flows.processes.presence import announce_service
-from glassplate.flows.server.server import prefect_api
 from glassplate.flows.processes.signals import stopped_because
 from glassplate.flows.processes.supervision import kill_descendants
 from glassplate.flows.report.text import duration, one_line, plural
+from glassplate.flows.server import settings as embedded
+from glassplate.flows.server.server import prefect_api
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     given = os.environ.get("PREFECT_API_URL")
     announce_service()
     with _name_held(name, given or ""), prefect_api(services=True) as ready:
-        from glassplate.flows.jobs.flow import restore_images
         from glassplate.flows.jobs.crashed import mark_crashed
+        from glassplate.flows.jobs.flow import restore_images
 
         _check_cron(timetable)
         url = ready()

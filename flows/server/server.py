@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from glassplate.flows.server import settings as embedded
 from glassplate.flows.processes.presence import answers, watched
+from glassplate.flows.server import settings as embedded
 from glassplate.pipeline.errors import GlassplateError
 
 # First start on an empty database: 11 to 14 s of two busy cores, 60 s of ten programs on two cores. One

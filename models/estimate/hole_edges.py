@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.fit.inputs import fill
+from glassplate.models.surroundings import fill
 
 # Relaxations after a start from the means of surrounding squares. Text on F16, dB of the image: 37.13 with
 # none, 38.01 with 20, 38.03 with 200 (37.34 without a membrane).

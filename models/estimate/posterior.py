@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
+from glassplate.models.gaussian import gaussian_blur
 from glassplate.models.operators.operator import Operator
 
 # Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
@@ -220,19 +220,3 @@ def _local_covariance(r: torch.Tensor, counts: torch.Tensor, radius: float) -> t
         weights = gaussian_blur(one[:, i : i + 1] * one, radius)
         rows.append(products / weights.clamp(min=1e-6))
     return torch.stack(rows, 1).permute(0, 3, 4, 1, 2)
-
-
-def gaussian_blur(x: torch.Tensor, radius: float) -> torch.Tensor:
-    """Gaussian average of (B, C, h, w) with standard deviation `radius`; beyond the border is 0.
-
-    Dividing by the blur of ones (or of validity) gives the normalised average.
-    """
-    half = max(1, round(3 * radius))
-    t = torch.arange(-half, half + 1, dtype=x.dtype, device=x.device) / radius
-    k = torch.exp(-0.5 * t * t)
-    k = k / k.sum()
-    b, c, h, w = x.shape
-    x = x.reshape(b * c, 1, h, w)
-    x = F.conv2d(x, k.view(1, 1, -1, 1), padding=(half, 0))
-    x = F.conv2d(x, k.view(1, 1, 1, -1), padding=(0, half))
-    return x.reshape(b, c, h, w)

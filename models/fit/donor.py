@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from glassplate.models.networks import make as networks
+from glassplate.models.batching.networks_together import Begun, Separate
 from glassplate.models.fit.loop import CAUTION
 from glassplate.models.fit.member import begin, load
 from glassplate.models.fit.problem import Measurement, Problem, Weights
 from glassplate.models.fit.stack import descend
-from glassplate.models.batching.networks_together import Begun, Separate
 from glassplate.models.fit.window import Window
+from glassplate.models.networks import make as networks
 
 # The learning rate falls to this share of itself along a cosine: the last steps settle.
 LAST_RATE = 0.1

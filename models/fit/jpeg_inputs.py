@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.fit.inputs import Draw, Scene, fill, prepare
+from glassplate.models.batching.slots import Dice, Slotted
+from glassplate.models.fit.inputs import Draw, Scene, prepare
 from glassplate.models.operators.jpeg import (
     BLOCK,
     Quantisation,
@@ -16,7 +17,7 @@ from glassplate.models.operators.jpeg import (
     to_components,
     whole_blocks,
 )
-from glassplate.models.batching.slots import Dice, Slotted
+from glassplate.models.surroundings import fill
 from glassplate.models.transform import PixelTransform
 
 

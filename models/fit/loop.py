@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.fit.member import Fit, Member, Start, nothing_to_fit, of_member, restorations
+from glassplate.models.batching.networks_together import Begun
 from glassplate.models.device.numerics import is_out_of_memory
+from glassplate.models.fit.member import Fit, Member, Start, nothing_to_fit, of_member, restorations
+from glassplate.models.fit.memory import projected_bytes
 from glassplate.models.fit.problem import (
     FitSettings,
     Measurement,
@@ -22,7 +23,6 @@ from glassplate.models.fit.problem import (
     Weights,
 )
 from glassplate.models.fit.stack import Reading, Stack, State
-from glassplate.models.batching.networks_together import Begun
 from glassplate.models.fit.window import Window
 
 __all__ = [

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from glassplate.models.estimate.similar_blocks import Filtered
-from glassplate.models.networks.make import make_network
-from glassplate.models.fit.problem import Measurement, Problem, Record, Restoration, Weights
+from glassplate.models.batching.networks_together import Begun
 from glassplate.models.batching.slots import Dice
+from glassplate.models.estimate.similar_blocks import Filtered
+from glassplate.models.fit.problem import Measurement, Problem, Record, Restoration, Weights
 from glassplate.models.fit.stack import Reading, State
 from glassplate.models.fit.stopping import Decision, decide
-from glassplate.models.batching.networks_together import Begun
 from glassplate.models.fit.window import Window, filtered
+from glassplate.models.networks.make import make_network
 
 # Between the seeds of the members of an ensemble: odd, so that no two of 2^63 are alike, and with bits
 # all over (2^64 over the golden ratio).

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from glassplate.models.device.numerics import multiplies_bf16
+from glassplate.models.fit.problem import Problem
 from glassplate.models.networks.make import (
     NetworkSettings,
     count_weights,
     input_size,
     padded_size,
 )
-from glassplate.models.device.numerics import multiplies_bf16
-from glassplate.models.fit.problem import Problem
 
 # What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
 # scratch. Measured 107 MiB (torch 2.13, CPU).

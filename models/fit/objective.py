@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from glassplate.models.batching.slots import Slotted
 from glassplate.models.fit.losses import huber_weight, typical_size, weighted_squares
 from glassplate.models.fit.penalties import Penalty
 from glassplate.models.fit.problem import Problem
-from glassplate.models.batching.slots import Slotted
 
 
 class Objective(Slotted):

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
-from glassplate.models.fit.losses import total_variation
 from glassplate.models.batching.slots import Slotted
+from glassplate.models.fit.losses import total_variation
 from glassplate.models.transform import PixelTransform
 
 

@@ -10,12 +10,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.operators.jpeg import Quantisation
+from glassplate.models.device.numerics import Numerics
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import Numerics
+from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
-from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 FloatArray = npt.NDArray[np.float32]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from glassplate.models.batching.slots import Slotted
 from glassplate.models.fit.losses import chi2, huber_weight, masked_mean, typical_size
 from glassplate.models.fit.objective import Objective
-from glassplate.models.batching.slots import Slotted
 
 
 class Judge(Slotted):

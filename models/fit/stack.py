@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
+from glassplate.models.batching.networks_together import Begun, Networks, networks_together
+from glassplate.models.batching.slots import Dice, Slotted
 from glassplate.models.fit.average import Average, Wandering
 from glassplate.models.fit.inputs import Draw, Input
-from glassplate.models.fit.score import Judge
 from glassplate.models.fit.objective import Objective
-from glassplate.models.batching.slots import Dice, Slotted
-from glassplate.models.batching.networks_together import Begun, Networks, networks_together
+from glassplate.models.fit.score import Judge
 
 # Axes of (B, C, H, W) along which an input may be turned round.
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))

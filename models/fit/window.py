@@ -7,20 +7,25 @@ from typing import NamedTuple
 
 import torch
 
-from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
+from glassplate.models.batching.slots import Dice
 from glassplate.models.estimate.faint_sources import left_over
-from glassplate.models.fit.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split, surroundings
-from glassplate.models.operators.jpeg import Cells
-from glassplate.models.fit.score import Judge
-from glassplate.models.fit.losses import masked_mean, whiteness
 from glassplate.models.estimate.hole_edges import membrane
-from glassplate.models.networks.make import input_size
+from glassplate.models.estimate.posterior import (
+    posterior_mean,
+    posterior_through,
+    posterior_variance,
+)
+from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
+from glassplate.models.fit.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split
+from glassplate.models.fit.jpeg_inputs import Requantised
+from glassplate.models.fit.losses import masked_mean, whiteness
 from glassplate.models.fit.objective import Objective
 from glassplate.models.fit.penalties import NoPenalty, Penalty, TotalVariation
-from glassplate.models.estimate.posterior import posterior_mean, posterior_through, posterior_variance
 from glassplate.models.fit.problem import FloatArray, Measurement, Problem
-from glassplate.models.fit.jpeg_inputs import Requantised
-from glassplate.models.batching.slots import Dice
+from glassplate.models.fit.score import Judge
+from glassplate.models.networks.make import input_size
+from glassplate.models.operators.jpeg import Cells
+from glassplate.models.surroundings import surroundings
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0

@@ -8,8 +8,8 @@ import torch
 
 from glassplate.models.networks.decoder import Decoder
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 from glassplate.models.networks.resnet import ResNet
+from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 from glassplate.models.networks.skip import SkipNetwork
 from glassplate.models.networks.unet import UNet
 

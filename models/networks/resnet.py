@@ -1,6 +1,6 @@
 """Residual blocks at full resolution: a prior without scales.
 
-`models/networks/resnet.py` of the Deep Image Prior paper (after He et al., "Deep Residual Learning", CVPR 2016): a
+`models/resnet.py` of the Deep Image Prior paper (after He et al., "Deep Residual Learning", CVPR 2016): a
 convolution, blocks of two convolutions with batch norm, no activation after the sum, one more convolution
 with batch norm. What differs from that code: reflected borders everywhere (it pads with zeros inside), a
 norm instead of a bias after the first convolution, the last layer 1x1 as in every network here (there 3x3),

@@ -1,7 +1,7 @@
 """The encoder-decoder of the Deep Image Prior paper, with its skip connections, leaner, or without them.
 
 Kind `skip` is the network of Ulyanov, Vedaldi & Lempitsky, "Deep Image Prior" (CVPR 2018), read from their
-`models/networks/skip.py`. One thing differs and changes no function it can compute: convolutions before a batch norm
+`models/skip.py`. One thing differs and changes no function it can compute: convolutions before a batch norm
 carry no bias (the norm removes it). Kind `hourglass` is the same with 0 channels in its skip connections,
 as that code has it and as their inpainting of large holes uses it. Kind `lean` leaves out what costs time
 and gains nothing (docs/design/005-speed.md).

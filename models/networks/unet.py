@@ -1,6 +1,6 @@
 """The U-Net: an encoder-decoder whose skip connections carry all channels.
 
-Ronneberger, Fischer & Brox, "U-Net" (MICCAI 2015), in the form of `models/networks/unet.py` of the Deep Image Prior
+Ronneberger, Fischer & Brox, "U-Net" (MICCAI 2015), in the form of `models/unet.py` of the Deep Image Prior
 paper: borders kept, upsampling followed by a convolution. What differs from that code: reflected borders,
 LeakyReLU for ReLU, a norm after every convolution on the way up too (it has none there), no bias before a
 norm, and the last layer as in every network here. Its default widths, 16 to 256 (feature_scale 4), are

@@ -9,12 +9,6 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from glassplate.models.noise.flatness import (
-    Flats,
-    correlated_flats,
-    difference_sigma,
-    white_flats,
-)
 from glassplate.models.noise.curve import (
     FEWEST,
     Classes,
@@ -25,6 +19,12 @@ from glassplate.models.noise.curve import (
     growing_variance,
     grows,
     uncut,
+)
+from glassplate.models.noise.flatness import (
+    Flats,
+    correlated_flats,
+    difference_sigma,
+    white_flats,
 )
 from glassplate.models.spectra import FloatArray, Sample
 

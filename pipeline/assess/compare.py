@@ -15,12 +15,13 @@ import zarr
 
 from glassplate.models.metrics import SSIM_RADIUS, ssim_sum
 from glassplate.models.noise.model import NoiseModel
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
-from glassplate.pipeline.open_source import forget_unpacked, open_source, sniff_format
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import forget_unpacked, open_source
+from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
 from glassplate.pipeline.store.ome_zarr import read_attributes
-from glassplate.pipeline.grid import Box
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -201,7 +202,7 @@ class _Result:
         self.dtype = self._level.dtype
         self.noise: NoiseModel | None = None
         if own["scale"] == 1:
-            self.noise = NoiseModel.from_json(provenance.read_manifest(store)["plan"]["noise"])
+            self.noise = NoiseModel.from_json(read_manifest(store)["plan"]["noise"])
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
         """Values and where something valid contributed to them."""

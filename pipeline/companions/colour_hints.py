@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from glassplate.models.colour import lab_of_srgb
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.sources.wrapped import WrappedSource
-from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.source import Pixels, Source, SourceSpec, white_of
 from glassplate.pipeline.grid import Box, TileGrid
+from glassplate.pipeline.sources.source import Pixels, Source, white_of
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 # a or b of CIE Lab from which on a hint has a colour: what 8 bits can tell from grey.
 LEAST_CHROMA = 1.0
@@ -86,26 +85,6 @@ def check_hinted(source: Source, hints: Source) -> None:
             f"hints {named}: {hints.shape[1]} x {hints.shape[2]} pixels do not fit the "
             f"{source.shape[1]} x {source.shape[2]} of {path}; paint them on the same grid"
         )
-
-
-def check_hints_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
-    """Refuse a task without the hints that it needs, and hints that nothing would use.
-
-    Raises
-    ------
-    UsageError
-        Saying which, and the way out.
-    """
-    if recipe.task == "colorize" and spec.hints is None:
-        raise UsageError(f"{spec.path}: task colorize needs colour hints; add --hints FILE")
-    if recipe.task != "colorize" and spec.hints is not None:
-        raise UsageError(
-            f"--hints {spec.hints}: task {recipe.task} uses no hints; drop it or add "
-            "--recipe archive-colorize"
-        )
-    for name, given in (("guide", spec.guide), (spec.noise_kind, spec.variance)):
-        if recipe.task == "colorize" and given is not None:
-            raise UsageError(f"--{name} {given}: task colorize uses none; drop it")
 
 
 def chroma_of(hints: Source, box: Box) -> npt.NDArray[np.float64]:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from glassplate.models.exposures import Match, Pair, Stack, match, stack
 from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
-from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.sources.wrapped import WrappedSource
 from glassplate.pipeline.companions.exposure_shift import whole_shift
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.sources.source import Pixels, Source, choose_working_dtype
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 FloatArray = npt.NDArray[np.floating]
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.wrapped import WrappedSource
-from glassplate.pipeline.sources.source import Pixels, Source, white_of
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.source import Pixels, Source, white_of
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 # Opacity from which on a pixel of the image counts as missing: what is left of it is rounded to a tenth of
 # its levels, and every error of the overlay is ten times as large.

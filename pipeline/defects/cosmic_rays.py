@@ -14,11 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.model import NoiseModel
-from glassplate.pipeline.sources.wrapped import WrappedSource
 from glassplate.pipeline.defects.low_pixels import REACH, low_pixels
-from glassplate.pipeline.defects.medians import BAND, MAD_TO_SIGMA, BoolArray, FloatArray, dilate, median
-from glassplate.pipeline.sources.source import Pixels, Source
+from glassplate.pipeline.defects.medians import (
+    BAND,
+    MAD_TO_SIGMA,
+    BoolArray,
+    FloatArray,
+    dilate,
+    median,
+)
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.source import Pixels, Source
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 # Rounds of L.A.Cosmic, its authors' number; each finds more of a ray that the last one began.
 COSMIC_ROUNDS = 4

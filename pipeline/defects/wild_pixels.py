@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.flatness import difference_sigma
-from glassplate.pipeline.sources.wrapped import WrappedSource
 from glassplate.pipeline.defects.short_runs import Heights, Sharpness, sharp_runs
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Pixels, Source
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]

@@ -16,15 +16,15 @@ from typing import IO, Any
 
 import tifffile
 
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.provenance.damage import check_undamaged
 from glassplate.pipeline.errors import CapacityError, GlassplateError, StoreError, UsageError
 from glassplate.pipeline.export.fits import write_fits
-from glassplate.pipeline.export.tiff import write_tiff
 from glassplate.pipeline.export.level import ExportedImage, open_level
+from glassplate.pipeline.export.tiff import write_tiff
+from glassplate.pipeline.provenance.damage import check_undamaged
+from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.fits.scan import BLOCK, CARD, MOST_BLOCKS
 from glassplate.pipeline.store.lock import locked
-from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 _WRITERS = {
@@ -94,7 +94,7 @@ def _state_of_run(store: Path) -> tuple[Any, ...]:
     StoreError
         If the run has not ended.
     """
-    manifest = provenance.read_manifest(store)
+    manifest = read_manifest(store)
     status = manifest["status"]
     if status not in ("complete", "partial"):
         raise StoreError(

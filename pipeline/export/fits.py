@@ -13,16 +13,16 @@ from typing import IO, Any
 import numpy as np
 from astropy.io import fits
 
-from glassplate.pipeline.export.level import ExportedImage
 from glassplate.pipeline.export.fits_checksum import OnesComplementSum, combined, encoded_checksum
-from glassplate.pipeline.sources.fits.text import parsed, printable
 from glassplate.pipeline.export.fits_header import (
     HeaderChanges,
     header_changes,
     history_lines,
     wcs_disagreement,
 )
+from glassplate.pipeline.export.level import ExportedImage
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.fits.text import parsed, printable
 from glassplate.pipeline.sources.source import choose_working_dtype
 
 _BLOCK = 2880

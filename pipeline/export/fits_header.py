@@ -18,8 +18,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from glassplate.pipeline.sources.fits.text import printable
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.fits.text import printable
 
 # One WCS without a letter and up to 26 alternates.
 _WCS_NAMES = ("", *string.ascii_uppercase)
@@ -149,28 +149,6 @@ def wcs_disagreement(before: fits.Header, after: fits.Header, scale: float) -> f
         for j, d in zip(jacobian[usable], shift[usable], strict=True)
     ]
     return max(distances, default=None)
-
-
-def is_per_pixel(unit: str | None) -> bool:
-    """Whether values of this unit add up over pixels: counts and fluxes, not surface brightness.
-
-    ``adu``, ``electron/s``, ``nanomaggy`` and the like do; ``MJy/sr``, ``Jy/beam``,
-    ``mag/arcsec2``, anything over an angle or in magnitudes, and what is not known do not.
-    """
-    text = (unit or "").strip().lower()
-    if any(word in text for word in ("sr", "arcsec", "beam", "deg", "mag/", "mag(", "as2")):
-        return False
-    text = re.sub(r"^(?:10(?:\*\*|\^)[+-]?\d+|[\d.]+(?:e[+-]?\d+)?)[\s*.]*", "", text)
-    amount = re.split(r"[/\s*.(^]", text.strip("()[] "), maxsplit=1)[0]
-    return amount in _AMOUNTS
-
-
-_AMOUNTS = {
-    "adu", "adus", "analog", "dn", "du", "count", "counts", "ct", "cts", "cps",
-    "electron", "electrons", "e", "e-", "photon", "photons", "ph", "event", "events",
-    "nanomaggy", "nanomaggies", "nmgy", "maggy", "maggies",
-    "jy", "mjy", "ujy", "microjy", "njy", "nanojy",
-}  # fmt: skip
 
 
 def _scale_wcs(

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import zarr
 
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.store.ome_zarr import read_attributes
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.store.ome_zarr import read_attributes
 
 # Pixels that an export holds at once, decoded: some tens of MB whatever the size of the image.
 BLOCK_BYTES = 8 << 20

@@ -18,8 +18,8 @@ import numpy as np
 
 from glassplate.models.fit.donor import weight_shapes
 from glassplate.models.fit.problem import Problem
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
 from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
 from glassplate.pipeline.provenance.journal import read_journal
 
@@ -54,11 +54,11 @@ def find_donor(store: Path) -> Inherited:
     """
     way_out = "name another result or drop --donor"
     try:
-        manifest = provenance.read_manifest(store)
+        manifest = read_manifest(store)
     except StoreError as error:
         raise UsageError(f"--donor {store}: is no result of glassplate; {way_out}") from error
-    path = provenance.provenance_path(store, WEIGHTS)
-    journal = read_journal(provenance.provenance_path(store, "donor.jsonl"))
+    path = provenance_path(store, WEIGHTS)
+    journal = read_journal(provenance_path(store, "donor.jsonl"))
     if not journal:
         raise UsageError(
             f"--donor {store}: has no donor, each of its tiles started from random weights; {way_out}"
@@ -73,7 +73,7 @@ def find_donor(store: Path) -> Inherited:
 def recorded_donor(store: Path) -> Inherited | None:
     """What a result that is begun has taken over; None where it has not, or is not begun."""
     try:
-        manifest = provenance.read_manifest(store)
+        manifest = read_manifest(store)
     except StoreError:
         return None
     file = manifest["identity"].get("donor")
@@ -85,7 +85,7 @@ def recorded_donor(store: Path) -> Inherited | None:
 
 def is_begun(store: Path) -> bool:
     """Whether there is a result, whole or not."""
-    return provenance.provenance_path(store, "manifest.json").is_file()
+    return provenance_path(store, "manifest.json").is_file()
 
 
 def begun_with(store: Path) -> Path | None:
@@ -104,7 +104,7 @@ def inherit(donor: Path, store: Path) -> Inherited:
     """
     taken = recorded_donor(store)
     if taken is not None and taken.store == donor.absolute() and not donor.exists():
-        copy = provenance.provenance_path(store, BEFORE)
+        copy = provenance_path(store, BEFORE)
         return replace(taken, file=replace(taken.file, path=str(copy.absolute())))
     return find_donor(donor)
 
@@ -117,7 +117,7 @@ def take_over(inherited: Inherited, store: Path) -> Path:
     StoreError
         If they are not there, and no more where they came from either.
     """
-    here = provenance.provenance_path(store, BEFORE)
+    here = provenance_path(store, BEFORE)
     if _is(here, inherited.file.sha256):
         return here
     origin = Path(inherited.file.path)

@@ -10,8 +10,8 @@ from typing import Any
 from glassplate.models.fit.loop import seconds_per_iteration
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.sources.sample_windows import sample_boxes
 from glassplate.pipeline.planning.trial import Timer, Trial, try_window
+from glassplate.pipeline.sources.sample_windows import sample_boxes
 
 
 def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:

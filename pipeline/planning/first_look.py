@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from glassplate.pipeline.defects.wild_pixels import DEAD, HOT, WildLimits, borders, wild_limits
 from glassplate.pipeline.open_source import open_exposures, open_source
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.sample_windows import sample, sample_windows
 from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.sample_windows import sample, sample_windows
 from glassplate.pipeline.sources.source import Source, SourceSpec
 from glassplate.pipeline.sources.units import unit_exponent
-from glassplate.pipeline.defects.wild_pixels import DEAD, HOT, WildLimits, borders, wild_limits
 
 # Tasks that copy values, or take them as the numbers of a JPEG or of a photograph.
 _AS_THEY_ARE = ("identity", "deartifact", "colorize")

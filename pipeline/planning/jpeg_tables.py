@@ -7,8 +7,8 @@ from pathlib import Path
 
 from glassplate.models.operators.jpeg import BLOCK, Quantisation, of_quality
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.sources.jpeg_file import JPEG_FRAMES, jpeg_segments
 from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.jpeg_file import JPEG_FRAMES, jpeg_segments
 from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.unpack import unpacked
 

@@ -8,41 +8,41 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
-from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.planning.together import ALONE, STACKS_AT_ONCE, Together, known
-from glassplate.pipeline.sources.fits.extensions import resolved
-from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
-from glassplate.pipeline.defects.cosmic_rays import Detector
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.companions.colour_hints import HintedSource, look_through
 from glassplate.pipeline.companions.exposures import align, kept_last
+from glassplate.pipeline.defects.cosmic_rays import Detector
+from glassplate.pipeline.defects.low_pixels import low_level
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.open_source import open_exposures, open_named, open_source
+from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.first_look import looked_at
-from glassplate.pipeline.sources.unreadable import refused
+from glassplate.pipeline.planning.jpeg_tables import quantisation_of
+from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
 from glassplate.pipeline.planning.operator import (
     check_exposures_are_wanted,
     check_guide_is_wanted,
+    check_hints_are_wanted,
     check_psf_is_wanted,
     check_reach,
     make_operator,
 )
-from glassplate.pipeline.export.fits_header import is_per_pixel
-from glassplate.pipeline.companions.colour_hints import HintedSource, check_hints_are_wanted, look_through
-from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
-from glassplate.pipeline.defects.low_pixels import low_level
-from glassplate.pipeline.open_source import open_exposures, open_named, open_source
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.companions.psf import ReadPsf, read_psf
-from glassplate.pipeline.planning.jpeg_tables import quantisation_of
-from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.sample_windows import sample
-from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.planning.psf import ReadPsf, read_psf
 from glassplate.pipeline.planning.star_width import stars_are_wide
+from glassplate.pipeline.planning.together import ALONE, STACKS_AT_ONCE, Together, known
+from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
+from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
+from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
+from glassplate.pipeline.sources.unreadable import refused
 from glassplate.pipeline.store.ome_zarr import Layout
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.sources.units import unit_exponent
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 

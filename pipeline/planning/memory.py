@@ -13,12 +13,12 @@ import psutil
 import torch
 
 from glassplate.models.fit.memory import projected_bytes, weight_bytes
-from glassplate.pipeline.planning.together import Together
-from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.companions.exposures import EXPOSURE_BYTES
+from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.planning.make_plan import with_stack
+from glassplate.pipeline.planning.together import Together
+from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.pool import Pool, gpu_count, is_address, workers_on
-from glassplate.pipeline.tiles.batch import most_at_hand, most_restored
 from glassplate.pipeline.sources.sample_windows import WINDOW
 
 if TYPE_CHECKING:

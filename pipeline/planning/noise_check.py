@@ -13,8 +13,8 @@ from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_no
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind, SourceSpec
 
 # Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on

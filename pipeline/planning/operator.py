@@ -6,9 +6,9 @@ from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity, Operator
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import TileGrid
 
 
 def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
@@ -102,3 +102,23 @@ def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
             f"tiles.halo {grid.halo}: less than the {reach} pixels that the forward operator reaches; "
             f"add --set tiles.halo={reach}" + (" or cut the PSF" if psf is not None else "")
         )
+
+
+def check_hints_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
+    """Refuse a task without the hints that it needs, and hints that nothing would use.
+
+    Raises
+    ------
+    UsageError
+        Saying which, and the way out.
+    """
+    if recipe.task == "colorize" and spec.hints is None:
+        raise UsageError(f"{spec.path}: task colorize needs colour hints; add --hints FILE")
+    if recipe.task != "colorize" and spec.hints is not None:
+        raise UsageError(
+            f"--hints {spec.hints}: task {recipe.task} uses no hints; drop it or add "
+            "--recipe archive-colorize"
+        )
+    for name, given in (("guide", spec.guide), (spec.noise_kind, spec.variance)):
+        if recipe.task == "colorize" and given is not None:
+            raise UsageError(f"--{name} {given}: task colorize uses none; drop it")

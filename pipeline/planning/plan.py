@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.operators.blur import Psf
 from glassplate.models.colour import lightness
+from glassplate.models.device.numerics import Numerics
 from glassplate.models.fit.donor import donor_iterations, warm
 from glassplate.models.fit.loop import Measurement, Problem
-from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import Numerics
+from glassplate.models.operators.blur import Psf
+from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
-from glassplate.pipeline.planning.operator import make_operator
+from glassplate.pipeline.defects.wild_pixels import WildLimits
+from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.donor_reuse import Inherited
+from glassplate.pipeline.planning.operator import make_operator
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.ome_zarr import Layout
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.defects.wild_pixels import WildLimits
 
 # L that counts as one for the network that sees it: contrast several times that of its random code, so that
 # colours follow the photograph. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations, mean of

@@ -15,17 +15,17 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from glassplate.models.fit.loop import seconds_per_iteration
 from glassplate.models.device.numerics import Way
-from glassplate.pipeline.planning.memory import device_memory
-from glassplate.pipeline.planning.together import candidates, choose, remember
+from glassplate.models.fit.loop import seconds_per_iteration
+from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.duration import Trials, donor_fits_apart, image_seconds, try_plan
-from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.make_plan import Device, make_plan, stacked, with_stack
+from glassplate.pipeline.planning.memory import device_memory
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.together import candidates, choose, remember
+from glassplate.pipeline.planning.trial import Timer, as_timed
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.planning.trial import Timer, as_timed
 
 # Side of the image that the rates are for, pixels: large enough that its tiles start from a donor, where
 # the recipe has one, and that the donor's own time is a small part.

@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 
 import torch
 
-from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.fit.loop import Problem, seconds_per_iteration
 from glassplate.models.device.numerics import WAYS, Way
-from glassplate.pipeline.provenance.documents import processor
-from glassplate.pipeline.tiles.batch import most_at_hand
+from glassplate.models.fit.loop import Problem, seconds_per_iteration
+from glassplate.models.fit.memory import projected_bytes
 from glassplate.pipeline.planning.trial import TRIALS, Timer, as_timed
+from glassplate.pipeline.planning.windows_in_memory import most_at_hand
+from glassplate.pipeline.provenance.documents import processor
 
 WindowShape: TypeAlias = tuple[int, int, int]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from glassplate.models.fit.loop import FitSettings, Problem, seconds_per_iteration
-from glassplate.models.networks.make import padded_size
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.networks.make import padded_size
 
 # Side of the first trial's window, pixels of the estimate; doubled until an iteration takes LEAST_TRIAL_S,
 # so that what an iteration costs whatever its window is a small part, or until it is the whole window, as

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.provenance.documents import CHECKSUMS, provenance_path
 from glassplate.pipeline.provenance.input_watch import CLOCK_NS
-from glassplate.pipeline.run.summary import CHECKSUMS
-from glassplate.pipeline.tiles.stitch import sha256_of
 
 
 def find_damage(store: Path, *, under: str = "", thorough: bool = False) -> str | None:
@@ -43,7 +42,7 @@ def find_damage(store: Path, *, under: str = "", thorough: bool = False) -> str 
     foreign = [name for name in _chunks(store, known, under) if name not in known]
     if foreign:
         return f"{len(foreign)} file(s) that its run did not write, first {min(foreign)}"
-    recorded = provenance.provenance_path(store, CHECKSUMS).stat().st_mtime_ns
+    recorded = provenance_path(store, CHECKSUMS).stat().st_mtime_ns
     suspects = [name for name in names if thorough or _latest(store / name) > recorded - CLOCK_NS]
     damaged = [name for name in suspects if sha256_of(store / name) != known[name]]
     return f"{len(damaged)} file(s) damaged, first {damaged[0]}" if damaged else None
@@ -78,7 +77,7 @@ def count_checksums(store: Path) -> int:
 
 def _read_checksums(store: Path) -> dict[str, str]:
     """Checksum of each file by its name in the store."""
-    path = provenance.provenance_path(store, CHECKSUMS)
+    path = provenance_path(store, CHECKSUMS)
     if not path.is_file():
         raise StoreError(f"{path.name} is missing")
     known = {}

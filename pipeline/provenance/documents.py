@@ -22,6 +22,7 @@ import yaml
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.pool import gpu_count
+from glassplate.pipeline.provenance.identity import file_identity
 
 FOLDER = "provenance"
 HOMEPAGE = "https://pypi.org/project/glassplate/"
@@ -217,3 +218,23 @@ def write_standards(store: Path, manifest: Mapping[str, Any]) -> None:
     write_json(
         provenance_path(store, "ro-crate-metadata.json"), crate_document(manifest, store, parts)
     )
+
+
+CHECKSUMS = "checksums.sha256"
+
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(store: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a result, atomically."""
+    write_json(provenance_path(store, MANIFEST), manifest)
+
+
+def provenance_digests(store: Path) -> dict[str, str]:
+    """SHA-256 by name of each file of a result's provenance; the manifest is to hold them, so not its own."""
+    return {
+        path.name: file_identity(path).sha256
+        for path in sorted((store / FOLDER).glob("*.*"))
+        if path.name != MANIFEST and path.suffix != ".partial"
+    }

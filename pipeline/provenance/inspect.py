@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
 from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
@@ -29,9 +29,9 @@ def inspect_result(store: Path) -> dict[str, Any]:
         If there is no result of glassplate at the path.
     """
     attributes = read_attributes(store)
-    own, manifest = attributes["glassplate"], provenance.read_manifest(store)
+    own, manifest = attributes["glassplate"], read_manifest(store)
     latest: dict[int, bool] = {}
-    for record in read_journal(provenance.provenance_path(store, "tiles.jsonl")):
+    for record in read_journal(provenance_path(store, "tiles.jsonl")):
         latest[record["tile"]] = latest.get(record["tile"], False) or record["ok"]
     done = sum(latest.values())
     return {

@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.provenance.documents import provenance_digests, provenance_path
 from glassplate.pipeline.provenance.journal import runs_in_journal
-from glassplate.pipeline.run.manifest import provenance_digests
 from glassplate.pipeline.recipe import sha256_of_recipe
 
 JOURNALS = ("tiles.jsonl", "donor.jsonl", "shards.jsonl")
@@ -58,7 +57,7 @@ def _recipe(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     if sha256_of_recipe(manifest["recipe"]) != manifest["identity"]["recipe_sha256"]:
         yield "the manifest's recipe is not that of its hash"
     try:
-        text = provenance.provenance_path(store, "recipe.yaml").read_text("utf-8")
+        text = provenance_path(store, "recipe.yaml").read_text("utf-8")
         same = yaml.safe_load(text) == manifest["recipe"]
     except (OSError, ValueError, yaml.YAMLError):
         same = False
@@ -69,7 +68,7 @@ def _recipe(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 def _journals(store: Path, run_id: str) -> Iterator[str]:
     for name in JOURNALS:
         try:
-            others = runs_in_journal(provenance.provenance_path(store, name)) - {run_id}
+            others = runs_in_journal(provenance_path(store, name)) - {run_id}
         except StoreError:
             yield f"{name} is damaged"
             continue
@@ -79,11 +78,11 @@ def _journals(store: Path, run_id: str) -> Iterator[str]:
 
 def _standards(store: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     run_id, identity = manifest["run_id"], manifest["identity"]
-    prov = _document(provenance.provenance_path(store, "prov.json"))
+    prov = _document(provenance_path(store, "prov.json"))
     recipe = prov.get("entity", {}).get("gp:recipe", {}).get("schema:sha256")
     if f"gp:run-{run_id}" not in prov.get("activity", {}) or recipe != identity["recipe_sha256"]:
         yield "prov.json is missing, damaged or of another run"
-    crate = _document(provenance.provenance_path(store, "ro-crate-metadata.json"))
+    crate = _document(provenance_path(store, "ro-crate-metadata.json"))
     entities = {entity.get("@id"): entity for entity in crate.get("@graph", ())}
     software = entities.get("#glassplate", {}).get("softwareVersion")
     if f"#run-{run_id}" not in entities or software != identity["versions"]["glassplate"]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.provenance.one_run import disagreements
-from glassplate.pipeline.provenance.damage import count_checksums, find_damage
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.provenance.damage import count_checksums, find_damage
+from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
 from glassplate.pipeline.provenance.identity import COMPANIONS, file_identity
 from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.one_run import disagreements
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 
@@ -36,7 +36,7 @@ def verify(store: Path) -> list[Check]:
     attributes = read_attributes(store)["glassplate"]
     status = attributes["status"]
     try:
-        manifest = provenance.read_manifest(store)
+        manifest = read_manifest(store)
     except StoreError as error:
         return [Check("manifest", False, str(error))]
     return [
@@ -53,7 +53,7 @@ def verify(store: Path) -> list[Check]:
 def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     total = manifest["plan"]["tiles"]
     try:
-        journal = read_journal(provenance.provenance_path(store, "tiles.jsonl"), manifest["run_id"])
+        journal = read_journal(provenance_path(store, "tiles.jsonl"), manifest["run_id"])
     except StoreError as error:
         return Check("tiles", False, str(error))
     done = {record["tile"] for record in journal if record["ok"]}

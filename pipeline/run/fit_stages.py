@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.tiles.donor import DonorFile, DonorTask, donor_is, make_donor
 from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.events import (
     FitProgress,
@@ -22,11 +20,13 @@ from glassplate.pipeline.events import (
     Warned,
 )
 from glassplate.pipeline.planning.donor_reuse import WEIGHTS, take_over
-from glassplate.pipeline.provenance.input_watch import InputWatch
-from glassplate.pipeline.provenance.journal import Journal, read_journal
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import Failure, Pool
+from glassplate.pipeline.provenance.documents import provenance_path
+from glassplate.pipeline.provenance.input_watch import InputWatch
+from glassplate.pipeline.provenance.journal import Journal, read_journal
 from glassplate.pipeline.tiles.batch import BatchTask, failed_record, is_disk_full, restore_batch
+from glassplate.pipeline.tiles.donor import DonorFile, DonorTask, donor_is, make_donor
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.second_look import outliers
 
@@ -69,19 +69,19 @@ class Run:
 
 def tiles_journal(store: Path) -> Path:
     """Journal of every attempt at every tile."""
-    return provenance.provenance_path(store, "tiles.jsonl")
+    return provenance_path(store, "tiles.jsonl")
 
 
 def donor_journal(store: Path) -> Path:
     """Journal of the one donor."""
-    return provenance.provenance_path(store, "donor.jsonl")
+    return provenance_path(store, "donor.jsonl")
 
 
 def prepare_donor(run: Run) -> None:
     """Phase 0: fit the donor, unless an earlier run did or the tiles need none."""
     if not run.plan.warm:
         return
-    path = provenance.provenance_path(run.store, WEIGHTS)
+    path = provenance_path(run.store, WEIGHTS)
     for record in read_journal(donor_journal(run.store), run.run_id):
         file = DonorFile(path, record["sha256"])
         if donor_is(file):

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.provenance.documents import now, read_manifest, write_manifest
+from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 from glassplate.pipeline.run.request import RestoreRequest
-
-MANIFEST = "manifest.json"
 
 
 def new_manifest(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[str, Any]:
@@ -23,7 +21,7 @@ def new_manifest(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> 
         "glassplate_manifest": 1,
         "run_id": uuid.uuid4().hex,
         "status": "running",
-        "created": provenance.now(),
+        "created": now(),
         "recipe_name": request.recipe_name,
         "recipe": request.recipe.model_dump(mode="json"),
         "identity": identity.to_json(),
@@ -72,24 +70,10 @@ def new_attributes(
     }
 
 
-def write_manifest(store: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of a result, atomically."""
-    provenance.write_json(provenance.provenance_path(store, MANIFEST), manifest)
-
-
-def provenance_digests(store: Path) -> dict[str, str]:
-    """SHA-256 by name of each file of a result's provenance; the manifest is to hold them, so not its own."""
-    return {
-        path.name: file_identity(path).sha256
-        for path in sorted((store / provenance.FOLDER).glob("*.*"))
-        if path.name != MANIFEST and path.suffix != ".partial"
-    }
-
-
 def finished_manifest(store: Path) -> dict[str, Any] | None:
     """Manifest of a complete result; None where there is none, or none that can be read yet."""
     try:
-        manifest = provenance.read_manifest(store)
+        manifest = read_manifest(store)
     except StoreError:
         return None
     return manifest if manifest["status"] == "complete" else None

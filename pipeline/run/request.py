@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
+from glassplate.pipeline.open_source import check_source
+from glassplate.pipeline.planning.make_plan import Device
 from glassplate.pipeline.planning.operator import (
     check_exposures_are_wanted,
     check_guide_is_wanted,
+    check_hints_are_wanted,
     check_psf_is_wanted,
 )
-from glassplate.pipeline.companions.colour_hints import check_hints_are_wanted
-from glassplate.pipeline.open_source import check_source
-from glassplate.pipeline.planning.make_plan import Device
-from glassplate.pipeline.companions.psf import read_psf
+from glassplate.pipeline.planning.psf import read_psf
 from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.ome_zarr import read_attributes
 

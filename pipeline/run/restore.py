@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.planning.memory import check_capacity
-from glassplate.pipeline.provenance.damage import check_undamaged
 from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.events import (
     Listener,
@@ -27,28 +24,24 @@ from glassplate.pipeline.events import (
     nobody,
 )
 from glassplate.pipeline.export.export import write_export
-from glassplate.pipeline.provenance.identity import RunIdentity, check_same, identify, input_paths
+from glassplate.pipeline.open_source import forget_unpacked
 from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.memory import check_capacity
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.provenance.damage import check_undamaged
+from glassplate.pipeline.provenance.documents import (
+    machine,
+    now,
+    provenance_digests,
+    read_manifest,
+    write_manifest,
+    write_static,
+)
+from glassplate.pipeline.provenance.identity import RunIdentity, check_same, identify, input_paths
 from glassplate.pipeline.provenance.input_watch import InputWatch, stamps_of
 from glassplate.pipeline.provenance.journal import Journal, read_journal
-from glassplate.pipeline.store.lock import locked
-from glassplate.pipeline.run.manifest import (
-    finished_manifest,
-    is_recorded,
-    new_attributes,
-    new_manifest,
-    provenance_digests,
-    record_export,
-    write_manifest,
-)
-from glassplate.pipeline.open_source import forget_unpacked
-from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import Pool
-from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
-from glassplate.pipeline.run.request import RestoreRequest, RunResult, check_request
-from glassplate.pipeline.tiles.scratch import Scratch
-from glassplate.pipeline.run.write_stages import pyramid, shards_journal, stitch
 from glassplate.pipeline.run.fit_stages import (
     Run,
     look_again,
@@ -56,7 +49,19 @@ from glassplate.pipeline.run.fit_stages import (
     restore_tiles,
     tiles_journal,
 )
+from glassplate.pipeline.run.manifest import (
+    finished_manifest,
+    is_recorded,
+    new_attributes,
+    new_manifest,
+    record_export,
+)
+from glassplate.pipeline.run.request import RestoreRequest, RunResult, check_request
+from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
+from glassplate.pipeline.run.write_stages import pyramid, shards_journal, stitch
+from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import clear_leftovers, create, update_attributes
+from glassplate.pipeline.tiles.scratch import Scratch
 
 __all__ = ["RestoreRequest", "RunResult", "restore"]
 
@@ -163,7 +168,7 @@ def _restore(
 
 def _manifest_of(request: RestoreRequest, identity: RunIdentity) -> dict[str, Any]:
     """Manifest of the result that is there, if it is of the same identity and can be gone on with."""
-    manifest = provenance.read_manifest(request.store)
+    manifest = read_manifest(request.store)
     check_same(request.store, manifest, identity, request.recipe)
     if manifest["status"] == "spoiled":
         raise StoreError(
@@ -195,7 +200,7 @@ def _create(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[
     attributes = new_attributes(request, plan, identity, manifest["run_id"])
 
     def fill(making: Path) -> None:
-        provenance.write_static(making, manifest["recipe"])
+        write_static(making, manifest["recipe"])
         write_manifest(making, manifest)
 
     create(request.store, plan.layout, attributes, fill)
@@ -215,11 +220,11 @@ def _begin(request: RestoreRequest, run: Run) -> None:
     run.manifest |= {"status": "running", "provenance": {}, "exports": []}
     run.manifest["sessions"].append(
         {
-            "started": provenance.now(),
+            "started": now(),
             "ended": None,
             "pool": run.pool.name,
             "workers": run.pool.workers,
-            "machine": provenance.machine(gpus=run.plan.numerics.device == "cuda"),
+            "machine": machine(gpus=run.plan.numerics.device == "cuda"),
             "context": dict(request.context),
         }
     )
@@ -258,7 +263,7 @@ def _finish(request: RestoreRequest, run: Run, start: float) -> RunResult:
         run.listener(Warned(run.store, warning))
     run.manifest["summary"] = summary
     run.manifest["status"] = status
-    run.manifest["sessions"][-1]["ended"] = provenance.now()
+    run.manifest["sessions"][-1]["ended"] = now()
     record_result(run.store, run.plan, run.records, run.manifest, files)
     update_attributes(run.store, status=status, summary=summary)
     run.manifest["provenance"] = provenance_digests(run.store)

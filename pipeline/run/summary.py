@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from glassplate.models.metrics import mad_sigma
-from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.tiles.tile_maps import count_reasons, write_iterations, write_quality
+from glassplate.pipeline.provenance.documents import CHECKSUMS, provenance_path, write_standards
 from glassplate.pipeline.sources.sample_windows import sample_boxes
-from glassplate.pipeline.tiles.scratch import Scratch
-from glassplate.pipeline.tiles.stitch import sha256_of
 from glassplate.pipeline.store.ome_zarr import open_array, read_attributes
+from glassplate.pipeline.tiles.scratch import Scratch
+from glassplate.pipeline.tiles.tile_maps import count_reasons, write_iterations, write_quality
 
-CHECKSUMS = "checksums.sha256"
 # Median chi2 of the tiles from which a result is questioned. Fits of six iterations, which have learnt next
 # to nothing, have 15 to 30; images that a hot column or a wrong variance ruined 1e5 and more.
 MOST_CHI2 = 50.0
@@ -115,13 +114,13 @@ def record_result(
     write_quality(store, plan, records, scratch)
     logged = sorted(tile for tile, record in records.items() if "log_crc32" in record)
     write_iterations(store, logged, len(plan.grid), scratch)
-    provenance.write_standards(store, manifest)
+    write_standards(store, manifest)
     known = dict(files)
     for path in sorted(store.rglob("*")):
         name = path.relative_to(store).as_posix()
         if path.is_file() and name not in known and _is_described(name):
             known[name] = sha256_of(path)
-    target = provenance.provenance_path(store, CHECKSUMS)
+    target = provenance_path(store, CHECKSUMS)
     partial = target.with_name(target.name + ".partial")
     partial.write_text("".join(f"{known[name]}  {name}\n" for name in sorted(known)), "utf-8")
     os.replace(partial, target)

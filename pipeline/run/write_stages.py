@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
-from glassplate.pipeline.provenance.journal import Journal, read_journal
+from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.pool import Failure, Tell
+from glassplate.pipeline.provenance.documents import provenance_path
+from glassplate.pipeline.provenance.journal import Journal, read_journal
 from glassplate.pipeline.run.fit_stages import Run, refuse_damaged_source
-from glassplate.pipeline.tiles.stitch import LevelTask, StitchTask, sha256_of, stitch_shard, write_level
+from glassplate.pipeline.tiles.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
 
 def shards_journal(store: Path) -> Path:
     """Journal of the shards that are written, of every level."""
-    return provenance.provenance_path(store, "shards.jsonl")
+    return provenance_path(store, "shards.jsonl")
 
 
 def stitch(run: Run, journal: Journal) -> dict[str, str]:

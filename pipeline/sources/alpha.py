@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from glassplate.pipeline.sources.wrapped import WrappedSource
-from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 # TIFF's kinds of samples beyond the colours that are alpha: colours multiplied by it, and not.
 _ALPHA_KINDS = (1, 2)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.jpeg_file import (
     JpegHeader,
     jpeg_damage,
@@ -31,7 +32,6 @@ from glassplate.pipeline.sources.source import (
     choose_working_dtype,
 )
 from glassplate.pipeline.sources.tiff.tags import described
-from glassplate.pipeline.grid import Box
 
 # Components of a JPEG of cyan, magenta, yellow and black.
 _INKS = 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within
+from glassplate.pipeline.grid import Axis, Box
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Source
-from glassplate.pipeline.grid import Axis, Box
+from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within
 
 # 64 windows of 128 x 128 are a megapixel: noise and percentiles to a few per mille, read in a
 # second, and all of an image of up to a megapixel.

@@ -14,8 +14,8 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import Box
 
 if TYPE_CHECKING:
-    from glassplate.pipeline.defects.cosmic_rays import Detector
     from glassplate.pipeline.companions.exposures import Combination
+    from glassplate.pipeline.defects.cosmic_rays import Detector
     from glassplate.pipeline.defects.wild_pixels import WildLimits
 
 Format = Literal["fits", "tiff", "png", "jpeg"]

@@ -7,16 +7,17 @@ comes off again without a trace; ordinary images are read as they are.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Pixels, Source
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.wrapped import WrappedSource
 
 # Typical deviations from the median of an image for which its values are read as they are: 2**-32 to 2**32,
 # 2e-10 to 4e9. The squares of values a million times larger, and of noise a million times smaller, are
@@ -74,3 +75,25 @@ def unit_exponent(samples: Sequence[Sample]) -> int:
 def _above_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     sizes = np.abs(values)
     return sizes[sizes > 0]
+
+
+def is_per_pixel(unit: str | None) -> bool:
+    """Whether values of this unit add up over pixels: counts and fluxes, not surface brightness.
+
+    ``adu``, ``electron/s``, ``nanomaggy`` and the like do; ``MJy/sr``, ``Jy/beam``,
+    ``mag/arcsec2``, anything over an angle or in magnitudes, and what is not known do not.
+    """
+    text = (unit or "").strip().lower()
+    if any(word in text for word in ("sr", "arcsec", "beam", "deg", "mag/", "mag(", "as2")):
+        return False
+    text = re.sub(r"^(?:10(?:\*\*|\^)[+-]?\d+|[\d.]+(?:e[+-]?\d+)?)[\s*.]*", "", text)
+    amount = re.split(r"[/\s*.(^]", text.strip("()[] "), maxsplit=1)[0]
+    return amount in _AMOUNTS
+
+
+_AMOUNTS = {
+    "adu", "adus", "analog", "dn", "du", "count", "counts", "ct", "cts", "cps",
+    "electron", "electrons", "e", "e-", "photon", "photons", "ph", "event", "events",
+    "nanomaggy", "nanomaggies", "nmgy", "maggy", "maggies",
+    "jy", "mjy", "ujy", "microjy", "njy", "nanojy",
+}  # fmt: skip

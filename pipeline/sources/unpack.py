@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from glassplate.pipeline.errors import CapacityError, SourceError
-from glassplate.pipeline.sources.unreadable import FIRST_BYTES_S, answered_within, check_regular
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
+from glassplate.pipeline.sources.unreadable import FIRST_BYTES_S, answered_within, check_regular
 
 _STEP_BYTES = 4 << 20
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.sources.unreadable import refused
-from glassplate.pipeline.sources.source import AlphaReader, NoiseKind, Pixels, Source
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.source import AlphaReader, NoiseKind, Pixels, Source
+from glassplate.pipeline.sources.unreadable import refused
 
 
 class WrappedSource:

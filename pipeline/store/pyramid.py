@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.store.ome_zarr import Layout, Shard, open_array, tile_rows
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.store.ome_zarr import Layout, Shard, open_array, tile_rows
 
 
 def halve(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

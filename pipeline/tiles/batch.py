@@ -21,16 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.fit.loop import Batch, Measurement, Record, Restoration, fit_each
-from glassplate.pipeline.tiles.donor import DonorFile, read_donor
+from glassplate.pipeline.grid import Tile
 from glassplate.pipeline.open_source import cached_source
-from glassplate.pipeline.tiles.prefetch import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.windows_in_memory import windows_ahead
 from glassplate.pipeline.pool import Tell, seldom, with_its_kind
+from glassplate.pipeline.sources.source import Pixels
+from glassplate.pipeline.tiles.donor import DonorFile, read_donor
+from glassplate.pipeline.tiles.prefetch import AtOnce, WriteBehind, read_ahead
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.second_look import is_better, looked_at_again
 from glassplate.pipeline.tiles.seeds import tile_seed
-from glassplate.pipeline.sources.source import Pixels
-from glassplate.pipeline.grid import Tile
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -83,26 +84,6 @@ def restore_batch(task: BatchTask, tell: Tell) -> list[dict[str, Any]]:
         return _restored(task, tell, reading, writing)
 
 
-def most_at_hand(stack: int, tiles: int) -> int:
-    """Windows that restoring a batch of so many tiles has in memory at once, at most."""
-    # fits that end together, those that take their slots before the first is restored, the one handed on last
-    at_hand = 2 * stack + 1
-    if stack > 1:
-        # what the threads have: read ahead, and waiting to be written
-        at_hand += _ahead(stack) + stack
-    return min(at_hand, tiles)
-
-
-def most_restored(stack: int, tiles: int) -> int:
-    """Restorations among them: those of a stack, the one handed on last, those that wait to be written."""
-    return min(2 if stack == 1 else 2 * stack + 1, tiles)
-
-
-def _ahead(stack: int) -> int:
-    """Windows read in advance: as many as begin together where a stack ends, none where nothing overlaps."""
-    return 0 if stack == 1 else stack
-
-
 def _restored(
     task: BatchTask, tell: Tell, reading: Executor, writing: Executor
 ) -> list[dict[str, Any]]:
@@ -127,7 +108,7 @@ def _restored(
         return plan.measurement(pixels, seed, tile.window.corner)
 
     batch = Batch([plan.grid.window_shape] * len(tiles), measure)
-    windows = read_ahead(read, batch.order, reading, _ahead(plan.numerics.stack))
+    windows = read_ahead(read, batch.order, reading, windows_ahead(plan.numerics.stack))
     start = None if task.donor is None else read_donor(task.donor)
     problem = plan.tile_problem if task.earlier is None else plan.problem
     for place, found in fit_each(batch, problem, _progress(task, tell), start=start):

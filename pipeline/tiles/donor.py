@@ -20,12 +20,12 @@ import numpy as np
 from glassplate.models.fit.donor import fit_donor
 from glassplate.models.fit.loop import Measurement, Weights
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import Tell, seldom
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.tiles.seeds import donor_seed
-from glassplate.pipeline.tiles.stitch import sha256_of
 
 
 @dataclass(frozen=True)

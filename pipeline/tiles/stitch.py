@@ -6,7 +6,6 @@ tiles, so the result does not depend on who restored them or when.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,21 @@ import numpy.typing as npt
 
 from glassplate.models.colour import srgb_of
 from glassplate.models.operators.operator import Operator
-from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend
+from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.store.pyramid import write_level_shard
-from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.sources.source import Pixels
-from glassplate.pipeline.store.ome_zarr import Shard, open_array, residual_box, shard_file, tile_rows
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.store.ome_zarr import (
+    Shard,
+    open_array,
+    residual_box,
+    shard_file,
+    tile_rows,
+)
+from glassplate.pipeline.store.pyramid import write_level_shard
+from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend
+from glassplate.pipeline.tiles.scratch import Scratch
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -280,9 +286,3 @@ def _through(operator: Operator, restored: npt.NDArray[np.float64]) -> npt.NDArr
         measured[needed[0] > 0] = torch.nan
     result: npt.NDArray[np.float64] = measured.numpy()
     return result
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from glassplate.pipeline.tiles.blend import axis_weight
+from glassplate.pipeline.grid import Tile, TileGrid
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.tiles.batch import LOG_FIELDS
+from glassplate.pipeline.tiles.blend import axis_weight
 from glassplate.pipeline.tiles.scratch import Scratch
-from glassplate.pipeline.grid import Tile, TileGrid
 
 # Maps taken from the tile records as they are; seam is measured from the windows.
 MAPS = {

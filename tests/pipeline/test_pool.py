@@ -9,7 +9,7 @@ import pytest
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pool import Failure, InlinePool, default_workers, open_pool, worker_options
 
-HERE = str(Path(__file__).parent)
+HERE = str(Path(pool_work.__file__).parent)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.unreadable import refused
-from glassplate.pipeline.open_source import sniff_format
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
 from glassplate.pipeline.sources.unpack import unpacked
+from glassplate.pipeline.sources.unreadable import refused
 
 if TYPE_CHECKING:
     from glassplate.pipeline.sources.fits.file import FitsFile

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.fits.file import FitsFile, one_line
 from glassplate.pipeline.sources.fits.hdus import (
     Scaling,
@@ -21,7 +23,6 @@ from glassplate.pipeline.sources.fits.hdus import (
     row_layout,
 )
 from glassplate.pipeline.sources.fits.text import is_sound, printable
-from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.sources.source import (
     MOST_JOINT_PLANES,
@@ -32,7 +33,6 @@ from glassplate.pipeline.sources.source import (
     SourceSpec,
     choose_working_dtype,
 )
-from glassplate.pipeline.grid import Box
 
 # Tiles of one row each are the usual compression; a cell of this size holds enough of them that the
 # bookkeeping does not show, and few enough that a window reads little more than itself.

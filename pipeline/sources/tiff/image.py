@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.sources.tiff.nodata import is_nodata
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.sources.source import (
@@ -24,6 +24,7 @@ from glassplate.pipeline.sources.source import (
     SourceSpec,
     choose_working_dtype,
 )
+from glassplate.pipeline.sources.tiff.nodata import is_nodata
 from glassplate.pipeline.sources.tiff.pages import (
     decode_segment,
     find_page,
@@ -34,7 +35,6 @@ from glassplate.pipeline.sources.tiff.pages import (
     segment_shape,
 )
 from glassplate.pipeline.sources.tiff.tags import read_tags
-from glassplate.pipeline.grid import Box
 
 
 class TiffSource:

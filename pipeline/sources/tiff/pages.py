@@ -13,12 +13,12 @@ import numpy.typing as npt
 import tifffile
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.jpeg_file import jpeg_damage
-from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.jpeg_file import jpeg_damage
 from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES, RowLayout
 from glassplate.pipeline.sources.source import ImageInfo, SourceSpec
 from glassplate.pipeline.sources.tiff.directories import directories, page_at
+from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.tags import JPEG_COMPRESSIONS
 
 # Photometric interpretations whose numbers are no amounts of light or ink.

@@ -12,8 +12,8 @@ import tifffile
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.run import restore as run_module
 from glassplate.pipeline.recipe import recipe_names
+from glassplate.pipeline.run import restore as run_module
 
 COMMANDS = (
     "restore", "plan", "batch", "serve", "inspect", "verify", "export", "assess", "recipes", "doctor",
@@ -191,7 +191,9 @@ class TestRestore:
             tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (30, 40), "u1"))
         else:
             path.write_bytes(sky.read_bytes())
-        monkeypatch.setattr("glassplate.pipeline.planning.duration.projected_seconds", lambda *_: 1.0)
+        monkeypatch.setattr(
+            "glassplate.pipeline.planning.duration.projected_seconds", lambda *_: 1.0
+        )
         assert json.loads(gp("plan", path, "--json").out)["recipe"] == recipe
 
 

@@ -5,8 +5,8 @@ import types
 import pytest
 
 from glassplate.flows.jobs import lazy_pool as standby
-from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.flows.jobs.lazy_pool import StandbyPool
+from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pool import open_pool
 

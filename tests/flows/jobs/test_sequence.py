@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from glassplate.flows.jobs.sequence import Chain
 from glassplate.flows.jobs.images import images_of
 from glassplate.flows.jobs.job import Job, read_job
+from glassplate.flows.jobs.sequence import Chain
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 

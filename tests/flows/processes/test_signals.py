@@ -8,8 +8,8 @@ from astropy.io import fits
 
 from glassplate.flows.cli import restore as commands_run
 from glassplate.flows.processes import signals
-from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.run import restore as run
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ def run(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # nohup, under which the tests themselves may run, has SIGHUP ignored
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         started.append(process)
         return process

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassplate.models.batching.joint import Joint, TapProducts
-from glassplate.models.networks.make import NetworkSettings, input_size, make_network
 from glassplate.models.batching.networks_together import Begun, Separate
+from glassplate.models.networks.make import NetworkSettings, input_size, make_network
 
 KINDS = ("lean", "skip", "hourglass", "unet", "resnet", "decoder")
 WAYS = ("grouped", "gemm")

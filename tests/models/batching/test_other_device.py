@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_fit import problem
-from test_jpeg import photograph, saved
-from test_stack import CASES, PLAIN, assert_alike, fitted, stacked
+from jpegs import photograph, saved
+from stacks import CASES, PLAIN, assert_alike, fitted, stacked
 from torch.utils import backend_registration
+from windows import problem
 
 from glassplate.models.fit.donor import DonorSettings, fit_donor
 from glassplate.models.fit.loop import Measurement, fit_batch
 from glassplate.models.fit.member import Start
-from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.fit.stack import Stack
+from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.transform import PixelTransform
 
 if torch.cuda.is_available():

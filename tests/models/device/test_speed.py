@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from glassplate.models.device import speed as device
-from glassplate.models.device.speed import DeviceRates, measure_device
 from glassplate.models.device.numerics import Numerics
+from glassplate.models.device.speed import DeviceRates, measure_device
 
 
 @pytest.fixture

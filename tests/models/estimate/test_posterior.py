@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.operators.blur import Blur, Psf
-from glassplate.models.operators.downsample import KERNELS, Downsample
-from glassplate.models.operators.operator import Composition
 from glassplate.models.estimate.posterior import (
-    gaussian_blur,
     posterior_mean,
     posterior_through,
     posterior_variance,
 )
+from glassplate.models.gaussian import gaussian_blur
+from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.downsample import KERNELS, Downsample
+from glassplate.models.operators.operator import Composition
 
 
 def scene(seed=0, n=96, sigma=5.0, texture=10.0):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_fit import measurement, problem, sky
+from windows import measurement, problem, sky
 
 from glassplate.models.fit import donor as module
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm, weight_shapes

@@ -4,19 +4,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glassplate.models.batching.slots import Dice
 from glassplate.models.fit.inputs import (
     BlindSpot,
     NoiseCode,
     Scene,
     Split,
     Whole,
-    fill,
     moved,
     split,
     squares,
-    surroundings,
 )
-from glassplate.models.batching.slots import Dice
+from glassplate.models.surroundings import fill, surroundings
 
 
 def dice(seed=0):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from test_jpeg import photograph, saved, tensor
+from jpegs import photograph, saved, tensor
 
+from glassplate.models.batching.slots import Dice
 from glassplate.models.fit.inputs import Scene, split
+from glassplate.models.fit.jpeg_inputs import Requantised, requantised
 from glassplate.models.operators.jpeg import (
     from_components,
     joined_blocks,
@@ -13,8 +15,6 @@ from glassplate.models.operators.jpeg import (
     to_components,
     whole_blocks,
 )
-from glassplate.models.fit.jpeg_inputs import Requantised, requantised
-from glassplate.models.batching.slots import Dice
 from glassplate.models.transform import PixelTransform
 
 ONE = (1, 1)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.operators.blur import Blur, Psf
-from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.operators.downsample import Downsample
+from glassplate.models.device.numerics import multiplies_bf16, resolve
 from glassplate.models.fit.loop import FitSettings, Problem
+from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import multiplies_bf16, resolve
+from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Identity
-from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 MEASURE = """

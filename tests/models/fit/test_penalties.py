@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_fit import SIGMA, measurement, problem, sky
+from windows import SIGMA, measurement, problem, sky
 
-from glassplate.models.operators.downsample import Downsample
 from glassplate.models.fit.loop import FitSettings, fit_batch
 from glassplate.models.fit.losses import TV_SMOOTHING, total_variation
-from glassplate.models.noise.model import NoiseModel
 from glassplate.models.fit.penalties import NoPenalty, TotalVariation
-from glassplate.models.transform import PixelTransform
 from glassplate.models.fit.window import Window
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.operators.downsample import Downsample
+from glassplate.models.transform import PixelTransform
 
 ONE = torch.ones(1, 1, 1, 1, dtype=torch.float64)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from skimage import io
-from test_fit import problem, sky
+from windows import problem, sky
 
 from glassplate.models.fit.loop import FitSettings, Measurement, fit_batch
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings, estimate_noise
-from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
 
 

@@ -6,22 +6,22 @@ import pytest
 import tifffile
 import zarr
 from astropy.io import fits
+from runs import FIT, UntidyPool, digest, level0, request
 from scipy import ndimage
-from test_run import FIT, UntidyPool, digest, level0, request
 
 from glassplate.models.colour import encoded, lab_of_srgb, lightness, srgb_of
-from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
-from glassplate.pipeline.tiles.batch import NO_HINT
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
-from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.tiles.batch import NO_HINT
 
 COLOUR = {
     **FIT,

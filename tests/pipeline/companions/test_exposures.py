@@ -8,21 +8,21 @@ import pytest
 import tifffile
 from astropy.io import fits
 from astropy.wcs import WCS
-from test_run import COPY, FIT, UntidyPool, digest, level0, request
+from runs import COPY, FIT, UntidyPool, digest, level0, request
 
-from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.companions.exposures import Combination
-from glassplate.pipeline.planning.duration import summarise
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import cached_source, open_source
+from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
-from glassplate.pipeline.provenance.verify import verify
 
 SIGMA = 5.0
 

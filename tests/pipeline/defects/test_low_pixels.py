@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_defects import WHITE, detector, rays, sky
+from rays import WHITE, detector, rays, sky
 
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.defects.cosmic_rays import InspectedSource
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
 
 PLACES = {
     "one": np.s_[60, 70],

@@ -6,19 +6,19 @@ import zarr
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
-from test_run import FIT, request
+from runs import FIT, request
 
+from glassplate.pipeline.defects.wild_pixels import WildLimits, wild_limits
 from glassplate.pipeline.events import Warned
-from glassplate.pipeline.planning.first_look import looked_at
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.planning.first_look import looked_at
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.run.summary import summary_warnings
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.run.summary import summary_warnings
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
-from glassplate.pipeline.defects.wild_pixels import WildLimits, wild_limits
 
 WHOLE = (True, True, True, True)
 RECIPE = parse_recipe(FIT, "t")

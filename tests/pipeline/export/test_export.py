@@ -16,11 +16,11 @@ from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.export import _WRITERS as export_writers
 from glassplate.pipeline.export.export import export, is_export
 from glassplate.pipeline.export.fits_checksum import OnesComplementSum, encoded_checksum
-from glassplate.pipeline.run.manifest import write_manifest
-from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles.stitch import sha256_of
+from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.provenance.documents import write_manifest
+from glassplate.pipeline.sources.source import SourceSpec
 
 RUN = {
     "version": "0.1.0",

@@ -7,7 +7,8 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.export.fits_header import history_lines, is_per_pixel, scaled_header, wcs_disagreement
+from glassplate.pipeline.export.fits_header import history_lines, scaled_header, wcs_disagreement
+from glassplate.pipeline.sources.units import is_per_pixel
 
 SHAPE = {"NAXIS": 2, "NAXIS1": 200, "NAXIS2": 150}
 TAN = {

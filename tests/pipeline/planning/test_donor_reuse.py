@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
-from test_run import COPY, FIT, UntidyPool, digest, level0, request
+from runs import COPY, FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import StageStarted
-from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.donor_reuse import BEFORE, find_donor
+from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.provenance.inspect import inspect_result
+from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.provenance.verify import verify
 
 REFINED = {**FIT, "donor": {"refine": 2}}
 AS_IT_IS = {**FIT, "donor": {"refine": 0}}

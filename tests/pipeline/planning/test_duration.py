@@ -17,8 +17,8 @@ from glassplate.pipeline.planning.duration import (
     try_plan,
 )
 from glassplate.pipeline.planning.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.planning.trial import TRIALS, Trial
+from glassplate.pipeline.recipe import load_recipe
 
 WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
 

@@ -4,15 +4,15 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from test_run import FIT, UntidyPool, digest, level0, request
+from runs import FIT, UntidyPool, digest, level0, request
 
-from glassplate.models.operators.jpeg import LUMA, of_quality
 from glassplate.models.metrics import psnr
-from glassplate.pipeline.planning.memory import project
+from glassplate.models.operators.jpeg import LUMA, of_quality
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.planning.jpeg_tables import SAMPLING, read_quantisation
+from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec

@@ -5,16 +5,16 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.planning.noise_check import check_noise_image
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.planning.noise_check import check_noise_image
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec
-from glassplate.pipeline.grid import Box
-from glassplate.pipeline.provenance.verify import verify
 
 SHAPE = (96, 128)
 KINDS = {"variance": lambda s: s**2, "sigma": lambda s: s, "weight": lambda s: s**-2}
@@ -134,7 +134,7 @@ def test_a_store_is_of_one_kind(sky, tmp_path):
 
     run(spec_of(path, "sigma"))
     run(spec_of(path, "sigma"))
-    assert provenance.read_manifest(store)["identity"]["noise_kind"] == "sigma"
+    assert read_manifest(store)["identity"]["noise_kind"] == "sigma"
     checks = {one.name: one for one in verify(store)}
     assert checks["sigma"].ok
     assert "variance" not in checks

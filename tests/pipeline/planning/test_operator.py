@@ -10,10 +10,10 @@ from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.operator import check_psf_is_wanted, check_reach, make_operator
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import TileGrid
 
 PSF = Psf.of(np.ones((21, 11)))
 WITHOUT = SourceSpec(Path("a.fits"))

@@ -6,9 +6,14 @@ from glassplate.models.operators.blur import Blur
 from glassplate.pipeline.planning import duration as forecast
 from glassplate.pipeline.planning import recipe_rates as rates
 from glassplate.pipeline.planning.duration import projected_seconds
-from glassplate.pipeline.planning.recipe_rates import IMAGE_SIDE, make_inputs, plan_of_large, recipe_rates
-from glassplate.pipeline.recipe import load_recipe, recipe_names
+from glassplate.pipeline.planning.recipe_rates import (
+    IMAGE_SIDE,
+    make_inputs,
+    plan_of_large,
+    recipe_rates,
+)
 from glassplate.pipeline.planning.trial import TRIALS
+from glassplate.pipeline.recipe import load_recipe, recipe_names
 
 FITTED = sorted(set(recipe_names()) - {"identity"})
 

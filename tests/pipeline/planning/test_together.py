@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.fit.loop import FitSettings, Problem
+from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.operators.operator import Identity
-from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.planning import together as choice
 from glassplate.pipeline.planning import make_plan as planning
 from glassplate.pipeline.planning import recipe_rates as rates
+from glassplate.pipeline.planning import together as choice
+from glassplate.pipeline.planning.make_plan import STACK_UNKNOWN, make_plan
 from glassplate.pipeline.planning.together import (
     ALONE,
     STACKS_AT_ONCE,
@@ -30,11 +31,10 @@ from glassplate.pipeline.planning.together import (
     known,
     remember,
 )
-from glassplate.pipeline.planning.make_plan import STACK_UNKNOWN, make_plan
-from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.tiles.batch import most_at_hand
-from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.planning.trial import TRIALS
+from glassplate.pipeline.planning.windows_in_memory import most_at_hand
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.sources.source import SourceSpec
 
 PROBLEM = Problem(
     NetworkSettings("lean", channels=4, fine_channels=2, scales=2, skip_channels=4),

@@ -6,8 +6,8 @@ import pytest
 
 from glassplate.models.fit.loop import Problem, seconds_per_iteration
 from glassplate.pipeline.planning.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.planning.trial import LEAST_TRIAL_S, TRIALS, Trial, as_timed, try_window
+from glassplate.pipeline.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

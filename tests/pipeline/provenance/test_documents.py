@@ -11,14 +11,14 @@ from astropy.io import fits
 from prov.model import ProvDocument
 from rocrate.rocrate import ROCrate
 
-from glassplate.pipeline.planning import memory as capacity
-from glassplate.pipeline.provenance import documents as provenance
-from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.planning import memory as capacity
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance import documents as provenance
+from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

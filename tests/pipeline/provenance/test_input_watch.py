@@ -6,19 +6,19 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_run import COPY, FIT, digest, request
+from runs import COPY, FIT, digest, request
 
-from glassplate.pipeline.provenance import input_watch
 from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.events import StageStarted, TileDone
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance import input_watch
+from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.provenance.identity import file_identity, identify, input_paths
 from glassplate.pipeline.provenance.input_watch import InputWatch, Stamp, stamps_of
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.provenance.verify import verify
 
 SHAPE = (50, 70)
 

@@ -14,15 +14,15 @@ from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.events import Warned
+from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import Failure, InlinePool
 from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles.stitch import sha256_of
-from glassplate.pipeline.provenance.verify import verify
 
 FIT = {
     "task": "deconvolve",

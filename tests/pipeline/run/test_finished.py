@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_run import COPY, UntidyPool, digest, fails_at, level0, request
+from runs import COPY, UntidyPool, digest, fails_at, level0, request
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.store.lock import locked
-from glassplate.pipeline.run.manifest import write_manifest
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest
-from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.provenance.documents import read_manifest, write_manifest
 from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.store.lock import locked
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zarr
 from astropy.io import fits
-from test_run import FIT, level0, request
+from runs import FIT, level0, request
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pool import InlinePool

@@ -7,16 +7,16 @@ import pytest
 import tifffile
 import zarr
 from astropy.io import fits
-from test_run import FIT, UntidyPool, digest, level0, request
+from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.events import TileDone
+from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.tiles.batch import NOTHING_TO_FILL
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.tiles.batch import NOTHING_TO_FILL
 
 FILL = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
 HOLE = np.s_[4:9, 50:60]

@@ -11,13 +11,13 @@ import numpy as np
 import psutil
 import pytest
 from astropy.io import fits
-from test_run import digest
+from runs import digest
 
 from glassplate.pipeline.pool import InlinePool, open_pool
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.provenance.verify import verify
 
 RAW = {
     "fit": {"iterations": 40, "log_period": 10},

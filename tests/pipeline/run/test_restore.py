@@ -1,7 +1,5 @@
 """The whole path: identity gives back the input, order does not matter, resumed equals undisturbed."""
 
-import hashlib
-import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +11,8 @@ import zarr
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import COPY, FIT, UntidyPool, digest, fails_at, level0, request
 
-from glassplate.pipeline.provenance import identity
-from glassplate.pipeline.tiles import batch as restoring
-from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.errors import (
     CapacityError,
     GlassplateError,
@@ -27,40 +23,13 @@ from glassplate.pipeline.errors import (
 from glassplate.pipeline.events import RunEnded, RunStarted, StageStarted, TileDone, Warned
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import Failure, InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.provenance.inspect import inspect_result
-from glassplate.pipeline.run.restore import RestoreRequest, restore
-from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.provenance.verify import verify
-
-FIT = {
-    "fit": {"iterations": 6, "log_period": 2},
-    "network": {"channels": 4, "skip_channels": 4, "scales": 2},
-    "tiles": {"core": 24, "halo": 6},
-    "output": {"chunk": 16, "shard": 32},
-}
-COPY = {**FIT, "task": "identity"}
-
-
-def request(source, store, raw, **more):
-    spec = source if isinstance(source, SourceSpec) else SourceSpec(Path(source))
-    return RestoreRequest(
-        spec, Path(store), parse_recipe(raw, "test"), "test", device="cpu", **more
-    )
-
-
-def digest(store):
-    group, total = zarr.open_group(str(store), mode="r"), hashlib.sha256()
-    for name in sorted(group.array_keys()):
-        total.update(name.encode() + np.ascontiguousarray(group[name][...]).tobytes())
-    for name in sorted(group["quality"].array_keys()):
-        if name != "seconds":
-            total.update(name.encode() + group["quality"][name][...].tobytes())
-    return total.hexdigest()
-
-
-def level0(store):
-    return zarr.open_group(str(store), mode="r")["0"][...]
+from glassplate.pipeline.run import restore as run
+from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tiles import batch as restoring
 
 
 @pytest.fixture
@@ -72,30 +41,6 @@ def sky(tmp_path):
     image[4:6, 7:10] = np.nan
     fits.writeto(tmp_path / "sky.fits", image.astype("f4"))
     return tmp_path / "sky.fits"
-
-
-class UntidyPool(InlinePool):
-    """Does tasks in a random order, some of them twice; stops or fails where it is told to."""
-
-    name, workers = "untidy", 3
-
-    def __init__(self, seed=0, interrupt_after=None, fail=lambda work, task: False):
-        self.random, self.interrupt_after, self.fail = random.Random(seed), interrupt_after, fail
-
-    def map(self, work, tasks, tell):
-        tasks = list(tasks)
-        self.random.shuffle(tasks)
-        for task in tasks:
-            if self.interrupt_after == 0:
-                raise KeyboardInterrupt
-            if self.interrupt_after is not None:
-                self.interrupt_after -= 1
-            if self.fail(work, task):
-                yield task, Failure("FloatingPointError: made to fail")
-                continue
-            if self.random.random() < 0.4:
-                work(task, tell)
-            yield task, work(task, tell)
 
 
 @settings(max_examples=25)
@@ -354,10 +299,6 @@ def test_a_passing_fault_changes_no_byte(sky, tmp_path):
     restore(request(sky, tmp_path / "whole.zarr", FIT), InlinePool())
     restore(request(sky, tmp_path / "flaky.zarr", FIT), Flaky())
     assert digest(tmp_path / "flaky.zarr") == digest(tmp_path / "whole.zarr")
-
-
-def fails_at(*tiles):
-    return lambda work, task: work is restoring.restore_batch and set(task.tiles) & set(tiles)
 
 
 def test_a_tile_that_cannot_be_done_is_quarantined_and_later_tried_again(sky, tmp_path):

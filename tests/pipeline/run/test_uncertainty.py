@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import zarr
 from astropy.io import fits
-from test_run import FIT, UntidyPool, digest, level0, request
+from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
-from glassplate.pipeline.provenance.verify import verify
 
 STATED = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}
 

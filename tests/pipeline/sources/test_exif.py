@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_run import COPY, FIT, request
+from runs import COPY, FIT, request
 
-from glassplate.pipeline.sources.exif import Entry, packed_directory, read_directory
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.exif import Entry, packed_directory, read_directory
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:ImageWidth="40"/></x:xmpmeta>'
 IPTC = b"\x1c\x02\x78\x00\x05title"

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
-from test_run import COPY, request
+from runs import COPY, request
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.sources.jpeg_file import jpeg_damage
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import describe, open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.jpeg_file import jpeg_damage
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
 
 PROFILE = bytes(range(256)) * 3
 

@@ -12,15 +12,15 @@ import tifffile
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import (
     cached_source,
     close_cached_sources,
     describe,
     open_source,
-    sniff_format,
 )
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec, choose_working_dtype, split_extension
-from glassplate.pipeline.grid import Box
 
 ALL = Box(0, 20, 0, 30)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zarr
 from astropy.io import fits
-from test_run import FIT, request
+from runs import FIT, request
 
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.transform import PixelTransform

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.pipeline.sources import unpack
 from glassplate.pipeline.errors import CapacityError, SourceError
-from glassplate.pipeline.open_source import describe, open_source, sniff_format
-from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.sources import unpack
+from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.unpack import forget_unpacked, scratch_folder, unpacked
 
 PACKERS = {"gz": gzip.compress, "bz2": bz2.compress}

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.pipeline.sources import unreadable as foreign
 from glassplate.pipeline import open_source
+from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import describe
 from glassplate.pipeline.sources import sample_windows as sampling
 from glassplate.pipeline.sources import unpack
-from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.sources.unreadable import answered_within, check_regular, refused
-from glassplate.pipeline.open_source import describe, sniff_format
+from glassplate.pipeline.sources import unreadable as foreign
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.unreadable import answered_within, check_regular, refused
 
 
 @pytest.fixture

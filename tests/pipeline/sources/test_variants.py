@@ -10,11 +10,11 @@ from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.export.fits_header import scaled_header, wcs_disagreement
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import describe, open_source
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 FOLDERS = ("fits_variants", "tiff_variants", "astro/mef_dq_weight", "astro/plates", "astro/single")
 FILES = sorted(path for folder in FOLDERS for path in (DATA / folder).rglob("*") if path.is_file())
 FILES = [path for path in FILES if path.suffix not in {".npz", ".md", ".txt"}]

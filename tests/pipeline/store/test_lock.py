@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from glassplate.pipeline.store import lock
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.store import lock
 from glassplate.pipeline.store.lock import lock_path, locked
 
 HOLD = """

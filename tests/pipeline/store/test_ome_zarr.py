@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.store.ome_zarr import (
     Layout,
     arrays_of,
@@ -19,7 +20,6 @@ from glassplate.pipeline.store.ome_zarr import (
     tile_rows,
     update_attributes,
 )
-from glassplate.pipeline.grid import Box
 
 layouts = st.builds(
     lambda c, h, w, joint, scale, chunk, shards: Layout(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.store.pyramid import halve, write_level_shard
 from glassplate.pipeline.store.ome_zarr import Layout, create, open_array
+from glassplate.pipeline.store.pyramid import halve, write_level_shard
 
 
 def test_each_pixel_is_the_mean_of_four():

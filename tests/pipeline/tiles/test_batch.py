@@ -7,15 +7,16 @@ import weakref
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_run import FIT
+from runs import FIT
 
-from glassplate.pipeline.tiles import batch as restoring
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.tiles.batch import BatchTask, most_at_hand, most_restored, restore_batch
-from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tiles import batch as restoring
+from glassplate.pipeline.tiles.batch import BatchTask, restore_batch
+from glassplate.pipeline.tiles.scratch import Scratch
 
 
 class Alive:

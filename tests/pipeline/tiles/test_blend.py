@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend, check_coverage, ramp_half_width
 from glassplate.pipeline.errors import CoverageError
 from glassplate.pipeline.grid import Axis, Box, TileGrid
+from glassplate.pipeline.tiles.blend import (
+    Piece,
+    axis_weight,
+    blend,
+    check_coverage,
+    ramp_half_width,
+)
 
 axes = st.builds(Axis, st.integers(1, 400), st.integers(1, 150), st.integers(0, 60))
 

@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_run import FIT, UntidyPool, digest, request
+from runs import FIT, UntidyPool, digest, request
 
-from glassplate.pipeline.tiles import batch as restoring
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, TileDone, Warned
-from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.pool import Failure, InlinePool
+from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.run.fit_stages import tiles_journal
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.tiles import batch as restoring
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.second_look import is_better, looked_at_again, outliers
-from glassplate.pipeline.run.fit_stages import tiles_journal
-from glassplate.pipeline.provenance.verify import verify
 
 AGAIN = {
     **FIT,

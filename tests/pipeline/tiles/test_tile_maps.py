@@ -5,15 +5,15 @@ import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.provenance.journal import read_journal
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.tiles.tile_maps import count_reasons, seam_score
-from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.run.restore import RestoreRequest, restore
-from glassplate.pipeline.tiles.scratch import Scratch
-from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.run.fit_stages import tiles_journal
 from glassplate.pipeline.grid import TileGrid
+from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.run.fit_stages import tiles_journal
+from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tiles.scratch import Scratch
+from glassplate.pipeline.tiles.tile_maps import count_reasons, seam_score
 
 RAW = {
     "donor": {"tiles": 0},

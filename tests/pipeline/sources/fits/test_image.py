@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import describe, open_source
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
 
 
 @pytest.fixture

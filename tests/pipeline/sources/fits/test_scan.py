@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.fits.scan import BLOCK, MOST_BLOCKS, spans
 from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.sources.fits.scan import BLOCK, MOST_BLOCKS, spans
 from glassplate.pipeline.sources.source import SourceSpec
 
 PIXELS = np.random.default_rng(0).normal(100, 5, (64, 96)).astype("f4")

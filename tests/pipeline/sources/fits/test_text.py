@@ -7,11 +7,11 @@ import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.sources.fits.text import parsed, printable, stored_text
 from glassplate.pipeline.open_source import describe, open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.fits.text import parsed, printable, stored_text
 from glassplate.pipeline.sources.source import SourceSpec
 
 CARDS = {

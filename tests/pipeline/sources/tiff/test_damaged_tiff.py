@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from test_run import COPY, level0, request
+from runs import COPY, level0, request
 
 from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.open_source import describe, open_source

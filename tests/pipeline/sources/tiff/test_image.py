@@ -10,11 +10,11 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.sources import segments
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.open_source import describe, open_source
-from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.sources import segments
+from glassplate.pipeline.sources.source import SourceSpec
 
 
 @pytest.fixture

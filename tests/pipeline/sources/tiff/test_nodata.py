@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import tifffile
-from test_run import COPY, FIT, level0, request
+from runs import COPY, FIT, level0, request
 
-from glassplate.pipeline.sources.tiff.nodata import is_nodata, parse_nodata
+from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.tiff.nodata import is_nodata, parse_nodata
 
 LOWEST = float(np.finfo("f4").min)
 

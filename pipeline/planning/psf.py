@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from glassplate.models.operators.blur import Psf
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.open_source import open_named
 from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import open_named
 
 # Longest side that is read: beyond it a file is an image given by mistake (8 MiB as float64).
 MOST_SIDE = 1023

@@ -6,7 +6,7 @@ import tifffile
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.companions.psf import read_psf
+from glassplate.pipeline.planning.psf import read_psf
 
 
 def gaussian(height=9, width=11, at=(0.0, 0.0), sigma=1.5):
