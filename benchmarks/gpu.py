@@ -48,7 +48,6 @@ from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.device.speed import measure_device
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
 from glassplate.models.fit.loop import (
-    Batch,
     FitSettings,
     Measurement,
     Problem,
@@ -303,10 +302,7 @@ def fit_tiles(
     count = min(len(windows), 2 * problem.numerics.stack)
     while len(slots) < len(windows):
         some = windows[len(slots) : len(slots) + count]
-        batch = Batch(
-            [w.shape for w in some],
-            lambda n, some=some: everywhere(np.ascontiguousarray(some[n]), n),
-        )
+        batch = ((n, everywhere(np.ascontiguousarray(w), n)) for n, w in enumerate(some))
         # an error has no slots: that tile diverged
         slots += [getattr(one, "slots", None) for _, one in fit_each(batch, problem, start=start)]
         pace = (time.monotonic() - began) / len(slots)

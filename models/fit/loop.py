@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +26,6 @@ from glassplate.models.fit.stack import Reading, Stack, State
 from glassplate.models.fit.window import Window
 
 __all__ = [
-    "Batch",
     "FitSettings",
     "Measurement",
     "Problem",
@@ -49,24 +48,6 @@ _ROOM: dict[tuple[Problem, tuple[int, ...]], int] = {}
 OnRecord = Callable[[int, Record], None]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Windows to be fitted, each brought in when its turn comes."""
-
-    shapes: Sequence[tuple[int, ...]]
-    """``(c, h, w)`` of each window; those of one shape advance together."""
-    measure: Callable[[int], Measurement | None]
-    """The window at a place from 0, None where it is not to be fitted; called once for each, in `order`."""
-
-    @property
-    def order(self) -> list[int]:
-        """Places as their turns come: those of one shape after the other."""
-        first: dict[tuple[int, ...], int] = {}
-        for place, shape in enumerate(self.shapes):
-            first.setdefault(shape, place)
-        return sorted(range(len(self.shapes)), key=lambda place: first[self.shapes[place]])
-
-
 def fit_batch(
     measurements: Sequence[Measurement],
     problem: Problem,
@@ -74,12 +55,13 @@ def fit_batch(
     *,
     start: Weights | None = None,
 ) -> list[Restoration]:
-    """Restore windows that are at hand already; otherwise as `fit_each`.
+    """Restore windows that are all in memory; otherwise as `fit_each`.
 
     Parameters
     ----------
     measurements
-        Windows of any size from 1x1, any pattern of valid pixels.
+        Windows of any size from 1x1, any pattern of valid pixels; of one shape where `problem.numerics.stack`
+        is more than 1.
 
     Returns
     -------
@@ -90,10 +72,8 @@ def fit_batch(
     FloatingPointError
         If a fit runs to infinity, and again with a tenth of the learning rate.
     """
-    shapes = [measurement.values.shape for measurement in measurements]
-    batch = Batch(shapes, measurements.__getitem__)
     found: dict[int, Restoration] = {}
-    for place, restored in fit_each(batch, problem, on_record, start=start):
+    for place, restored in fit_each(enumerate(measurements), problem, on_record, start=start):
         if isinstance(restored, FloatingPointError):
             raise restored
         found[place] = restored
@@ -101,29 +81,29 @@ def fit_batch(
 
 
 def fit_each(
-    batch: Batch,
+    windows: Iterable[tuple[int, Measurement]],
     problem: Problem,
     on_record: OnRecord | None = None,
     *,
     start: Weights | None = None,
 ) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
-    """Restore the windows of a batch, `problem.numerics.stack` of one shape at a time.
+    """Restore windows of one shape, `problem.numerics.stack` at a time.
 
     Parameters
     ----------
-    batch
-        The windows.
+    windows
+        Place and measurement of each window. The next one is taken when a slot is free for it.
     problem
         What they share.
     on_record
-        Called with the window's place in the batch and each record as it is made. A fit that starts
+        Called with the window's place and each record as it is made. A fit that starts
         again, after running to infinity or out of memory, reports its iterations again.
     start
         Weights that every fit starts from, such as a donor's; None for random ones.
 
     Yields
     ------
-    Place and restoration of each window that is to be fitted, as it ends; the error instead of it, if its fit
+    Place and restoration of each window, as its fit ends; the error instead of the restoration, if the fit
     ran to infinity, and again with a tenth of the learning rate. On the same device, software and thread
     count the same measurement gives the same bytes, whatever else is in the batch; for stacks
     `Numerics.together` says how far.
@@ -134,7 +114,7 @@ def fit_each(
         If one fit alone is too large for the device. Where several are, half as many go on.
     """
     with problem.numerics.applied():
-        yield from _Turns(batch, problem, on_record, start).run()
+        yield from _Turns(windows, problem, on_record, start).run()
 
 
 @dataclass(frozen=True)
@@ -155,55 +135,55 @@ class _Running(NamedTuple):
 
 
 class _Turns:
-    """Whose turn it is: a queue for each shape of windows, and the slots that it feeds."""
+    """The queue of fits, and the slots that it feeds."""
 
     def __init__(
-        self, batch: Batch, problem: Problem, on_record: OnRecord | None, start: Weights | None
+        self,
+        windows: Iterable[tuple[int, Measurement]],
+        problem: Problem,
+        on_record: OnRecord | None,
+        start: Weights | None,
     ) -> None:
-        self.batch, self.problem, self.start = batch, problem, start
+        self.windows, self.problem, self.start = iter(windows), problem, start
         self.on_record = on_record or (lambda place, record: None)
         self.width = problem.numerics.stack
-        self.queues: dict[tuple[int, ...], deque[_Turn]] = {}
-        for place in batch.order:
-            turns = (_Turn(place, number) for number in range(problem.fit.members))
-            self.queues.setdefault(batch.shapes[place], deque()).extend(turns)
+        self.queue: deque[_Turn] = deque()
+        """Fits of windows that have been taken: members of an ensemble, and fits that begin again."""
         self.measured: dict[int, Measurement] = {}
-        self.over: set[int] = set()
-        """Places that are not to be fitted, or not any more."""
+        """Windows that have been taken and are not restored yet, by their places."""
         self.members: dict[int, list[Member]] = {}
         self.complete: deque[int] = deque()
         """Places whose members have all ended and which wait for their restoration."""
         self.ended: deque[tuple[int, Restoration | FloatingPointError]] = deque()
 
     def run(self) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
-        """All windows of one shape, then those of the next."""
-        for shape, queue in self.queues.items():
-            kind = self.problem, shape
-            self.width = _ROOM.get(kind, self.problem.numerics.stack)
-            while queue or self.complete or self.ended:
-                yield from self._stacked(queue)
-                if self.width < self.problem.numerics.stack:
-                    _ROOM[kind] = self.width
-                # what was taken by a stack that was too large, or by windows of another shape
-                torch.cuda.empty_cache()
+        """Fit all windows, fewer at a time where the device's memory does not suffice."""
+        first = self._take()
+        if first is not None:
+            self.queue.appendleft(first)
+            kind = self.problem, self.measured[first.place].values.shape
+            self.width = _ROOM.get(kind, self.width)
+        while not (yield from self._stacked()):
+            _ROOM[kind] = self.width
+            torch.cuda.empty_cache()  # what was taken by a stack that was too large
 
-    def _stacked(
-        self, queue: deque[_Turn]
-    ) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
-        """Fit until the queue is empty, or the device's memory full."""
+    def _stacked(self) -> Generator[tuple[int, Restoration | FloatingPointError], None, bool]:
+        """Fit until all windows are done (True), or the device's memory is full (False)."""
         running: list[_Running | None] = []
         stack: Stack | None = None
-        while queue or running or self.complete or self.ended:
+        done = False
+        while not done:
             try:
                 if self.complete:
                     self._restore(list(self.complete)[: self.width])
-                elif stack is None:
-                    while len(running) < self.width and (turn := self._take(queue)) is not None:
+                elif running and stack is not None:
+                    self._advance(stack, running)
+                else:
+                    while len(running) < self.width and (turn := self._take()) is not None:
                         running.append(self._running(turn))
                     begun = [self._begin(one.turn) for one in running if one]
                     stack = Stack(begun) if begun else None
-                else:
-                    self._advance(stack, running, queue)
+                    done = not begun
             except RuntimeError as error:
                 still = [one.turn for one in running if one is not None]
                 nothing_to_release = stack is None and not still
@@ -211,30 +191,28 @@ class _Turns:
                 if nothing_to_release or alone or not is_out_of_memory(error):
                     raise
                 self.width = max(1, min(self.width, len(still)) // 2)
-                queue.extendleft(reversed(still))
-                return
+                self.queue.extendleft(reversed(still))
+                return False
             while self.ended:
                 yield self.ended.popleft()
+        return True
 
-    def _take(self, queue: deque[_Turn]) -> _Turn | None:
-        """The turn of the next fit, its window brought in; None where there is none left."""
-        while queue:
-            turn = queue.popleft()
-            if self._brought_in(turn.place):
-                return turn
-        return None
-
-    def _brought_in(self, place: int) -> bool:
-        """Bring a window in when it is first asked for; one without a valid pixel ends at once."""
-        if place not in self.measured and place not in self.over:
-            measurement = self.batch.measure(place)
-            if measurement is not None and measurement.valid.any():
+    def _take(self) -> _Turn | None:
+        """The next fit; None where there is none left. A window without a valid pixel ends at once."""
+        while True:
+            while self.queue:
+                turn = self.queue.popleft()
+                if turn.place in self.measured:
+                    return turn
+            coming = next(self.windows, None)
+            if coming is None:
+                return None
+            place, measurement = coming
+            if measurement.valid.any():
                 self.measured[place] = measurement
-                return True
-            self.over.add(place)
-            if measurement is not None:
+                self.queue.extend(_Turn(place, n) for n in range(self.problem.fit.members))
+            else:
                 self.ended.append((place, nothing_to_fit(measurement, self.problem)))
-        return place in self.measured
 
     def _running(self, turn: _Turn) -> _Running:
         return _Running(turn, Fit(self.problem, self.width))
@@ -243,7 +221,7 @@ class _Turns:
         measurement = of_member(self.measured[turn.place], turn.number)
         return Start(measurement, self.problem, self.start, turn.caution).begun()
 
-    def _advance(self, stack: Stack, running: list[_Running | None], queue: deque[_Turn]) -> None:
+    def _advance(self, stack: Stack, running: list[_Running | None]) -> None:
         """One iteration of all, the records that are due, and another fit in the place of each that ends."""
         stack.advance()
         fits = [one for one in running if one is not None]
@@ -253,11 +231,11 @@ class _Turns:
         readings = stack.state.read(due) if due else []
         free = []
         for slot, reading in zip(due, readings, strict=True):
-            if self._recorded(fits[slot], reading, queue):
+            if self._recorded(fits[slot], reading):
                 running[slot] = None
                 free.append(slot)
         for slot in free:
-            turn = self._take(queue)
+            turn = self._take()
             if turn is not None:
                 running[slot] = self._running(turn)
                 stack.put(slot, self._begin(turn))
@@ -266,17 +244,17 @@ class _Turns:
             stack.keep(slots)
         running[:] = [running[slot] for slot in slots]
 
-    def _recorded(self, one: _Running, reading: Reading, queue: deque[_Turn]) -> bool:
+    def _recorded(self, one: _Running, reading: Reading) -> bool:
         """Make a record; whether that was the last one of this fit."""
         try:
             self.on_record(one.turn.place, one.fit.record(reading))
         except FloatingPointError as error:
             if one.turn.caution < 1:
                 self._give_up(one.turn.place, error)
-            elif one.turn.place not in self.over:
-                queue.appendleft(replace(one.turn, caution=CAUTION))
+            elif one.turn.place in self.measured:
+                self.queue.appendleft(replace(one.turn, caution=CAUTION))
             return True
-        if one.fit.ended and one.turn.place not in self.over:
+        if one.fit.ended and one.turn.place in self.measured:
             members = self.members.setdefault(one.turn.place, [])
             members.append(one.fit.result(one.turn.number))
             if len(members) == self.problem.fit.members:
@@ -285,10 +263,8 @@ class _Turns:
 
     def _give_up(self, place: int, error: FloatingPointError) -> None:
         """Let a window go whose fit ran to infinity twice; its other members do not matter any more."""
-        if place not in self.over:
+        if self.measured.pop(place, None) is not None:
             self.ended.append((place, error))
-        self.over.add(place)
-        self.measured.pop(place, None)
         self.members.pop(place, None)
 
     def _restore(self, places: Sequence[int]) -> None:

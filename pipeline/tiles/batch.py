@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.fit.loop import Batch, Measurement, Record, Restoration, fit_each
+from glassplate.models.fit.loop import Measurement, Record, Restoration, fit_each
 from glassplate.pipeline.grid import Tile
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
@@ -98,20 +98,21 @@ def _restored(
     def read(place: int) -> Pixels:
         return source.read(tiles[place].window, tiles[place].channels)
 
-    def measure(place: int) -> Measurement | None:
-        tile, pixels = tiles[place], next(windows)  # they come in the order of the turns
-        if not _needs_a_fit(plan, pixels):
-            records[place] = behind.submit(_copy, scratch, tile, pixels, task)
-            return None
-        fitted[place] = pixels
-        seed = tile_seed(plan.recipe.seed, tile.index, task.reseed)
-        return plan.measurement(pixels, seed, tile.window.corner)
+    def to_be_fitted() -> Iterator[tuple[int, Measurement]]:
+        """Place and measurement of each tile that needs a fit; the others are copied."""
+        ahead = windows_ahead(plan.numerics.stack)
+        for place, pixels in enumerate(read_ahead(read, range(len(tiles)), reading, ahead)):
+            tile = tiles[place]
+            if not _needs_a_fit(plan, pixels):
+                records[place] = behind.submit(_copy, scratch, tile, pixels, task)
+                continue
+            fitted[place] = pixels
+            seed = tile_seed(plan.recipe.seed, tile.index, task.reseed)
+            yield place, plan.measurement(pixels, seed, tile.window.corner)
 
-    batch = Batch([plan.grid.window_shape] * len(tiles), measure)
-    windows = read_ahead(read, batch.order, reading, windows_ahead(plan.numerics.stack))
     start = None if task.donor is None else read_donor(task.donor)
     problem = plan.tile_problem if task.earlier is None else plan.problem
-    for place, found in fit_each(batch, problem, _progress(task, tell), start=start):
+    for place, found in fit_each(to_be_fitted(), problem, _progress(task, tell), start=start):
         tile, pixels = tiles[place], fitted.pop(place)
         if isinstance(found, FloatingPointError):
             records[place] = behind.submit(

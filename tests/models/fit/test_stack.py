@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from windows import measurement, problem, sky
 
 from glassplate.models.fit import loop
-from glassplate.models.fit.loop import Batch, fit_batch, fit_each
+from glassplate.models.fit.loop import fit_batch, fit_each
 from glassplate.models.fit.member import Start
 from glassplate.models.fit.stack import Stack
 from glassplate.models.fit.stopping import StoppingSettings
@@ -112,8 +112,7 @@ class TestDivergence:
         spoilt[0, 3, 3] = np.inf
         measured = [PLAIN[0], measurement(spoilt), *PLAIN[1:]]
         given = stacked(ensemble_of(2), 3)
-        batch = Batch([one.values.shape for one in measured], measured.__getitem__)
-        found = list(fit_each(batch, given))
+        found = list(fit_each(enumerate(measured), given))
         assert sorted(place for place, _ in found) == list(range(5))
         assert isinstance(dict(found)[1], FloatingPointError)
         expected = fit_batch(PLAIN, ensemble_of(2))
@@ -122,31 +121,18 @@ class TestDivergence:
 
 
 class TestTurns:
-    def batch(self, measured, taken):
-        def measure(place):
+    def coming(self, measured, taken):
+        for place, window in enumerate(measured):
             taken.append(place)
-            return measured[place]
-
-        return Batch([one.values.shape for one in measured], measure)
+            yield place, window
 
     def test_windows_are_brought_in_when_a_slot_is_free(self):
         taken, seen = [], []
-        for place, _ in fit_each(self.batch(windows(6), taken), stacked(problem(), 2)):
+        for place, _ in fit_each(self.coming(windows(6), taken), stacked(problem(), 2)):
             seen.append((place, len(taken)))
         assert taken == list(range(6))
         assert sorted(place for place, _ in seen) == taken
         assert seen[0][1] <= 4  # two in their slots, and the two that took their places
-
-    def test_shapes_take_turns(self):
-        measured = [
-            measurement(sky(*size, n)[1], seed=n)
-            for n, size in enumerate([(20, 24), (12, 9), (20, 24), (12, 9), (20, 24), (7, 24)])
-        ]
-        taken = []
-        found = dict(fit_each(self.batch(measured, taken), stacked(problem(), 2, "grouped")))
-        assert taken == [0, 2, 4, 1, 3, 5]
-        alone = [fit_batch([one], problem())[0] for one in measured]
-        assert_alike(alone, [found[place] for place in range(6)])
 
     @pytest.mark.parametrize("way", WAYS)
     def test_slots_are_refilled_and_given_up_as_fits_end(self, way):
@@ -285,15 +271,7 @@ class TestOutOfMemory:
 
         monkeypatch.setattr(loop, name, refusing)
         # each window can be read once only, as from a reader that is ahead
-        coming = iter(enumerate(measured))
-
-        def measure(place):
-            turn, window = next(coming)
-            assert turn == place
-            return window
-
-        batch = Batch([one.values.shape for one in measured], measure)
-        found = list(fit_each(batch, stacked(given, 3)))
+        found = list(fit_each(iter(enumerate(measured)), stacked(given, 3)))
         assert sorted(place for place, _ in found) == list(range(6))
         assert all(r.values.tobytes() == alone[place].values.tobytes() for place, r in found)
 

@@ -267,9 +267,10 @@ def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
 def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkeypatch):
     real, asked = restoring.fit_each, []
 
-    def diverging(batch, *args, **kwargs):
-        asked.append(len(batch.shapes))
-        for place, found in real(batch, *args, **kwargs):
+    def diverging(windows, *args, **kwargs):
+        windows = list(windows)
+        asked.append(len(windows))
+        for place, found in real(windows, *args, **kwargs):
             diverged = len(asked) == 1 and place == 2
             yield place, FloatingPointError("fit: data term nan") if diverged else found
 

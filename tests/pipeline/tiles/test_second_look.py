@@ -188,10 +188,11 @@ def test_tiles_of_a_batch_that_fails_have_their_second_look_alone(plate, alone, 
 def test_a_second_look_that_diverges_costs_its_batch_no_other(plate, alone, tmp_path, monkeypatch):
     real, told, asked = restoring.fit_each, [], []
 
-    def diverging(batch, problem, *args, start):
+    def diverging(windows, problem, *args, start):
         # the third batch is the first of second looks
-        asked.append(len(batch.shapes))
-        for place, found in real(batch, problem, *args, start=start):
+        windows = list(windows)
+        asked.append(len(windows))
+        for place, found in real(windows, problem, *args, start=start):
             diverged = len(asked) == 3 and place == 0
             yield place, FloatingPointError("fit: data term nan") if diverged else found
 
