@@ -1,19 +1,22 @@
 # Needs: Python 3.11 or later, pip, gcc, make. Everything else is installed into .venv by constraints.txt.
 #
-# Two environments:
-#   .venv        all that is needed to work on glassplate: its dependencies, the "dev" extra, and glassplate
-#                itself, editable. The demo runs from it.
-#   .venv-test   the built wheel and nothing else. It borrows the dependencies of .venv through a .pth file
-#                (torch a second time would cost 750 MB and a minute), so that tests and type checks see what
-#                a user would install, and the editable glassplate of .venv stays as it is: Python does not
-#                read the .pth files of a folder that it reached through a .pth file, and the editable
-#                install is one of these.
+# Environments:
+#   .venv          all that is needed to work on glassplate: its dependencies, the extras "dev" and "docs", and
+#                  glassplate itself, editable. The demo runs from it.
+#   .venv-test     the built wheel and nothing else. It borrows the dependencies of .venv through a .pth file
+#                  (a second torch would cost 750 MB and a minute), so that tests and type checks see what a
+#                  user would install. The editable glassplate of .venv is not visible from it: the editable
+#                  install is a .pth file of .venv, and Python does not read the .pth files of a folder that it
+#                  reached through a .pth file.
+#   .venv-oldest   the oldest versions that pyproject.toml allows (make oldest).
+#   .venv-3.12 ... the same versions as .venv under another Python (make pythons).
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 PIP_FLAGS ?= --quiet
 PYTEST_FLAGS ?=
 JOBS ?= 2
+PYTHONS ?= 3.12 3.13
 
 VENV := .venv
 TEST := .venv-test
@@ -26,36 +29,42 @@ ISOLATED := $(TEST)/bin/python -P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel venv docs picture clean distclean
+.PHONY: help demo test quick lint types wheel venv docs oldest pythons picture clean distclean
 
 help:
-	@echo "make demo       restore two real images and say what came out (5 minutes on 2 cores)"
+	@echo "make demo       restore two real images and report the results (5 minutes on 2 cores)"
 	@echo "make test       lint, type-check and test the built wheel (20 minutes on 2 cores)"
+	@echo "make quick      the tests that are not slow, against the folders as they are, for use while editing"
 	@echo "make lint       ruff, codespell, import-linter"
 	@echo "make types      mypy, strict, against the built wheel"
 	@echo "make wheel      dist/glassplate-VERSION-py3-none-any.whl"
-	@echo "make docs       write the table of recipe keys into docs/recipes.md"
+	@echo "make docs       write the table of recipe keys, and build the user guide in build/site"
+	@echo "make oldest     make quick with the oldest versions of the dependencies that are allowed"
+	@echo "make pythons    make quick under Python 3.12 and 3.13, where they are installed"
 	@echo "make picture    make demo, and the picture of the README"
-	@echo "make venv       .venv with glassplate (editable) and all that it takes to work on it"
+	@echo "make venv       .venv with glassplate (editable) and the tools to work on it"
 	@echo "make clean      remove what was built; make distclean: .venv too"
 	@echo
-	@echo "PYTHON=python3.12                 which Python makes .venv"
-	@echo "TORCH_INDEX=URL                   where to look for torch too, for example"
+	@echo "PYTHON=python3.12                 the Python that makes .venv"
+	@echo "TORCH_INDEX=URL                   a further index to take torch from, for example"
 	@echo "                                  https://download.pytorch.org/whl/cpu for the small CPU build"
-	@echo "PYTEST_FLAGS='-m \"not slow\"'      handed to pytest by make test"
+	@echo "PYTEST_FLAGS='-m \"not slow\"'      options for pytest in make test, quick, oldest and pythons"
 
-# Made again when the dependencies change, not when the code does: the install is editable.
+# The install is editable: .venv is made again when the dependencies change, not when the code does.
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; 3.11 or later is needed: make PYTHON=..." % v[:2])'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools wheel
-	$(PIP) install $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev]"
+	$(PIP) install $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev,docs]"
 	@touch $@
 
-# The table of recipe keys in the guide, made from the settings.
+# Any warning of the build is an error: a link that leads nowhere, a page that no menu names. The variable
+# turns off an announcement that is no warning of ours (see mkdocs-material in constraints.txt).
 docs: $(VENV)/.installed
 	$(VENV)/bin/python docs/recipe_keys.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+	@echo "The guide is in build/site/index.html"
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python examples/demo.py
@@ -88,6 +97,34 @@ lint: $(TEST)/.installed
 types: $(TEST)/.installed
 	$(ISOLATED) -m mypy
 
+# pytest-xdist hands the tests out to JOBS processes.
+QUICK = -P -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal $(PYTEST_FLAGS)
+
+quick: $(VENV)/.installed
+	$(VENV)/bin/python $(QUICK)
+
+# docs/design/016-floors.md says how each floor was found.
+.venv-oldest/.installed: pyproject.toml constraints-oldest.txt | $(VENV)/.installed
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	$(PIP) --python .venv-oldest/bin/python install $(PIP_FLAGS) $(INDEX) -c constraints-oldest.txt -e ".[dev]"
+	@touch $@
+
+oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python $(QUICK)
+
+# An interpreter that is not there is no error: the message says that it was left out.
+pythons: $(PYTHONS:%=python-%)
+python-%: | $(VENV)/.installed
+	@if ! python$* -c "" 2> /dev/null; then echo "python$* is not installed: skipped"; \
+	else set -e; \
+	  if ! test -e .venv-$*/.installed; then \
+	    python$* -m venv .venv-$*; \
+	    $(PIP) --python .venv-$*/bin/python install $(PIP_FLAGS) $(INDEX) -c constraints.txt -e ".[dev]"; \
+	    touch .venv-$*/.installed; \
+	  fi; \
+	  .venv-$*/bin/python $(QUICK); \
+	fi
+
 # Most tests keep one core busy. The results of the slowest twenty are listed, so that a slow test is noticed.
 test: lint types
 	GLASSPLATE_WHEEL="$$(echo dist/*.whl)" $(ISOLATED) -m pytest \
@@ -99,4 +136,4 @@ clean:
 	find models pipeline flows configs tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest $(PYTHONS:%=.venv-%)

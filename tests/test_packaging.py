@@ -12,10 +12,13 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from glassplate.pipeline.recipe import load_recipe, recipe_names
 
@@ -141,39 +144,86 @@ def test_the_promised_recipes_are_shipped():
     assert promised <= set(recipe_names())
 
 
-def test_the_version_is_in_the_changelog(repository):
-    version = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"]
-    assert re.search(
-        rf"^## {re.escape(version)}\b", (repository / "CHANGELOG.md").read_text(), re.M
-    )
-
-
 @pytest.fixture(scope="module")
-def pins(repository) -> dict[str, str]:
-    """Version of each distribution that constraints.txt names."""
-    lines = (repository / "constraints.txt").read_text().splitlines()
-    entries = [line.split("#")[0].strip() for line in lines]
+def project(repository) -> dict[str, Any]:
+    """The table `project` of pyproject.toml."""
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+def test_the_version_is_in_the_changelog(repository, project):
+    heading = rf"^## {re.escape(project['version'])}\b"
+    assert re.search(heading, (repository / "CHANGELOG.md").read_text(), re.M)
+
+
+def test_the_citation_agrees_with_the_project(repository, project):
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    required = {"cff-version", "message", "title", "authors"}
+    assert required <= set(citation)
+    assert citation["title"].startswith(f"{project['name']}: ")
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert citation["repository-code"] == project["urls"]["Repository"]
+    assert citation["keywords"] == project["keywords"]
+
+
+def test_pre_commit_runs_tools_of_the_project(repository):
+    """Each hook is local, and its tool is one that the extra dev installs."""
+    config = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
+    assert {source["repo"] for source in config["repos"]} == {"local"}
+    hooks = {hook["id"]: hook["entry"].split() for hook in config["repos"][0]["hooks"]}
+    assert set(hooks) == {"ruff", "ruff-format", "codespell", "mypy"}
+    assert {Path(words[0]).parent for words in hooks.values()} == {Path(".venv/bin")}
+    tools = {Path(words[0]).name for words in hooks.values()} - {"python"}
+    assert tools == {"ruff", "codespell"}
+    assert hooks["mypy"][1:] == ["-m", "mypy"]
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """Return the version of each distribution that a constraints file names."""
+    entries = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
     return {
         canonicalize_name(entry.split("==")[0]): entry.split("==")[1] for entry in entries if entry
     }
 
 
-class TestConstraints:
-    def test_pin_everything_that_gets_installed(self, pins):
-        """What glassplate and its dev extra ask for, and what that asks for in turn."""
-        reached = set(_closure("glassplate", ("dev",)))
-        assert reached - set(pins) - {"glassplate"} == set()
+@pytest.fixture(scope="module")
+def pins(repository) -> dict[str, str]:
+    """Versions of constraints.txt."""
+    return read_pins(repository / "constraints.txt")
 
-    def test_agree_with_what_is_installed(self, pins):
+
+@pytest.fixture(scope="module", params=["dev", "docs"])
+def installed(request) -> dict[str, str]:
+    """Versions of what glassplate with one of its extras needs, directly or not."""
+    if request.param == "docs":
+        pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+    return _closure("glassplate", (request.param,))
+
+
+class TestConstraints:
+    def test_pin_everything_that_gets_installed(self, pins, installed):
+        assert set(installed) - set(pins) - {"glassplate"} == set()
+
+    def test_agree_with_what_is_installed(self, pins, installed):
         wrong = {
             name: (pins[name], version)
-            for name, version in _closure("glassplate", ("dev",)).items()
+            for name, version in installed.items()
             if name in pins and version.split("+")[0] != pins[name]
         }
         assert wrong == {}
 
-    def test_name_no_machine(self, repository):
-        text = (repository / "constraints.txt").read_text()
+    def test_of_the_oldest_versions_are_the_floors_of_the_project(self, repository, project):
+        floors = {}
+        for text in project["dependencies"]:
+            requirement = Requirement(text)
+            (floor,) = [part.version for part in requirement.specifier if part.operator == ">="]
+            floors[canonicalize_name(requirement.name)] = Version(floor)
+        oldest = read_pins(repository / "constraints-oldest.txt")
+        assert {name: Version(version) for name, version in oldest.items()} == floors
+
+    @pytest.mark.parametrize("name", ["constraints.txt", "constraints-oldest.txt"])
+    def test_name_no_machine(self, repository, name):
+        text = (repository / name).read_text()
         assert "://" not in text
         assert not re.search(r"^\s*-", text, re.M)
 
