@@ -1,4 +1,9 @@
-"""The documentation: what it tells a user to type exists, its links lead somewhere, its code runs."""
+"""The documentation: commands and options exist, links lead somewhere, examples run.
+
+Each bash example runs in a folder of its own that holds the files of `example_files`, with fits of three
+iterations. An HTML comment right before an example changes that: `<!-- not run: REASON -->`, or
+`<!-- run with: OPTIONS -->` for options that every `glassplate restore` of it needs here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +22,8 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from command_server import command_server
+from example_files import write_examples
 
 from glassplate.pipeline.recipe import known_keys, load_recipe, parse_recipe, recipe_names
 
@@ -139,6 +147,34 @@ def test_every_page_is_in_the_index():
         assert missing == [], f"{index} does not link {missing}"
 
 
+class TestSite:
+    """The site that `make docs` builds."""
+
+    def test_the_menu_names_every_page_of_the_guide(self):
+        menu = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text("utf-8"))["nav"]
+        named = [page for section in menu for pages in section.values() for page in pages]
+        assert sorted(named) == [page.name for page in GUIDE]
+
+    @pytest.mark.slow
+    def test_builds_without_a_warning_and_loads_nothing_from_elsewhere(self, tmp_path):
+        pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+        command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [*command, "--site-dir", tmp_path / "site"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=REPOSITORY,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        loaded = r'<(?:script|link|img)\b[^>]*\b(?:src|href)="(https?:[^"]*)"'
+        pages = [page.read_text("utf-8") for page in (tmp_path / "site").rglob("*.html")]
+        assert len(pages) > len(GUIDE) + len(NOTES)
+        assert [link for page in pages for link in re.findall(loaded, page)] == []
+
+
 class TestRecipeKeys:
     page = REPOSITORY / "docs" / "recipes.md"
 
@@ -162,9 +198,9 @@ class TestRecipeKeys:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with an image and its result, as the examples assume."""
+    """A folder with an image and its result, of three levels, as the examples assume."""
     folder = tmp_path_factory.mktemp("examples")
-    values = np.random.default_rng(0).normal(100, 5, (96, 80)).astype(np.float32)
+    values = np.random.default_rng(0).normal(100, 5, (600, 80)).astype(np.float32)
     fits.writeto(folder / "image.fits", values)
     words = ("restore", "image.fits", "-o", "image.zarr", "--recipe", "identity")
     done = glassplate(*words, "--pool", "inline", "--progress", "none", cwd=folder)
@@ -187,19 +223,91 @@ class TestPythonExamples:
         assert "nan" not in capsys.readouterr().out
 
 
+BASH = re.compile(
+    r"^(?:<!-- (not run|run with): (.+?) -->\n)?```(?:bash|sh|console)\n(.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+BASH_EXAMPLES = [
+    pytest.param(page, found[2] or "", found[3], id=f"{page.name}:{found[3].splitlines()[0][:60]}")
+    for page in PAGES
+    for found in BASH.finditer(page.read_text("utf-8"))
+    if found[1] != "not run"
+]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with every file that the bash examples read."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_examples(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    """A folder with the command `glassplate`."""
+    with command_server(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
+@pytest.mark.slow
+class TestBashExamples:
+    @pytest.mark.parametrize(("page", "options", "text"), BASH_EXAMPLES)
+    def test_run(self, page, options, text, inputs, folder, commands, tmp_path):
+        work = tmp_path / "work"
+        shutil.copytree(inputs, work)
+        if "image.zarr" in text and "-o image.zarr" not in text:
+            shutil.copytree(folder / "image.zarr", work / "image.zarr")
+            shutil.copy2(folder / "image.fits", work / "image.fits")
+        write_job(page, work)
+        environment = {
+            **os.environ,
+            "PATH": f"{commands}:{os.environ['PATH']}",
+            "EXTRA_OPTIONS": options,
+            "GLASSPLATE_SCRATCH": str(tmp_path),
+        }
+        script = text.replace("/data/tmp", str(tmp_path))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=work,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_a_failing_example_is_noticed(self, commands, tmp_path):
+        environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
+        command = ["bash", "-c", "glassplate restore missing.fits -o missing.zarr"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        )
+        assert done.returncode == 2
+        assert "missing.fits" in done.stderr
+
+
+def write_job(page: Path, folder: Path) -> None:
+    """Write the first job of a page as job.yaml, with short fits in this process."""
+    jobs = [yaml.safe_load(text) for text in blocks(page, "yaml")]
+    for job in [job for job in jobs if "inputs" in job][:1]:
+        short = {"pool": "inline", "device": "cpu", "set": {"fit.iterations": 3}}
+        (folder / "job.yaml").write_text(yaml.safe_dump({**job, **short}), "utf-8")
+
+
 @pytest.fixture(scope="module")
 def messages() -> list[str]:
-    """Every text in the code, with what is filled in as a star."""
+    """Every string in the code; a star stands for each value that an f-string fills in."""
     found = []
     for package in ("models", "pipeline", "flows"):
-        for file in importlib.resources.files(f"glassplate.{package}").iterdir():
-            if file.name.endswith(".py"):
-                found += [_text(node) for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+        folder = Path(str(importlib.resources.files(f"glassplate.{package}")))
+        for file in sorted(folder.rglob("*.py")):
+            found += [_text(node) for node in ast.walk(ast.parse(file.read_text("utf-8")))]
     return [text for text in found if text]
 
 
 class TestTrouble:
-    """Each heading of trouble.md quotes a message; each must be one that the program can give."""
+    """Each heading of trouble.md quotes a message of the program."""
 
     page = REPOSITORY / "docs" / "trouble.md"
 
