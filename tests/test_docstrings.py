@@ -1,12 +1,7 @@
-"""Examples in docstrings run, and every public name has a docstring.
-
-Modules are imported under their installed names: `pytest --doctest-modules pipeline` would import a second
-copy of each as `pipeline.x`.
-"""
+"""Every module and every public name has a docstring."""
 
 from __future__ import annotations
 
-import doctest
 import importlib
 import inspect
 import pkgutil
@@ -32,7 +27,7 @@ MODULES = sorted(
 
 
 def public_names(module):
-    """The functions and classes that a module defines for others, and their methods."""
+    """Yield the public functions and classes that a module defines, and their public methods."""
     for name, value in vars(module).items():
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
             continue
@@ -53,23 +48,17 @@ def test_all_modules_are_found():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
-    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-    assert failed == 0
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_every_public_name_says_what_it_is(name):
+def test_every_public_name_has_a_docstring(name):
     module = importlib.import_module(name)
-    silent = [
+    missing = [
         key
         for key, value in public_names(module)
         if not (value.__doc__ or "").strip() or _made_by_dataclass(value)
     ]
     assert (module.__doc__ or "").strip(), f"{name} has no docstring"
-    assert silent == [], f"{name}: without a docstring: {silent}"
+    assert missing == [], f"{name}: without a docstring: {missing}"
 
 
 def _made_by_dataclass(value):
-    """Whether the docstring is the signature that `dataclass` fills in for want of one."""
+    """Return whether the docstring is the signature that `dataclass` inserts where none is written."""
     return inspect.isclass(value) and value.__doc__.startswith(f"{value.__name__}(")
