@@ -39,10 +39,10 @@ import psutil
 from astropy.io import fits
 
 from glassplate.pipeline.events import Event, StageStarted
+from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import open_pool
 from glassplate.pipeline.provenance.documents import machine
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -91,7 +91,7 @@ def write_fits(path: Path, side: int) -> None:
         file.write(b"\0" * (-side * side * 4 % 2880))
 
 
-def copy_shard(task: CopyTask, tell: Any) -> int:
+def copy_shard(task: CopyTask, on_progress: Any) -> int:
     """Read the pixels of a shard and write them: what any tiled copy must do."""
     pixels = cached_source(task.plan.spec).read(task.shard.box)
     index = task.plan.layout.index(task.shard.channels, task.shard.box)

@@ -48,15 +48,16 @@ from astropy.io import fits
 
 from glassplate.models.fit.loop import Measurement, fit_batch, seconds_per_iteration
 from glassplate.pipeline.events import Event, StageStarted, TileDone
+from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import Pool, open_pool
+from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.provenance.documents import environment, machine, now
 from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.records import tiles_journal
 from glassplate.pipeline.recipe import load_recipe
-from glassplate.pipeline.run.fit_stages import tiles_journal
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles.scratch import Scratch

@@ -1,5 +1,7 @@
 """Errors a caller can act on; each message is one line: the thing, the value, the limit, the way out."""
 
+import errno
+
 
 class GlassplateError(Exception):
     """Base of every error this package raises on purpose.
@@ -34,5 +36,6 @@ class StoreError(GlassplateError):
     exit_code = 2
 
 
-class CoverageError(GlassplateError):
-    """A pixel lies in no window: a planning fault, never a data fault."""
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error reports a full disk or an exhausted quota."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}

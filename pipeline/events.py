@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Stage = Literal["donor", "restore", "second look", "stitch", "pyramid", "record", "export"]
+Stage = Literal["donor", "restore", "stitch", "pyramid", "record", "export"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StageStarted:
     store: Path
     stage: Stage
     total: int
-    """Units of the stage: iterations of the donor, tiles when restoring or looking again, shards when
+    """Units of the stage: iterations of the donor, tiles when restoring, shards when
     stitching, levels of the pyramid."""
 
 

@@ -48,9 +48,6 @@ class TilesSettings(Section):
     """How the networks of a stack work: one after the other (separate), as one network of grouped
     convolutions (grouped), or as one of matrix products (gemm); auto: what `glassplate doctor` has found
     fastest, else separate. The last two differ from fits alone by rounding (docs/design/011-stack.md)."""
-    outliers: float | None = Field(None, gt=0)
-    """Share by which a tile's chi2 may exceed the median of all tiles; beyond it the tile is fitted once
-    more, from random weights, and the better fit kept. None: no second look."""
     threads: int = Field(1, ge=1, le=64)
     """CPU threads of one fit; part of the recipe, since sums depend on it in the last bit. Two fits
     side by side on a core each are faster than one after the other on both, and do not stall when

@@ -104,7 +104,7 @@ def _cpu() -> Finding:
     import torch
 
     from glassplate.models.device.numerics import resolve
-    from glassplate.pipeline.pool import cpu_count
+    from glassplate.pipeline.open_pool import cpu_count
 
     chosen = resolve("cpu")
     facts = {
@@ -171,8 +171,8 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Say what each shipped recipe is expected to restore in an hour."""
+    from glassplate.pipeline.open_pool import cpu_count
     from glassplate.pipeline.planning.recipe_rates import IMAGE_SIDE, recipe_rates
-    from glassplate.pipeline.pool import cpu_count
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()
@@ -225,7 +225,7 @@ def _digits(value: float) -> str:
 
 def _restore() -> Finding:
     """Restore a small sky with the draft recipe, and verify it."""
-    from glassplate.pipeline.pool import open_pool
+    from glassplate.pipeline.open_pool import open_pool
     from glassplate.pipeline.provenance.verify import verify
     from glassplate.pipeline.recipe import load_recipe
     from glassplate.pipeline.run.restore import RestoreRequest, restore

@@ -32,8 +32,8 @@ from glassplate.flows.processes.signals import (
     stopped_because,
 )
 from glassplate.flows.processes.supervision import INTERRUPTED, supervise
-from glassplate.flows.report.text import is_disk_full, one_line, reason
-from glassplate.pipeline.errors import GlassplateError
+from glassplate.flows.report.text import one_line, reason
+from glassplate.pipeline.errors import GlassplateError, is_disk_full
 
 DEBUG = "--debug"
 

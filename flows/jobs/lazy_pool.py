@@ -10,15 +10,9 @@ from typing import Any, Literal, TypeVar
 
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import (
-    Failure,
-    Pool,
-    Tell,
-    Work,
-    default_workers,
-    is_address,
-    open_pool,
-)
+from glassplate.pipeline.failures import Failure
+from glassplate.pipeline.open_pool import default_workers, is_address, open_pool
+from glassplate.pipeline.pool import OnProgress, Pool, Work
 
 Task = TypeVar("Task")
 
@@ -84,11 +78,11 @@ class StandbyPool:
             self.name, self.workers = "inline", 1
 
     def map(
-        self, work: Work, tasks: Sequence[Task], tell: Tell
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`; without tasks nothing is opened."""
         if tasks:
-            yield from self._pool(max(len(tasks), self._most_tasks)).map(work, tasks, tell)
+            yield from self._pool(max(len(tasks), self._most_tasks)).map(work, tasks, on_progress)
 
     def _pool(self, tasks: int) -> Pool:
         with self._lock:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
-from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.errors import GlassplateError, is_disk_full
 
 # Some libraries put whole requests into a message; what comes after a few lines helps nobody.
 LONGEST = 600
@@ -64,11 +62,6 @@ def one_line(error: BaseException) -> str:
     """What an error says, on one line; its type where it says nothing."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error tells of a full disk or quota."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def reason(error: BaseException) -> str:

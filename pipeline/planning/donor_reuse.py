@@ -21,7 +21,7 @@ from glassplate.models.fit.problem import Problem
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
 from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
-from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.records import read_donor_records
 
 WEIGHTS = "donor.npz"
 BEFORE = "donor-before.npz"
@@ -58,12 +58,12 @@ def find_donor(store: Path) -> Inherited:
     except StoreError as error:
         raise UsageError(f"--donor {store}: is no result of glassplate; {way_out}") from error
     path = provenance_path(store, WEIGHTS)
-    journal = read_journal(provenance_path(store, "donor.jsonl"))
-    if not journal:
+    records = read_donor_records(store)
+    if not records:
         raise UsageError(
             f"--donor {store}: has no donor, each of its tiles started from random weights; {way_out}"
         )
-    if not path.is_file() or file_identity(path).sha256 != journal[-1]["sha256"]:
+    if not path.is_file() or file_identity(path).sha256 != records[-1].sha256:
         raise UsageError(
             f"--donor {store}: its weights {WEIGHTS} are missing or damaged; {way_out}"
         )

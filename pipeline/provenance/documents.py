@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.pool import gpu_count
+from glassplate.pipeline.open_pool import gpu_count
 from glassplate.pipeline.provenance.identity import file_identity
 
 FOLDER = "provenance"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
-from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 
@@ -30,10 +30,9 @@ def inspect_result(store: Path) -> dict[str, Any]:
     """
     attributes = read_attributes(store)
     own, manifest = attributes["glassplate"], read_manifest(store)
-    latest: dict[int, bool] = {}
-    for record in read_journal(provenance_path(store, "tiles.jsonl")):
-        latest[record["tile"]] = latest.get(record["tile"], False) or record["ok"]
-    done = sum(latest.values())
+    records = read_tile_records(store)
+    done = {record.tile for record in records if isinstance(record, TileRecord)}
+    quarantined = {record.tile for record in records} - done
     return {
         "kind": "result",
         "status": own["status"],
@@ -49,8 +48,8 @@ def inspect_result(store: Path) -> dict[str, Any]:
         "source": own["source"],
         "tiles": {
             "total": manifest["plan"]["tiles"],
-            "done": done,
-            "quarantined": len(latest) - done,
+            "done": len(done),
+            "quarantined": len(quarantined),
         },
         "noise": manifest["plan"]["noise"],
         "donor": manifest["plan"].get("donor"),

@@ -9,10 +9,10 @@ from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.provenance.damage import count_checksums, find_damage
-from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
+from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.provenance.identity import COMPANIONS, file_identity
-from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.provenance.one_run import disagreements
+from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 
@@ -53,10 +53,10 @@ def verify(store: Path) -> list[Check]:
 def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     total = manifest["plan"]["tiles"]
     try:
-        journal = read_journal(provenance_path(store, "tiles.jsonl"), manifest["run_id"])
+        records = read_tile_records(store, manifest["run_id"])
     except StoreError as error:
         return Check("tiles", False, str(error))
-    done = {record["tile"] for record in journal if record["ok"]}
+    done = {record.tile for record in records if isinstance(record, TileRecord)}
     missing = sorted(set(range(total)) - done)
     detail = f"{len(done)} of {total} tiles done"
     if missing:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from glassplate.models.metrics import mad_sigma
+from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.documents import CHECKSUMS, provenance_path, write_standards
+from glassplate.pipeline.provenance.records import TileRecord
 from glassplate.pipeline.sources.sample_windows import sample_boxes
 from glassplate.pipeline.store.ome_zarr import open_array, read_attributes
 from glassplate.pipeline.tiles.scratch import Scratch
@@ -26,11 +28,11 @@ MOST_CHI2 = 50.0
 def result_summary(
     store: Path,
     plan: Plan,
-    records: Mapping[int, Mapping[str, Any]],
-    failures: Mapping[int, str],
+    records: Mapping[int, TileRecord],
+    failures: Mapping[int, Failure],
 ) -> dict[str, Any]:
     """What a user wants to know first: noise before and after, iterations, why tiles stopped."""
-    iterations = [record["iterations"] for record in records.values()]
+    iterations = [record.iterations for record in records.values()]
     return {
         "noise_before": plan.stated_noise_before,
         "noise_after": _noise_after(store, plan),
@@ -38,12 +40,12 @@ def result_summary(
         "unit": read_attributes(store)["glassplate"].get("unit"),
         "iterations": float(np.mean(iterations)),
         "chi2": _chi2(records),
-        "filled_pixels": sum(record["filled"] for record in records.values()),
-        "wild_pixels": sum(record.get("wild", 0) for record in records.values()),
-        "guarded_pixels": sum(record.get("guarded", 0) for record in records.values()),
+        "filled_pixels": sum(record.filled for record in records.values()),
+        "wild_pixels": sum(record.wild for record in records.values()),
+        "guarded_pixels": sum(record.guarded or 0 for record in records.values()),
         "stop_reasons": count_reasons(records.values()),
-        "fit_seconds": round(sum(record["seconds"] for record in records.values()), 3),
-        "quarantined": {str(tile): reason for tile, reason in sorted(failures.items())},
+        "fit_seconds": round(sum(record.seconds for record in records.values()), 3),
+        "quarantined": {str(tile): failures[tile].reason for tile in sorted(failures)},
     }
 
 
@@ -73,9 +75,9 @@ def summary_warnings(path: Path, summary: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _chi2(records: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:
+def _chi2(records: Mapping[int, TileRecord]) -> dict[str, float] | None:
     """Median and the 5th and 95th percentile over the tiles: how evenly noise was removed."""
-    values = [record["chi2"] for record in records.values() if record.get("chi2") is not None]
+    values = [record.chi2 for record in records.values() if record.chi2 is not None]
     if not values:
         return None
     low, median, high = np.percentile(values, [5, 50, 95])
@@ -99,7 +101,7 @@ def _noise_after(store: Path, plan: Plan) -> float | None:
 def record_result(
     store: Path,
     plan: Plan,
-    records: Mapping[int, Mapping[str, Any]],
+    records: Mapping[int, TileRecord],
     manifest: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> None:
@@ -112,7 +114,7 @@ def record_result(
     """
     scratch = Scratch(store / ".scratch")
     write_quality(store, plan, records, scratch)
-    logged = sorted(tile for tile, record in records.items() if "log_crc32" in record)
+    logged = sorted(tile for tile, record in records.items() if record.fitted)
     write_iterations(store, logged, len(plan.grid), scratch)
     write_standards(store, manifest)
     known = dict(files)

@@ -15,7 +15,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.errors import CoverageError
 from glassplate.pipeline.grid import Axis, Box
 
 FloatArray = npt.NDArray[np.float64]
@@ -127,16 +126,3 @@ def blend(
     # the sum of a partition of unity is 1 up to rounding: say so exactly
     rounded = np.where(np.abs(footprint - 1) < 1e-9, 1.0, footprint)
     return image, rounded.astype(np.float32)
-
-
-def check_coverage(footprint: npt.NDArray[np.float32], box: Box) -> None:
-    """Check that every pixel of a region got its full weight.
-
-    Raises
-    ------
-    CoverageError
-        If some pixel of `box` lies in no window although all tiles are there.
-    """
-    if not np.all(footprint == 1):
-        worst = float(footprint.min())
-        raise CoverageError(f"region {box}: summed blend weight {worst:.6f}, expected 1 everywhere")

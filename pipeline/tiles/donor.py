@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import Tell, seldom
+from glassplate.pipeline.pool import OnProgress, throttled
+from glassplate.pipeline.provenance.records import DonorRecord
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.tiles.seeds import donor_seed
 
@@ -47,13 +47,13 @@ class DonorFile:
     sha256: str
 
 
-def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
+def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
     """Fit the donor and write its weights, whole.
 
     Returns
     -------
     record
-        Ready for the journal.
+        For the journal.
 
     Raises
     ------
@@ -64,24 +64,23 @@ def make_donor(task: DonorTask, tell: Tell) -> dict[str, Any]:
     plan = task.plan
     settings = plan.recipe.donor
     measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
-    tell = seldom(tell)
+    on_progress = throttled(on_progress)
 
     def on_loss(iteration: int, data_term: float) -> None:
-        tell({"done": iteration, "data_term": data_term})
+        on_progress({"done": iteration, "data_term": data_term})
 
     before = None if task.before is None else read_donor(task.before)
     if before is not None and plan.donor_iterations == 0:
         weights = before
     else:
         weights = fit_donor(measurements, plan.problem, settings, on_loss, start=before)
-    return {
-        "ok": True,
-        "sha256": _write(task.path, weights),
-        "before": None if task.before is None else task.before.sha256,
-        "iterations": plan.donor_iterations,
-        "windows": len(measurements) if plan.donor_iterations else 0,
-        "seconds": round(time.monotonic() - start, 3),
-    }
+    return DonorRecord(
+        sha256=_write(task.path, weights),
+        before=None if task.before is None else task.before.sha256,
+        iterations=plan.donor_iterations,
+        windows=len(measurements),
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def _measurements(plan: Plan, count: int) -> list[Measurement]:

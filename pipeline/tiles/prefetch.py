@@ -1,36 +1,65 @@
-"""Reading what is next and writing what is done while a device fits what is between."""
+"""Reading the next windows and writing the finished ones while a device fits those between."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AtOnce(Executor):
-    """Does what it is given before it returns: for one processor, which has nobody to hand it to."""
+class SynchronousExecutor(Executor):
+    """Does each call before `submit` returns: for a CPU, which gains nothing by a second thread."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call it; what it raises is raised by the future."""
+        """Call a function; its future raises what the call raised."""
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # of any kind: it is the caller's, who asks the future for it
+        except Exception as error:  # any error: it is raised where the result is asked for
             future.set_exception(error)
         return future
+
+
+@contextmanager
+def reader_and_writer(stack: int) -> Iterator[tuple[Executor, Executor]]:
+    """Threads for reading and writing, so that a device does not wait for a disk.
+
+    Parameters
+    ----------
+    stack
+        Fits that advance together; with one, both executors work in the caller's thread.
+    """
+    if stack == 1:
+        yield SynchronousExecutor(), SynchronousExecutor()
+    else:
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            yield reader, writer
 
 
 def read_ahead(
     read: Callable[[int], T], order: Iterable[int], executor: Executor, most: int
 ) -> Iterator[T]:
-    """What `read` gives for each of `order`, so many of them read in advance by the executor."""
+    """Read items in order, at most `most` of them in advance.
+
+    Parameters
+    ----------
+    read
+        Gives the item of a number.
+    order
+        Numbers of the items.
+    executor
+        Calls `read`.
+    most
+        Items that are read before they are asked for.
+    """
     begun: deque[Future[T]] = deque()
-    for place in order:
-        begun.append(executor.submit(read, place))
+    for number in order:
+        begun.append(executor.submit(read, number))
         if len(begun) > most:
             yield begun.popleft().result()
     while begun:
@@ -38,14 +67,15 @@ def read_ahead(
 
 
 class WriteBehind:
-    """Work whose results are asked for at the end, done meanwhile by an executor.
+    """Calls that an executor makes meanwhile and whose results are asked for at the end.
 
     Parameters
     ----------
     executor
-        Who does it, one after the other.
+        Makes the calls, one after the other.
     most
-        What may wait: where the executor is slower, it slows the others, and does not fill the memory.
+        Calls that may wait. Where the executor is slower than the caller, the caller is slowed and the memory
+        does not grow.
     """
 
     def __init__(self, executor: Executor, most: int) -> None:
@@ -53,7 +83,7 @@ class WriteBehind:
         self.waiting: deque[Future[object]] = deque()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Hand it over; where too much waits already, wait for the oldest, and raise what that raised."""
+        """Queue a call. Where too many wait, wait for the oldest and raise what it raised."""
         while len(self.waiting) >= self.most:
             self.waiting.popleft().result()
         future = self.executor.submit(fn, *args, **kwargs)

@@ -6,7 +6,7 @@ tiles, so the result does not depend on who restored them or when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pool import OnProgress
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.store.ome_zarr import (
     Shard,
@@ -31,8 +32,6 @@ from glassplate.pipeline.store.ome_zarr import (
 from glassplate.pipeline.store.pyramid import write_level_shard
 from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend
 from glassplate.pipeline.tiles.scratch import Scratch
-
-Tell = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,13 @@ class LevelTask:
     shard: Shard
 
 
-def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
+def stitch_shard(task: StitchTask, on_progress: OnProgress) -> dict[str, str]:
     """Blend one shard from the scratch windows and write image, residual, footprint and what is filled.
 
     Returns
     -------
-    record
-        Number of the shard and the SHA-256 of each file written, for the journal.
+    files
+        SHA-256 of each file that was written, by its path in the result.
     """
     plan, layout, shard = task.plan, task.plan.layout, task.shard
     source = cached_source(plan.spec)
@@ -117,14 +116,14 @@ def stitch_shard(task: StitchTask, tell: Tell) -> dict[str, Any]:
         index = layout.index(shard.channels, box)
         open_array(task.store, name)[index] = values.reshape(values.shape[-layout.ndim :])
         files |= _checksum(task.store, shard_file(task.store, name, layout, shard))
-    return {"shard": shard.index, "files": files}
+    return files
 
 
-def write_level(task: LevelTask, tell: Tell) -> dict[str, Any]:
-    """Make one shard of a coarser level; return the SHA-256 of its file."""
+def write_level(task: LevelTask, on_progress: OnProgress) -> dict[str, str]:
+    """Make one shard of a coarser level; return the SHA-256 of its file, as `stitch_shard` does."""
     write_level_shard(task.store, task.plan.layout, task.level, task.shard)
     path = shard_file(task.store, str(task.level), task.plan.layout, task.shard)
-    return {"files": _checksum(task.store, path)}
+    return _checksum(task.store, path)
 
 
 def _checksum(store: Path, path: Path) -> dict[str, str]:

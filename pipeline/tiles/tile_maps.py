@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import zarr
 
 from glassplate.pipeline.grid import Tile, TileGrid
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.provenance.records import TileRecord
 from glassplate.pipeline.tiles.batch import LOG_FIELDS
 from glassplate.pipeline.tiles.blend import axis_weight
 from glassplate.pipeline.tiles.scratch import Scratch
@@ -30,7 +31,7 @@ QUARANTINED = "quarantined"
 
 
 def write_quality(
-    store: Path, plan: Plan, records: Mapping[int, Mapping[str, Any]], scratch: Scratch
+    store: Path, plan: Plan, records: Mapping[int, TileRecord], scratch: Scratch
 ) -> None:
     """Write the group ``quality``: one value for each tile, as ``(group, row, col)`` maps.
 
@@ -44,7 +45,7 @@ def write_quality(
         "quality", overwrite=True, attributes={"tile_core": grid.core, "tile_halo": grid.halo}
     )
     for name, meaning in MAPS.items():
-        values = [_number(records.get(tile, {}).get(name)) for tile in range(len(grid))]
+        values = [_number(records.get(tile), name) for tile in range(len(grid))]
         _write_map(group, name, np.array(values), grid, {"meaning": meaning})
     fitted = plan.recipe.task != "identity"  # copies of one image cannot disagree
     seams = [
@@ -58,7 +59,9 @@ def write_quality(
         grid,
         {"meaning": "RMS difference to the next tiles where both count, source units"},
     )
-    reasons = [records.get(t, {}).get("stop_reason", QUARANTINED) for t in range(len(grid))]
+    reasons = [
+        records[tile].stop_reason if tile in records else QUARANTINED for tile in range(len(grid))
+    ]
     names = sorted(set(reasons))
     codes = np.array([names.index(reason) for reason in reasons], np.float64)
     _write_map(group, "stop_reason", codes, grid, {"meaning": "why the fit ended", "codes": names})
@@ -84,14 +87,18 @@ def _write_map(
     array[...] = values.reshape(grid.dimensions).astype(np.float32)
 
 
-def _number(value: float | None) -> float:
+def _number(record: TileRecord | None, name: str) -> float:
+    value = getattr(record, name, None)
     return np.nan if value is None else float(value)
 
 
-def seam_score(
-    grid: TileGrid, index: int, scratch: Scratch, records: Mapping[int, Mapping[str, Any]]
-) -> float:
+def seam_score(grid: TileGrid, index: int, scratch: Scratch, done: Container[int]) -> float:
     """How much a tile and its neighbours to the right and below disagree where they are blended.
+
+    Parameters
+    ----------
+    done
+        Tiles that have a window; the others were quarantined.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def seam_score(
         NaN where there is no such neighbour. Tiles that agree blend without a visible seam.
     """
     tile = grid.tile(index)
-    if index not in records:
+    if index not in done:
         return np.nan
     group = tile.channels[0] if not grid.joint else 0
     squares, count = 0.0, 0
@@ -108,7 +115,7 @@ def seam_score(
         if row >= grid.y.count or col >= grid.x.count:
             continue
         other = grid.tile(grid.index(group, row, col))
-        if other.index in records:
+        if other.index in done:
             total, pixels = _disagreement(grid, tile, other, scratch)
             squares, count = squares + total, count + pixels
     return float(np.sqrt(squares / count)) if count else np.nan
@@ -167,9 +174,9 @@ def write_iterations(store: Path, tiles: Sequence[int], total: int, scratch: Scr
             arrays[field][start:stop] = logs[:, :, i]
 
 
-def count_reasons(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def count_reasons(records: Iterable[TileRecord]) -> dict[str, int]:
     """How many tiles ended for each reason, most frequent first."""
     counts: dict[str, int] = {}
     for record in records:
-        counts[record["stop_reason"]] = counts.get(record["stop_reason"], 0) + 1
+        counts[record.stop_reason] = counts.get(record.stop_reason, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

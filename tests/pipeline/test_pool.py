@@ -6,8 +6,11 @@ from pathlib import Path
 import pool_work
 import pytest
 
+from glassplate.pipeline.dask_pool import worker_options
 from glassplate.pipeline.errors import GlassplateError, UsageError
-from glassplate.pipeline.pool import Failure, InlinePool, default_workers, open_pool, worker_options
+from glassplate.pipeline.failures import Failure, FailureKind
+from glassplate.pipeline.open_pool import default_workers, open_pool
+from glassplate.pipeline.pool import InlinePool
 
 HERE = str(Path(pool_work.__file__).parent)
 
@@ -44,7 +47,7 @@ def test_no_tasks_are_done_at_once(pool):
 
 def test_a_failure_is_one_line_and_the_others_go_on(pool):
     results = dict(pool.map(pool_work.fail_at_seven, range(10), quiet))
-    assert results.pop(7) == Failure("ValueError: seven is not done")
+    assert results.pop(7) == Failure(FailureKind.OTHER, "seven is not done", "ValueError")
     assert results == {i: i for i in range(10) if i != 7}
 
 
@@ -79,7 +82,7 @@ def test_a_worker_that_dies_once_is_survived(local_pool, tmp_path):
 
 def test_a_task_that_kills_its_workers_takes_no_other_with_it(local_pool):
     results = dict(local_pool.map(pool_work.die_at_seven, range(12), quiet))
-    assert results.pop(7) == Failure("its worker died, also alone")
+    assert results.pop(7) == Failure(FailureKind.WORKER_DIED, "its worker died, also alone")
     assert results == {i: i for i in range(12) if i != 7}
 
 
@@ -140,7 +143,7 @@ def test_workers_default_to_the_cores():
 def test_a_pool_without_workers_ends_instead_of_waiting(monkeypatch):
     from distributed import LocalCluster
 
-    monkeypatch.setattr("glassplate.pipeline.pool.PATIENCE_S", 1.0)
+    monkeypatch.setattr("glassplate.pipeline.dask_pool.PATIENCE_S", 1.0)
     with (
         LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None

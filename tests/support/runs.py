@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from glassplate.pipeline.pool import Failure, InlinePool
+from glassplate.pipeline.failures import Failure
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest
 from glassplate.pipeline.sources.source import SourceSpec
@@ -62,7 +63,7 @@ class UntidyPool(InlinePool):
             if self.interrupt_after is not None:
                 self.interrupt_after -= 1
             if self.fail(work, task):
-                yield task, Failure("FloatingPointError: made to fail")
+                yield task, Failure.of(FloatingPointError("made to fail"))
                 continue
             if self.random.random() < 0.4:
                 work(task, tell)

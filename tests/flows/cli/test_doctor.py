@@ -99,7 +99,7 @@ class TestRates:
     )
     def test_a_busy_machine_is_said(self, measured, monkeypatch, load, said):
         monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
-        monkeypatch.setattr("glassplate.pipeline.pool.cpu_count", lambda: 2)
+        monkeypatch.setattr("glassplate.pipeline.open_pool.cpu_count", lambda: 2)
         finding = doctor._recipes()
         assert ("other programs" in finding.detail) == (said is not None)
         assert (said or "") in finding.detail

@@ -8,7 +8,7 @@ from glassplate.flows.jobs import lazy_pool as standby
 from glassplate.flows.jobs.lazy_pool import StandbyPool
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import open_pool
+from glassplate.pipeline.open_pool import open_pool
 
 
 def double(task, tell):

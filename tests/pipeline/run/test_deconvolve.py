@@ -14,10 +14,11 @@ from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.events import Warned
+from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import Failure, InlinePool
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
@@ -125,7 +126,7 @@ def test_a_missing_tile_leaves_the_rest_of_the_residual(blurred, tmp_path):
         def map(self, work, tasks, tell):
             for task in tasks:
                 if getattr(task, "tiles", None) == (0,):
-                    yield task, Failure("FloatingPointError: made to fail")
+                    yield task, Failure.of(FloatingPointError("made to fail"))
                 else:
                     yield task, work(task, tell)
 

@@ -130,7 +130,7 @@ class TestRun:
             restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=only_donors))
 
     def test_tells_how_far_it_is(self, sky, tmp_path, monkeypatch):
-        monkeypatch.setattr(pool, "TELL_PERIOD_S", 0.0)
+        monkeypatch.setattr(pool, "PROGRESS_PERIOD_S", 0.0)
         told = []
         plan = make_plan(SourceSpec(sky), parse_recipe(FIT, "t"), recipe_name="t")
         module.make_donor(DonorTask(plan, tmp_path / "d.npz"), told.append)

@@ -13,7 +13,8 @@ import pytest
 from astropy.io import fits
 from runs import digest
 
-from glassplate.pipeline.pool import InlinePool, open_pool
+from glassplate.pipeline.open_pool import open_pool
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -29,7 +30,7 @@ RAW = {
 RUN = """
 import sys
 from pathlib import Path
-from glassplate.pipeline.pool import open_pool
+from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec

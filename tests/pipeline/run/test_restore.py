@@ -21,8 +21,9 @@ from glassplate.pipeline.errors import (
     UsageError,
 )
 from glassplate.pipeline.events import RunEnded, RunStarted, StageStarted, TileDone, Warned
+from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import Failure, InlinePool
+from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify
@@ -270,9 +271,9 @@ def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkey
     def diverging(windows, *args, **kwargs):
         windows = list(windows)
         asked.append(len(windows))
-        for place, found in real(windows, *args, **kwargs):
-            diverged = len(asked) == 1 and place == 2
-            yield place, FloatingPointError("fit: data term nan") if diverged else found
+        for window, found in real(windows, *args, **kwargs):
+            diverged = len(asked) == 1 and window.tile.index == 2
+            yield window, FloatingPointError("fit: data term nan") if diverged else found
 
     monkeypatch.setattr(restoring, "fit_each", diverging)
     whole = {**FIT, "tiles": {**FIT["tiles"], "batch": 100}}
@@ -293,7 +294,7 @@ def test_a_passing_fault_changes_no_byte(sky, tmp_path):
             for task in tasks:
                 if work is restoring.restore_batch and not self.failed:
                     self.failed = True
-                    yield task, Failure("OSError: the network file system hiccuped")
+                    yield task, Failure.of(OSError("the network file system hiccuped"))
                 else:
                     yield task, work(task, tell)
 
@@ -336,7 +337,7 @@ def test_a_source_whose_damage_shows_late_is_a_refusal(sky, tmp_path, stage):
         def map(self, work, tasks, tell):
             for task in tasks:
                 # rows that no window of the plan shows; a fault of this program would end in exit code 1
-                refusal = Failure("SourceError: a.fits: rows 7 to 9 cannot be decompressed")
+                refusal = Failure.of(SourceError("a.fits: rows 7 to 9 cannot be decompressed"))
                 yield task, refusal if work.__name__ == stage else work(task, tell)
 
     with pytest.raises(
@@ -353,7 +354,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(sky, tmp_path):
                 yield (
                     task,
                     (
-                        Failure("OSError: [Errno 28] No space left on device")
+                        Failure.of(OSError(28, "No space left on device"))
                         if i > 1
                         else work(task, tell)
                     ),

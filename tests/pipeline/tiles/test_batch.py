@@ -80,7 +80,7 @@ def test_as_many_windows_are_at_hand_as_are_counted(sky, tmp_path, monkeypatch, 
     plan = make_plan(sky, parse_recipe(raw, "test"), recipe_name="test", device="cpu")
     task = BatchTask(plan, tmp_path, tuple(plan.batches[0]))
     records = restore_batch(task, lambda message: None)
-    assert [record["tile"] for record in records] == list(task.tiles)
+    assert [record.tile for record in records] == list(task.tiles)
     stack, count = plan.numerics.stack, plan.batch_size
     # all fits of a stack end together, and as many windows have come in before the first is restored
     ending = stack if members == 1 else 1

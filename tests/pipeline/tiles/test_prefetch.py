@@ -3,13 +3,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from glassplate.pipeline.tiles.prefetch import AtOnce, WriteBehind, read_ahead
+from glassplate.pipeline.tiles.prefetch import SynchronousExecutor, WriteBehind, read_ahead
 
 
-@pytest.fixture(params=["at once", "thread"])
+@pytest.fixture(params=["synchronous", "thread"])
 def executor(request):
-    if request.param == "at once":
-        yield AtOnce()
+    if request.param == "synchronous":
+        yield SynchronousExecutor()
     else:
         with ThreadPoolExecutor(1) as thread:
             yield thread
@@ -39,7 +39,9 @@ class TestReadAhead:
 
     def test_without_a_thread_none_is_read_before_its_turn(self):
         begun = []
-        windows = read_ahead(lambda place: begun.append(place) or place, range(5), AtOnce(), 0)
+        windows = read_ahead(
+            lambda place: begun.append(place) or place, range(5), SynchronousExecutor(), 0
+        )
         for place in range(5):
             assert next(windows) == place
             assert begun == list(range(place + 1))

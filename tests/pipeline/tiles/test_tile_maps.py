@@ -7,9 +7,8 @@ from astropy.io import fits
 
 from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.run.fit_stages import tiles_journal
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles.scratch import Scratch
@@ -46,7 +45,7 @@ def test_every_tile_has_its_place_in_every_map(store):
         assert maps[name].shape == (1, 2, 3), name
         assert maps[name].attrs["meaning"]
         assert np.isfinite(maps[name][...]).all() or name == "seam"
-    records = {r["tile"]: r["iterations"] for r in read_journal(tiles_journal(store))}
+    records = {r.tile: r.iterations for r in read_tile_records(store)}
     assert maps["iterations"][...].ravel().tolist() == [records[tile] for tile in range(6)]
     codes = maps["stop_reason"].attrs["codes"]
     assert {codes[int(code)] for code in maps["stop_reason"][...].ravel()} == {"iteration cap"}
@@ -73,13 +72,13 @@ def test_tiles_that_agree_have_no_seam(tmp_path):
     for tile in range(2):
         window = scene[(slice(None), *grid.tile(tile).window.slices)]
         scratch.write_window(tile, window + offsets[tile])
-    assert seam_score(grid, 0, scratch, {0: {}, 1: {}}) == 0
+    assert seam_score(grid, 0, scratch, {0, 1}) == 0
     scratch.write_window(1, scene[(slice(None), *grid.tile(1).window.slices)] + 3.0)
-    assert seam_score(grid, 0, scratch, {0: {}, 1: {}}) == pytest.approx(3, rel=1e-6)
-    assert np.isnan(seam_score(grid, 1, scratch, {0: {}, 1: {}})), "no neighbour to the right"
-    assert np.isnan(seam_score(grid, 0, scratch, {0: {}})), "its neighbour was quarantined"
+    assert seam_score(grid, 0, scratch, {0, 1}) == pytest.approx(3, rel=1e-6)
+    assert np.isnan(seam_score(grid, 1, scratch, {0, 1})), "no neighbour to the right"
+    assert np.isnan(seam_score(grid, 0, scratch, {0})), "its neighbour was quarantined"
 
 
 def test_reasons_are_counted_most_frequent_first():
-    records = [{"stop_reason": reason} for reason in ("b", "a", "b", "c", "a", "b")]
+    records = [TileRecord(0, 0, 0, 1, reason, 0.0) for reason in ("b", "a", "b", "c", "a", "b")]
     assert list(count_reasons(records).items()) == [("b", 3), ("a", 2), ("c", 1)]

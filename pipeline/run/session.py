@@ -1,0 +1,130 @@
+"""One session of a run: begin it or resume it, and record how it ended."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.events import RunStarted, StageStarted, Warned
+from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.provenance.documents import (
+    machine,
+    now,
+    provenance_digests,
+    write_manifest,
+    write_static,
+)
+from glassplate.pipeline.provenance.identity import RunIdentity
+from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
+from glassplate.pipeline.run.manifest import new_attributes, new_manifest
+from glassplate.pipeline.run.request import RestoreRequest
+from glassplate.pipeline.run.state import Run
+from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
+from glassplate.pipeline.store.ome_zarr import create, update_attributes
+from glassplate.pipeline.tiles.scratch import Scratch
+
+
+def create_result(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[str, Any]:
+    """Make the empty result; return its manifest."""
+    manifest = new_manifest(request, plan, identity)
+    attributes = new_attributes(request, plan, identity, manifest["run_id"])
+
+    def fill(making: Path) -> None:
+        write_static(making, manifest["recipe"])
+        write_manifest(making, manifest)
+
+    create(request.store, plan.layout, attributes, fill)
+    return manifest
+
+
+def begin_session(run: Run, source: Path, context: Mapping[str, str]) -> None:
+    """Find out which tiles are done, and record that a session begins.
+
+    Parameters
+    ----------
+    source
+        Path of the image.
+    context
+        Who asked; see `RestoreRequest`.
+    """
+    scratch = Scratch(run.scratch_folder)
+    run.records |= {
+        record.tile: record
+        for record in read_tile_records(run.store, run.run_id)
+        if isinstance(record, TileRecord) and scratch.window_is(record.tile, record.crc32)
+    }
+    run.pool.expect(_units_left(run))
+    # the records and exports of a partial result are out of date from here
+    run.manifest |= {"status": "running", "provenance": {}, "exports": []}
+    run.manifest["sessions"].append(
+        {
+            "started": now(),
+            "ended": None,
+            "pool": run.pool.name,
+            "workers": run.pool.workers,
+            "machine": machine(gpus=run.plan.numerics.device == "cuda"),
+            "context": dict(context),
+        }
+    )
+    write_manifest(run.store, run.manifest)
+    run.listener(RunStarted(source, run.store, tiles=len(run.plan.grid), done=len(run.records)))
+    for warning in run.plan.warnings:
+        run.listener(Warned(run.store, warning))
+
+
+def _units_left(run: Run) -> int:
+    """Batches with a tile that is not restored yet; where none is left, the shards to be written."""
+    batches = sum(any(tile not in run.records for tile in batch) for batch in run.plan.batches)
+    return batches or len(run.plan.layout.shards())
+
+
+def confirm_inputs(run: Run) -> None:
+    """Check the inputs for the last time, before anything of the result is called complete.
+
+    Raises
+    ------
+    SourceError
+        If an input changed. Where its time stamps do not show when, no tile can be trusted, and the status
+        of the result becomes ``spoiled``, so that the run is not resumed.
+    """
+    run.inputs.check()
+    try:
+        run.inputs.check_content()
+    except SourceError:
+        run.manifest["status"] = "spoiled"
+        write_manifest(run.store, run.manifest)
+        raise
+
+
+def end_session(
+    run: Run, source: Path, files: Mapping[str, str], *, keep_scratch: bool
+) -> dict[str, Any]:
+    """Record what was restored, and how; return the summary.
+
+    Parameters
+    ----------
+    source
+        Path of the image.
+    files
+        SHA-256 of each file of the arrays.
+    keep_scratch
+        Whether the restored windows of a complete result are kept.
+    """
+    run.listener(StageStarted(run.store, "record", 1))
+    summary = result_summary(run.store, run.plan, run.records, run.failures)
+    for warning in summary_warnings(source, summary):
+        run.listener(Warned(run.store, warning))
+    run.manifest["summary"] = summary
+    run.manifest["status"] = run.status
+    run.manifest["sessions"][-1]["ended"] = now()
+    record_result(run.store, run.plan, run.records, run.manifest, files)
+    update_attributes(run.store, status=run.status, summary=summary)
+    run.manifest["provenance"] = provenance_digests(run.store)
+    # last, since it says that the run is complete: one that is killed before this resumes
+    write_manifest(run.store, run.manifest)
+    if run.status == "complete" and not keep_scratch:
+        shutil.rmtree(run.scratch_folder, ignore_errors=True)
+    return summary
