@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -45,7 +46,10 @@ CAUTION = 0.1
 # of a run learns it anew. For the life of a process.
 _ROOM: dict[tuple[Problem, tuple[int, ...]], int] = {}
 
-OnRecord = Callable[[int, Record], None]
+OnRecord = Callable[[Any, Record], None]
+
+Place = TypeVar("Place", bound=Hashable)
+"""What a caller knows a window by: a number, or any object of its own."""
 
 
 def fit_batch(
@@ -81,18 +85,19 @@ def fit_batch(
 
 
 def fit_each(
-    windows: Iterable[tuple[int, Measurement]],
+    windows: Iterable[tuple[Place, Measurement]],
     problem: Problem,
-    on_record: OnRecord | None = None,
+    on_record: Callable[[Place, Record], None] | None = None,
     *,
     start: Weights | None = None,
-) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+) -> Iterator[tuple[Place, Restoration | FloatingPointError]]:
     """Restore windows of one shape, `problem.numerics.stack` at a time.
 
     Parameters
     ----------
     windows
-        Place and measurement of each window. The next one is taken when a slot is free for it.
+        Place and measurement of each window. The next one is taken when a slot is free for it. No reference
+        to a place is kept once it is yielded, since it may hold the pixels of its window.
     problem
         What they share.
     on_record
@@ -139,7 +144,7 @@ class _Turns:
 
     def __init__(
         self,
-        windows: Iterable[tuple[int, Measurement]],
+        windows: Iterable[tuple[Any, Measurement]],
         problem: Problem,
         on_record: OnRecord | None,
         start: Weights | None,
@@ -156,16 +161,21 @@ class _Turns:
         """Places whose members have all ended and which wait for their restoration."""
         self.ended: deque[tuple[int, Restoration | FloatingPointError]] = deque()
 
-    def run(self) -> Iterator[tuple[int, Restoration | FloatingPointError]]:
+    def run(self) -> Iterator[tuple[Any, Restoration | FloatingPointError]]:
         """Fit all windows, fewer at a time where the device's memory does not suffice."""
-        first = self._take()
-        if first is not None:
-            self.queue.appendleft(first)
-            kind = self.problem, self.measured[first.place].values.shape
-            self.width = _ROOM.get(kind, self.width)
+        kind = self._kind()
+        self.width = _ROOM.get(kind, self.width)
         while not (yield from self._stacked()):
             _ROOM[kind] = self.width
             torch.cuda.empty_cache()  # what was taken by a stack that was too large
+
+    def _kind(self) -> tuple[Problem, tuple[int, ...]]:
+        """Problem and shape of the windows; no shape where none is to be fitted."""
+        first = self._take()
+        if first is None:
+            return self.problem, ()
+        self.queue.appendleft(first)
+        return self.problem, self.measured[first.place].values.shape
 
     def _stacked(self) -> Generator[tuple[int, Restoration | FloatingPointError], None, bool]:
         """Fit until all windows are done (True), or the device's memory is full (False)."""
@@ -179,8 +189,7 @@ class _Turns:
                 elif running and stack is not None:
                     self._advance(stack, running)
                 else:
-                    while len(running) < self.width and (turn := self._take()) is not None:
-                        running.append(self._running(turn))
+                    running += self._first(self.width - len(running))
                     begun = [self._begin(one.turn) for one in running if one]
                     stack = Stack(begun) if begun else None
                     done = not begun
@@ -213,6 +222,11 @@ class _Turns:
                 self.queue.extend(_Turn(place, n) for n in range(self.problem.fit.members))
             else:
                 self.ended.append((place, nothing_to_fit(measurement, self.problem)))
+
+    def _first(self, most: int) -> list[_Running]:
+        """The next fits, as many as there are slots for."""
+        turns = iter(self._take, None)
+        return [self._running(turn) for turn in itertools.islice(turns, most)]
 
     def _running(self, turn: _Turn) -> _Running:
         return _Running(turn, Fit(self.problem, self.width))
