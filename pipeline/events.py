@@ -1,4 +1,4 @@
-"""What the core tells whoever listens: progress bars, logs, Prefect. The core itself prints nothing."""
+"""Events of a run, for progress bars, logs and Prefect; the core itself prints nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunStarted:
     tiles: int
     """Tiles of the plan."""
     done: int
-    """Tiles that an earlier run of the same command finished."""
+    """Tiles that earlier sessions finished."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,12 @@ class StageStarted:
     store: Path
     stage: Stage
     total: int
-    """Units of the stage: iterations of the donor, tiles when restoring, shards when
-    stitching, levels of the pyramid."""
+    """Units of the stage: iterations of the donor; tiles; shards of the level that is written; else 1."""
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """A fit is under way; sent at most about once a second for each worker."""
+    """A fit is under way; sent at most once a second for each worker."""
 
     store: Path
     tile: int
@@ -45,27 +44,27 @@ class FitProgress:
     iteration: int
     """Iterations done."""
     iterations: int
-    """The cap on iterations."""
+    """Most iterations of the fit."""
     seconds: float
     """Time spent in this fit so far."""
 
 
 @dataclass(frozen=True)
 class TileDone:
-    """One attempt at one tile ended."""
+    """One attempt at a tile ended."""
 
     store: Path
     tile: int
     ok: bool
     iterations: int
     stop_reason: str
-    """Why the fit stopped, or the error where `ok` is false."""
+    """Why the fit ended, or the error where `ok` is false."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class StageAdvanced:
-    """More units of a stage other than `restore` are done."""
+    """Units of a stage other than `restore` are done."""
 
     store: Path
     stage: Stage
@@ -75,7 +74,7 @@ class StageAdvanced:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something a user should know that does not stop the run."""
+    """The user should know something that does not stop the run."""
 
     store: Path
     message: str
@@ -83,7 +82,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run is over."""
+    """A run ended."""
 
     store: Path
     status: Literal["complete", "partial"]
@@ -97,4 +96,4 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 def nobody(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""

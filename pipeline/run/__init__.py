@@ -1,1 +1,1 @@
-"""One run: the stages in their order, from request to result."""
+"""One run: the stages in their order, from the request to the result."""

@@ -1,4 +1,4 @@
-"""A wish to restore one image, how it ends, and the refusals that need no pixel."""
+"""The request to restore one image, its check before any pixel is read, and its result."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class RestoreRequest:
     recipe_name: str
     device: Device = "auto"
     export: Path | None = None
-    """File to export to at the end, by suffix FITS or TIFF."""
+    """File to export to at the end; its suffix says FITS or TIFF."""
     keep_scratch: bool = False
     donor: Path | None = None
-    """Earlier result from whose donor the tiles start, fitted on to this image."""
+    """Earlier result whose donor is fitted further, to this image."""
     context: Mapping[str, str] = field(default_factory=dict)
-    """Who asked: recorded with the session (a flow run's id, for example)."""
+    """Who asked, such as the id of a flow run; recorded with the session."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class RunResult:
 
 
 def check_request(request: RestoreRequest) -> RestoreRequest:
-    """Make the clearest refusals, before gigabytes are hashed.
+    """Refuse what cannot be restored, before gigabytes are hashed.
 
     Returns
     -------
     request
-        The same, with the extensions of its companions named as they were found.
+        The same, with the extensions of its companions as they were found.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
     SourceError, CapacityError
         If an input cannot be read.
     StoreError
-        If there is something at the output's path that is no result.
+        If something other than a result is at the output's path.
     """
     check_psf_is_wanted(request.recipe, request.spec)
     check_guide_is_wanted(request.recipe, request.spec)

@@ -1,1 +1,1 @@
-"""Each tile: read, fitted, written; then all of them blended."""
+"""One tile: its window is read, fitted and written to the scratch, then blended with its neighbours."""

@@ -1,9 +1,9 @@
 """Blend weights and the one combination rule.
 
-Along an axis, the weight of a window is 1 inside its core and falls to 0 across each inner edge of
-the core as a raised cosine; weights of all windows are divided by their sum, so that they add up to
-1 at every pixel. The weight of a pixel is the product of its two axes' weights. The outermost pixels
-of a window, the least reliable ones of a fit, get nothing unless the window ends with the image.
+Along an axis, the weight of a window is 1 inside its core and falls to 0 across each inner edge of the core
+as a raised cosine. The weights of all windows are divided by their sum, so that they add up to 1 at every
+pixel. The weight of a pixel is the product of the weights along both axes. The outermost pixels of a window,
+the least reliable ones of a fit, have weight 0 unless the window ends with the image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from glassplate.pipeline.grid import Axis, Box
 
 FloatArray = npt.NDArray[np.float64]
 
-# Share of the halo that gets no weight at all: the outer pixels of a fit see reflected context.
+# Share of the halo that has weight 0, since the outer pixels of a fit see reflected context.
 # A quarter of the default halo is 8 pixels, the reach of the two finest scales of the network.
 MARGIN = 0.25
 
@@ -39,13 +39,13 @@ class Piece:
 
 
 def ramp_half_width(axis: Axis) -> float:
-    """Half the width of the cross-fade at an edge between cores, in pixels of the source."""
+    """Half the width of the transition at an edge between cores, in pixels of the source."""
     margin = max(1, round(MARGIN * axis.halo)) if axis.halo else 0
     return float(axis.halo - margin)
 
 
 def _raw_weight(axis: Axis, k: int, scale: int) -> FloatArray:
-    """Weight of window `k` at its own pixels before the division by the sum."""
+    """Weight of window `k` at its own pixels, before the division by the sum."""
     start, stop = axis.window_bounds(k)
     a, b = axis.core_bounds(k)
     half = ramp_half_width(axis)
@@ -100,7 +100,7 @@ def blend(
     channels
         Number of channels of every piece.
     pieces
-        Windows touching the region, in a fixed order. A quarantined tile is simply absent.
+        Windows that touch the region, in a fixed order; a quarantined tile has none.
 
     Returns
     -------
@@ -123,6 +123,6 @@ def blend(
     covered = footprint > 0
     image = np.full_like(total, np.nan)
     np.divide(total, footprint, out=image, where=covered)
-    # the sum of a partition of unity is 1 up to rounding: say so exactly
+    # rounding errors must not show as missing coverage
     rounded = np.where(np.abs(footprint - 1) < 1e-9, 1.0, footprint)
     return image, rounded.astype(np.float32)

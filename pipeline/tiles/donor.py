@@ -1,7 +1,7 @@
-"""The donor of an image: which windows it is fitted to, and where its weights are kept.
+"""The donor of an image: one network, fitted to windows all over it, from whose weights the tiles start.
 
-It is fitted once, before the tiles, by the plan alone: which worker does it, and how often the run was
-killed, changes no byte of it. Its weights stay with the provenance, since every tile started from them.
+It is fitted once, before the tiles, and depends on the plan alone: neither the worker nor a killed run
+changes a byte of it. Its weights are part of the provenance.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class DonorTask:
 
     plan: Plan
     path: Path
-    """File of the weights."""
+    """File that the weights are written to."""
     before: DonorFile | None = None
-    """Weights taken over from an earlier result, where they are fitted on; None for random ones."""
+    """Weights of an earlier result that the fit starts from; None for random ones."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DonorFile:
 
 
 def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
-    """Fit the donor and write its weights, whole.
+    """Fit the donor and write its weights.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
 
 
 def _measurements(plan: Plan, count: int) -> list[Measurement]:
-    """Windows spread over the image."""
+    """Measurements of windows spread over the image."""
     source = cached_source(plan.spec)
     return [
         plan.measurement(source.read(box, planes), donor_seed(plan.recipe.seed, place), box.corner)
@@ -104,13 +104,13 @@ def _write(path: Path, weights: Weights) -> str:
 
 
 def donor_is(file: DonorFile) -> bool:
-    """Whether the weights are there and whole."""
+    """Whether the file of the weights is as it was written."""
     return file.path.is_file() and sha256_of(file.path) == file.sha256
 
 
 @lru_cache(maxsize=4)
 def read_donor(file: DonorFile) -> Weights:
-    """Weights of a donor; kept, since a worker fits many tiles of one image.
+    """Weights of a donor; cached, since a worker fits many tiles of one image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Restored windows between fitting and stitching: one file for each tile, written once, atomically."""
+"""Restored windows on their way from fit to stitch: one file for each tile, written atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scratch:
         self.folder = folder
 
     def window_path(self, tile: int) -> Path:
-        """File of a tile's window; a thousand tiles share a folder, so that none grows too full."""
+        """File of a tile's window; a folder holds a thousand tiles, since very full folders are slow."""
         return self.folder / f"{tile // 1000:05d}" / f"window-{tile:08d}.npy"
 
     def log_path(self, tile: int) -> Path:
@@ -29,7 +29,7 @@ class Scratch:
     def write_window(self, tile: int, values: npt.NDArray[Any]) -> int:
         """Write a restored window ``(c, h, w)``; return the CRC-32 of the file.
 
-        Where the uncertainty was asked for, its channels follow those of the image.
+        The channels of the uncertainty, where it is wanted, follow those of the image.
         """
         return _write(self.window_path(tile), values)
 
@@ -38,7 +38,7 @@ class Scratch:
         return _write(self.log_path(tile), log)
 
     def read_window(self, tile: int) -> npt.NDArray[Any]:
-        """Window of a tile, ``(c, h, w)``, mapped: only the part that is used is read."""
+        """Window of a tile, ``(c, h, w)``, memory-mapped: only the part that is used is read."""
         window: npt.NDArray[Any] = np.load(
             self.window_path(tile), mmap_mode="r", allow_pickle=False
         )
@@ -50,7 +50,7 @@ class Scratch:
         return log
 
     def window_is(self, tile: int, crc32: int) -> bool:
-        """Whether the window is there and whole."""
+        """Whether the file of the window is as it was written."""
         path = self.window_path(tile)
         return path.is_file() and zlib.crc32(path.read_bytes()) == crc32
 
@@ -60,7 +60,7 @@ def _write(path: Path, values: npt.NDArray[Any]) -> int:
     np.save(buffer, values, allow_pickle=False)
     content = buffer.getbuffer()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the process id keeps two tries at one tile apart; whichever ends last writes the same bytes
+    # the process id separates two attempts at one tile, which write the same bytes
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_bytes(content)
     os.replace(partial, path)

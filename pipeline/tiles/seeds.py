@@ -1,4 +1,4 @@
-"""Seeds: from the run's seed, the tile and the fits that diverged; never from order, worker or time."""
+"""Seeds of fits: they depend on the run's seed and the tile, never on order, worker or time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import hashlib
 def tile_seed(run_seed: int, tile: int, reseed: int) -> int:
     """Seed of one fit of one tile, in ``[0, 2**63)``.
 
-    A hash rather than a sum, so that neighbours and second tries share nothing.
+    It is a hash rather than a sum, so that neighbouring tiles and further attempts share nothing.
+
+    Parameters
+    ----------
+    run_seed
+        Seed of the recipe.
+    tile
+        Index of the tile in the plan.
+    reseed
+        Fits of the tile that diverged.
     """
     return _seed(f"glassplate {run_seed} {tile} {reseed}")
 
 
 def donor_seed(run_seed: int, window: int) -> int:
-    """Seed of one window of the donor, in ``[0, 2**63)``; shared with no tile."""
+    """Seed of one window of the donor, in ``[0, 2**63)``; no tile has the same."""
     return _seed(f"glassplate {run_seed} donor {window}")
 
 

@@ -1,4 +1,4 @@
-"""Per-tile maps and the iteration log of a result, from the journal and the scratch."""
+"""Maps with one value for each tile, and the iteration log, of a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glassplate.pipeline.tiles.batch import LOG_FIELDS
 from glassplate.pipeline.tiles.blend import axis_weight
 from glassplate.pipeline.tiles.scratch import Scratch
 
-# Maps taken from the tile records as they are; seam is measured from the windows.
+# Maps that are fields of the tile records, with their meaning; `seam` is measured from the windows.
 MAPS = {
     "iterations": "iterations that were run",
     "best_iteration": "iteration whose average is the answer",
@@ -38,7 +38,7 @@ def write_quality(
     Parameters
     ----------
     records
-        Last good record of each tile; a tile without one was quarantined: NaN in every map.
+        Record of each tile that is done; a quarantined tile has none, and NaN in every map.
     """
     grid = plan.grid
     group = zarr.open_group(store, mode="r+").create_group(
@@ -104,7 +104,7 @@ def seam_score(grid: TileGrid, index: int, scratch: Scratch, done: Container[int
     -------
     score
         RMS difference, in the units of the windows, over the pixels at which both have blend weight;
-        NaN where there is no such neighbour. Tiles that agree blend without a visible seam.
+        NaN where there is no such neighbour. Where it is small, no seam is visible.
     """
     tile = grid.tile(index)
     if index not in done:
@@ -142,9 +142,17 @@ def _disagreement(grid: TileGrid, tile: Tile, other: Tile, scratch: Scratch) -> 
 
 
 def write_iterations(store: Path, tiles: Sequence[int], total: int, scratch: Scratch) -> None:
-    """Write the group ``iterations``: for each field, ``(tile, record)`` float64, NaN after the end.
+    """Write the group ``iterations``: an array ``(tile, record)`` float64 for each field of the log.
 
-    Written in bands of tiles, so that memory does not grow with their number.
+    It is NaN after the last record of a tile. It is written in bands of tiles, so that the memory does not
+    grow with their number.
+
+    Parameters
+    ----------
+    tiles
+        Tiles that were fitted.
+    total
+        Tiles of the plan.
     """
     group = zarr.open_group(store, mode="r+").create_group("iterations", overwrite=True)
     if not tiles:

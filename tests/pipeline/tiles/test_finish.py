@@ -8,7 +8,7 @@ import pytest
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.sources.source import Pixels
-from glassplate.pipeline.tiles.stitch import finish
+from glassplate.pipeline.tiles.finish import finish
 
 
 def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1.0):

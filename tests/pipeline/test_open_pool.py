@@ -1,0 +1,32 @@
+"""The pool that a user names is opened, with as many workers as the machine has cores."""
+
+import os
+
+import pytest
+
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.open_pool import default_workers, open_pool
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "message"),
+    [
+        ("sideways", None, "--pool sideways: expected auto, inline, local or an address"),
+        ("local", 0, "--workers 0: at least 1"),
+        ("tcp://127.0.0.1:9", None, "no Dask scheduler answers there"),
+    ],
+)
+def test_an_impossible_pool_is_refused(kind, workers, message):
+    with pytest.raises(UsageError, match=message), open_pool(kind, workers=workers):
+        pass
+
+
+def test_auto_takes_this_process_for_a_single_task():
+    with open_pool("auto", workers=2, device="cpu", tasks=1) as pool:
+        assert pool.name == "inline"
+
+
+def test_workers_default_to_the_cores():
+    assert default_workers("local", workers=None, device="cpu") == len(os.sched_getaffinity(0))
+    assert default_workers("inline", workers=7, device="cpu") == 1
+    assert default_workers("auto", workers=3, device="cpu") == 3
