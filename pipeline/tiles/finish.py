@@ -94,6 +94,7 @@ def uncertainty_of(
 
 
 def enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
+    """Each pixel of ``(c, h, w)`` repeated `scale` times along both axes."""
     return values if scale == 1 else values.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
