@@ -13,7 +13,7 @@ class GlassplateError(Exception):
 
 
 class UsageError(GlassplateError, ValueError):
-    """The wish cannot be granted: an unknown key, an impossible value, a foreign output path."""
+    """The request cannot be granted: an unknown key, an impossible value, a foreign output path."""
 
     exit_code = 2
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.events import Listener, RunEnded, StageStarted, nobody
+from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
 from glassplate.pipeline.export.export import write_export
 from glassplate.pipeline.open_source import forget_unpacked
 from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
@@ -42,7 +42,7 @@ from glassplate.pipeline.store.ome_zarr import clear_leftovers
 __all__ = ["RestoreRequest", "RunResult", "restore"]
 
 
-def restore(request: RestoreRequest, pool: Pool, listener: Listener = nobody) -> RunResult:
+def restore(request: RestoreRequest, pool: Pool, listener: Listener = ignore_event) -> RunResult:
     """Restore one image into a store, or resume an earlier run of the same request.
 
     Parameters

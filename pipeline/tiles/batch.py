@@ -144,7 +144,7 @@ def _on_record(task: BatchTask, on_progress: OnProgress) -> Callable[[Window, Re
 
 def _copy(task: BatchTask, window: Window) -> TileRecord:
     """Write a window as it was read."""
-    begun, plan, pixels = time.monotonic(), task.plan, window.pixels
+    start, plan, pixels = time.monotonic(), task.plan, window.pixels
     values = pixels.values.astype(plan.working_dtype, copy=False)
     if plan.white is not None:
         values = plan.in_lab(pixels, np.zeros((2, *values.shape[1:]), np.float32))
@@ -157,7 +157,7 @@ def _copy(task: BatchTask, window: Window) -> TileRecord:
         crc32=crc32,
         iterations=0,
         stop_reason=COPIED[plan.recipe.task],
-        seconds=round(time.monotonic() - begun, 6),
+        seconds=round(time.monotonic() - start, 6),
         filled=_in_core(window, plan.to_fill(pixels)),
         wild=_in_core(window, pixels.wild),
         host=platform.node(),

@@ -57,13 +57,13 @@ def read_ahead(
     most
         Items that are read before they are asked for.
     """
-    begun: deque[Future[T]] = deque()
+    pending: deque[Future[T]] = deque()
     for number in order:
-        begun.append(executor.submit(read, number))
-        if len(begun) > most:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
+        pending.append(executor.submit(read, number))
+        if len(pending) > most:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 class WriteBehind:

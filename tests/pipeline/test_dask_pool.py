@@ -41,7 +41,7 @@ def test_every_task_is_done_once(pool):
     assert sorted(results) == [(i, 2 * i) for i in range(30)]
 
 
-def test_no_tasks_are_done_at_once(pool):
+def test_a_map_over_no_tasks_yields_nothing(pool):
     assert list(pool.map(pool_work.double, [], quiet)) == []
 
 
@@ -51,16 +51,16 @@ def test_a_failure_is_one_line_and_the_others_go_on(pool):
     assert results == {i: i for i in range(10) if i != 7}
 
 
-def test_what_the_work_tells_arrives(pool):
-    told = []
-    list(pool.map(pool_work.double, range(5), told.append))
+def test_progress_messages_arrive(pool):
+    messages = []
+    list(pool.map(pool_work.double, range(5), messages.append))
     deadline = 50
-    while len(told) < 5 and deadline:  # events of a cluster travel beside the results
+    while len(messages) < 5 and deadline:  # events of a cluster travel beside the results
         import time
 
         time.sleep(0.1)
         deadline -= 1
-    assert sorted(message["task"] for message in told) == list(range(5))
+    assert sorted(message["task"] for message in messages) == list(range(5))
 
 
 def test_results_come_as_they_end(local_pool):
@@ -68,14 +68,14 @@ def test_results_come_as_they_end(local_pool):
     assert tasks[0] != 0
 
 
-def test_a_worker_keeps_the_memory_that_a_fit_takes_again_and_again(local_pool):
+def test_a_worker_keeps_the_memory_that_a_fit_allocates_repeatedly(local_pool):
     # Dask's own setting makes glibc map and clear every buffer anew: 50 times 1024 pages of 4 KiB
     values = 1 << 20
     [(_, faults)] = local_pool.map(pool_work.pages_mapped_again, [values], quiet)
     assert faults < 5 * 1024
 
 
-def test_a_worker_that_dies_once_is_survived(local_pool, tmp_path):
+def test_a_pool_survives_a_worker_that_dies_once(local_pool, tmp_path):
     results = dict(local_pool.map(pool_work.die_once, [str(tmp_path / "marker")], quiet))
     assert set(results.values()) == {"survived"}
 
@@ -110,7 +110,7 @@ def test_each_worker_has_a_gpu_of_its_own_or_a_thread(gpus, devices, monkeypatch
     assert all(o["nthreads"] == 1 and o["resources"] == {"GPU": 1} for o in options)
 
 
-def test_a_worker_takes_no_gpu_that_this_process_may_not(monkeypatch):
+def test_a_worker_uses_no_gpu_that_this_process_may_not_use(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f3a")
     options = [worker_options(i, 2) for i in range(3)]
     assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == ["2", "GPU-8f3a", "2"]

@@ -21,7 +21,7 @@ def test_an_impossible_pool_is_refused(kind, workers, message):
         pass
 
 
-def test_auto_takes_this_process_for_a_single_task():
+def test_auto_does_a_single_task_in_this_process():
     with open_pool("auto", workers=2, device="cpu", tasks=1) as pool:
         assert pool.name == "inline"
 

@@ -12,7 +12,7 @@ from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles import batch as restoring
+from glassplate.pipeline.tiles import batch as batch_module
 
 FIT = {
     "fit": {"iterations": 6, "log_period": 2},
@@ -47,14 +47,14 @@ def level0(store):
 
 
 class UntidyPool(InlinePool):
-    """Does tasks in a random order, some of them twice; stops or fails where it is told to."""
+    """Does tasks in a random order, some of them twice; stops or fails on request."""
 
     name, workers = "untidy", 3
 
     def __init__(self, seed=0, interrupt_after=None, fail=lambda work, task: False):
         self.random, self.interrupt_after, self.fail = random.Random(seed), interrupt_after, fail
 
-    def map(self, work, tasks, tell):
+    def map(self, work, tasks, on_progress):
         tasks = list(tasks)
         self.random.shuffle(tasks)
         for task in tasks:
@@ -66,9 +66,9 @@ class UntidyPool(InlinePool):
                 yield task, Failure.of(FloatingPointError("made to fail"))
                 continue
             if self.random.random() < 0.4:
-                work(task, tell)
-            yield task, work(task, tell)
+                work(task, on_progress)
+            yield task, work(task, on_progress)
 
 
 def fails_at(*tiles):
-    return lambda work, task: work is restoring.restore_batch and set(task.tiles) & set(tiles)
+    return lambda work, task: work is batch_module.restore_batch and set(task.tiles) & set(tiles)

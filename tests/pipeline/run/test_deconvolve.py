@@ -86,7 +86,7 @@ def test_the_residual_is_the_input_minus_the_blurred_result(blurred, tmp_path, c
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
 @pytest.mark.parametrize("kernel", ["box", "pick", "bicubic"])
-def test_so_it_is_with_a_psf_and_any_scale(blurred, tmp_path, scale, kernel):
+def test_the_residual_holds_for_a_psf_and_any_scale(blurred, tmp_path, scale, kernel):
     operator = {"scale": scale, "kernel": kernel}
     raw = {**FIT, "task": "superres", "operator": operator, "output": {"invalid": "fill"}}
     restore(request(blurred, tmp_path / "a.zarr", raw), InlinePool())
@@ -99,7 +99,7 @@ def test_so_it_is_with_a_psf_and_any_scale(blurred, tmp_path, scale, kernel):
 
 
 @pytest.mark.parametrize("scale", [3, 7])
-def test_a_scale_that_does_not_divide_the_chunk_just_works(tmp_path, scale):
+def test_the_scale_need_not_divide_the_chunk(tmp_path, scale):
     page = image_of(40, 44).clip(0, 255).astype("u1")
     tifffile.imwrite(tmp_path / "a.tif", page)
     output = {"chunk": 100, "shard": 200}
@@ -123,12 +123,12 @@ def test_the_residual_of_integers_is_not_rounded(blurred, tmp_path):
 
 def test_a_missing_tile_leaves_the_rest_of_the_residual(blurred, tmp_path):
     class Failing(InlinePool):
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             for task in tasks:
                 if getattr(task, "tiles", None) == (0,):
                     yield task, Failure.of(FloatingPointError("made to fail"))
                 else:
-                    yield task, work(task, tell)
+                    yield task, work(task, on_progress)
 
     raw = {**FIT, "output": {"chunk": 64, "shard": 64, "invalid": "fill"}}
     result = restore(request(blurred, tmp_path / "a.zarr", raw), Failing())
@@ -172,14 +172,14 @@ class TestTheRecord:
         assert restore(request(spec, store, raw), InlinePool()).already_complete
         assert not [c for c in verify(store) if not c.ok]
 
-    def test_a_sum_that_is_not_one_is_told(self, blurred, tmp_path):
+    def test_a_psf_whose_sum_is_not_one_causes_a_warning(self, blurred, tmp_path):
         fits.writeto(blurred.psf, 3 * gaussian(), overwrite=True)
         events = []
         restore(request(blurred, tmp_path / "a.zarr", FIT), InlinePool(), events.append)
-        told = [event.message for event in events if isinstance(event, Warned)]
-        assert told == [f"psf {blurred.psf}: its sum is 3, not 1; it is divided by it"]
+        warned = [event.message for event in events if isinstance(event, Warned)]
+        assert warned == [f"psf {blurred.psf}: its sum is 3, not 1; it is divided by it"]
         made = make_plan(blurred, parse_recipe(FIT, "test"), recipe_name="test", device="cpu")
-        assert summarise(made, workers=1)["warnings"] == told
+        assert summarise(made, workers=1)["warnings"] == warned
         assert summarise(made, workers=1)["psf_shape"] == [7, 5]
 
 

@@ -1,4 +1,4 @@
-"""A donor is made once, by the plan alone, and kept; damaged or lost, it is made again to the same bytes."""
+"""A donor depends on the plan alone; it is fitted once, and again to the same bytes if it is lost."""
 
 import json
 
@@ -77,7 +77,7 @@ class TestPlan:
             ({"task": "superres", "operator": {"scale": 2}}, False),
         ],
     )
-    def test_warm_where_tiles_are_enough_and_the_input_is_a_measurement(
+    def test_tiles_start_warm_if_there_are_enough_and_the_input_is_a_measurement(
         self, sky, changes, expected
     ):
         plan = make_plan(SourceSpec(sky), parse_recipe({**FIT, **changes}, "t"), recipe_name="t")
@@ -106,7 +106,7 @@ class TestRun:
         assert not (tmp_path / "a.zarr" / "provenance" / "donor.npz").exists()
 
     @pytest.mark.parametrize("damage", ["none", "cut", "gone", "torn journal"])
-    def test_killed_after_it_goes_on_to_the_same_bytes(self, sky, tmp_path, damage):
+    def test_a_run_killed_after_it_resumes_to_the_same_bytes(self, sky, tmp_path, damage):
         whole, store = tmp_path / "whole.zarr", tmp_path / "a.zarr"
         restore(request(sky, whole, FIT), InlinePool())
         with pytest.raises(KeyboardInterrupt):
@@ -123,18 +123,18 @@ class TestRun:
         assert digest(store) == digest(whole)
         assert weights.read_bytes() == (whole / "provenance" / "donor.npz").read_bytes()
 
-    def test_a_failure_says_the_way_out(self, sky, tmp_path):
+    def test_a_failure_names_the_way_out(self, sky, tmp_path):
         with pytest.raises(
             GlassplateError, match=r"fitting the donor failed.*--set donor\.tiles=0"
         ):
             restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=only_donors))
 
-    def test_tells_how_far_it_is(self, sky, tmp_path, monkeypatch):
+    def test_its_progress_is_reported(self, sky, tmp_path, monkeypatch):
         monkeypatch.setattr(pool, "PROGRESS_PERIOD_S", 0.0)
-        told = []
+        messages = []
         plan = make_plan(SourceSpec(sky), parse_recipe(FIT, "t"), recipe_name="t")
-        module.make_donor(DonorTask(plan, tmp_path / "d.npz"), told.append)
-        assert [message["done"] for message in told] == [2, 4, 6]
+        module.make_donor(DonorTask(plan, tmp_path / "d.npz"), messages.append)
+        assert [message["done"] for message in messages] == [2, 4, 6]
 
 
 def test_damaged_weights_are_refused(tmp_path):

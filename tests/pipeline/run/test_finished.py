@@ -1,4 +1,4 @@
-"""A result that is there and asked for again: left alone where it is whole, refused where it is damaged."""
+"""A result that is complete and requested again: it is left as it is, or refused if it is damaged."""
 
 import os
 import shutil
@@ -58,7 +58,7 @@ def test_nothing_is_written(folder, name):
     assert state(folder) == before
 
 
-def test_no_right_to_write_is_needed(folder):
+def test_no_write_permission_is_needed(folder):
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode & ~0o222)
     try:
@@ -78,7 +78,7 @@ def changed_header(path):
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, changed_header])
-def test_an_export_that_is_gone_or_changed_is_made_again(folder, spoil):
+def test_a_missing_or_changed_export_is_written_again(folder, spoil):
     target = folder / "sky-restored.fits"
     before = target.read_bytes()
     spoil(target)
@@ -90,7 +90,7 @@ def test_an_export_that_is_gone_or_changed_is_made_again(folder, spoil):
     assert all(check.ok for check in verify(folder / "a.zarr"))
 
 
-def test_verify_tells_that_an_export_has_changed(folder):
+def test_verify_reports_a_changed_export(folder):
     again(folder, "second.fits")
     changed_header(folder / "second.fits")
     assert [c.name for c in verify(folder / "a.zarr") if not c.ok] == ["export"]
@@ -98,7 +98,7 @@ def test_verify_tells_that_an_export_has_changed(folder):
     assert all(check.ok for check in verify(folder / "a.zarr"))
 
 
-def test_a_folder_that_was_moved_as_a_whole_is_left_alone(folder):
+def test_a_moved_folder_is_left_as_it_is(folder):
     moved = folder.rename(folder.with_name("moved"))
     before = state(moved)
     again(moved)
@@ -144,7 +144,7 @@ DAMAGE = [
 @pytest.mark.parametrize(("name", "spoil", "said"), DAMAGE)
 class TestDamage:
     # a rerun once exported a store whose chunks were gone over a good export, all NaN, exit code 0
-    def test_is_named_and_the_export_left_alone(self, folder, name, spoil, said):
+    def test_is_named_and_the_export_is_not_touched(self, folder, name, spoil, said):
         before = state(folder / "sky-restored.fits")
         spoil(folder / "a.zarr" / name)
         with pytest.raises(StoreError, match=rf"a.zarr: is damaged, {said}; .*remove"):
@@ -163,7 +163,7 @@ class TestDamage:
         assert {p.name for p in folder.iterdir()} == {"sky.fits", "a.zarr"}
 
 
-def test_old_damage_that_no_time_tells_of_is_found_before_an_export(folder, monkeypatch):
+def test_damage_without_a_new_time_stamp_is_found_before_an_export(folder, monkeypatch):
     # a failing disk: the file's stamps are older than the checksums
     altered(folder / "a.zarr" / "0" / "c" / "1" / "2")
     monkeypatch.setattr("glassplate.pipeline.provenance.damage._latest", lambda path: 0)
@@ -173,7 +173,7 @@ def test_old_damage_that_no_time_tells_of_is_found_before_an_export(folder, monk
     assert not (folder / "another.fits").exists()
 
 
-def test_a_shard_of_an_unfinished_result_that_is_lost_is_written_again(folder):
+def test_a_lost_shard_of_an_unfinished_result_is_written_again(folder):
     image = np.nan_to_num(fits.getdata(folder / "sky.fits"), nan=7.0)
     fits.writeto(folder / "whole.fits", image)
     store = folder / "partial.zarr"
@@ -194,7 +194,7 @@ class TestExport:
         with pytest.raises(StoreError, match=r"its run has not ended \(status running\)"):
             export(folder / "a.zarr", folder / "out.fits")
 
-    def test_of_a_result_that_is_taken_up_meanwhile_leaves_no_file(self, folder, monkeypatch):
+    def test_of_a_result_that_is_resumed_meanwhile_leaves_no_file(self, folder, monkeypatch):
         from glassplate.pipeline.export import export as module
 
         def while_another_run_begins(image, path):
@@ -207,7 +207,7 @@ class TestExport:
             export(folder / "a.zarr", folder / "out.fits")
         assert not (folder / "out.fits").exists()
 
-    def test_to_a_file_that_another_writes_is_refused_before_any_work(self, folder):
+    def test_to_a_file_that_another_run_writes_is_refused_before_any_work(self, folder):
         with locked(folder / "out.fits", "export of b.zarr"):
             with pytest.raises(UsageError, match=r"export of b.zarr; .* another file name"):
                 export(folder / "a.zarr", folder / "out.fits")
@@ -222,7 +222,7 @@ class TestExport:
                 )
         assert not (folder / "c.zarr").exists()
 
-    def test_takes_the_place_of_what_a_killed_one_left(self, folder):
+    def test_replaces_the_leftovers_of_a_killed_export(self, folder):
         (folder / ".out.fits.partial").write_text("half")
         (folder / ".out.fits.4711.partial").write_text("half, of an earlier version")
         (folder / ".out.fits.lock").write_text("stale")
@@ -235,7 +235,7 @@ class TestExport:
         assert state(folder / "a.zarr") == before
 
 
-def test_what_killed_runs_left_goes_with_the_next_run(folder):
+def test_the_next_run_removes_the_leftovers_of_killed_ones(folder):
     store = folder / "b.zarr"
     wished = request(folder / "sky.fits", store, COPY)
     (folder / ".b.zarr.creating" / "0").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A second image of the same scene: read with the first, part of what a result is made from."""
+"""A guide, a second image of the same scene, is read with the image and part of the run's identity."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_the_guide_is_read_with_the_image(pair):
     source.close()
 
 
-def test_it_makes_another_result(pair, tmp_path):
+def test_a_guide_changes_the_result(pair, tmp_path):
     restore(request(pair, tmp_path / "a.zarr", GUIDED), InlinePool())
     alone = SourceSpec(pair.path)
     restore(request(alone, tmp_path / "b.zarr", FIT), InlinePool())
@@ -52,7 +52,7 @@ def test_it_makes_another_result(pair, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
-def test_its_unit_does_not_matter(pair, tmp_path):
+def test_the_unit_of_the_guide_does_not_matter(pair, tmp_path):
     fits.writeto(tmp_path / "other.fits", 1e-9 * fits.getdata(pair.guide) + 1e-7)
     other = SourceSpec(pair.path, guide=tmp_path / "other.fits")
     restore(request(pair, tmp_path / "a.zarr", GUIDED), InlinePool())
@@ -70,7 +70,7 @@ def test_order_and_interruptions_do_not_matter(pair, tmp_path, task):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
-def test_another_guide_does_not_resume(pair, tmp_path):
+def test_a_run_does_not_resume_with_another_guide(pair, tmp_path):
     restore(request(pair, tmp_path / "a.zarr", GUIDED), InlinePool())
     fits.writeto(tmp_path / "other.fits", np.ones((50, 70), "f4"))
     other = SourceSpec(pair.path, guide=tmp_path / "other.fits")
@@ -78,7 +78,7 @@ def test_another_guide_does_not_resume(pair, tmp_path):
         restore(request(other, tmp_path / "a.zarr", GUIDED), InlinePool())
 
 
-def test_a_colour_guide_has_three_planes_and_takes_its_memory(tmp_path):
+def test_a_colour_guide_has_three_planes_and_its_memory_is_projected(tmp_path):
     rng = np.random.default_rng(0)
     tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 255, (40, 50), "u1"))
     tifffile.imwrite(tmp_path / "g.tif", rng.integers(0, 255, (40, 50, 3), "u1"), photometric="rgb")
@@ -98,7 +98,7 @@ def test_a_guide_of_another_size_is_refused(pair, tmp_path):
         restore(request(spec, tmp_path / "a.zarr", GUIDED), InlinePool())
 
 
-def test_a_guide_that_is_missing_or_of_no_use_is_refused(pair, tmp_path):
+def test_a_missing_or_unused_guide_is_refused(pair, tmp_path):
     with pytest.raises(UsageError, match="task guided needs a second image; add --guide FILE"):
         restore(request(pair.path, tmp_path / "a.zarr", GUIDED), InlinePool())
     with pytest.raises(UsageError, match="task identity uses no guide; drop it"):

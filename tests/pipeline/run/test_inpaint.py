@@ -1,4 +1,4 @@
-"""Filling: what is valid comes through to the bit, what is not is painted, and only there is fitted."""
+"""Inpainting keeps valid pixels bit for bit, fills the others, and fits only the tiles that have some."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def group_of(store):
     return zarr.open_group(str(store), mode="r")
 
 
-def test_valid_pixels_are_untouched_and_the_hole_is_filled(plate, tmp_path):
+def test_valid_pixels_are_unchanged_and_the_hole_is_filled(plate, tmp_path):
     path, truth = plate
     result = restore(request(path, tmp_path / "a.zarr", FILL), InlinePool())
     filled = level0(tmp_path / "a.zarr")
@@ -90,7 +90,7 @@ def test_a_mask_marks_what_is_filled(tmp_path, dtype, channels):
         np.testing.assert_array_equal(filled.astype("i8") + residual, planes)
 
 
-def test_order_repeats_and_interruptions_change_nothing(plate, tmp_path):
+def test_order_repetition_and_interruptions_change_nothing(plate, tmp_path):
     restore(request(plate[0], tmp_path / "a.zarr", FILL), InlinePool())
     with pytest.raises(KeyboardInterrupt):
         restore(request(plate[0], tmp_path / "b.zarr", FILL), UntidyPool(3, interrupt_after=5))
@@ -114,7 +114,7 @@ def test_an_image_without_a_hole_is_copied(tmp_path):
     assert result.summary["stop_reasons"] == {NOTHING_TO_FILL: 6}
 
 
-def test_a_quarantined_tile_leaves_its_valid_pixels(plate, tmp_path):
+def test_a_quarantined_tile_keeps_its_valid_pixels(plate, tmp_path):
     path, truth = plate
 
     def hole_tiles(work, task):
@@ -162,7 +162,7 @@ def test_which_recipes_fill(raw, fills):
     assert parse_recipe(raw, "t").fills is fills
 
 
-def test_denoising_that_fills_says_where(plate, tmp_path):
+def test_denoising_that_fills_marks_the_filled_pixels(plate, tmp_path):
     raw = {**FIT, "output": {**FIT["output"], "invalid": "fill"}}
     restore(request(plate[0], tmp_path / "a.zarr", raw), InlinePool())
     hole = ~np.isfinite(fits.getdata(plate[0]))

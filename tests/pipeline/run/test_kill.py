@@ -97,7 +97,7 @@ def is_worker(process):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_survived(sky, undisturbed, tmp_path):
+def test_a_run_survives_the_death_of_a_worker(sky, undisturbed, tmp_path):
     """SIGKILL to a worker while it fits: its tile is done by another, with the same bytes."""
     killed = []
 

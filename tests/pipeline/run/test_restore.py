@@ -30,7 +30,7 @@ from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles import batch as restoring
+from glassplate.pipeline.tiles import batch as batch_module
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_interrupted_anywhere_and_resumed_equals_undisturbed(sky, tmp_path, raw)
     assert runs[-1].done == runs[-1].tiles
 
 
-def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
+def test_a_resumed_run_is_checked_and_run_with_the_stack_that_it_began_with(
     sky, tmp_path, monkeypatch
 ):
     def in_pairs(*args, **more):
@@ -200,9 +200,9 @@ def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
         return replace(plan, numerics=replace(plan.numerics, stack=2), batch_size=4)
 
     class Seeing(InlinePool):
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             run_with.extend(task.plan for task in tasks)
-            return super().map(work, tasks, tell)
+            return super().map(work, tasks, on_progress)
 
     checked, run_with = [], []
     with monkeypatch.context() as elsewhere:
@@ -215,16 +215,16 @@ def test_what_is_resumed_is_checked_and_run_with_the_stack_it_began_with(
     assert {(plan.numerics.stack, plan.batch_size) for plan in run_with} == {(2, 4)}
 
 
-def test_a_pool_is_told_the_longest_stage_before_the_donor(sky, tmp_path):
+def test_a_pool_learns_the_size_of_the_longest_stage_before_the_donor(sky, tmp_path):
     heard = []
 
     class Hearing(UntidyPool):
         def expect(self, tasks):
             heard.append(("expect", tasks))
 
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             heard.append((work.__name__, len(tasks)))
-            return super().map(work, tasks, tell)
+            return super().map(work, tasks, on_progress)
 
     with pytest.raises(KeyboardInterrupt):
         restore(request(sky, tmp_path / "a.zarr", FIT), Hearing(interrupt_after=4))
@@ -240,7 +240,7 @@ def test_a_second_run_does_nothing(sky, tmp_path):
     before = digest(tmp_path / "a.zarr")
 
     class NoPool(InlinePool):
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             raise AssertionError("nothing is left to do")
 
     second = restore(request(sky, tmp_path / "a.zarr", FIT), NoPool())
@@ -255,7 +255,7 @@ def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
     failed = set()
 
     def once(work, task):
-        first = work is restoring.restore_batch and task.tiles == (1,) and 1 not in failed
+        first = work is batch_module.restore_batch and task.tiles == (1,) and 1 not in failed
         failed.update(task.tiles if first else ())
         return first
 
@@ -266,7 +266,7 @@ def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
 
 
 def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkeypatch):
-    real, asked = restoring.fit_each, []
+    real, asked = batch_module.fit_each, []
 
     def diverging(windows, *args, **kwargs):
         windows = list(windows)
@@ -275,7 +275,7 @@ def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkey
             diverged = len(asked) == 1 and window.tile.index == 2
             yield window, FloatingPointError("fit: data term nan") if diverged else found
 
-    monkeypatch.setattr(restoring, "fit_each", diverging)
+    monkeypatch.setattr(batch_module, "fit_each", diverging)
     whole = {**FIT, "tiles": {**FIT["tiles"], "batch": 100}}
     result = restore(request(sky, tmp_path / "a.zarr", whole), InlinePool())
     assert asked == [result.tiles, 1]
@@ -286,17 +286,17 @@ def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkey
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
-def test_a_passing_fault_changes_no_byte(sky, tmp_path):
+def test_a_transient_failure_changes_no_byte(sky, tmp_path):
     class Flaky(InlinePool):
         failed = False
 
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             for task in tasks:
-                if work is restoring.restore_batch and not self.failed:
+                if work is batch_module.restore_batch and not self.failed:
                     self.failed = True
                     yield task, Failure.of(OSError("the network file system hiccuped"))
                 else:
-                    yield task, work(task, tell)
+                    yield task, work(task, on_progress)
 
     restore(request(sky, tmp_path / "whole.zarr", FIT), InlinePool())
     restore(request(sky, tmp_path / "flaky.zarr", FIT), Flaky())
@@ -332,13 +332,13 @@ def test_all_tiles_failing_is_a_failure(sky, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["make_donor", "restore_batch", "stitch_shard"])
-def test_a_source_whose_damage_shows_late_is_a_refusal(sky, tmp_path, stage):
+def test_damage_of_the_source_that_a_worker_finds_is_a_refusal(sky, tmp_path, stage):
     class Damaged(InlinePool):
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             for task in tasks:
                 # rows that no window of the plan shows; a fault of this program would end in exit code 1
                 refusal = Failure.of(SourceError("a.fits: rows 7 to 9 cannot be decompressed"))
-                yield task, refusal if work.__name__ == stage else work(task, tell)
+                yield task, refusal if work.__name__ == stage else work(task, on_progress)
 
     with pytest.raises(
         SourceError, match=r"^a.fits: rows 7 to 9 cannot be decompressed$"
@@ -347,16 +347,16 @@ def test_a_source_whose_damage_shows_late_is_a_refusal(sky, tmp_path, stage):
     assert caught.value.exit_code == 2
 
 
-def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(sky, tmp_path):
+def test_a_full_disk_ends_the_run_and_the_same_command_resumes_it(sky, tmp_path):
     class FullDisk(InlinePool):
-        def map(self, work, tasks, tell):
+        def map(self, work, tasks, on_progress):
             for i, task in enumerate(tasks):
                 yield (
                     task,
                     (
                         Failure.of(OSError(28, "No space left on device"))
                         if i > 1
-                        else work(task, tell)
+                        else work(task, on_progress)
                     ),
                 )
 
@@ -424,10 +424,10 @@ class TestRunsDoNotMix:
 
     def test_two_runs_at_once(self, sky, tmp_path):
         class Meddling(InlinePool):
-            def map(self, work, tasks, tell):
+            def map(self, work, tasks, on_progress):
                 with pytest.raises(UsageError, match="another run is writing it"):
                     restore(request(sky, tmp_path / "c.zarr", COPY), InlinePool())
-                yield from super().map(work, tasks, tell)
+                yield from super().map(work, tasks, on_progress)
 
         assert restore(request(sky, tmp_path / "c.zarr", COPY), Meddling()).status == "complete"
 
@@ -456,7 +456,7 @@ def test_a_cube_is_fitted_plane_by_plane(tmp_path):
     assert level0(tmp_path / "a.zarr").shape == cube.shape
 
 
-def test_events_tell_the_story(sky, tmp_path):
+def test_events_come_in_the_order_of_the_stages(sky, tmp_path):
     events = []
     result = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool(), events.append)
     assert isinstance(events[0], RunStarted)
@@ -466,14 +466,14 @@ def test_events_tell_the_story(sky, tmp_path):
     assert len([e for e in events if isinstance(e, TileDone)]) == result.tiles == 9
 
 
-def test_the_scratch_goes_unless_it_is_kept(sky, tmp_path):
+def test_the_scratch_is_removed_unless_it_is_kept(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", COPY), InlinePool())
     assert not (tmp_path / "a.zarr" / ".scratch").exists()
     restore(request(sky, tmp_path / "b.zarr", COPY, keep_scratch=True), InlinePool())
     assert len(list((tmp_path / "b.zarr" / ".scratch").rglob("window-*.npy"))) == 9
 
 
-def test_sums_stay_where_the_unit_counts_per_pixel(tmp_path):
+def test_sums_are_kept_if_the_unit_counts_per_pixel(tmp_path):
     image = np.random.default_rng(0).normal(100, 1, (40, 40)).astype("f4")
     raw = {**FIT, "task": "superres", "operator": {"scale": 2}, "fit": {"iterations": 60}}
     means = {}

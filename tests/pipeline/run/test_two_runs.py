@@ -49,7 +49,7 @@ PAIRS = 20
 
 @pytest.fixture
 def workers():
-    """Two processes that restore what they are told to."""
+    """Two processes that restore what their task says."""
     made = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER],

@@ -1,4 +1,4 @@
-"""The result says how uncertain each pixel is, where that was asked for."""
+"""The result has the uncertainty of each pixel if the recipe asks for it."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def stated(store):
     return zarr.open_group(str(store), mode="r")["uncertainty"][...]
 
 
-def test_every_restored_pixel_has_one_and_the_image_is_the_same(sky, tmp_path):
+def test_every_restored_pixel_has_an_uncertainty_and_the_image_is_the_same(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", STATED), InlinePool())
     restore(request(sky, tmp_path / "b.zarr", FIT), InlinePool())
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), level0(tmp_path / "b.zarr"))
@@ -39,7 +39,7 @@ def test_every_restored_pixel_has_one_and_the_image_is_the_same(sky, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
-def test_of_a_repair_it_is_that_of_what_was_filled(sky, tmp_path):
+def test_a_repair_has_the_uncertainty_of_the_filled_pixels(sky, tmp_path):
     raw = {**STATED, "task": "inpaint", "donor": {"tiles": 0}}
     restore(request(sky, tmp_path / "a.zarr", raw), InlinePool())
     filled = ~np.isfinite(fits.getdata(sky))
@@ -54,7 +54,7 @@ def test_order_and_interruptions_do_not_matter(sky, tmp_path):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
-def test_an_enlarged_image_has_that_of_its_ensemble(sky, tmp_path):
+def test_an_enlarged_image_has_the_uncertainty_of_its_ensemble(sky, tmp_path):
     raw = {
         **STATED,
         "task": "superres",
@@ -80,6 +80,6 @@ def test_an_enlarged_image_has_that_of_its_ensemble(sky, tmp_path):
         ({"fit": {"uncertainty": True, "input": "noise"}}, "or more for denoise with input noise"),
     ],
 )
-def test_what_cannot_be_stated_is_refused(raw, message):
+def test_an_uncertainty_that_cannot_be_computed_is_refused(raw, message):
     with pytest.raises(UsageError, match=message):
         parse_recipe(raw, "t")

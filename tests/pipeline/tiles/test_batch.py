@@ -1,4 +1,4 @@
-"""Restoring a batch has no more windows in memory at once than what is projected counts."""
+"""Restoring a batch has no more windows in memory at once than the projection counts."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles import batch as restoring
+from glassplate.pipeline.tiles import batch as batch_module
 from glassplate.pipeline.tiles.batch import BatchTask, restore_batch
 from glassplate.pipeline.tiles.scratch import Scratch
 
@@ -55,7 +55,7 @@ def sky(tmp_path):
         ({"stack": 50, "batch": 24}, 1),
     ],
 )
-def test_as_many_windows_are_at_hand_as_are_counted(sky, tmp_path, monkeypatch, tiles, members):
+def test_no_more_windows_are_in_memory_than_projected(sky, tmp_path, monkeypatch, tiles, members):
     windows, restored = Alive(), Alive()
 
     class Watched:
@@ -71,9 +71,9 @@ def test_as_many_windows_are_at_hand_as_are_counted(sky, tmp_path, monkeypatch, 
         time.sleep(0.03)  # so that some wait
         return real_write(*args)
 
-    real_fits, real_write = restoring.fit_each, Scratch.write_window
-    monkeypatch.setattr(restoring, "cached_source", lambda spec: Watched())
-    monkeypatch.setattr(restoring, "fit_each", fit_each)
+    real_fits, real_write = batch_module.fit_each, Scratch.write_window
+    monkeypatch.setattr(batch_module, "cached_source", lambda spec: Watched())
+    monkeypatch.setattr(batch_module, "fit_each", fit_each)
     monkeypatch.setattr(Scratch, "write_window", write)
     fit = {"iterations": 2, "members": members, "collaborative": False}
     raw = {**FIT, "fit": fit, "tiles": {"core": 16, "halo": 4, **tiles}}

@@ -27,7 +27,7 @@ def test_weights_sum_to_one(axis, scale):
 
 
 @given(axes, st.sampled_from([1, 2, 3]))
-def test_outermost_pixels_inside_the_image_get_nothing(axis, scale):
+def test_outermost_pixels_inside_the_image_have_weight_zero(axis, scale):
     if axis.halo == 0:
         return
     for k in range(axis.count):
@@ -39,7 +39,7 @@ def test_outermost_pixels_inside_the_image_get_nothing(axis, scale):
             assert weight[-1] == 0
 
 
-def test_the_cross_fade_is_a_raised_cosine():
+def test_the_transition_is_a_raised_cosine():
     axis = Axis(512, 256, 32)
     half = ramp_half_width(axis)
     assert half == 24
@@ -80,7 +80,7 @@ def test_windows_of_an_image_blend_back_to_it_exactly(shape, core, halo, scale, 
     assert np.all(footprint == 1)
 
 
-def test_a_region_blends_like_the_whole():
+def test_a_region_blends_like_the_whole_image():
     grid = TileGrid((1, 130, 170), True, 40, 12)
     rng = np.random.default_rng(0)
     noisy = {t: rng.normal(size=grid.window_shape) for t in range(len(grid))}

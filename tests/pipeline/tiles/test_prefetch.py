@@ -21,14 +21,14 @@ def refuse(place):
 
 class TestReadAhead:
     @pytest.mark.parametrize("order", [[], [3], [2, 0, 1], list(range(9))])
-    def test_gives_all_in_order(self, executor, order):
+    def test_items_come_in_order(self, executor, order):
         for most in (0, 1, 4):
             assert list(read_ahead(lambda place: 10 * place, order, executor, most)) == [
                 10 * place for place in order
             ]
 
     @pytest.mark.parametrize("most", [1, 3])
-    def test_a_thread_reads_so_many_in_advance_and_no_more(self, most):
+    def test_a_thread_reads_at_most_that_many_in_advance(self, most):
         begun = [threading.Event() for _ in range(9)]
         with ThreadPoolExecutor(1) as thread:
             windows = read_ahead(lambda place: begun[place].set() or place, range(9), thread, most)
@@ -37,7 +37,7 @@ class TestReadAhead:
                 assert all(one.wait(10) for one in begun[: place + most + 1])
                 assert not any(later.is_set() for later in begun[place + most + 1 :])
 
-    def test_without_a_thread_none_is_read_before_its_turn(self):
+    def test_a_synchronous_executor_reads_nothing_in_advance(self):
         begun = []
         windows = read_ahead(
             lambda place: begun.append(place) or place, range(5), SynchronousExecutor(), 0
@@ -46,7 +46,7 @@ class TestReadAhead:
             assert next(windows) == place
             assert begun == list(range(place + 1))
 
-    def test_what_cannot_be_read_is_said_when_its_turn_comes(self, executor):
+    def test_an_error_is_raised_in_place_of_its_item(self, executor):
         windows = read_ahead(lambda p: refuse(p) if p == 1 else p, range(3), executor, 1)
         assert next(windows) == 0
         with pytest.raises(OSError, match="window 1 cannot be read"):
@@ -54,13 +54,13 @@ class TestReadAhead:
 
 
 class TestWriteBehind:
-    def test_everything_is_done_in_order(self, executor):
+    def test_calls_are_made_in_order(self, executor):
         behind, done = WriteBehind(executor, 3), []
         futures = [behind.submit(lambda n: done.append(n) or 2 * n, n) for n in range(20)]
         assert [future.result() for future in futures] == [2 * n for n in range(20)]
         assert done == list(range(20))
 
-    def test_only_so_many_wait(self):
+    def test_at_most_that_many_calls_wait(self):
         with ThreadPoolExecutor(1) as thread:
             behind, gate = WriteBehind(thread, 4), threading.Event()
             for _ in range(4):
@@ -69,7 +69,7 @@ class TestWriteBehind:
             behind.submit(int)
             assert gate.is_set()
 
-    def test_what_was_raised_is_raised(self, executor):
+    def test_an_error_is_raised_by_the_result_and_by_a_later_submit(self, executor):
         behind = WriteBehind(executor, 4)
         first = behind.submit(refuse, 7)
         with pytest.raises(OSError, match="window 7"):

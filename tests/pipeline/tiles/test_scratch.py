@@ -1,11 +1,11 @@
-"""Windows come back as written, and damage is seen."""
+"""Windows are read as they were written, and damage is detected."""
 
 import numpy as np
 
 from glassplate.pipeline.tiles.scratch import Scratch
 
 
-def test_a_window_comes_back(tmp_path):
+def test_a_window_is_read_as_written(tmp_path):
     scratch = Scratch(tmp_path)
     values = np.random.default_rng(0).normal(size=(3, 5, 7)).astype("f4")
     crc32 = scratch.write_window(12345, values)
@@ -19,7 +19,7 @@ def test_the_same_window_has_the_same_checksum(tmp_path):
     assert scratch.write_window(1, values) == scratch.write_window(2, values)
 
 
-def test_damage_is_seen(tmp_path):
+def test_a_damaged_window_is_detected(tmp_path):
     scratch = Scratch(tmp_path)
     crc32 = scratch.write_window(0, np.zeros((1, 4, 4), "f4"))
     path = scratch.window_path(0)
@@ -29,7 +29,7 @@ def test_damage_is_seen(tmp_path):
     assert not scratch.window_is(0, crc32)
 
 
-def test_nothing_partial_is_left(tmp_path):
+def test_no_partial_file_remains(tmp_path):
     scratch = Scratch(tmp_path)
     scratch.write_window(0, np.zeros((1, 4, 4), "f4"))
     scratch.write_log(0, np.zeros((2, 5)))

@@ -1,4 +1,4 @@
-"""Maps and logs have one value for each tile, and seams are measured where tiles disagree."""
+"""Maps and logs have one value for each tile; the seam score is the difference between neighbours."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Grain is mixed back and changes are clamped, pixel by pixel, where the recipe asks for it."""
+"""The recipe may mix a share of the noise back, and bound the change of each pixel."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_no_pixel_changes_by_more_than_the_clamp(sky, tmp_path):
     np.testing.assert_array_equal(held[~far], plain[~far])
 
 
-def test_filled_pixels_are_left_alone(sky, tmp_path):
+def test_filled_pixels_get_no_grain_and_no_clamp(sky, tmp_path):
     hole = ~np.isfinite(fits.getdata(sky))
     plain = restored(sky, tmp_path / "a.zarr", invalid="fill")
     held = restored(sky, tmp_path / "b.zarr", invalid="fill", clamp=0.1, grain=0.5)
@@ -71,6 +71,6 @@ def test_filled_pixels_are_left_alone(sky, tmp_path):
         ),
     ],
 )
-def test_impossible_wishes(raw, message):
+def test_impossible_settings_are_refused(raw, message):
     with pytest.raises(UsageError, match=message):
         parse_recipe(raw, "t")
