@@ -29,7 +29,7 @@ from skimage import data, restoration
 from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.loop import Measurement, Problem
 from glassplate.models.metrics import psnr
-from glassplate.models.noise.model import estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.operator import Operator
 from glassplate.pipeline.recipe import Recipe, load_recipe

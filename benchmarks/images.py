@@ -20,7 +20,7 @@ import numpy as np
 from skimage import data, io
 from studies import SIGMA
 
-from glassplate.models.noise.model import estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
 from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.scaling import make_transform
 

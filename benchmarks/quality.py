@@ -55,7 +55,7 @@ from studies import (
 
 from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.loop import Measurement, Problem, fit_batch
-from glassplate.models.noise.model import estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan

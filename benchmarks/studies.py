@@ -35,7 +35,7 @@ from scipy import ndimage
 from skimage import data as skimage_data
 from skimage import io
 
-from glassplate.models.colour import encoded, lab_of_srgb, srgb_of
+from glassplate.models.colour import add_chroma, srgb_from_linear, srgb_to_lab
 from glassplate.models.metrics import flux_ratio, mse, psnr
 
 SIGMA = 25 / 255
@@ -226,9 +226,9 @@ def colorize(
             if not wanted(name):
                 continue
             rgb = io.imread(path)[160:288, 160:288].transpose(2, 0, 1)
-            lab = lab_of_srgb(rgb / 255)
+            lab = srgb_to_lab(rgb / 255)
             light = np.where(lab[0] > 8, ((lab[0] + 16) / 116) ** 3, lab[0] / 903.2963)
-            grey = np.rint(255 * encoded(light)) / 255
+            grey = np.rint(255 * srgb_from_linear(light)) / 255
             known, rng = np.zeros(grey.shape, bool), np.random.default_rng(0)
             for y, x in rng.integers(0, 126, (round(share * known.size / 9), 2)):
                 known[y : y + 3, x : x + 3] = True
@@ -246,7 +246,7 @@ def colorize(
                 facing = facing if method_name in ours else hinted
                 runs = [timed(method, facing) for method in methods]
                 shown = [
-                    lab_of_srgb(srgb_of(grey, np.nan_to_num(x)) if len(x) == 2 else x)
+                    srgb_to_lab(add_chroma(grey, np.nan_to_num(x)) if len(x) == 2 else x)
                     for x, _, _ in runs
                 ]
                 told = [psnr(x[1:], lab[1:], 200.0) for x in shown]

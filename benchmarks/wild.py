@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from glassplate.models.noise.model import NoiseSettings, estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseSettings
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings, Detector
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
 from glassplate.pipeline.defects.wild_pixels import HOT, wild_limits

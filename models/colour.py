@@ -1,4 +1,4 @@
-"""CIE Lab of sRGB colours, and colours of a given lightness that a screen can show."""
+"""CIE Lab coordinates of sRGB colours, and displayable colours of a given lightness."""
 
 from __future__ import annotations
 
@@ -9,109 +9,109 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-# Linear sRGB to CIE XYZ (IEC 61966-2-1). The white is what red, green and blue of 1 give, within 2e-4 of
-# D65's, so that grey has a and b of exactly 0.
-XYZ_OF_RGB = np.array(
+# Linear sRGB to CIE XYZ (IEC 61966-2-1). White is the XYZ of red, green and blue of 1, within 2e-4 of D65, so
+# that grey has a and b of exactly 0.
+XYZ_FROM_RGB = np.array(
     [
         [0.4124564, 0.3575761, 0.1804375],
         [0.2126729, 0.7151522, 0.0721750],
         [0.0193339, 0.1191920, 0.9503041],
     ]
 )
-WHITE = XYZ_OF_RGB.sum(1)
-RELATIVE = XYZ_OF_RGB / WHITE[:, None]
-RGB_OF_RELATIVE = np.linalg.inv(RELATIVE)
-# Where the cube root of Lab turns into a line, and that line's slope (CIE 15).
-BEND = (6 / 29) ** 3
+WHITE = XYZ_FROM_RGB.sum(1)
+RELATIVE_XYZ_FROM_RGB = XYZ_FROM_RGB / WHITE[:, None]
+RGB_FROM_RELATIVE_XYZ = np.linalg.inv(RELATIVE_XYZ_FROM_RGB)
+# Below the first value the cube root of Lab is a line with the second as its slope (CIE 15).
+LINEAR_BELOW = (6 / 29) ** 3
 SLOPE = (29 / 6) ** 2 / 3
-# Halvings of the interval in which the largest chroma that can be shown is sought: to 1e-6 of itself.
-HALVINGS = 20
-# Beyond 0 and 1 by as much is rounding, not a colour that cannot be shown.
+# Bisections in the search for the largest displayable chroma: to 1e-6 of it.
+BISECTIONS = 20
+# Linear values beyond 0 and 1 by less than this are rounding, and the colour is displayable.
 ROUNDING = 1e-7
 
 
-def lab_of_srgb(rgb: FloatArray) -> FloatArray:
-    """L (0 to 100), a, b of sRGB values.
+def srgb_to_lab(rgb: FloatArray) -> FloatArray:
+    """Convert sRGB values to L (0 to 100), a, b.
 
     Parameters
     ----------
     rgb
-        (3, ...), 0 to 1, gamma-encoded as images are.
+        (3, ...), 0 to 1, gamma-encoded as in image files.
 
     Returns
     -------
     (3, ...) float64.
     """
-    f = _root(np.tensordot(RELATIVE, linear(rgb), 1))
+    f = _root(np.tensordot(RELATIVE_XYZ_FROM_RGB, linear_from_srgb(rgb), 1))
     return np.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
 def lightness(grey: FloatArray) -> FloatArray:
-    """L of sRGB greys, 0 to 1; any shape."""
-    return 116 * _root(linear(grey)) - 16
+    """L (0 to 100) of sRGB greys, 0 to 1; any shape."""
+    return 116 * _root(linear_from_srgb(grey)) - 16
 
 
-def srgb_of(grey: FloatArray, chroma: FloatArray) -> FloatArray:
-    """Colours as light as a grey, with as much of a chroma as can be shown beside it.
+def add_chroma(grey: FloatArray, chroma: FloatArray) -> FloatArray:
+    """Colour a grey image without changing its lightness.
 
     Parameters
     ----------
     grey
-        (...), sRGB, 0 to 1. What is beyond stays as it is.
+        (...), sRGB, 0 to 1. Values beyond this range stay as they are.
     chroma
-        (2, ...), a and b. Where red, green or blue would leave 0 to 1 both shrink by the same factor, which
-        keeps the hue.
+        (2, ...), a and b. Where red, green or blue would leave the range 0 to 1, both are multiplied by the
+        same largest factor that prevents it, which keeps the hue.
 
     Returns
     -------
     (3, ...) float64, sRGB, with the lightness of `grey`.
     """
-    light = _root(linear(grey))
+    light = _root(linear_from_srgb(grey))
     share = np.ones(grey.shape)
-    loud = ~_shown(_colour(light, chroma))
-    share[loud] = _largest_share(light[loud], chroma[:, loud])
-    result = encoded(np.clip(_colour(light, share * chroma), 0, 1))
+    beyond = ~_displayable(_linear_rgb(light, chroma))
+    share[beyond] = _largest_share(light[beyond], chroma[:, beyond])
+    result = srgb_from_linear(np.clip(_linear_rgb(light, share * chroma), 0, 1))
     return np.where(share * np.abs(chroma).sum(0) > 0, result, grey)
 
 
 def _largest_share(light: FloatArray, chroma: FloatArray) -> FloatArray:
-    """Of a chroma (2, n) that can be shown beside a light (n,), by halving; (n,)."""
+    """Largest displayable share (n,) of a chroma (2, n) beside a cube root of Y (n,), by bisection."""
     low, high = np.zeros(light.shape), np.ones(light.shape)
-    for _ in range(HALVINGS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        inside = _shown(_colour(light, middle * chroma))
+        inside = _displayable(_linear_rgb(light, middle * chroma))
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return low
 
 
-def _colour(light: FloatArray, chroma: FloatArray) -> FloatArray:
-    """Linear red, green and blue (3, ...) of the cube root of Y (...) and of a and b (2, ...)."""
+def _linear_rgb(light: FloatArray, chroma: FloatArray) -> FloatArray:
+    """Linear red, green and blue (3, ...) from the cube root of Y (...) and from a and b (2, ...)."""
     f = np.stack([light + chroma[0] / 500, light, light - chroma[1] / 200])
-    return np.tensordot(RGB_OF_RELATIVE, _cube(f), 1)
+    return np.tensordot(RGB_FROM_RELATIVE_XYZ, _cube(f), 1)
 
 
-def _shown(rgb: FloatArray) -> npt.NDArray[np.bool_]:
-    """Whether a screen can show linear colours (3, ...)."""
+def _displayable(rgb: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether linear colours (3, ...) have no component beyond 0 to 1."""
     inside: npt.NDArray[np.bool_] = np.all((rgb >= -ROUNDING) & (rgb <= 1 + ROUNDING), axis=0)
     return inside
 
 
-def linear(srgb: FloatArray) -> FloatArray:
-    """Light of sRGB values; a straight line through 0 below it."""
+def linear_from_srgb(srgb: FloatArray) -> FloatArray:
+    """Linear light of sRGB values; negative ones continue the straight line through 0."""
     srgb = np.asarray(srgb, np.float64)
     power = ((np.maximum(srgb, 0.04045) + 0.055) / 1.055) ** 2.4
     return np.where(srgb <= 0.04045, srgb / 12.92, power)
 
 
-def encoded(light: FloatArray) -> FloatArray:
-    """The inverse of `linear`."""
+def srgb_from_linear(light: FloatArray) -> FloatArray:
+    """Invert `linear_from_srgb`."""
     light = np.asarray(light, np.float64)
     power = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
     return np.where(light <= 0.0031308, 12.92 * light, power)
 
 
 def _root(t: FloatArray) -> FloatArray:
-    return np.where(t > BEND, np.cbrt(t), SLOPE * t + 4 / 29)
+    return np.where(t > LINEAR_BELOW, np.cbrt(t), SLOPE * t + 4 / 29)
 
 
 def _cube(f: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""Several measurements of one scene as one: their inverse-variance weighted mean and its variance.
+"""Several exposures of one scene combined into one: their inverse-variance weighted mean and its variance.
 
-For independent noise the mean is a sufficient statistic: what a fit to all of them at once would know of the
-scene, a fit to their mean knows too.
+For independent noise the mean is a sufficient statistic: a fit to the mean knows as much about the scene as a
+fit to all exposures at once.
 """
 
 from __future__ import annotations
@@ -16,47 +16,48 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 NoiseOf = Callable[[FloatArray], FloatArray]
-"""Variance of one measurement's noise at expected values, both in the units of the first."""
+"""Variance of one exposure's noise at expected values, both in the units of the first exposure."""
 
-# Standard deviations from the median at which a pixel is no measurement of the scene.
+# Standard deviations from the median beyond which a pixel does not measure the scene.
 OUTLIER_SIGMA = 5.0
-# Share of the steepest step to a neighbour by which exposures may differ besides, added in squares: seeing
-# and the last tenth of a pixel of registration move the slopes of stars. The value of AstroDrizzle's first
-# pass (driz_cr_scale), but of eight neighbours: of four, 12 % of seeing makes the peak of a star stand out.
-SLOPE = 1.2
-# Fewest measurements of a pixel whose median tells which of them is wrong.
+# Exposures may also differ by this share of the largest step to a neighbour, added in squares: seeing and
+# registration errors of a tenth of a pixel move the slopes of stars. The value is that of the first pass of
+# AstroDrizzle (driz_cr_scale), but for eight neighbours: with four, a seeing 12 % different makes the peak of
+# a star an outlier.
+STEP_SHARE = 1.2
+# Fewest exposures of a pixel whose median tells which of them is wrong.
 FEWEST = 3
 # Variance of a median over that of the mean, for normal errors.
 MEDIAN_VARIANCE = math.pi / 2
-# Least variance of a measurement as a share of the largest at the pixel: none counts alone.
+# Least variance of an exposure as a share of the largest at the pixel, so that none counts alone.
 LEAST_VARIANCE = 1e-6
-# Half-width of the squares whose means are compared to match two measurements, pixels.
-SMOOTH = 2
-# Noise of such a mean over that of a pixel, at most: 1/5 where it is white, doubled for what is not.
+# Half-width, in pixels, of the squares whose means are compared to match two exposures.
+HALF_WIDTH = 2
+# Upper bound of the noise of such a mean over that of a pixel: 1/5 for white noise, doubled for correlated.
 SMOOTHED_NOISE = 0.4
-# Sigma by which such a mean must stand out in both to be compared, and how many such pixels tell a ratio:
-# four independent squares.
+# Sigmas by which such a mean must stand out in both exposures to be compared, and the fewest such pixels that
+# give a ratio: those of four independent squares.
 BRIGHT_SIGMA = 10.0
-FEWEST_BRIGHT = 4 * (2 * SMOOTH + 1) ** 2
-# Standard errors by which a ratio must differ from 1 to be believed.
+FEWEST_BRIGHT = 4 * (2 * HALF_WIDTH + 1) ** 2
+# Standard errors by which a ratio must differ from 1; otherwise it is taken as 1.
 RATIO_SIGMA = 3.0
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Measurements of the same pixels, in the units of the first; all of shape ``(n, c, h, w)``."""
+class Exposures:
+    """Several exposures of the same pixels, ``(n, c, h, w)``, in the units of the first."""
 
     values: FloatArray
     valid: BoolArray
     variance: FloatArray
-    """Of their noise at one and the same level for all, which no single pixel of them decides."""
-    steep: FloatArray
+    """Variance of the noise at a level that is the same for all and does not depend on the pixel itself."""
+    largest_step: FloatArray
     """``(c, h, w)``: largest difference of the median to one of its eight neighbours."""
 
     def outliers(self) -> BoolArray:
-        """Which are no measurement of the scene: cosmic rays, satellites, bad pixels; ``(n, c, h, w)``.
+        """Find pixels that do not measure the scene: cosmic rays, satellites, bad pixels; ``(n, c, h, w)``.
 
-        Further from the median of all than `OUTLIER_SIGMA`, where `FEWEST` or more are valid.
+        They are more than `OUTLIER_SIGMA` from the median of at least `FEWEST` valid exposures.
         """
         count = self.valid.sum(0)  # (c, h, w)
         variance = np.where(self.valid, self.variance, 0)
@@ -66,17 +67,17 @@ class Stack:
         return np.asarray(self.valid & (count >= FEWEST) & apart)
 
     def disagree(self, one: int, other: int) -> BoolArray:
-        """Where two of them, both valid, differ by more than their noise, ``(c, h, w)``."""
+        """Find where two exposures, both valid, differ by more than their noise, ``(c, h, w)``."""
         squares = np.square(self.values[one] - self.values[other])
         apart = squares > self._bound(self.variance[one] + self.variance[other])
         return np.asarray(self.valid[one] & self.valid[other] & apart)
 
     def _bound(self, variance: FloatArray) -> FloatArray:
-        """Largest squared difference that noise of this variance and the slopes explain."""
-        return np.asarray(OUTLIER_SIGMA**2 * variance + np.square(SLOPE * self.steep))
+        """Largest squared difference that noise of this variance and the steps between neighbours explain."""
+        return np.asarray(OUTLIER_SIGMA**2 * variance + np.square(STEP_SHARE * self.largest_step))
 
     def mean(self, used: BoolArray) -> tuple[FloatArray, BoolArray, FloatArray]:
-        """Inverse-variance weighted mean of those used, ``(n, c, h, w)``.
+        """Inverse-variance weighted mean of the pixels that are `used`, ``(n, c, h, w)``.
 
         Returns
         -------
@@ -93,31 +94,31 @@ class Stack:
         return mean, valid, np.where(valid & (largest > 0), 1 / safe, 0)
 
 
-def stack(
+def with_noise(
     values: FloatArray, valid: BoolArray, noises: Sequence[NoiseOf | None], given: FloatArray | None
-) -> Stack:
-    """Measurements with their noise at the level that their neighbours tell.
+) -> Exposures:
+    """Add to exposures the variance of their noise.
 
-    The level of a pixel is the mean of the median measurement over its eight neighbours: weights that
-    followed the pixel's own value would favour what is low, and bias the flux.
+    It is taken at the mean of the pixel's eight neighbours in the median exposure: weights that followed the
+    pixel's own value would favour low values and bias the flux.
 
     Parameters
     ----------
     values, valid
-        ``(n, c, h, w)``, units of the first; values are finite.
+        ``(n, c, h, w)``, units of the first exposure; values are finite.
     noises
-        Noise model of each; None where its variance is given.
+        Noise of each exposure; None where its variance is `given`.
     given
-        ``(c, h, w)``: the variance of those without a noise model.
+        ``(c, h, w)``: the variance of the exposures without a noise model.
     """
     middle = median(values, valid)  # (c, h, w)
-    level = surroundings(middle)
+    level = neighbour_mean(middle)
     variance = np.stack([given if noise is None else noise(level) for noise in noises])  # type: ignore[misc]
-    return Stack(values, valid, variance, steepness(middle))
+    return Exposures(values, valid, variance, largest_step(middle))
 
 
 def median(values: FloatArray, valid: BoolArray) -> FloatArray:
-    """Median over the first axis of what is valid; NaN where nothing is."""
+    """Median of the valid values over the first axis; NaN where there is none."""
     ordered = np.sort(np.where(valid, values, np.nan), axis=0)  # NaN last
     count = valid.sum(0)
     low, high = np.maximum(count - 1, 0) // 2, count // 2
@@ -126,83 +127,83 @@ def median(values: FloatArray, valid: BoolArray) -> FloatArray:
     return np.asarray(np.where(count > 0, (both[0] + both[1]) / 2, np.nan))
 
 
-def _neighbours(values: FloatArray, reach: int) -> list[FloatArray]:
-    """The image moved by up to `reach` pixels along both axes, NaN where it has none; the middle first."""
+def _shifted(values: FloatArray, reach: int) -> list[FloatArray]:
+    """The image shifted by up to `reach` pixels along both axes, NaN beyond its border; unshifted first."""
     h, w = values.shape[-2:]
     border = [(0, 0)] * (values.ndim - 2) + [(reach, reach)] * 2
     wide = np.pad(values, border, constant_values=np.nan)
-    moves = [(dy, dx) for dy in range(2 * reach + 1) for dx in range(2 * reach + 1)]
-    moves.sort(key=lambda move: move != (reach, reach))
-    return [wide[..., dy : dy + h, dx : dx + w] for dy, dx in moves]
+    shifts = [(dy, dx) for dy in range(2 * reach + 1) for dx in range(2 * reach + 1)]
+    shifts.sort(key=lambda shift: shift != (reach, reach))
+    return [wide[..., dy : dy + h, dx : dx + w] for dy, dx in shifts]
 
 
-def _mean(pieces: Sequence[FloatArray]) -> FloatArray:
-    """Mean of what is finite; NaN where nothing is."""
-    total, count = np.zeros(pieces[0].shape), np.zeros(pieces[0].shape)
-    for piece in pieces:
-        known = np.isfinite(piece)
-        total += np.where(known, piece, 0)
+def _finite_mean(images: Sequence[FloatArray]) -> FloatArray:
+    """Mean of the finite values of each pixel; NaN where there is none."""
+    total, count = np.zeros(images[0].shape), np.zeros(images[0].shape)
+    for image in images:
+        known = np.isfinite(image)
+        total += np.where(known, image, 0)
         count += known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def surroundings(values: FloatArray) -> FloatArray:
-    """Mean of the eight neighbours, ``(c, h, w)``; the value itself where all are NaN, 0 where it is, too."""
-    own, *others = _neighbours(values, 1)
-    around = _mean(others)
+def neighbour_mean(values: FloatArray) -> FloatArray:
+    """Mean of the eight neighbours, ``(c, h, w)``; where all are NaN the value itself, or 0 if it is NaN."""
+    own, *others = _shifted(values, 1)
+    around = _finite_mean(others)
     return np.nan_to_num(np.where(np.isfinite(around), around, own))
 
 
-def steepness(values: FloatArray) -> FloatArray:
-    """Largest absolute difference to one of the eight neighbours; 0 where there is none."""
-    own, *others = _neighbours(values, 1)
-    steep = np.zeros(values.shape)
+def largest_step(values: FloatArray) -> FloatArray:
+    """Largest absolute difference to one of the eight neighbours; 0 where all are NaN."""
+    own, *others = _shifted(values, 1)
+    step = np.zeros(values.shape)
     for other in others:
-        steep = np.fmax(steep, np.abs(other - own))
-    return steep
+        step = np.fmax(step, np.abs(other - own))
+    return step
 
 
 @dataclass(frozen=True)
 class Match:
-    """How the values of one measurement become those of another: ``scale * value + offset``."""
+    """Conversion of an exposure's values to those of the first: ``scale * value + offset``."""
 
     scale: float = 1.0
     offset: float = 0.0
     origin: str = "the first"
-    """How it is known."""
+    """How scale and offset were found."""
     overlap: float = 1.0
-    """Share of the bright pixels of the one with fewer of them that are bright in both; 1 where either has
-    too few."""
+    """Share of the bright pixels of the exposure with fewer of them that are bright in both; 1 where either
+    has too few."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same pixels of two measurements, ``(c, h, w)`` each."""
+    """The same pixels of two exposures, ``(c, h, w)`` each."""
 
     first: FloatArray
     other: FloatArray
     valid: BoolArray
-    """Where both are."""
+    """Where both are valid."""
 
 
-def match(pairs: Sequence[Pair], first_sigma: float, other_sigma: float) -> Match:
-    """Level and flux scale of a measurement against the first, from windows of both.
+def match_exposure(pairs: Sequence[Pair], first_sigma: float, other_sigma: float) -> Match:
+    """Find the level and flux scale of an exposure relative to the first, from windows of both.
 
-    The levels are the medians. The scale is the median ratio of what stands out from them, up or down, in
-    means over 5x5 pixels, which see neither the noise nor much of the seeing; a ratio that does not differ
-    from 1 by `RATIO_SIGMA` standard errors is taken for 1.
+    The levels are the medians. The scale is the median ratio of the bright pixels' differences from the
+    levels, up or down, in means over 5x5 pixels, which are little affected by noise and seeing. A ratio that
+    differs from 1 by less than `RATIO_SIGMA` standard errors is taken as 1.
 
     Parameters
     ----------
     pairs
         Windows of both.
     first_sigma, other_sigma
-        Standard deviation of the noise at the level of each, own units.
+        Standard deviation of the noise at the level of each exposure, in its own units.
 
     Raises
     ------
     ValueError
-        If what is bright in one is dark in the other: they do not show the same scene.
+        If bright pixels of one are dark in the other: the exposures do not show the same scene.
     """
     values = [np.concatenate([getattr(p, name)[p.valid] for p in pairs]) for name in _SIDES]
     if not values[0].size:
@@ -225,7 +226,7 @@ def match(pairs: Sequence[Pair], first_sigma: float, other_sigma: float) -> Matc
     if scale <= 0:
         raise ValueError(f"flux scale {scale:.3g}")
     spread = 1.4826 * float(np.median(np.abs(ratios - scale)))
-    error = math.sqrt(MEDIAN_VARIANCE / (ratios.size / (2 * SMOOTH + 1) ** 2)) * spread
+    error = math.sqrt(MEDIAN_VARIANCE / (ratios.size / (2 * HALF_WIDTH + 1) ** 2)) * spread
     if abs(scale - 1) <= RATIO_SIGMA * error:
         scale = 1.0
     origin = f"{ratios.size} bright pixels"
@@ -236,4 +237,4 @@ _SIDES = ("first", "other")
 
 
 def _smoothed(values: FloatArray, valid: BoolArray) -> FloatArray:
-    return _mean(_neighbours(np.where(valid, values, np.nan), SMOOTH))
+    return _finite_mean(_shifted(np.where(valid, values, np.nan), HALF_WIDTH))

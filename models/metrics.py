@@ -1,6 +1,6 @@
-"""Figures that compare images: over valid pixels only, summed in float64.
+"""Figures of merit that compare images, over valid pixels only and summed in float64.
 
-An invalid pixel is one that is NaN in either image, or where `valid` is False.
+A pixel is invalid if it is NaN in either image, or if `valid` is False there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03
 
 
 def mse(x: FloatArray, reference: FloatArray, valid: BoolArray | None = None) -> float:
-    """Mean squared difference over valid pixels; NaN where there is none."""
+    """Mean squared difference over valid pixels; NaN if there is none."""
     a, b = _pairs(x, reference, valid)
     return float(np.mean((a - b) ** 2)) if a.size else math.nan
 
@@ -29,7 +29,7 @@ def mse(x: FloatArray, reference: FloatArray, valid: BoolArray | None = None) ->
 def psnr(
     x: FloatArray, reference: FloatArray, data_range: float, valid: BoolArray | None = None
 ) -> float:
-    """Peak signal-to-noise ratio, ``10 log10(data_range**2 / mse)`` dB; infinite where equal."""
+    """Peak signal-to-noise ratio, ``10 log10(data_range**2 / mse)`` dB; infinite for equal images."""
     error = mse(x, reference, valid)
     if error == 0:
         return math.inf
@@ -39,7 +39,7 @@ def psnr(
 def chi2(
     y: FloatArray, x: FloatArray, variance: FloatArray | float, valid: BoolArray | None = None
 ) -> float:
-    """Mean of ``(y - x)**2 / variance`` over valid pixels: 1 where only noise was removed."""
+    """Mean of ``(y - x)**2 / variance`` over valid pixels; 1 if the difference is noise alone."""
     spread = np.broadcast_to(np.asarray(variance, np.float64), np.shape(y))
     good = _good(y, x, valid) & (spread > 0)
     a, b, s = (np.asarray(v, np.float64)[good] for v in (y, x, spread))
@@ -54,7 +54,7 @@ def flux_ratio(x: FloatArray, reference: FloatArray, valid: BoolArray | None = N
 
 
 def mad_sigma(image: FloatArray) -> float:
-    """Noise of an image from the differences of neighbours along its last axis.
+    """Estimate the noise of an image from the differences of neighbours along its last axis.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def mad_sigma(image: FloatArray) -> float:
     Returns
     -------
     sigma
-        Robust standard deviation of the differences over the square root of 2; NaN where no two
-        neighbours are valid. Equals the noise's where it is white and the image is smooth.
+        Robust standard deviation of the differences over the square root of 2; NaN if no two neighbours
+        are valid. It is the sigma of the noise if that is white and the image is smooth.
     """
     difference = np.diff(np.asarray(image, np.float64), axis=-1)
     difference = difference[np.isfinite(difference)]
@@ -87,12 +87,12 @@ def ssim(
     data_range
         Span of the values.
     valid
-        Same shape; pixels whose window holds an invalid one are left out.
+        Same shape; pixels whose window contains an invalid one are left out.
 
     Returns
     -------
     ssim
-        In [-1, 1]; NaN where the image is smaller than the 11 x 11 window or nothing is valid.
+        In [-1, 1]; NaN if the image is smaller than the 11 x 11 window or nothing is valid.
     """
     total, count = ssim_sum(x, reference, data_range, valid)
     return total / count if count else math.nan
@@ -103,7 +103,7 @@ def ssim_sum(
 ) -> tuple[float, int]:
     """Sum of the structural similarity over the pixels whose whole window is valid, and their number.
 
-    Sums of bands that overlap by twice `SSIM_RADIUS` rows add up to that of the whole image.
+    The sums of bands that overlap by twice `SSIM_RADIUS` rows add up to the sum of the whole image.
     """
     a, b = np.asarray(x, np.float64), np.asarray(reference, np.float64)
     if min(a.shape[-2:]) <= 2 * SSIM_RADIUS or data_range <= 0:

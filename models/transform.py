@@ -1,4 +1,4 @@
-"""The domain in which a prior network paints: linear, or asinh for a high dynamic range."""
+"""The map from source units to what a network outputs: linear, or asinh for a high dynamic range."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class PixelTransform:
 
     kind: Literal["linear", "asinh"] = "linear"
     offset: float = 0.0
-    """Level that maps to 0, in source units."""
+    """Value that maps to 0, in source units."""
     scale: float = 1.0
     """Divisor: source units for linear, a pure number for asinh."""
     softening: float = 1.0
-    """Distance from the offset where asinh turns logarithmic, in source units (asinh)."""
+    """Distance from `offset` beyond which asinh is logarithmic, in source units (asinh)."""
 
     def __post_init__(self) -> None:
         for name in ("scale", "softening"):
@@ -42,23 +42,23 @@ class PixelTransform:
         """Source units to the network's domain."""
         if self.kind == "linear":
             return (x - self.offset) / self.scale
-        return cast(Array, _of(x).arcsinh((x - self.offset) / self.softening) / self.scale)
+        return cast(Array, _library(x).arcsinh((x - self.offset) / self.softening) / self.scale)
 
     def inverse(self, u: Array) -> Array:
         """The network's domain to source units."""
         if self.kind == "linear":
             return u * self.scale + self.offset
-        return cast(Array, _of(u).sinh(u * self.scale) * self.softening + self.offset)
+        return cast(Array, _library(u).sinh(u * self.scale) * self.softening + self.offset)
 
     def derivative(self, x: Array) -> Array:
-        """``du/dx`` at `x`, in 1 / source units: always above 0."""
+        """``du/dx`` at `x`, in 1 / source units; always above 0."""
         if self.kind == "linear":
-            return cast(Array, _of(x).full_like(x, 1 / self.scale))
+            return cast(Array, _library(x).full_like(x, 1 / self.scale))
         t = (x - self.offset) / self.softening
-        return cast(Array, 1 / (_of(x).sqrt(t * t + 1) * (self.scale * self.softening)))
+        return cast(Array, 1 / (_library(x).sqrt(t * t + 1) * (self.scale * self.softening)))
 
     def scaled(self, exponent: int) -> PixelTransform:
-        """The map of an image multiplied by ``2**exponent`` into the same domain."""
+        """The transform of the image multiplied by ``2**exponent`` into the same domain."""
         scale, softening = self.scale, self.softening
         if self.kind == "linear":
             scale = math.ldexp(scale, exponent)
@@ -78,6 +78,6 @@ class PixelTransform:
         return cls(**fields)
 
 
-def _of(x: np.ndarray[Any, Any] | torch.Tensor) -> Any:
-    """Return the library that `x` belongs to; both name these functions alike."""
+def _library(x: np.ndarray[Any, Any] | torch.Tensor) -> Any:
+    """Return torch or numpy, whichever `x` belongs to; both have the functions used here."""
     return torch if isinstance(x, torch.Tensor) else np

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from glassplate.models.networks.layers import BatchNorm, Convolution, Head, reflected
+from glassplate.models.networks.layers import BatchNorm, Convolution, Head, pad_reflect
 
 Way: TypeAlias = Literal["grouped", "gemm"]
 """How convolutions of several networks are done: grouped, one convolution with a group for each network;
@@ -154,7 +154,7 @@ class JointConvolution(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
-        x = reflected(x, self.margin)
+        x = pad_reflect(x, self.margin)
         weight = self.weight.to(x.dtype)
         if self.products:
             painted: torch.Tensor = TapProducts.apply(x, weight)  # type: ignore[no-untyped-call]

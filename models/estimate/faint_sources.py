@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.gaussian import gaussian_blur
+from glassplate.models.filters import gaussian_blur
 
 # Gaussian of the matched filter, pixels: a seeing disk of 2.4 pixels across at half its height. A filter of
 # half or twice a source's width still sees 80 % of its significance.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from glassplate.models.gaussian import gaussian_blur
+from glassplate.models.filters import gaussian_blur
 from glassplate.models.operators.operator import Operator
 
 # Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes

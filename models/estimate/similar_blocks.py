@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.estimate.posterior import COLOURS
-from glassplate.models.spectra import cosines
 
 # Set9 at sigma 25, four crops: blocks of 4 to 10 pixels differ by 0.03 dB in the mean (6: 32.35, 8: 32.31),
 # groups of 16 and 32 by 0.025, a reach of 12 and 19 by up to 0.1.
@@ -219,10 +219,10 @@ class _Basis:
 
     def __init__(self, colours: int, group: int, lag1: float, like: torch.Tensor) -> None:
         self.group = group
-        block = torch.from_numpy(cosines(SIDE))
+        block = torch.from_numpy(cosine_matrix(SIDE))
         matrices = (
-            torch.from_numpy(cosines(colours)),
-            torch.from_numpy(cosines(group)),
+            torch.from_numpy(cosine_matrix(colours)),
+            torch.from_numpy(cosine_matrix(group)),
             torch.kron(block, block),
         )
         self.forward = [matrix.to(like) for matrix in matrices]

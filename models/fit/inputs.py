@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.batching.slots import Dice, Slotted
-from glassplate.models.operators.operator import upsample
-from glassplate.models.surroundings import fill
+from glassplate.models.filters import fill_unknown
+from glassplate.models.operators.downsample import upsample_bicubic
 
 # The random code is uniform in [0, CODE_AMPLITUDE), as in the DIP paper's code (get_noise).
 CODE_AMPLITUDE = 0.1
@@ -194,7 +194,7 @@ class BlindSpot(Slotted):
             centres = centres | moved(self.holes, self.dice)
         dropped = squares(centres) if self.correlated else centres  # (B, 1, h, w)
         kept = self.usable & ~dropped  # (B, C, h, w)
-        filled = fill(self.values, kept, FILL_RADIUS if self.correlated else None)
+        filled = fill_unknown(self.values, kept, FILL_RADIUS if self.correlated else None)
         z = self.scene.guided(prepare(filled, kept, self.scene) + self.dither)
         # Where A mixes pixels none of the estimate has a pixel of its own that could be kept from it:
         # the whole output is averaged.
@@ -226,7 +226,7 @@ class Whole(Slotted):
     def __init__(self, scene: Scene) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
         self.usable = scene.parts.usable
-        filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
+        filled = fill_unknown(torch.where(self.usable, scene.values, 0), self.usable)
         self.z = scene.guided(prepare(filled, self.usable, scene) + scene.dither())
         self.everywhere = scene.everywhere()
 
@@ -248,6 +248,6 @@ def prepare(filled: torch.Tensor, kept: torch.Tensor, scene: Scene) -> torch.Ten
 def to_size(values: torch.Tensor, scene: Scene, border: str) -> torch.Tensor:
     """Interpolate (B, C, h, w) to the estimate's resolution and pad below and right: (B, C, H', W')."""
     if scene.scale > 1:
-        values = upsample(values, scene.scale)
+        values = upsample_bicubic(values, scene.scale)
     down, right = (n - m for n, m in zip(scene.size, values.shape[-2:], strict=True))
     return F.pad(values, (0, right, 0, down), mode=border) if down or right else values

@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.batching.slots import Dice, Slotted
+from glassplate.models.filters import fill_unknown
 from glassplate.models.fit.inputs import Draw, Scene, prepare
 from glassplate.models.operators.jpeg import (
     BLOCK,
     Quantisation,
-    block_cosines,
+    block_cosine_matrix,
     box_mean,
-    from_components,
-    joined_blocks,
-    to_components,
-    whole_blocks,
+    join_blocks,
+    rgb_to_ycbcr,
+    split_blocks,
+    ycbcr_to_rgb,
 )
-from glassplate.models.surroundings import fill
 from glassplate.models.transform import PixelTransform
 
 
@@ -54,8 +54,8 @@ class Requantised(Slotted):
         self.scene, self.transform, self.dice = scene, transform, dice
         self.sampling = quantisation.sampling
         self.usable = scene.parts.usable
-        filled = fill(torch.where(self.usable, scene.values, 0), self.usable)
-        self.components = to_components(transform.inverse(filled))  # (B, C, h, w)
+        filled = fill_unknown(torch.where(self.usable, scene.values, 0), self.usable)
+        self.components = rgb_to_ycbcr(transform.inverse(filled))  # (B, C, h, w)
         tables = torch.tensor(quantisation.tables).to(filled)
         self.steps = tables.view(1, -1, 1, BLOCK, BLOCK)  # (B, C, 1, 8, 8)
         self.dither, self.everywhere = scene.dither(), scene.everywhere()
@@ -70,7 +70,7 @@ class Requantised(Slotted):
                 for components, steps, shift in windows
             ]
         )
-        again = from_components(again)  # (B, C, h, w)
+        again = ycbcr_to_rgb(again)  # (B, C, h, w)
         z = prepare(self.transform.forward(again), self.usable, self.scene) + self.dither
         return Draw(self.scene.guided(z), self.usable, self.everywhere)
 
@@ -114,10 +114,10 @@ def _again(
     down, right = sampling
     margins = (left, -(w + left) % (BLOCK * right), top, -(h + top) % (BLOCK * down))
     samples = box_mean(F.pad(planes, margins, mode="replicate"), sampling)[0]  # (c, H, W)
-    basis = block_cosines(planes)
-    coefficients = basis @ whole_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
+    basis = block_cosine_matrix(planes)
+    coefficients = basis @ split_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
     rounded = basis.T @ (steps * torch.round(coefficients / steps)) @ basis
-    again = joined_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
+    again = join_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
     if sampling != (1, 1):
         # the triangles by which libjpeg's decoder interpolates
         again = F.interpolate(again, scale_factor=(down, right), mode="bilinear")

@@ -16,6 +16,7 @@ from glassplate.models.estimate.posterior import (
     posterior_variance,
 )
 from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
+from glassplate.models.filters import neighbour_mean
 from glassplate.models.fit.inputs import BlindSpot, Input, NoiseCode, Scene, Whole, split
 from glassplate.models.fit.jpeg_inputs import Requantised
 from glassplate.models.fit.losses import masked_mean, whiteness
@@ -24,8 +25,7 @@ from glassplate.models.fit.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.fit.problem import FloatArray, Measurement, Problem
 from glassplate.models.fit.score import Judge
 from glassplate.models.networks.make import input_size
-from glassplate.models.operators.jpeg import Cells
-from glassplate.models.surroundings import surroundings
+from glassplate.models.operators.jpeg_cells import QuantisationCells
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
@@ -70,7 +70,7 @@ class Window:
         self.painted = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
         # What a pixel's neighbours say of it: a level that does not know the pixel's own noise, without
         # which the weights would follow the noise and the flux be biased.
-        level = problem.transform.inverse(surroundings(self.painted, self.parts.usable))
+        level = problem.transform.inverse(neighbour_mean(self.painted, self.parts.usable))
         slope = problem.transform.derivative(level)  # (1, C, h, w)
         precision = torch.ones_like(self.y)
         self.variance: torch.Tensor | None = None
@@ -133,8 +133,10 @@ class Window:
             return Answer(self._reconciled(mean)[0].float().cpu().numpy(), 0)
         mean = self._combined(mean, alike)
         if self.problem.quantisation is not None:
-            cells = Cells(self.problem.quantisation, self.y, self.parts.valid, self.origin)
-            mean = cells.nearest(mean)
+            cells = QuantisationCells(
+                self.problem.quantisation, self.y, self.parts.valid, self.origin
+            )
+            mean = cells.project(mean)
         faint = self._faint(mean)
         values = torch.where(faint, self.y, mean)
         return Answer(values[0].float().cpu().numpy(), int(faint.sum()))

@@ -1,1 +1,1 @@
-"""Prior networks: untrained, fitted to one tile, thrown away."""
+"""Prior networks: untrained, fitted to one tile and then discarded."""

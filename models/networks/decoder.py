@@ -1,9 +1,10 @@
-"""The Deep Decoder: no encoder and no spatial convolution, so few weights that it can hardly follow noise.
+"""The Deep Decoder: no encoder, no spatial convolution, and so few weights that it can hardly fit noise.
 
 Heckel & Hand, "Deep Decoder" (ICLR 2019), read from `include/decoder.py` of their code: from a small random
 code, layers of a 1x1 convolution, bilinear upsampling by 2, ReLU and channel normalisation, one such layer
-without the upsampling, then the last layer. What differs: the code has `fit.input_depth` channels instead
-of as many as the layers, and the last layer has a bias. The code stays as it was drawn.
+without the upsampling, then the last layer. Two things differ from their code: the random code has
+`fit.input_depth` channels instead of as many as the layers, and the last layer has a bias. The random code
+does not change during a fit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from glassplate.models.networks.layers import BatchNorm, Convolution, Doubled, Head
+from glassplate.models.networks.layers import BatchNorm, Convolution, Head, Upsample
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 
 
@@ -21,14 +22,14 @@ class Decoder(PriorNetwork):
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
         wide = settings.channels
-        # Always bilinear: 1x1 convolutions never look at a neighbour, so that with nearest the estimate
-        # would be squares of 2^scales pixels.
+        # Always bilinear: 1x1 convolutions see no neighbours, so that with nearest the estimate would consist
+        # of squares of 2^scales pixels.
         layers = [
             module
             for scale in range(settings.scales)
             for module in (
                 Convolution(inputs if scale == 0 else wide, wide, 1),
-                Doubled("bilinear"),
+                Upsample("bilinear"),
                 nn.ReLU(inplace=True),
                 BatchNorm(wide),
             )

@@ -1,9 +1,9 @@
-"""The stones that prior networks are built of.
+"""Layers of which prior networks are built.
 
-Weights are made empty; `glassplate.models.networks.make.make_network` gives them their values.
+Weights are created empty; `glassplate.models.networks.make.make_network` gives them their values.
 
-Torch's own gradients of reflected borders and of pooling add in no fixed order on CUDA, and that of bilinear
-interpolation is slow where determinism is asked for. There the same is put together from slices.
+Torch's own gradients of reflected borders and of pooling sum in no fixed order on CUDA, and its gradient of
+bilinear interpolation is slow in deterministic mode. In that mode the layers compute the same from slices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 
 
 class Convolution(nn.Conv2d):
-    """A convolution with reflected borders whose float32 weights take the precision of its input."""
+    """A convolution with reflected borders. Its float32 weights are cast to the precision of the input."""
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, size, stride, bias=False)
@@ -24,25 +24,25 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
-        return F.conv2d(reflected(x, self.margin), self.weight.to(x.dtype), None, self.stride)
+        return F.conv2d(pad_reflect(x, self.margin), self.weight.to(x.dtype), None, self.stride)
 
 
-class Doubled(nn.Module):
-    """Twice the size along both axes; (B, C, H, W) to (B, C, 2 H, 2 W)."""
+class Upsample(nn.Module):
+    """Interpolate to twice the size along both axes; (B, C, H, W) to (B, C, 2 H, 2 W)."""
 
     def __init__(self, mode: Literal["nearest", "bilinear"]) -> None:
         super().__init__()
         self.mode = mode
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Interpolate; pixels are areas, so that nothing moves."""
+        """Interpolate; pixels are areas, so that the image does not shift."""
         if self.mode == "bilinear" and torch.are_deterministic_algorithms_enabled():
-            return _doubled(_doubled(x, 2), 3)
+            return _interpolate_axis(_interpolate_axis(x, 2), 3)
         return F.interpolate(x, scale_factor=2, mode=self.mode)
 
 
-class Halved(nn.Module):
-    """The largest of each 2x2 pixels; (B, C, H, W), H and W even, to (B, C, H/2, W/2)."""
+class MaxPool(nn.Module):
+    """Largest value of each 2x2 pixels; (B, C, H, W), H and W even, to (B, C, H/2, W/2)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pool."""
@@ -52,8 +52,8 @@ class Halved(nn.Module):
         return torch.maximum(x[..., ::2], x[..., 1::2])
 
 
-def reflected(x: torch.Tensor, margin: int) -> torch.Tensor:
-    """Borders reflected in their outermost pixels; (B, C, H, W) to (B, C, H + 2 margin, W + 2 margin)."""
+def pad_reflect(x: torch.Tensor, margin: int) -> torch.Tensor:
+    """Reflect the image at its outermost pixels; (B, C, H, W) to (B, C, H + 2 margin, W + 2 margin)."""
     if not margin:
         return x
     if not torch.are_deterministic_algorithms_enabled():
@@ -65,8 +65,8 @@ def reflected(x: torch.Tensor, margin: int) -> torch.Tensor:
     return x
 
 
-def _doubled(x: torch.Tensor, axis: int) -> torch.Tensor:
-    """Linear interpolation along one axis: a quarter of each pixel's share is its neighbour's."""
+def _interpolate_axis(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Interpolate linearly to twice the size along one axis: 3/4 of a pixel and 1/4 of its neighbour."""
     n = x.shape[axis]
     before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
     after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
@@ -75,7 +75,7 @@ def _doubled(x: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 class Head(nn.Module):
-    """The last layer, 1x1 and in float32: bf16 would round the estimate to 1/256 of its value."""
+    """The last layer, a 1x1 convolution in float32: bf16 would round the estimate to 1/256 of its value."""
 
     def __init__(self, inputs: int, outputs: int, ending: Literal["linear", "sigmoid"]) -> None:
         super().__init__()
@@ -91,10 +91,10 @@ class Head(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Normalise each channel by the statistics of this very input, in float32; nothing is remembered.
+    """Normalise each channel by the mean and variance of the current input, in float32; keep no running ones.
 
-    Without `shift` the channels keep a mean of 0: where the next norm removes any other, a weight for it
-    would never get a gradient.
+    Without `shift` there is no bias, and each channel has a mean of 0: where a following norm removes the
+    mean, the bias would never get a gradient.
     """
 
     def __init__(self, channels: int, shift: bool = True) -> None:
@@ -107,8 +107,8 @@ class BatchNorm(nn.Module):
         return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
 
 
-def convolve_and_norm(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, LeakyReLU: the one building stone."""
+def conv_norm_activation(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm and LeakyReLU: the block of which all networks but the decoder consist."""
     return nn.Sequential(
         Convolution(inputs, outputs, size, stride),
         BatchNorm(outputs),

@@ -1,4 +1,4 @@
-"""Prior networks: untrained, fitted to one tile, thrown away. Which kinds there are, and how one is made."""
+"""The kinds of prior networks: how one is made, which sizes it takes, how many weights it has."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
 
 
 def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
-    """Smallest size the network can paint that holds `height` and `width`, in pixels.
+    """Smallest size, at least `height` and `width`, that the network can output, in pixels.
 
-    A multiple of 2^scales (of 1 where nothing is halved), and two pixels at the deepest scale: a border
-    must have something to reflect.
+    A multiple of 2^scales (of 1 for a resnet, which never halves the resolution), with at least two pixels at
+    the deepest scale, because a border of one pixel has nothing to reflect.
     """
     multiple = 1 if settings.kind == "resnet" else 2**settings.scales
     rows, columns = (max(2, -(-n // multiple)) * multiple for n in (height, width))
@@ -44,9 +44,9 @@ def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int
 
 
 def input_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
-    """Size of the input from which the network paints the `padded_size` of `height` and `width`.
+    """Size of the input from which the network outputs the `padded_size` of `height` and `width`.
 
-    The same, but for a decoder: it begins with what is its deepest scale.
+    The input has the output's size, except for a decoder: its input has the size of its deepest scale.
     """
     rows, columns = padded_size(settings, height, width)
     if settings.kind == "decoder":
@@ -55,7 +55,7 @@ def input_size(settings: NetworkSettings, height: int, width: int) -> tuple[int,
 
 
 def count_weights(settings: NetworkSettings, inputs: int, outputs: int) -> int:
-    """How many weights the network has; nothing is allocated."""
+    """Number of weights of the network; nothing is allocated."""
     return sum(weight.numel() for weight in _empty(settings, inputs, outputs).parameters())
 
 
@@ -70,21 +70,21 @@ def weight_shapes(
 def make_network(
     settings: NetworkSettings, inputs: int, outputs: int, generator: torch.Generator
 ) -> PriorNetwork:
-    """Build a prior network whose weights depend on the generator alone, never on torch's global one.
+    """Make a prior network whose weights depend on `generator` alone, and not on torch's global one.
 
     Parameters
     ----------
     settings
-        Its shape.
+        Shape of the network.
     inputs, outputs
         Channels of the input and of the estimate.
     generator
-        On the CPU, so that the weights are the same on every device.
+        Random generator on the CPU, so that the weights are the same on every device.
 
     Returns
     -------
-    The network, float32, on the CPU. Weights are torch's default for convolutions (uniform within
-    ``1 / sqrt(fan in)``), which is also the paper's.
+    The network, float32, on the CPU. Weights are drawn as torch's default for convolutions (uniform within
+    ``1 / sqrt(fan in)``), which the paper uses too.
     """
     network = _empty(settings, inputs, outputs)
     network.to_empty(device="cpu")
@@ -103,6 +103,6 @@ def make_network(
 
 
 def _empty(settings: NetworkSettings, inputs: int, outputs: int) -> PriorNetwork:
-    """The network on the meta device: shapes without values."""
+    """Make the network on the meta device: shapes without values."""
     with torch.device("meta"):
         return KINDS[settings.kind](settings, inputs, outputs)

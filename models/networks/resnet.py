@@ -1,11 +1,11 @@
-"""Residual blocks at full resolution: a prior without scales.
+"""The ResNet: residual blocks at full resolution, a prior without scales.
 
 `models/resnet.py` of the Deep Image Prior paper (after He et al., "Deep Residual Learning", CVPR 2016): a
 convolution, blocks of two convolutions with batch norm, no activation after the sum, one more convolution
-with batch norm. What differs from that code: reflected borders everywhere (it pads with zeros inside), a
-norm instead of a bias after the first convolution, the last layer 1x1 as in every network here (there 3x3),
-and the second norm of a block does not shift: the norm after the last block removes any shift. Its widths,
-8 blocks of 32 channels, are `scales: 8, channels: 32`.
+with batch norm. Four things differ from that code: borders are reflected everywhere (it pads with zeros
+inside); a norm replaces the bias after the first convolution; the last layer is 1x1 as in every network here
+(there 3x3); the second norm of a block has no bias, because the norm after the last block removes it. The
+paper's 8 blocks of 32 channels are `scales: 8, channels: 32`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from glassplate.models.networks.layers import BatchNorm, Convolution, Head, convolve_and_norm
+from glassplate.models.networks.layers import BatchNorm, Convolution, Head, conv_norm_activation
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 
 
 class Residual(nn.Module):
-    """What its parts make of an input, added to it; (B, channels, H, W) to the same."""
+    """The sum of an input and what its layers make of it; (B, channels, H, W) to the same."""
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__()
         self.body = nn.Sequential(*parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add."""
+        """Apply the layers and add."""
         added: torch.Tensor = self.body(x)
         return x + added
 
@@ -38,14 +38,14 @@ class ResNet(PriorNetwork):
         wide = settings.channels
         blocks = [
             Residual(
-                convolve_and_norm(wide, wide, 3),
+                conv_norm_activation(wide, wide, 3),
                 Convolution(wide, wide, 3),
                 BatchNorm(wide, shift=False),
             )
             for _ in range(settings.scales)
         ]
         self.body = nn.Sequential(
-            convolve_and_norm(inputs, wide, 3),
+            conv_norm_activation(inputs, wide, 3),
             *blocks,
             Convolution(wide, wide, 3),
             BatchNorm(wide),

@@ -1,4 +1,4 @@
-"""What a prior network is: the settings of its shape, and what each kind promises."""
+"""The shape of a prior network as the user sets it, and the interface that every kind has."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class NetworkSettings:
 
     kind: Literal["lean", "skip", "hourglass", "unet", "resnet", "decoder"] = "lean"
     """skip: encoder-decoder with skip connections, the network of the DIP paper; lean: the same with
-    fewer channels at full resolution, one convolution instead of two on the way down, and no norm of
-    what skip connections join; hourglass: skip without skip connections; unet: skip connections carry
-    all channels; resnet: residual blocks at full resolution; decoder: 1x1 convolutions and upsampling
-    from a small random code, few weights, no input but `noise`. docs/networks.md: which for what."""
+    fewer channels at full resolution, one convolution instead of two on the way down, and no norm where
+    skip connections join; hourglass: skip without skip connections; unet: skip connections carry all
+    channels; resnet: residual blocks at full resolution; decoder: 1x1 convolutions and upsampling from a
+    small random code, few weights, no input but `noise`. docs/networks.md says which kind suits what."""
     channels: int = 32
-    """Feature channels of every scale; of a unet those at full resolution, doubled with every scale."""
+    """Feature channels of every scale; for a unet those at full resolution, doubled with every scale."""
     fine_channels: int = 16
     """Feature channels at full resolution, where most of the time goes; at most `channels` (lean)."""
     scales: int = 4
-    """Times the resolution is halved; of a resnet, which never halves it, the residual blocks."""
+    """How often the resolution is halved; for a resnet, which never halves it, the number of blocks."""
     skip_channels: int = 32
     """Channels of each skip connection; in a lean network at most those of its scale (lean, skip)."""
     upsample: Literal["nearest", "bilinear"] = "nearest"
-    """From scale to scale: nearest is as cheap as can be and fits faster; bilinear is the paper's
-    (lean, skip, hourglass, unet; a decoder's is always bilinear)."""
+    """Upsampling from scale to scale: nearest is cheapest and fits faster; bilinear is the paper's
+    (lean, skip, hourglass, unet; a decoder is always bilinear)."""
     output: Literal["linear", "sigmoid"] = "linear"
-    """Last layer: linear may be negative, as sky must; sigmoid is the paper's."""
+    """Last layer: linear allows negative values, which sky needs; sigmoid is the paper's."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -50,11 +50,11 @@ class NetworkSettings:
 
 
 class PriorNetwork(nn.Module, ABC):
-    """An untrained network that paints an estimate from an input.
+    """An untrained network that makes an estimate from an input.
 
-    (B, inputs, H', W') of any precision to (B, outputs, H, W) float32, where H and W are sizes that
-    `padded_size` gives and H' and W' what `input_size` makes of them. Made on the meta device;
-    `make_network` gives the weights their values.
+    (B, inputs, H', W') of any precision to (B, outputs, H, W) float32, where `padded_size` gives H and W, and
+    `input_size` gives H' and W'. A network is created on the meta device, and `make_network` gives its
+    weights their values.
     """
 
     head: Head
@@ -62,9 +62,9 @@ class PriorNetwork(nn.Module, ABC):
 
     @abstractmethod
     def features(self, z: torch.Tensor) -> torch.Tensor:
-        """Everything but the last layer; (B, inputs, H', W') to (B, features, H, W)."""
+        """Apply all layers but the last; (B, inputs, H', W') to (B, features, H, W)."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Paint an estimate from the input; float32 whatever the precision of `z`."""
+        """Make an estimate from the input `z`; float32 whatever the precision of `z`."""
         x: torch.Tensor = self.head(self.features(z))  # (B, outputs, H, W)
         return x

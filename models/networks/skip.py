@@ -1,10 +1,10 @@
-"""The encoder-decoder of the Deep Image Prior paper, with its skip connections, leaner, or without them.
+"""The encoder-decoder of the Deep Image Prior paper: with skip connections, without them, and leaner.
 
 Kind `skip` is the network of Ulyanov, Vedaldi & Lempitsky, "Deep Image Prior" (CVPR 2018), read from their
-`models/skip.py`. One thing differs and changes no function it can compute: convolutions before a batch norm
-carry no bias (the norm removes it). Kind `hourglass` is the same with 0 channels in its skip connections,
-as that code has it and as their inpainting of large holes uses it. Kind `lean` leaves out what costs time
-and gains nothing (docs/design/005-speed.md).
+`models/skip.py`. One thing differs, without effect on the functions that it can compute: convolutions before
+a batch norm have no bias, because the norm removes it. Kind `hourglass` is the same with 0 channels in its
+skip connections, as their code inpaints large holes. Kind `lean` leaves out what costs time and gains nothing
+(docs/design/005-speed.md).
 """
 
 from __future__ import annotations
@@ -12,46 +12,48 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from glassplate.models.networks.layers import BatchNorm, Doubled, Head, convolve_and_norm
+from glassplate.models.networks.layers import BatchNorm, Head, Upsample, conv_norm_activation
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 
 
 class SkipNetwork(PriorNetwork):
-    """An encoder-decoder; `skip_channels` 0, or the kind `hourglass`, leaves the skip connections out.
+    """An encoder-decoder; without skip connections if `skip_channels` is 0 or the kind is `hourglass`.
 
-    In the kinds `skip` and `hourglass` the bias of the norm of what is joined does nothing, as in the
-    paper: a norm follows the convolution after it.
+    In the kinds `skip` and `hourglass` the bias of the norm after a joint has no effect, as in the paper: the
+    norm after the next convolution removes it.
     """
 
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
         wide, lean = settings.channels, settings.kind == "lean"
         fine = min(settings.fine_channels, wide) if lean else wide
-        self.upsample = Doubled(settings.upsample)
+        self.upsample = Upsample(settings.upsample)
         self.skips, self.downs = nn.ModuleList(), nn.ModuleList()
         self.narrowings, self.ups = nn.ModuleList(), nn.ModuleList()
         for scale in range(settings.scales):
             above, width = (inputs, fine) if scale == 0 else (wide, wide)
             skip = skip_channels(settings, width)
             if skip:
-                self.skips.append(convolve_and_norm(above, skip, 1))
-            down: list[nn.Module] = [convolve_and_norm(above, wide, 3, stride=2)]
+                self.skips.append(conv_norm_activation(above, skip, 1))
+            down: list[nn.Module] = [conv_norm_activation(above, wide, 3, stride=2)]
             up: list[nn.Module] = [
-                convolve_and_norm(skip + width, width, 3),
-                convolve_and_norm(width, width, 1),
+                conv_norm_activation(skip + width, width, 3),
+                conv_norm_activation(width, width, 1),
             ]
             if not lean:
-                down.append(convolve_and_norm(wide, wide, 3))
+                down.append(conv_norm_activation(wide, wide, 3))
                 up.insert(0, BatchNorm(skip + width))
             self.downs.append(nn.Sequential(*down))
             self.ups.append(nn.Sequential(*up))
-            # before the upsampling, where there is a quarter of the pixels
+            # narrowed before the upsampling, at a quarter of the pixels
             narrower = width < wide
-            self.narrowings.append(convolve_and_norm(wide, width, 1) if narrower else nn.Identity())
+            self.narrowings.append(
+                conv_norm_activation(wide, width, 1) if narrower else nn.Identity()
+            )
         self.head = Head(fine, outputs, settings.output)
 
     def features(self, z: torch.Tensor) -> torch.Tensor:
-        """Down through the scales and up again."""
+        """(B, inputs, H, W) to (B, channels at full resolution, H, W)."""
         x, passed = z, []
         for scale, down in enumerate(self.downs):
             if self.skips:

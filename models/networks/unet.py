@@ -1,10 +1,10 @@
 """The U-Net: an encoder-decoder whose skip connections carry all channels.
 
 Ronneberger, Fischer & Brox, "U-Net" (MICCAI 2015), in the form of `models/unet.py` of the Deep Image Prior
-paper: borders kept, upsampling followed by a convolution. What differs from that code: reflected borders,
-LeakyReLU for ReLU, a norm after every convolution on the way up too (it has none there), no bias before a
-norm, and the last layer as in every network here. Its default widths, 16 to 256 (feature_scale 4), are
-`channels: 16, scales: 4`.
+paper: padded convolutions, upsampling followed by a convolution. What differs from that code: reflected
+borders, LeakyReLU instead of ReLU, a norm after every convolution on the way up too (it has none there), no
+bias before a norm, and the last layer as in every network here. The default widths of that code, 16 to 256
+(feature_scale 4), are `channels: 16, scales: 4`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import itertools
 import torch
 from torch import nn
 
-from glassplate.models.networks.layers import Doubled, Halved, Head, convolve_and_norm
+from glassplate.models.networks.layers import Head, MaxPool, Upsample, conv_norm_activation
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
 
 
@@ -24,17 +24,17 @@ class UNet(PriorNetwork):
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
         widths = [settings.channels << scale for scale in range(settings.scales + 1)]
-        self.upsample = Doubled(settings.upsample)
-        self.start = convolve_twice(inputs, widths[0])
+        self.upsample = Upsample(settings.upsample)
+        self.start = two_convolutions(inputs, widths[0])
         self.downs, self.narrowings, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for above, below in itertools.pairwise(widths):
-            self.downs.append(nn.Sequential(Halved(), convolve_twice(above, below)))
-            self.narrowings.append(convolve_and_norm(below, above, 3))
-            self.ups.append(convolve_twice(2 * above, above))
+            self.downs.append(nn.Sequential(MaxPool(), two_convolutions(above, below)))
+            self.narrowings.append(conv_norm_activation(below, above, 3))
+            self.ups.append(two_convolutions(2 * above, above))
         self.head = Head(widths[0], outputs, settings.output)
 
     def features(self, z: torch.Tensor) -> torch.Tensor:
-        """Down through the scales and up again, each met by what it was on the way down."""
+        """(B, inputs, H, W) to (B, channels, H, W)."""
         x, passed = self.start(z), []  # (B, channels, H, W)
         for down in self.downs:
             passed.append(x)  # (B, channels 2^k, H/2^k, W/2^k)
@@ -46,8 +46,8 @@ class UNet(PriorNetwork):
         return features
 
 
-def convolve_twice(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions of 3x3, each with its norm."""
+def two_convolutions(inputs: int, outputs: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each with norm and activation."""
     return nn.Sequential(
-        convolve_and_norm(inputs, outputs, 3), convolve_and_norm(outputs, outputs, 3)
+        conv_norm_activation(inputs, outputs, 3), conv_norm_activation(outputs, outputs, 3)
     )

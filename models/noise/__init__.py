@@ -1,1 +1,1 @@
-"""The noise model and its estimation from the image alone."""
+"""The noise model of an image, and its estimation from the image alone."""

@@ -1,1 +1,1 @@
-"""Forward operators A: how a measurement comes from the estimate."""
+"""Forward operators from an estimate to its measurement, and what a JPEG tells about its original."""

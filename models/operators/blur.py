@@ -1,4 +1,4 @@
-"""Convolution with a known point-spread function: the operator of deconvolution."""
+"""Convolution with a known point-spread function (PSF): the operator of deconvolution."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.operators.operator import extend, fold
+from glassplate.models.operators.borders import repeat_border, repeat_border_adjoint
 
-Way: TypeAlias = Literal["separable", "direct", "fft"]
-# A PSF is a product of a column and a row where its second singular value is below this share of the
-# first: float32's rounding is 6e-8, a Gaussian on a pixel grid written as float32 gives 1e-7.
+Method: TypeAlias = Literal["separable", "direct", "fft"]
+# A PSF is the product of a column and a row if its second singular value is below this share of the first:
+# float32 rounds to 6e-8, and a Gaussian on a pixel grid written as float32 gives 1e-7.
 RANK_ONE = 1e-6
 
 
@@ -24,7 +24,7 @@ RANK_ONE = 1e-6
 class Psf:
     """A point-spread function on the pixel grid of the estimate, its centre in the middle pixel.
 
-    Small, immutable and comparable, so that the operator made of it may be compared, hashed and pickled.
+    Small, immutable and comparable, so that its operator can be compared, hashed and pickled.
     """
 
     shape: tuple[int, int]
@@ -44,7 +44,7 @@ class Psf:
 
     @classmethod
     def of(cls, values: npt.ArrayLike) -> Psf:
-        """A PSF of an array ``(h, w)``, brought to a sum of 1.
+        """Make a PSF of an array ``(h, w)`` divided by its sum.
 
         Raises
         ------
@@ -69,44 +69,48 @@ class Psf:
 class Blur:
     """Convolution with a PSF on the grid of the estimate: ``y(p) = sum_q psf(q) x(p - q)``.
 
-    Beyond the border the nearest pixel is repeated; a constant stays what it is.
+    Beyond the border the nearest pixel is repeated, so that a constant image stays constant.
     """
 
     psf: Psf
-    way: Literal["auto", Way] = "auto"
-    """How it is computed: as a column and a row (which the PSF must be a product of), as one small
-    convolution, or by FFT; auto: the fastest. The result is the same to rounding."""
+    method: Literal["auto", Method] = "auto"
+    """separable: along columns and then rows, of which the PSF must be a product; direct: one convolution;
+    fft: by Fourier transform; auto: the fastest. All give the same result to rounding."""
 
     @property
     def scale(self) -> int:
-        """One: the grid stays."""
+        """One: the measurement has the grid of the estimate."""
         return 1
 
     @property
     def support(self) -> int:
-        """Half the longer side of the PSF."""
+        """Half the longer side of the PSF, in pixels."""
         return max(self.psf.shape) // 2
 
     @property
     def mixes(self) -> bool:
-        """True: each pixel of the measurement is made of as many as the PSF has."""
+        """True: a pixel of the measurement depends on as many as the PSF has."""
         return True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``A x``: (B, C, H, W) to the same."""
         down, right = (side // 2 for side in self.psf.shape)
         b, c, height, width = x.shape
-        x = extend(x.reshape(b * c, 1, height, width), down, right)  # (B C, 1, H + 2 m, W + 2 n)
-        match self._way(x.dtype):
+        x = repeat_border(
+            x.reshape(b * c, 1, height, width), down, right
+        )  # (B C, 1, H + 2 m, W + 2 n)
+        match self._method(x.dtype):
             case "separable":
-                column, row = _factors(self.psf, x.dtype, x.device)
+                column, row = _separable_kernels(self.psf, x.dtype, x.device)
                 x = F.conv2d(F.conv2d(x, column), row)
             case "direct":
                 x = F.conv2d(x, _kernel(self.psf, x.dtype, x.device))
             case "fft":
                 size = _fast_size(x.shape)
-                spectrum = torch.fft.rfft2(x, s=size) * _transfer(self.psf, size, x.dtype, x.device)
-                # what the circle has wrapped around lies in the first rows and columns
+                spectrum = torch.fft.rfft2(x, s=size) * _psf_spectrum(
+                    self.psf, size, x.dtype, x.device
+                )
+                # the first rows and columns hold what the circular convolution has wrapped around
                 x = torch.fft.irfft2(spectrum, s=size)
                 x = x[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width]
         return x.reshape(b, c, height, width)
@@ -116,9 +120,9 @@ class Blur:
         down, right = (side // 2 for side in self.psf.shape)
         b, c, height, width = y.shape
         y = y.reshape(b * c, 1, height, width)
-        match self._way(y.dtype):
+        match self._method(y.dtype):
             case "separable":
-                column, row = _factors(self.psf, y.dtype, y.device)
+                column, row = _separable_kernels(self.psf, y.dtype, y.device)
                 x = F.conv_transpose2d(F.conv_transpose2d(y, row), column)
             case "direct":
                 x = F.conv_transpose2d(y, _kernel(self.psf, y.dtype, y.device))
@@ -126,27 +130,27 @@ class Blur:
                 wide = (height + 2 * down, width + 2 * right)
                 size = _fast_size(wide)
                 placed = F.pad(y, (2 * right, 0, 2 * down, 0))  # (B C, 1, H + 2 m, W + 2 n)
-                transfer = _transfer(self.psf, size, y.dtype, y.device)
+                transfer = _psf_spectrum(self.psf, size, y.dtype, y.device)
                 x = torch.fft.irfft2(torch.fft.rfft2(placed, s=size) * transfer.conj(), s=size)
                 x = x[..., : wide[0], : wide[1]]
-        return fold(x, down, right).reshape(b, c, height, width)
+        return repeat_border_adjoint(x, down, right).reshape(b, c, height, width)
 
-    def _way(self, dtype: torch.dtype) -> Way:
-        return best_way(self.psf, dtype) if self.way == "auto" else self.way
+    def _method(self, dtype: torch.dtype) -> Method:
+        return fastest_method(self.psf, dtype) if self.method == "auto" else self.method
 
 
-# Longest side for which two passes, down the columns and along the rows, are no slower than an FFT
-# (docs/design/006-forward-operators.md has the times).
+# Longest side for which two passes, along columns and along rows, are no slower than an FFT
+# (times in docs/design/006-forward-operators.md).
 SEPARABLE_SIDE = 15
-# Most values for which one plain convolution is no slower than an FFT.
+# Most values for which one convolution is no slower than an FFT.
 DIRECT_COUNT = 9
 
 
-def best_way(psf: Psf, dtype: torch.dtype) -> Way:
-    """The fastest way to convolve with a PSF, within the memory that is projected.
+def fastest_method(psf: Psf, dtype: torch.dtype) -> Method:
+    """Choose the fastest method to convolve with a PSF within the projected memory.
 
-    In float64, which residuals are computed in, torch unfolds what it convolves: as many copies of the
-    image as there are taps. There only the FFT's memory does not grow with the PSF.
+    In float64, in which residuals are computed, torch unfolds the image into as many copies as the PSF has
+    values. There the FFT is the only method whose memory does not grow with the PSF.
     """
     height, width = psf.shape
     if dtype == torch.float64 and height * width > DIRECT_COUNT:
@@ -157,29 +161,29 @@ def best_way(psf: Psf, dtype: torch.dtype) -> Way:
 
 
 def is_separable(psf: Psf) -> bool:
-    """Whether a PSF is the product of a column and a row, to float32's rounding."""
-    return _decomposed(psf) is not None
+    """Whether a PSF is the product of a column and a row, to the rounding of float32."""
+    return _column_and_row(psf) is not None
 
 
 @lru_cache(maxsize=8)
-def _decomposed(
+def _column_and_row(
     psf: Psf,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Column ``(h,)`` and row ``(w,)`` whose product the PSF is; None where it is not one."""
+    """Column ``(h,)`` and row ``(w,)`` whose product is the PSF; None where there are none."""
     u, s, v = np.linalg.svd(psf.values(), full_matrices=False)
     if len(s) > 1 and s[1] > RANK_ONE * s[0]:
         return None
     column, row = np.float64(s[0]) * u[:, 0], v[0]
-    total = column.sum() * row.sum()  # 1 but for what the other singular values held
+    total = column.sum() * row.sum()  # 1 but for the other singular values
     return np.asarray(column / total, np.float64), np.asarray(row, np.float64)
 
 
 @lru_cache(maxsize=4)
-def _factors(
+def _separable_kernels(
     psf: Psf, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Kernels of both passes, (1, 1, h, 1) and (1, 1, 1, w), turned for torch's correlation."""
-    parts = _decomposed(psf)
+    """Kernels of both passes, (1, 1, h, 1) and (1, 1, 1, w), flipped for torch's correlation."""
+    parts = _column_and_row(psf)
     if parts is None:
         raise ValueError(f"PSF of {psf.shape[0]} x {psf.shape[1]} pixels: not separable")
     column, row = (torch.from_numpy(part[::-1].copy()).to(device, dtype) for part in parts)
@@ -188,28 +192,28 @@ def _factors(
 
 @lru_cache(maxsize=4)
 def _kernel(psf: Psf, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The PSF turned for torch's correlation, (1, 1, h, w)."""
-    turned = psf.values()[::-1, ::-1].copy()
-    return torch.from_numpy(turned).to(device, dtype)[None, None]
+    """The PSF flipped for torch's correlation, (1, 1, h, w)."""
+    flipped = psf.values()[::-1, ::-1].copy()
+    return torch.from_numpy(flipped).to(device, dtype)[None, None]
 
 
-# Two, since of an image all windows have one size; of a large strip each takes as much as its estimate.
+# Two entries: all windows of an image have one size, and each entry takes as much memory as an estimate.
 @lru_cache(maxsize=2)
-def _transfer(
+def _psf_spectrum(
     psf: Psf, size: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
-    """Spectrum of the PSF placed in a corner of an image of a size, (size[0], size[1] // 2 + 1) complex."""
+    """Spectrum of the PSF in the corner of an image of `size`, (size[0], size[1] // 2 + 1) complex."""
     values = torch.from_numpy(psf.values().copy()).to(device, dtype)
     transfer: torch.Tensor = torch.fft.rfft2(values, s=size)
     return transfer
 
 
 def _fast_size(shape: Sequence[int]) -> tuple[int, int]:
-    """Smallest height and width with no prime factor above 5, at least those of `shape`."""
-    return _smooth(shape[-2]), _smooth(shape[-1])
+    """Smallest height and width that are fast to transform and at least those of `shape`."""
+    return _fast_length(shape[-2]), _fast_length(shape[-1])
 
 
-def _smooth(least: int) -> int:
+def _fast_length(least: int) -> int:
     """Smallest number of at least `least` with no prime factor above 5."""
     candidate = least
     while True:

@@ -1,4 +1,4 @@
-"""Downsampling by whole numbers: low-pass and thin out, with the exact phase of a detector's pixels."""
+"""Downsampling by whole numbers: a low-pass filter, then every n-th pixel, with the phase of a detector."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, TypeAlias, get_args
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.operators.operator import extend, fold
+from glassplate.models.operators.borders import repeat_border, repeat_border_adjoint
 
 Kernel: TypeAlias = Literal["lanczos2", "lanczos3", "bicubic", "box", "pick"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 CPU = torch.device("cpu")
 
-# Half-widths in pixels of the measurement; box and pick look at one pixel's own area.
+# Half-widths in pixels of the measurement; box and pick use one pixel's own area alone.
 LOBES = {"lanczos2": 2, "lanczos3": 3, "bicubic": 2}
 # Keys' parameter (IEEE Trans. ASSP 29, 1981, third-order choice), also that of MATLAB's imresize and PIL.
 CUBIC = -0.5
@@ -27,13 +27,13 @@ class Downsample:
     """Low-pass and keep every `scale`-th pixel: super-resolution.
 
     Output pixel i covers the input pixels ``s i ... s i + s - 1``; the kernel is centred on the middle
-    of that area, ``s i + (s - 1) / 2``, so nothing moves on the sky. Beyond the border the nearest pixel
-    is repeated. The kernel sums to 1: a constant stays what it is.
+    of that area, ``s i + (s - 1) / 2``, so that nothing moves on the sky. Beyond the border the nearest
+    pixel is repeated. The kernel sums to 1, so that a constant image stays constant.
 
     The kernels: lanczos2, lanczos3 and bicubic (a = -0.5) are stretched by the scale, as MATLAB's
-    imresize and PIL do; box is the mean of the covered pixels, what the pixels of a detector do; pick
-    takes the middle of the area (of an even scale the mean of the two middle pixels along each axis), for
-    a PSF that holds the detector's pixel already.
+    imresize and PIL do; box is the mean of the covered pixels, as in the pixels of a detector; pick takes
+    the middle of the area (with an even scale the mean of the two middle pixels along each axis), for a PSF
+    that includes the detector's pixel already.
     """
 
     scale: int
@@ -49,12 +49,12 @@ class Downsample:
 
     @property
     def mixes(self) -> bool:
-        """True: pixels of the estimate outnumber those of the measurement."""
+        """True: the estimate has more pixels than the measurement."""
         return True
 
     @property
     def support(self) -> int:
-        """Margin in pixels of the estimate: the kernel's half-width less half a covered area."""
+        """Margin in pixels of the estimate: half the kernel less half the covered area."""
         return (len(_taps(self.scale, self.kernel)) - self.scale) // 2
 
     def taps(self) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Downsample:
         """``A x``: (B, C, s h, s w) to (B, C, h, w)."""
         b, c, height, width = x.shape
         m, s, k = self.support, self.scale, _taps(self.scale, self.kernel, x.dtype, x.device)
-        x = extend(x.reshape(b * c, 1, height, width), m, m)
+        x = repeat_border(x.reshape(b * c, 1, height, width), m, m)
         x = F.conv2d(x, k.view(1, 1, -1, 1), stride=(s, 1))  # (B C, 1, h, W + 2 m)
         x = F.conv2d(x, k.view(1, 1, 1, -1), stride=(1, s))  # (B C, 1, h, w)
         return x.reshape(b, c, height // s, width // s)
@@ -77,10 +77,10 @@ class Downsample:
         x = F.conv_transpose2d(y.reshape(b * c, 1, h, w), k.view(1, 1, 1, -1), stride=(1, s))
         # (B C, 1, s h + 2 m, s w + 2 m)
         x = F.conv_transpose2d(x, k.view(1, 1, -1, 1), stride=(s, 1))
-        return fold(x, m, m).reshape(b, c, s * h, s * w)
+        return repeat_border_adjoint(x, m, m).reshape(b, c, s * h, s * w)
 
 
-# Kept where they are used: to be sent to a device at each iteration it would have to be waited for.
+# Cached on the device: sending the taps to it at each iteration would make the program wait for it.
 @lru_cache(maxsize=32)
 def _taps(
     scale: int,
@@ -88,12 +88,12 @@ def _taps(
     dtype: torch.dtype = torch.float64,
     device: torch.device = CPU,
 ) -> torch.Tensor:
-    """Kernel along one axis; as many taps more or less than `scale` on both sides of its area.
+    """Kernel along one axis, symmetric about the middle of the covered area.
 
-    Taps at whole distances from the middle where the scale is odd, at half ones where it is even.
+    Taps lie at whole distances from the middle where the scale is odd, at half ones where it is even.
     """
     lobes = LOBES.get(kernel)
-    # taps at the very end of an odd kernel would be 0
+    # the outermost taps of an odd kernel would be 0
     count = scale if lobes is None else 2 * lobes * scale - scale % 2
     t = torch.arange(count, dtype=torch.float64) - (count - 1) / 2  # pixels of the estimate
     weights = _profile(kernel, t, scale)
@@ -101,7 +101,7 @@ def _taps(
 
 
 def _profile(kernel: Kernel, t: torch.Tensor, scale: int) -> torch.Tensor:
-    """The kernel's shape at distances `t` from its middle, to a factor."""
+    """Value of the kernel at distances `t` from its middle, up to a factor."""
     u = t / scale  # pixels of the measurement
     match kernel:
         case "box":
@@ -114,3 +114,8 @@ def _profile(kernel: Kernel, t: torch.Tensor, scale: int) -> torch.Tensor:
             return torch.where(u.abs() <= 1, near, far)
         case _:
             return torch.sinc(u) * torch.sinc(u / LOBES[kernel])
+
+
+def upsample_bicubic(y: torch.Tensor, scale: int) -> torch.Tensor:
+    """Interpolate (B, C, h, w) to (B, C, s h, s w) with the phase of `Downsample`."""
+    return F.interpolate(y, scale_factor=scale, mode="bicubic", align_corners=False)

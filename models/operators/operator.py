@@ -1,14 +1,11 @@
-"""Forward operators A: how a measurement comes from what is sought, each with its exact adjoint."""
+"""What a forward operator A is: a linear map from the estimate to the measurement, with its exact adjoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 
 class Operator(Protocol):
@@ -24,10 +21,10 @@ class Operator(Protocol):
 
     @property
     def mixes(self) -> bool:
-        """Whether a pixel of the measurement is made of more than the one pixel of the estimate.
+        """Whether a pixel of the measurement depends on more than one pixel of the estimate.
 
-        Where it is not, a pixel of the estimate has a measurement of its own, which may be kept from
-        the network (blind spot) and given back to it (posterior step).
+        Where it does not, each pixel of the estimate has a measurement of its own, which may be hidden from
+        the network (blind spot) and be combined with its answer (posterior step).
         """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -61,21 +58,21 @@ class Composition:
     first: Operator
     """Works on the estimate."""
     second: Operator
-    """Works on what the first one gives."""
+    """Works on the output of `first`."""
 
     @property
     def scale(self) -> int:
-        """The product of both scales."""
+        """Product of both scales."""
         return self.first.scale * self.second.scale
 
     @property
     def support(self) -> int:
-        """Both margins, that of the second operator in pixels of the estimate."""
+        """Sum of both margins, in pixels of the estimate."""
         return self.first.support + self.second.support * self.first.scale
 
     @property
     def mixes(self) -> bool:
-        """Whether one of them does."""
+        """Whether one of the two operators mixes pixels."""
         return self.first.mixes or self.second.mixes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -85,51 +82,3 @@ class Composition:
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """``A1^T A2^T y``: (B, C, H / scale, W / scale) to (B, C, H, W)."""
         return self.first.adjoint(self.second.adjoint(y))
-
-
-def extend(x: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Repeat the border's pixels: (B, C, H, W) to (B, C, H + 2 down, W + 2 right)."""
-    return F.pad(x, (right, right, down, down), mode="replicate")
-
-
-def fold(x: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Adjoint of `extend`: give the margins back to the pixels that they copied."""
-    return _fold_rows(_fold_rows(x, down).mT, right).mT
-
-
-def _fold_rows(x: torch.Tensor, margin: int) -> torch.Tensor:
-    if margin == 0:
-        return x
-    core = x[..., margin:-margin, :].clone()
-    core[..., 0, :] += x[..., :margin, :].sum(-2)
-    core[..., -1, :] += x[..., -margin:, :].sum(-2)
-    return core
-
-
-def upsample(y: torch.Tensor, scale: int) -> torch.Tensor:
-    """Bicubic interpolation (B, C, h, w) to (B, C, s h, s w) with the phase of `Downsample`."""
-    return F.interpolate(y, scale_factor=scale, mode="bicubic", align_corners=False)
-
-
-def valid_adjoint(
-    operator: Operator, shape: Sequence[int], *, seed: int = 0, tolerance: float = 1e-10
-) -> bool:
-    """Dot test: ``<A x, y> = <x, A^T y>`` for random float64 x and y, to a relative `tolerance`.
-
-    Parameters
-    ----------
-    operator
-        The operator to test.
-    shape
-        Shape ``(B, C, H, W)`` of x; H and W must be multiples of the operator's scale.
-    seed
-        Of the random x and y.
-    tolerance
-        Relative to ``|A x| |y|``.
-    """
-    rng = np.random.default_rng(seed)
-    x = torch.from_numpy(rng.standard_normal(tuple(shape)))
-    forward = operator.forward(x)
-    y = torch.from_numpy(rng.standard_normal(tuple(forward.shape)))
-    gap = (forward * y).sum() - (x * operator.adjoint(y)).sum()
-    return bool(gap.abs() <= tolerance * forward.norm() * y.norm())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.colour import lab_of_srgb
+from glassplate.models.colour import srgb_to_lab
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box, TileGrid
 from glassplate.pipeline.sources.source import Pixels, Source, white_of
@@ -96,7 +96,7 @@ def chroma_of(hints: Source, box: Box) -> npt.NDArray[np.float64]:
         painted = painted & (pixels.values[COLOURS] > 0)
     else:
         painted = painted & (np.ptp(rgb, axis=0) > 0)
-    return np.where(painted, lab_of_srgb(np.clip(rgb, 0, 1))[1:], np.nan)
+    return np.where(painted, srgb_to_lab(np.clip(rgb, 0, 1))[1:], np.nan)
 
 
 def look_through(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:

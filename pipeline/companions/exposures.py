@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.exposures import Match, Pair, Stack, match, stack
-from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.exposures import Exposures, Match, Pair, match_exposure, with_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.exposure_shift import whole_shift
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import Box
@@ -125,7 +126,7 @@ class ExposedSource(WrappedSource):
             hidden=None if first.hidden is None else first.hidden[inner[1:]],
         )
 
-    def _stack(self, first: Pixels, box: Box, channels: tuple[int, int] | None) -> Stack:
+    def _stack(self, first: Pixels, box: Box, channels: tuple[int, int] | None) -> Exposures:
         values = np.zeros((1 + len(self._others), *first.values.shape))
         valid = np.zeros(values.shape, bool)
         values[0], valid[0] = first.values, first.valid
@@ -138,8 +139,8 @@ class ExposedSource(WrappedSource):
             valid[place] = known
         noises = [alignment.variance for alignment in alignments]
         if first.variance is None:
-            return stack(values, valid, noises, None)
-        return stack(values, valid, [None, *noises[1:]], first.variance.astype(np.float64))
+            return with_noise(values, valid, noises, None)
+        return with_noise(values, valid, [None, *noises[1:]], first.variance.astype(np.float64))
 
     def close(self) -> None:
         """Close all exposures, which this owns."""
@@ -147,7 +148,7 @@ class ExposedSource(WrappedSource):
             source.close()
 
 
-def _judging(found: Stack, used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _judging(found: Exposures, used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Where the last exposure judges, ``(c, h, w)``: not where it and the only other one disagree."""
     judging: npt.NDArray[np.bool_] = used[-1].copy()
     if len(used) == 2:
@@ -215,7 +216,7 @@ def align(
             )
         sigmas = (_sigma(own, [pair.first for pair in pairs]), _sigma(model, [p[0] for p in parts]))
         try:
-            matched = match(pairs, *sigmas)
+            matched = match_exposure(pairs, *sigmas)
         except ValueError as error:
             raise UsageError(
                 f"exposure {other.spec.path}: {error} against {first.spec.path}, must be positive; is it "
@@ -245,7 +246,9 @@ def _apart(pairs: Sequence[Pair], first: Alignment, other: Alignment) -> float:
     for pair in pairs:
         moved = other.match.scale * pair.other + other.match.offset
         valid = np.stack([pair.valid, pair.valid])
-        both = stack(np.stack([pair.first, moved]), valid, [first.variance, other.variance], None)
+        both = with_noise(
+            np.stack([pair.first, moved]), valid, [first.variance, other.variance], None
+        )
         differ += int(both.disagree(0, 1).sum())
         common += int(pair.valid.sum())
     return differ / common if common else 0.0

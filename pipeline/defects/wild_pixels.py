@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise.flatness import difference_sigma
+from glassplate.models.noise.estimate import difference_sigma
 from glassplate.pipeline.defects.short_runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from glassplate.models.operators.jpeg import BLOCK, Quantisation, of_quality
+from glassplate.models.operators.jpeg import BLOCK, Quantisation, standard_quantisation
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.jpeg_file import JPEG_FRAMES, jpeg_segments
@@ -44,7 +44,9 @@ def quantisation_of(source: Source, recipe: Recipe) -> Quantisation:
         )
     operator = recipe.operator
     if operator.jpeg_quality is not None:
-        return of_quality(operator.jpeg_quality, channels, SAMPLING[operator.jpeg_sampling])
+        return standard_quantisation(
+            operator.jpeg_quality, channels, SAMPLING[operator.jpeg_sampling]
+        )
     if source.format != "jpeg":
         raise UsageError(
             f"{path}: is {source.format.upper()}, and does not say how a JPEG rounded it; add "

@@ -10,7 +10,8 @@ import numpy as np
 
 from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.metrics import mad_sigma
-from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, look_through
 from glassplate.pipeline.companions.exposures import align, kept_last

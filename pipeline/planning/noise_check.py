@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.recipe import Recipe

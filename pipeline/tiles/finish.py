@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.colour import srgb_of
+from glassplate.models.colour import add_chroma
 from glassplate.models.operators.operator import Operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.sources.source import Pixels
@@ -81,7 +81,7 @@ def _coloured(
 ) -> npt.NDArray[np.float64]:
     """Red, green and blue of L, a, b ``(3, h, w)``; the lightness is that of the photograph."""
     grey, chroma = plan.grey_of(pixels), np.nan_to_num(restored[1:])
-    return np.where(np.isnan(restored), np.nan, white * srgb_of(grey, chroma))
+    return np.where(np.isnan(restored), np.nan, white * add_chroma(grey, chroma))
 
 
 def uncertainty_of(

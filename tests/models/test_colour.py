@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glassplate.models.colour import encoded, lab_of_srgb, lightness, linear, srgb_of
+from glassplate.models.colour import (
+    add_chroma,
+    lightness,
+    linear_from_srgb,
+    srgb_from_linear,
+    srgb_to_lab,
+)
 
 LEVELS = np.linspace(0, 1, 256)
 
@@ -18,7 +24,7 @@ def colours(count=400):
 def test_lab_is_that_of_scikit_image():
     color = pytest.importorskip("skimage.color")
     theirs = color.rgb2lab(colours().T).T
-    np.testing.assert_allclose(lab_of_srgb(colours()), theirs, atol=0.01)
+    np.testing.assert_allclose(srgb_to_lab(colours()), theirs, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -32,25 +38,25 @@ def test_lab_is_that_of_scikit_image():
     ],
 )
 def test_lab_of_known_colours(rgb, lab):
-    np.testing.assert_allclose(lab_of_srgb(np.array(rgb, "f8")), lab, atol=0.02)
+    np.testing.assert_allclose(srgb_to_lab(np.array(rgb, "f8")), lab, atol=0.02)
 
 
 def test_grey_has_no_chroma_and_its_lightness():
-    lab = lab_of_srgb(np.stack([LEVELS] * 3))
+    lab = srgb_to_lab(np.stack([LEVELS] * 3))
     np.testing.assert_allclose(lab[1:], 0, atol=1e-12)
     np.testing.assert_allclose(lab[0], lightness(LEVELS), atol=1e-12)
 
 
 def test_a_colour_comes_back_from_its_lightness_and_chroma():
-    lab = lab_of_srgb(colours())
+    lab = srgb_to_lab(colours())
     # the grey of the same lightness
-    grey = encoded(np.where(lab[0] > 8, ((lab[0] + 16) / 116) ** 3, lab[0] / 903.2963))
-    np.testing.assert_allclose(srgb_of(grey, lab[1:]), colours(), atol=1e-9)
+    grey = srgb_from_linear(np.where(lab[0] > 8, ((lab[0] + 16) / 116) ** 3, lab[0] / 903.2963))
+    np.testing.assert_allclose(add_chroma(grey, lab[1:]), colours(), atol=1e-9)
 
 
 def test_light_comes_back():
     values = np.linspace(-0.2, 1.3, 100)
-    np.testing.assert_allclose(encoded(linear(values)), values, atol=1e-4)
+    np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(values)), values, atol=1e-4)
 
 
 @given(
@@ -58,25 +64,25 @@ def test_light_comes_back():
     arrays(np.float64, (2, 20), elements=st.floats(-200, 200)),
 )
 def test_no_chroma_changes_the_lightness(grey, chroma):
-    rgb = srgb_of(grey, chroma)
+    rgb = add_chroma(grey, chroma)
     assert ((rgb >= 0) & (rgb <= 1)).all()
-    np.testing.assert_allclose(lab_of_srgb(rgb)[0], lightness(grey), atol=1e-4)
+    np.testing.assert_allclose(srgb_to_lab(rgb)[0], lightness(grey), atol=1e-4)
 
 
 def test_too_much_chroma_keeps_its_hue():
     grey = np.full(50, 0.5)
     angle = np.linspace(0, 2 * np.pi, 50)
     chroma = 150 * np.stack([np.cos(angle), np.sin(angle)])
-    _, a, b = lab_of_srgb(srgb_of(grey, chroma))
+    _, a, b = srgb_to_lab(add_chroma(grey, chroma))
     np.testing.assert_allclose(np.cos(np.arctan2(b, a) - angle), 1, atol=1e-6)
     assert (np.hypot(a, b) > 20).all()
 
 
 def test_what_is_darker_than_black_or_brighter_than_white_stays():
     grey = np.array([-0.5, 0.0, 1.0, 1.7])
-    rgb = srgb_of(grey, np.full((2, 4), 30.0))
+    rgb = add_chroma(grey, np.full((2, 4), 30.0))
     np.testing.assert_allclose(rgb, np.stack([grey] * 3), atol=1e-5)
 
 
 def test_without_chroma_grey_stays_to_the_bit():
-    np.testing.assert_array_equal(srgb_of(LEVELS, np.zeros((2, 256))), np.stack([LEVELS] * 3))
+    np.testing.assert_array_equal(add_chroma(LEVELS, np.zeros((2, 256))), np.stack([LEVELS] * 3))

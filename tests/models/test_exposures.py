@@ -4,11 +4,11 @@ import pytest
 from glassplate.models.exposures import (
     FEWEST_BRIGHT,
     Pair,
-    match,
+    largest_step,
+    match_exposure,
     median,
-    stack,
-    steepness,
-    surroundings,
+    neighbour_mean,
+    with_noise,
 )
 
 
@@ -25,7 +25,7 @@ def exposures(count=3, shape=(1, 12, 14), sigma=1.0, seed=0):
 class TestMean:
     def test_of_alike_exposures_is_the_plain_one(self):
         values, valid = exposures()
-        made = stack(values, valid, [flat(4)] * 3, None)
+        made = with_noise(values, valid, [flat(4)] * 3, None)
         mean, known, variance = made.mean(valid)
         np.testing.assert_allclose(mean, values.mean(0))
         np.testing.assert_allclose(variance, 4 / 3)
@@ -33,15 +33,15 @@ class TestMean:
 
     def test_weights_are_inverse_variances(self):
         values, valid = exposures(2)
-        mean, _, variance = stack(values, valid, [flat(1), flat(3)], None).mean(valid)
+        mean, _, variance = with_noise(values, valid, [flat(1), flat(3)], None).mean(valid)
         np.testing.assert_allclose(mean, (3 * values[0] + values[1]) / 4)
         np.testing.assert_allclose(variance, 3 / 4)
 
     def test_order_does_not_matter(self):
         values, valid = exposures(4)
         noises = [flat(v) for v in (1, 2, 3, 4)]
-        one = stack(values, valid, noises, None).mean(valid)
-        other = stack(values[::-1], valid, noises[::-1], None).mean(valid)
+        one = with_noise(values, valid, noises, None).mean(valid)
+        other = with_noise(values[::-1], valid, noises[::-1], None).mean(valid)
         np.testing.assert_allclose(one[0], other[0], rtol=1e-12)
         np.testing.assert_allclose(one[2], other[2], rtol=1e-12)
 
@@ -49,7 +49,7 @@ class TestMean:
         values, valid = exposures()
         values[0, 0, 3, 4] = -1e6
         valid[0, 0, 3, 4] = valid[:, 0, 5, 5] = False
-        mean, known, variance = stack(values, valid, [flat(1)] * 3, None).mean(valid)
+        mean, known, variance = with_noise(values, valid, [flat(1)] * 3, None).mean(valid)
         assert mean[0, 3, 4] == pytest.approx(values[1:, 0, 3, 4].mean())
         assert variance[0, 3, 4] == pytest.approx(1 / 2)
         assert not known[0, 5, 5]
@@ -59,12 +59,12 @@ class TestMean:
     def test_a_given_variance_takes_the_place_of_a_model(self):
         values, valid = exposures(2)
         given = np.linspace(1, 2, values[0].size).reshape(values[0].shape)
-        _, _, variance = stack(values, valid, [None, flat(2)], given).mean(valid)
+        _, _, variance = with_noise(values, valid, [None, flat(2)], given).mean(valid)
         np.testing.assert_allclose(variance, 1 / (1 / given + 1 / 2))
 
     def test_without_noise_all_count_alike(self):
         values, valid = exposures(2)
-        mean, _, variance = stack(values, valid, [flat(0), flat(0)], None).mean(valid)
+        mean, _, variance = with_noise(values, valid, [flat(0), flat(0)], None).mean(valid)
         np.testing.assert_allclose(mean, values.mean(0))
         assert (variance == 0).all()
 
@@ -78,7 +78,7 @@ class TestMean:
             lambda level: np.maximum(level, 0.1),
             flat(20),
         ]
-        made = stack(values, valid, noises, None)
+        made = with_noise(values, valid, noises, None)
         mean, _, variance = made.mean(valid)
         assert mean.mean() == pytest.approx(20, abs=0.03)
         assert variance.mean() == pytest.approx(mean.var(), rel=0.05)
@@ -88,7 +88,7 @@ class TestOutliers:
     def test_a_ray_is_found_and_only_it(self):
         values, valid = exposures(3, (1, 60, 60))
         values[1, 0, 20, 20:24] += 40
-        found = stack(values, valid, [flat(1)] * 3, None).outliers()
+        found = with_noise(values, valid, [flat(1)] * 3, None).outliers()
         expected = np.zeros_like(found)
         expected[1, 0, 20, 20:24] = True
         np.testing.assert_array_equal(found, expected)
@@ -96,11 +96,11 @@ class TestOutliers:
     def test_two_cannot_tell_which_is_wrong(self):
         values, valid = exposures(2)
         values[1, 0, 5, 5] += 40
-        made = stack(values, valid, [flat(1)] * 2, None)
+        made = with_noise(values, valid, [flat(1)] * 2, None)
         assert not made.outliers().any()
         assert made.disagree(0, 1)[0, 5, 5]
         valid[0, 0, 5, 5] = False
-        assert not stack(values, valid, [flat(1)] * 2, None).disagree(0, 1).any()
+        assert not with_noise(values, valid, [flat(1)] * 2, None).disagree(0, 1).any()
 
     def test_the_slopes_of_a_star_may_differ(self):
         y, x = np.mgrid[:41, :41]
@@ -108,14 +108,14 @@ class TestOutliers:
         widths = (1.7, 1.9, 2.1)
         stars = np.stack([3000 / w**2 * np.exp(-far / (2 * w**2)) for w in widths])[:, None]
         valid = np.ones(stars.shape, bool)
-        assert not stack(stars, valid, [flat(1)] * 3, None).outliers().any()
+        assert not with_noise(stars, valid, [flat(1)] * 3, None).outliers().any()
 
     def test_each_of_many_rays_is_found(self):
         values, valid = exposures(5, (1, 80, 80))
         rng = np.random.default_rng(3)
         hit = rng.random(values.shape) < 0.01
         values[hit] += 60
-        found = stack(values, valid, [flat(1)] * 5, None).outliers()
+        found = with_noise(values, valid, [flat(1)] * 5, None).outliers()
         assert (found & hit).sum() > 0.9 * hit.sum()
         assert not (found & ~hit).any()
 
@@ -131,18 +131,18 @@ def test_the_median_is_numpys(count):
 
 def test_surroundings_do_not_know_the_pixel():
     values = np.arange(20.0).reshape(1, 4, 5)
-    before = surroundings(values)
+    before = neighbour_mean(values)
     values[0, 1, 1] = 1e9
-    after = surroundings(values)
+    after = neighbour_mean(values)
     assert after[0, 1, 1] == before[0, 1, 1]
-    assert surroundings(np.full((1, 1, 1), 3.0))[0, 0, 0] == 3
-    assert surroundings(np.full((1, 2, 2), np.nan)).tolist() == [[[0, 0], [0, 0]]]
+    assert neighbour_mean(np.full((1, 1, 1), 3.0))[0, 0, 0] == 3
+    assert neighbour_mean(np.full((1, 2, 2), np.nan)).tolist() == [[[0, 0], [0, 0]]]
 
 
 def test_steepness_is_the_largest_step():
     values = np.zeros((1, 3, 3))
     values[0, 1, 1] = 5
-    assert steepness(values)[0].tolist() == [[5, 5, 5], [5, 5, 5], [5, 5, 5]]
+    assert largest_step(values)[0].tolist() == [[5, 5, 5], [5, 5, 5], [5, 5, 5]]
 
 
 class TestMatch:
@@ -159,21 +159,21 @@ class TestMatch:
 
     @pytest.mark.parametrize(("scale", "offset"), [(2.0, 0.0), (0.5, 30.0), (1.1, -10.0)])
     def test_finds_level_and_scale(self, scale, offset):
-        found = match([self.pair(scale, offset)], 1.0, 1 / scale)
+        found = match_exposure([self.pair(scale, offset)], 1.0, 1 / scale)
         assert found.scale == pytest.approx(scale, rel=0.01)
         assert found.scale * (50 - offset) / scale + found.offset == pytest.approx(50, abs=0.1)
         assert "bright pixels" in found.origin
 
     def test_a_scale_of_one_is_one(self):
-        assert match([self.pair(1.0, 7.0)], 1.0, 1.0).scale == 1.0
+        assert match_exposure([self.pair(1.0, 7.0)], 1.0, 1.0).scale == 1.0
 
     def test_rays_do_not_matter(self):
         pair = self.pair(1.5, 0.0)
         pair.other[0, 5, 5:60] += 2000
-        assert match([pair], 1.0, 1.0).scale == pytest.approx(1.5, rel=0.02)
+        assert match_exposure([pair], 1.0, 1.0).scale == pytest.approx(1.5, rel=0.02)
 
     def test_an_empty_sky_tells_the_level_alone(self):
-        found = match([self.pair(1.0, 7.0, stars=0)], 1.0, 1.0)
+        found = match_exposure([self.pair(1.0, 7.0, stars=0)], 1.0, 1.0)
         assert found.scale == 1
         assert found.offset == pytest.approx(7, abs=0.1)
         assert "too few bright pixels" in found.origin
@@ -181,17 +181,17 @@ class TestMatch:
     def test_a_negative_is_another_scene(self):
         pair = self.pair(1.0, 0.0)
         with pytest.raises(ValueError, match="flux scale -1"):
-            match([Pair(pair.first, -pair.other, pair.valid)], 1.0, 1.0)
+            match_exposure([Pair(pair.first, -pair.other, pair.valid)], 1.0, 1.0)
 
     def test_stars_that_have_moved_do_not_overlap(self):
         pair = self.pair(1.0, 0.0)
-        assert match([pair], 1.0, 1.0).overlap > 0.9
+        assert match_exposure([pair], 1.0, 1.0).overlap > 0.9
         moved = Pair(pair.first, np.roll(pair.other, 14, axis=2), pair.valid)
-        assert match([moved], 1.0, 1.0).overlap < 0.3
+        assert match_exposure([moved], 1.0, 1.0).overlap < 0.3
 
     def test_nothing_in_common_changes_nothing(self):
         pair = self.pair(1.0, 0.0)
-        found = match([Pair(pair.first, pair.other, pair.valid & False)], 1.0, 1.0)
+        found = match_exposure([Pair(pair.first, pair.other, pair.valid & False)], 1.0, 1.0)
         assert (found.scale, found.offset) == (1.0, 0.0)
 
     def test_few_bright_pixels_are_some(self):

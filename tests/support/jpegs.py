@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from glassplate.models.operators.jpeg import (
-    of_quality,
+    standard_quantisation,
 )
 
 SAMPLINGS = {"444": (1, 1), "422": (1, 2), "420": (2, 2)}
@@ -32,4 +32,4 @@ def saved(image, quality, subsampling="444"):
     colour = {} if image.ndim == 2 else {"subsampling": subsampling}
     decoded = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(image, level=quality, **colour))
     channels = 1 if image.ndim == 2 else 3
-    return tensor(decoded), of_quality(quality, channels, SAMPLINGS[subsampling])
+    return tensor(decoded), standard_quantisation(quality, channels, SAMPLINGS[subsampling])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from glassplate.models.estimate.faint_sources import FOOTPRINT, left_over
-from glassplate.models.gaussian import gaussian_blur
+from glassplate.models.filters import gaussian_blur
 
 N = 128
 

@@ -7,7 +7,6 @@ from glassplate.models.estimate.posterior import (
     posterior_through,
     posterior_variance,
 )
-from glassplate.models.gaussian import gaussian_blur
 from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import KERNELS, Downsample
 from glassplate.models.operators.operator import Composition
@@ -62,17 +61,6 @@ class TestPosteriorMean:
         _, y, mu, variance = scene(n=4)
         valid = torch.zeros_like(y, dtype=torch.bool)
         assert torch.equal(posterior_mean(mu, y, variance, valid, 3.0), mu)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (40, 2)])
-def test_blur_keeps_the_total_of_an_inner_point_and_the_shape(shape):
-    x = torch.ones(1, 2, *shape, dtype=torch.float64)
-    blurred = gaussian_blur(x, 2.0)
-    assert blurred.shape == x.shape
-    assert blurred.max() <= 1 + 1e-12  # beyond the border is 0
-    point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
-    point[..., 20, 20] = 1
-    torch.testing.assert_close(gaussian_blur(point, 2.0).sum(), point.sum())
 
 
 class TestChannels:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.estimate.similar_blocks import (
     REACH,
     STEP,
@@ -11,7 +12,6 @@ from glassplate.models.estimate.similar_blocks import (
     _transformed,
     collaborative_wiener,
 )
-from glassplate.models.spectra import cosines
 
 
 def stripes(seed=0, shape=(48, 60), sigma=5.0, blur=0.7, colours=1):
@@ -209,7 +209,7 @@ def test_the_spectrum_of_correlated_noise_is_that_of_noise_made_so(lag1):
     rng = torch.Generator().manual_seed(1)
     white = torch.randn(20000, 6, 6, generator=rng, dtype=torch.float64)
     made = factor @ white @ factor.T
-    basis_of_rows = torch.from_numpy(cosines(6))
+    basis_of_rows = torch.from_numpy(cosine_matrix(6))
     found = (basis_of_rows @ made @ basis_of_rows.T).square().mean(0).flatten()
     torch.testing.assert_close(found, basis.share, rtol=0.06, atol=0.01)
 

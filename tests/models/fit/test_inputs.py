@@ -15,7 +15,6 @@ from glassplate.models.fit.inputs import (
     split,
     squares,
 )
-from glassplate.models.surroundings import fill, surroundings
 
 
 def dice(seed=0):
@@ -67,44 +66,6 @@ class TestSplit:
 
     def test_no_share_holds_out_nothing(self):
         assert not split(everything((1, 10, 10)).valid, 0.0, False, dice()).heldout.any()
-
-
-class TestFill:
-    def test_takes_the_mean_of_kept_neighbours(self):
-        values = torch.tensor([[1.0, 2.0, 3.0], [4.0, 99.0, 6.0], [7.0, 8.0, 9.0]])[None, None]
-        kept = torch.ones_like(values, dtype=torch.bool)
-        kept[..., 1, 1] = kept[..., 0, 0] = False
-        filled = fill(values, kept)
-        assert torch.equal(filled[kept], values[kept])
-        assert filled[0, 0, 1, 1] == pytest.approx((2 + 3 + 4 + 6 + 7 + 8 + 9) / 7)
-        assert filled[0, 0, 0, 0] == pytest.approx((2 + 4) / 2)
-
-    @pytest.mark.parametrize("radius", [None, 2.0])
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (33, 20)])
-    def test_a_constant_is_found_however_large_the_hole(self, radius, shape):
-        values = torch.full((1, 2, *shape), 5.0)
-        kept = torch.zeros_like(values, dtype=torch.bool)
-        kept[..., -1, -1] = True
-        values = torch.where(kept, values, torch.nan).nan_to_num(123.0)
-        torch.testing.assert_close(fill(values, kept, radius), torch.full_like(values, 5.0))
-
-    def test_nothing_kept_gives_zero(self):
-        values = torch.full((1, 1, 5, 7), 3.0)
-        assert not fill(values, torch.zeros_like(values, dtype=torch.bool)).any()
-
-    @pytest.mark.parametrize("radius", [None, 2.0])
-    def test_what_is_dropped_leaves_no_trace(self, radius):
-        values = torch.rand(1, 1, 40, 40, generator=dice())
-        kept = torch.rand(1, 1, 40, 40, generator=dice(1)) > 0.6
-        other = torch.where(kept, values, 1e6)
-        assert torch.equal(fill(values, kept, radius), fill(other, kept, radius))
-
-    def test_surroundings_leave_the_pixel_itself_out(self):
-        values = torch.rand(1, 1, 12, 12, generator=dice())
-        kept = torch.ones_like(values, dtype=torch.bool)
-        one = surroundings(values, kept)[0, 0, 5, 5]
-        values[0, 0, 5, 5] += 100
-        assert surroundings(values, kept)[0, 0, 5, 5] == pytest.approx(float(one), abs=1e-4)
 
 
 class TestBlindSpot:

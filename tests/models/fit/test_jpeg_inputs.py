@@ -9,11 +9,11 @@ from glassplate.models.batching.slots import Dice
 from glassplate.models.fit.inputs import Scene, split
 from glassplate.models.fit.jpeg_inputs import Requantised, requantised
 from glassplate.models.operators.jpeg import (
-    from_components,
-    joined_blocks,
-    of_quality,
-    to_components,
-    whole_blocks,
+    join_blocks,
+    rgb_to_ycbcr,
+    split_blocks,
+    standard_quantisation,
+    ycbcr_to_rgb,
 )
 from glassplate.models.transform import PixelTransform
 
@@ -35,11 +35,11 @@ def source(y, quantisation, valid=None, size=None, seed=0):
 
 def test_on_its_own_lattice_a_jpeg_stays_what_it_is():
     y, quantisation = saved(photograph(), 10)
-    components = to_components(y)
-    again = from_components(requantised(components, steps(quantisation), (0, 0), ONE))
+    components = rgb_to_ycbcr(y)
+    again = ycbcr_to_rgb(requantised(components, steps(quantisation), (0, 0), ONE))
     # but for the rounding of its pixels to whole levels
     assert (again - y).abs().max() < 2.5
-    elsewhere = from_components(requantised(components, steps(quantisation), (3, 5), ONE))
+    elsewhere = ycbcr_to_rgb(requantised(components, steps(quantisation), (3, 5), ONE))
     assert (elsewhere - y).square().mean() > 20 * (again - y).square().mean()
 
 
@@ -47,7 +47,7 @@ def test_on_its_own_lattice_a_jpeg_stays_what_it_is():
 def test_colours_are_sampled_again_as_they_were(subsampling, sampling):
     y, quantisation = saved(photograph(), 10, subsampling)
     kept, moved = (
-        from_components(requantised(to_components(y), steps(quantisation), shift, sampling))
+        ycbcr_to_rgb(requantised(rgb_to_ycbcr(y), steps(quantisation), shift, sampling))
         for shift in ((0, 0), (8, 8))
     )
     # on its own lattice its blocks of colour stay, but for what a second interpolation smooths
@@ -57,7 +57,7 @@ def test_colours_are_sampled_again_as_they_were(subsampling, sampling):
 def test_what_is_quantised_again_has_its_blocks_elsewhere():
     """Without the margin, blocks that begin 3 and 5 pixels early are on the lattice of a shifted window."""
     y, quantisation = saved(photograph(), 10)
-    components = to_components(y)
+    components = rgb_to_ycbcr(y)
     shifted = requantised(components, steps(quantisation), (3, 5), ONE)
     inner = np.s_[..., 5:61, 3:91]
     there = requantised(components[inner], steps(quantisation), (0, 0), ONE)
@@ -69,7 +69,7 @@ def test_the_mean_over_all_shifts_is_nearer_to_the_original():
     y, quantisation = saved(image, 10)
     every = [(down, right) for down in range(8) for right in range(8)]
     copies = [
-        from_components(requantised(to_components(y), steps(quantisation), s, ONE)) for s in every
+        ycbcr_to_rgb(requantised(rgb_to_ycbcr(y), steps(quantisation), s, ONE)) for s in every
     ]
     mean, x = torch.stack(copies).mean(0), tensor(image)
     assert (mean - x).square().mean() < 0.9 * (y - x).square().mean()
@@ -79,7 +79,7 @@ def test_the_mean_over_all_shifts_is_nearer_to_the_original():
 @pytest.mark.parametrize("shape", [(1, 1), (5, 20), (16, 17)])
 def test_any_size(channels, shape):
     y = 255 * torch.rand((1, channels, *shape), generator=torch.Generator().manual_seed(1))
-    made = source(y, of_quality(20, channels, (2, 2)), size=(32, 32))
+    made = source(y, standard_quantisation(20, channels, (2, 2)), size=(32, 32))
     draw = made.draw()
     assert draw.z.shape == (1, made.channels, 32, 32)
     assert draw.z.isfinite().all()
@@ -107,7 +107,7 @@ def test_invalid_pixels_are_never_seen_nor_asked_about():
 
 def test_blocks_and_components_come_back():
     planes = torch.randn((3, 16, 24), generator=torch.Generator().manual_seed(0))
-    blocks = whole_blocks(planes)
+    blocks = split_blocks(planes)
     torch.testing.assert_close(blocks[:, 4], planes[:, 8:16, 8:16])
-    torch.testing.assert_close(joined_blocks(blocks, (16, 24)), planes)
-    torch.testing.assert_close(from_components(to_components(planes[None])), planes[None])
+    torch.testing.assert_close(join_blocks(blocks, (16, 24)), planes)
+    torch.testing.assert_close(ycbcr_to_rgb(rgb_to_ycbcr(planes[None])), planes[None])

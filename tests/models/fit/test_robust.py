@@ -12,7 +12,8 @@ from glassplate.models.fit.loop import FitSettings, Measurement, fit_batch
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
-from glassplate.models.noise.model import NoiseSettings, estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseSettings
 from glassplate.models.transform import PixelTransform
 
 

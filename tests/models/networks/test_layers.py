@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassplate.models.networks.layers import Doubled, Halved, reflected
+from glassplate.models.networks.layers import MaxPool, Upsample, pad_reflect
 
 
 @contextmanager
@@ -39,14 +39,14 @@ def both(layer, x):
 
 
 def reflected_by(margin):
-    return lambda x: reflected(x, margin)
+    return lambda x: pad_reflect(x, margin)
 
 
 LAYERS = {
     "reflected": reflected_by(1),
     "reflected by two": reflected_by(2),
-    "bilinear": Doubled("bilinear"),
-    "halved": Halved(),
+    "bilinear": Upsample("bilinear"),
+    "halved": MaxPool(),
 }
 
 
@@ -62,4 +62,4 @@ def test_values_and_gradients_are_torchs(name, b, c, half, other):
 def test_one_pixel_is_doubled():
     x = image(1, 2, 1, 1)
     with deterministic():
-        assert torch.equal(Doubled("bilinear")(x), x.expand(1, 2, 2, 2))
+        assert torch.equal(Upsample("bilinear")(x), x.expand(1, 2, 2, 2))

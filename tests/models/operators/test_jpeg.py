@@ -8,19 +8,21 @@ from jpegs import photograph, saved, tensor
 from glassplate.models.operators.jpeg import (
     CHROMA,
     LUMA,
-    Cells,
     Quantisation,
-    block_cosines,
+    block_cosine_matrix,
     box_mean,
+    rgb_to_ycbcr,
+    standard_quantisation,
+)
+from glassplate.models.operators.jpeg_cells import (
+    QuantisationCells,
     interpolated_mean,
-    of_quality,
-    to_components,
-    undone,
+    stored_samples,
 )
 
 
 def cells(y, quantisation, origin=(0, 0), valid=None):
-    return Cells(
+    return QuantisationCells(
         quantisation, y, torch.ones_like(y, dtype=torch.bool) if valid is None else valid, origin
     )
 
@@ -32,7 +34,7 @@ class TestCells:
         image = photograph()
         y, quantisation = saved(image, quality, subsampling)
         x = tensor(image)
-        moved = cells(y, quantisation).nearest(x) - x
+        moved = cells(y, quantisation).project(x) - x
         # but for the coder's own rounding to whole levels
         assert moved.square().mean() < 0.01 * (x - y).square().mean() + 0.1
 
@@ -41,11 +43,11 @@ class TestCells:
         image = photograph(channels=1)
         y, quantisation = saved(image, quality)
         x = tensor(image)
-        assert (cells(y, quantisation).nearest(x) - x).square().mean() < 0.05
+        assert (cells(y, quantisation).project(x) - x).square().mean() < 0.05
 
     def test_the_jpeg_itself_does(self):
         y, quantisation = saved(photograph(), 10)
-        torch.testing.assert_close(cells(y, quantisation).nearest(y), y, rtol=0, atol=1e-3)
+        torch.testing.assert_close(cells(y, quantisation).project(y), y, rtol=0, atol=1e-3)
 
     @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
     @pytest.mark.parametrize("origin", [(0, 0), (5, 3)])
@@ -56,9 +58,9 @@ class TestCells:
         y, truth = y[part], tensor(image)[part]
         inside = cells(y, quantisation, origin)
         x = truth + 20 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
-        nearest = inside.nearest(x)
+        nearest = inside.project(x)
         assert (nearest - truth).square().mean() < 0.99 * (x - truth).square().mean()
-        torch.testing.assert_close(inside.nearest(nearest), nearest, rtol=0, atol=1e-3)
+        torch.testing.assert_close(inside.project(nearest), nearest, rtol=0, atol=1e-3)
 
     @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
     @pytest.mark.parametrize("origin", [(1, 0), (0, 15), (5, 3), (16, 8), (9, 23)])
@@ -67,8 +69,8 @@ class TestCells:
         y, quantisation = saved(image, 20, subsampling)
         stranger = tensor(image).flip(-1)
         part = np.s_[..., origin[0] :, origin[1] :]
-        whole = cells(y, quantisation).nearest(stranger)[part]
-        window = cells(y[part], quantisation, origin).nearest(stranger[part])
+        whole = cells(y, quantisation).project(stranger)[part]
+        window = cells(y[part], quantisation, origin).project(stranger[part])
         # blocks that the window cuts, and samples of colour that its border makes uncertain, differ
         inner = np.s_[..., 32:, 32:]
         torch.testing.assert_close(window[inner], whole[inner], rtol=0, atol=0.1)
@@ -77,14 +79,14 @@ class TestCells:
         y, quantisation = saved(photograph(), 10)
         x = y[..., 3:7, 1:6] + 30
         torch.testing.assert_close(
-            cells(y[..., 3:7, 1:6], quantisation, (3, 1)).nearest(x), x, rtol=0, atol=1e-3
+            cells(y[..., 3:7, 1:6], quantisation, (3, 1)).project(x), x, rtol=0, atol=1e-3
         )
 
     def test_a_block_with_an_invalid_pixel_stays(self):
         y, quantisation = saved(photograph(), 10)
         valid = torch.ones_like(y, dtype=torch.bool)
         valid[..., 1, 20, 33] = False
-        moved = cells(y, quantisation, valid=valid).nearest(y + 50) - y - 50
+        moved = cells(y, quantisation, valid=valid).project(y + 50) - y - 50
         assert (moved[..., 16:24, 32:40].abs() < 1e-3).all()
         assert (moved.abs() > 1).float().mean() > 0.9
 
@@ -93,28 +95,28 @@ class TestCells:
     @pytest.mark.parametrize("sampling", [(1, 1), (2, 2)])
     def test_a_window_may_have_any_size(self, shape, origin, sampling):
         y = 255 * torch.rand((1, 3, *shape), generator=torch.Generator().manual_seed(0))
-        nearest = cells(y, of_quality(30, 3, sampling), origin).nearest(y.flip(-1))
+        nearest = cells(y, standard_quantisation(30, 3, sampling), origin).project(y.flip(-1))
         assert nearest.shape == y.shape
         assert nearest.isfinite().all()
 
 
-def test_what_the_decoder_interpolated_is_undone():
+def test_what_the_decoder_interpolated_is_stored_samples():
     """libjpeg's own decoder, asked for a colour that varies from sample to sample."""
     samples = torch.randn((1, 1, 13, 9), dtype=torch.float64, generator=torch.manual_seed(0))
     means = interpolated_mean(interpolated_mean(samples, -2), -1)
-    torch.testing.assert_close(undone(means, (2, 2)), samples, atol=1e-4, rtol=0)
-    torch.testing.assert_close(undone(samples, (1, 1)), samples)
+    torch.testing.assert_close(stored_samples(means, (2, 2)), samples, atol=1e-4, rtol=0)
+    torch.testing.assert_close(stored_samples(samples, (1, 1)), samples)
 
 
 def test_the_transform_is_orthonormal_and_begins_with_the_mean():
-    basis = block_cosines(torch.zeros((), dtype=torch.float64))
+    basis = block_cosine_matrix(torch.zeros((), dtype=torch.float64))
     torch.testing.assert_close(basis @ basis.T, torch.eye(8, dtype=torch.float64))
     torch.testing.assert_close(basis[0], torch.full((8,), 8**-0.5, dtype=torch.float64))
 
 
 def test_components_are_those_of_jfif():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [9, 90, 200], [77, 77, 77]]], "u1")
-    ours = to_components(tensor(colours))[0].permute(1, 2, 0).numpy()
+    ours = rgb_to_ycbcr(tensor(colours))[0].permute(1, 2, 0).numpy()
     ours[..., 0] += 128
     theirs = [(76.2, -43.0, 127.5), (149.7, -84.5, -106.8), (78.3, 68.7, -49.4), (77, 0, 0)]
     np.testing.assert_allclose(ours[0], theirs, atol=0.1)
@@ -126,9 +128,9 @@ def test_box_means_drop_what_is_left_over():
 
 
 def test_quality_scales_the_standard_tables():
-    assert of_quality(50, 3, (2, 2)) == Quantisation((LUMA, CHROMA, CHROMA), (2, 2))
-    assert of_quality(100, 1, (2, 2)) == Quantisation(((1,) * 64,), (1, 1))
-    assert of_quality(1, 1, (1, 1)).tables[0][0] == 255
+    assert standard_quantisation(50, 3, (2, 2)) == Quantisation((LUMA, CHROMA, CHROMA), (2, 2))
+    assert standard_quantisation(100, 1, (2, 2)) == Quantisation(((1,) * 64,), (1, 1))
+    assert standard_quantisation(1, 1, (1, 1)).tables[0][0] == 255
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from astropy.io import fits
 from runs import FIT, UntidyPool, digest, level0, request
 from scipy import ndimage
 
-from glassplate.models.colour import encoded, lab_of_srgb, lightness, srgb_of
+from glassplate.models.colour import add_chroma, lightness, srgb_from_linear, srgb_to_lab
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.grid import Box
@@ -55,7 +55,7 @@ def saved(folder, grey=None, hints=None):
 
 
 def as_light(result, white):
-    return lab_of_srgb(result / white)[0]
+    return srgb_to_lab(result / white)[0]
 
 
 class TestSource:
@@ -67,7 +67,7 @@ class TestSource:
         there = np.isfinite(pixels.hints)
         assert there[:, 3:6].all()
         assert not there[:, [0, 1, 2, 6, 7]].any()
-        expected = lab_of_srgb(np.array([200, 60, 50]) / 255)[1:]
+        expected = srgb_to_lab(np.array([200, 60, 50]) / 255)[1:]
         np.testing.assert_allclose(pixels.hints[:, 4, 4], expected, atol=1e-4)
         source.close()
 
@@ -114,7 +114,7 @@ def test_hinted_pixels_take_the_colour_of_their_hints(tmp_path):
     raw = {**COLOUR, "fit": {"iterations": 300, "input": "noise"}, "tiles": {"core": 64}}
     raw["network"] = {"channels": 16, "skip_channels": 16, "scales": 3}
     restore(request(saved(tmp_path), tmp_path / "a.zarr", raw), InlinePool())
-    _, a, b = lab_of_srgb(level0(tmp_path / "a.zarr") / 255)
+    _, a, b = srgb_to_lab(level0(tmp_path / "a.zarr") / 255)
     bright = grey_image() > 60
     assert (a[5:8][bright[5:8]] > 15).all()
     assert (b[30:33][bright[30:33]] < -15).all()
@@ -232,8 +232,8 @@ def test_settings_that_make_no_sense_are_refused(raw, message):
 @pytest.mark.slow
 def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(real_data, tmp_path):
     rgb = imagecodecs.png_decode((real_data / "std/set9/F16_GT.png").read_bytes())[160:256, 160:256]
-    lab = lab_of_srgb(np.moveaxis(rgb, -1, 0) / 255)
-    grey = np.rint(255 * encoded(((np.maximum(lab[0], 8) + 16) / 116) ** 3)).astype("u1")
+    lab = srgb_to_lab(np.moveaxis(rgb, -1, 0) / 255)
+    grey = np.rint(255 * srgb_from_linear(((np.maximum(lab[0], 8) + 16) / 116) ** 3)).astype("u1")
     hints, rng = np.zeros((96, 96, 4), "u1"), np.random.default_rng(0)
     for y, x in rng.integers(0, 93, (20, 2)):
         hints[y : y + 3, x : x + 3, :3] = rgb[y : y + 3, x : x + 3]
@@ -244,7 +244,7 @@ def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(real_
     known = hints[..., 3] > 0
 
     def error(chroma):
-        shown = lab_of_srgb(srgb_of(grey / 255, chroma))
+        shown = srgb_to_lab(add_chroma(grey / 255, chroma))
         return np.mean((shown - lab)[1:] ** 2)
 
     places = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
@@ -254,6 +254,6 @@ def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(real_
         weight = ndimage.gaussian_filter(known.astype("f8"), radius) + 1e-12
         spread = [ndimage.gaussian_filter(p * known, radius) / weight for p in lab[1:]]
         smooth.append(error(np.where(known, lab[1:], spread)))
-    ours = error(lab_of_srgb(level0(tmp_path / "a.zarr") / 255)[1:])
+    ours = error(srgb_to_lab(level0(tmp_path / "a.zarr") / 255)[1:])
     # measured: 0.81 of it
     assert ours < 0.93 * min(nearest, *smooth)

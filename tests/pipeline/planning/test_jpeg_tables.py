@@ -7,7 +7,7 @@ import tifffile
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.models.metrics import psnr
-from glassplate.models.operators.jpeg import LUMA, of_quality
+from glassplate.models.operators.jpeg import LUMA, standard_quantisation
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.planning.jpeg_tables import SAMPLING, read_quantisation
 from glassplate.pipeline.planning.make_plan import make_plan
@@ -37,11 +37,11 @@ class TestTables:
     def test_are_those_that_libjpeg_took(self, tmp_path, quality, subsampling):
         path = save(tmp_path / "a.jpg", scene(), quality, subsampling=subsampling)
         sampling = SAMPLING[":".join(subsampling)]
-        assert read_quantisation(path) == of_quality(quality, 3, sampling)
+        assert read_quantisation(path) == standard_quantisation(quality, 3, sampling)
 
     def test_of_a_grey_image_are_one(self, tmp_path):
         path = save(tmp_path / "a.jpg", scene(channels=1), 30)
-        assert read_quantisation(path) == of_quality(30, 1, (1, 1))
+        assert read_quantisation(path) == standard_quantisation(30, 1, (1, 1))
 
     def test_of_16_bits_are_read(self, tmp_path):
         raw = imagecodecs.jpeg_encode(scene(channels=1), level=50)
@@ -87,7 +87,7 @@ class TestPlan:
 
     def test_has_the_tables_of_the_file(self, tmp_path):
         plan = self.plan(save(tmp_path / "a.jpg", scene(), 25, subsampling="420"))
-        assert plan.problem.quantisation == of_quality(25, 3, (2, 2))
+        assert plan.problem.quantisation == standard_quantisation(25, 3, (2, 2))
         assert plan.problem.input == "requantised"
         assert plan.to_json()["quantisation"]["sampling"] == (2, 2)
         plain = make_plan(plan.spec, parse_recipe(FIT, "t"), recipe_name="t", device="cpu")
@@ -97,7 +97,7 @@ class TestPlan:
     def test_a_named_quality_goes_before_the_files_own(self, tmp_path):
         path = save(tmp_path / "a.jpg", scene(), 95, subsampling="444")
         plan = self.plan(path, jpeg_quality=20, jpeg_sampling="4:2:2")
-        assert plan.quantisation == of_quality(20, 3, (1, 2))
+        assert plan.quantisation == standard_quantisation(20, 3, (1, 2))
 
     @pytest.mark.parametrize("name", ["a.png", "a.tif"])
     def test_what_is_no_jpeg_any_more_needs_its_quality(self, tmp_path, name):
@@ -110,7 +110,8 @@ class TestPlan:
             self.plan(tmp_path / name)
         plan = self.plan(tmp_path / name, jpeg_quality=30)
         assert plan.quantisation.tables == (
-            of_quality(30, 1, (1, 1)).tables + of_quality(30, 3, (1, 1)).tables[1:]
+            standard_quantisation(30, 1, (1, 1)).tables
+            + standard_quantisation(30, 3, (1, 1)).tables[1:]
         )
 
     def test_other_pixels_are_refused(self, tmp_path):

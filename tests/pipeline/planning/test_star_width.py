@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.models.noise.model import NoiseModel, NoiseSettings, estimate_noise
+from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.star_width import stars_are_wide
