@@ -1,4 +1,4 @@
-"""CIE Lab: as others have it, there and back, and colours that keep their lightness."""
+"""CIE Lab agrees with scikit-image and inverts, and added chroma keeps the lightness."""
 
 import numpy as np
 import pytest
@@ -47,14 +47,14 @@ def test_grey_has_no_chroma_and_its_lightness():
     np.testing.assert_allclose(lab[0], lightness(LEVELS), atol=1e-12)
 
 
-def test_a_colour_comes_back_from_its_lightness_and_chroma():
+def test_a_colour_is_recovered_from_its_lightness_and_chroma():
     lab = srgb_to_lab(colours())
     # the grey of the same lightness
     grey = srgb_from_linear(np.where(lab[0] > 8, ((lab[0] + 16) / 116) ** 3, lab[0] / 903.2963))
     np.testing.assert_allclose(add_chroma(grey, lab[1:]), colours(), atol=1e-9)
 
 
-def test_light_comes_back():
+def test_linear_light_inverts():
     values = np.linspace(-0.2, 1.3, 100)
     np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(values)), values, atol=1e-4)
 
@@ -63,7 +63,7 @@ def test_light_comes_back():
     arrays(np.float64, 20, elements=st.floats(0, 1)),
     arrays(np.float64, (2, 20), elements=st.floats(-200, 200)),
 )
-def test_no_chroma_changes_the_lightness(grey, chroma):
+def test_chroma_does_not_change_the_lightness(grey, chroma):
     rgb = add_chroma(grey, chroma)
     assert ((rgb >= 0) & (rgb <= 1)).all()
     np.testing.assert_allclose(srgb_to_lab(rgb)[0], lightness(grey), atol=1e-4)
@@ -78,11 +78,11 @@ def test_too_much_chroma_keeps_its_hue():
     assert (np.hypot(a, b) > 20).all()
 
 
-def test_what_is_darker_than_black_or_brighter_than_white_stays():
+def test_values_beyond_black_and_white_do_not_change():
     grey = np.array([-0.5, 0.0, 1.0, 1.7])
     rgb = add_chroma(grey, np.full((2, 4), 30.0))
     np.testing.assert_allclose(rgb, np.stack([grey] * 3), atol=1e-5)
 
 
-def test_without_chroma_grey_stays_to_the_bit():
+def test_without_chroma_grey_stays_bit_identical():
     np.testing.assert_array_equal(add_chroma(LEVELS, np.zeros((2, 256))), np.stack([LEVELS] * 3))

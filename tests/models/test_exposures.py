@@ -23,7 +23,7 @@ def exposures(count=3, shape=(1, 12, 14), sigma=1.0, seed=0):
 
 
 class TestMean:
-    def test_of_alike_exposures_is_the_plain_one(self):
+    def test_with_equal_noise_is_the_arithmetic_mean(self):
         values, valid = exposures()
         made = with_noise(values, valid, [flat(4)] * 3, None)
         mean, known, variance = made.mean(valid)
@@ -45,7 +45,7 @@ class TestMean:
         np.testing.assert_allclose(one[0], other[0], rtol=1e-12)
         np.testing.assert_allclose(one[2], other[2], rtol=1e-12)
 
-    def test_what_is_invalid_does_not_count(self):
+    def test_invalid_pixels_do_not_count(self):
         values, valid = exposures()
         values[0, 0, 3, 4] = -1e6
         valid[0, 0, 3, 4] = valid[:, 0, 5, 5] = False
@@ -56,13 +56,13 @@ class TestMean:
         assert mean[0, 5, 5] == variance[0, 5, 5] == 0
         assert known.sum() == known.size - 1
 
-    def test_a_given_variance_takes_the_place_of_a_model(self):
+    def test_a_given_variance_replaces_a_noise_model(self):
         values, valid = exposures(2)
         given = np.linspace(1, 2, values[0].size).reshape(values[0].shape)
         _, _, variance = with_noise(values, valid, [None, flat(2)], given).mean(valid)
         np.testing.assert_allclose(variance, 1 / (1 / given + 1 / 2))
 
-    def test_without_noise_all_count_alike(self):
+    def test_without_noise_all_have_equal_weight(self):
         values, valid = exposures(2)
         mean, _, variance = with_noise(values, valid, [flat(0), flat(0)], None).mean(valid)
         np.testing.assert_allclose(mean, values.mean(0))
@@ -85,7 +85,7 @@ class TestMean:
 
 
 class TestOutliers:
-    def test_a_ray_is_found_and_only_it(self):
+    def test_a_cosmic_ray_and_nothing_else_is_found(self):
         values, valid = exposures(3, (1, 60, 60))
         values[1, 0, 20, 20:24] += 40
         found = with_noise(values, valid, [flat(1)] * 3, None).outliers()
@@ -93,7 +93,7 @@ class TestOutliers:
         expected[1, 0, 20, 20:24] = True
         np.testing.assert_array_equal(found, expected)
 
-    def test_two_cannot_tell_which_is_wrong(self):
+    def test_two_exposures_disagree_without_an_outlier(self):
         values, valid = exposures(2)
         values[1, 0, 5, 5] += 40
         made = with_noise(values, valid, [flat(1)] * 2, None)
@@ -110,7 +110,7 @@ class TestOutliers:
         valid = np.ones(stars.shape, bool)
         assert not with_noise(stars, valid, [flat(1)] * 3, None).outliers().any()
 
-    def test_each_of_many_rays_is_found(self):
+    def test_most_of_many_cosmic_rays_are_found(self):
         values, valid = exposures(5, (1, 80, 80))
         rng = np.random.default_rng(3)
         hit = rng.random(values.shape) < 0.01
@@ -121,7 +121,7 @@ class TestOutliers:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-def test_the_median_is_numpys(count):
+def test_the_median_is_that_of_numpy(count):
     rng = np.random.default_rng(count)
     values, valid = rng.normal(size=(count, 1, 9, 9)), rng.random((count, 1, 9, 9)) < 0.7
     with np.errstate(all="ignore"):
@@ -129,7 +129,7 @@ def test_the_median_is_numpys(count):
     np.testing.assert_allclose(median(values, valid), expected)
 
 
-def test_surroundings_do_not_know_the_pixel():
+def test_the_neighbour_mean_does_not_depend_on_the_pixel_itself():
     values = np.arange(20.0).reshape(1, 4, 5)
     before = neighbour_mean(values)
     values[0, 1, 1] = 1e9
@@ -139,7 +139,7 @@ def test_surroundings_do_not_know_the_pixel():
     assert neighbour_mean(np.full((1, 2, 2), np.nan)).tolist() == [[[0, 0], [0, 0]]]
 
 
-def test_steepness_is_the_largest_step():
+def test_the_largest_step_is_that_to_any_neighbour():
     values = np.zeros((1, 3, 3))
     values[0, 1, 1] = 5
     assert largest_step(values)[0].tolist() == [[5, 5, 5], [5, 5, 5], [5, 5, 5]]
@@ -164,21 +164,21 @@ class TestMatch:
         assert found.scale * (50 - offset) / scale + found.offset == pytest.approx(50, abs=0.1)
         assert "bright pixels" in found.origin
 
-    def test_a_scale_of_one_is_one(self):
+    def test_a_scale_near_one_is_taken_as_one(self):
         assert match_exposure([self.pair(1.0, 7.0)], 1.0, 1.0).scale == 1.0
 
-    def test_rays_do_not_matter(self):
+    def test_cosmic_rays_do_not_matter(self):
         pair = self.pair(1.5, 0.0)
         pair.other[0, 5, 5:60] += 2000
         assert match_exposure([pair], 1.0, 1.0).scale == pytest.approx(1.5, rel=0.02)
 
-    def test_an_empty_sky_tells_the_level_alone(self):
+    def test_an_empty_sky_gives_the_level_alone(self):
         found = match_exposure([self.pair(1.0, 7.0, stars=0)], 1.0, 1.0)
         assert found.scale == 1
         assert found.offset == pytest.approx(7, abs=0.1)
         assert "too few bright pixels" in found.origin
 
-    def test_a_negative_is_another_scene(self):
+    def test_a_negative_is_refused_as_another_scene(self):
         pair = self.pair(1.0, 0.0)
         with pytest.raises(ValueError, match="flux scale -1"):
             match_exposure([Pair(pair.first, -pair.other, pair.valid)], 1.0, 1.0)
@@ -189,10 +189,10 @@ class TestMatch:
         moved = Pair(pair.first, np.roll(pair.other, 14, axis=2), pair.valid)
         assert match_exposure([moved], 1.0, 1.0).overlap < 0.3
 
-    def test_nothing_in_common_changes_nothing(self):
+    def test_without_common_pixels_nothing_changes(self):
         pair = self.pair(1.0, 0.0)
         found = match_exposure([Pair(pair.first, pair.other, pair.valid & False)], 1.0, 1.0)
         assert (found.scale, found.offset) == (1.0, 0.0)
 
-    def test_few_bright_pixels_are_some(self):
+    def test_the_fewest_bright_pixels_are_100(self):
         assert FEWEST_BRIGHT == 100

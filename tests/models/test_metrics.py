@@ -70,22 +70,22 @@ class TestValid:
         lambda x, r, v: chi2(x, r, 0.01, v),
         lambda x, r, v: flux_ratio(x, r, v),
     ])  # fmt: skip
-    @pytest.mark.parametrize("rubbish", [1e12, math.nan, math.inf])
-    def test_invalid_pixels_have_no_say(self, pair, figure, rubbish):
+    @pytest.mark.parametrize("bad", [1e12, math.nan, math.inf])
+    def test_invalid_pixels_have_no_influence(self, pair, figure, bad):
         noisy, clean = pair
         valid = np.ones(clean.shape, bool)
         valid[10:20, 30:50] = False
         expected = figure(np.where(valid, noisy, 0.5), np.where(valid, clean, 0.5), valid)
         assert math.isfinite(expected)
-        assert figure(np.where(valid, noisy, rubbish), clean, valid) == expected
-        assert figure(noisy, np.where(valid, clean, rubbish), valid) == expected
+        assert figure(np.where(valid, noisy, bad), clean, valid) == expected
+        assert figure(noisy, np.where(valid, clean, bad), valid) == expected
 
-    def test_nan_is_invalid_without_being_told(self, pair):
+    def test_nan_is_invalid_without_a_valid_map(self, pair):
         noisy, clean = pair
         valid = np.random.default_rng(0).random(clean.shape) > 0.1
         assert mse(np.where(valid, noisy, np.nan), clean) == mse(noisy, clean, valid)
 
-    def test_nothing_valid_is_not_a_number(self):
+    def test_without_valid_pixels_figures_are_nan(self):
         nothing = np.full((20, 20), np.nan)
         figures = [mse(nothing, nothing), ssim(nothing, nothing, 1.0), mad_sigma(nothing)]
         figures += [flux_ratio(nothing, nothing), chi2(nothing, nothing, 1.0)]
@@ -99,7 +99,7 @@ class TestDefinitions:
         assert ssim(clean, clean, 1.0) == pytest.approx(1)
         assert flux_ratio(clean, clean) == 1
 
-    def test_float32_is_summed_in_double(self):
+    def test_float32_is_summed_in_float64(self):
         x = np.full(3_000_000, 1e4, np.float32)
         x[::2] += 1
         assert mse(x, np.full_like(x, 1e4)) == 0.5
@@ -124,11 +124,11 @@ class TestDefinitions:
         noisy[..., 20, 20] = 1e9
         assert mad_sigma(noisy) == pytest.approx(3, rel=0.03)
 
-    def test_no_light_no_flux_ratio(self):
+    def test_the_flux_ratio_to_no_light_is_nan(self):
         assert math.isnan(flux_ratio(np.ones((4, 4)), np.zeros((4, 4))))
 
     @pytest.mark.parametrize("shape", [(10, 40), (40, 10), (1, 1)])
-    def test_ssim_needs_its_window(self, shape):
+    def test_ssim_of_an_image_smaller_than_its_window_is_nan(self, shape):
         assert math.isnan(ssim(np.ones(shape), np.ones(shape), 1.0))
 
     def test_ssim_adds_up_over_bands(self, pair):

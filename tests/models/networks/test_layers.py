@@ -1,4 +1,4 @@
-"""What stands in for torch's own where determinism is asked for is the same function."""
+"""The layers of deterministic mode compute the same values and gradients as torch."""
 
 from contextlib import contextmanager
 
@@ -24,7 +24,7 @@ def image(*shape, seed=0):
 
 
 def both(layer, x):
-    """Value and gradient, torch's own and that which stands in for it."""
+    """Value and gradient by torch, and in deterministic mode."""
     found = []
     for strict in (False, True):
         given = x.clone().requires_grad_()
@@ -46,20 +46,20 @@ LAYERS = {
     "reflected": reflected_by(1),
     "reflected by two": reflected_by(2),
     "bilinear": Upsample("bilinear"),
-    "halved": MaxPool(),
+    "max pool": MaxPool(),
 }
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @settings(max_examples=15)
 @given(b=st.integers(1, 2), c=st.integers(1, 3), half=st.integers(2, 6), other=st.integers(2, 6))
-def test_values_and_gradients_are_torchs(name, b, c, half, other):
+def test_deterministic_values_and_gradients_are_those_of_torch(name, b, c, half, other):
     (y, slope), (again, slope_again) = both(LAYERS[name], image(b, c, 2 * half, 2 * other))
     torch.testing.assert_close(again, y)
     torch.testing.assert_close(slope_again, slope)
 
 
-def test_one_pixel_is_doubled():
+def test_one_pixel_is_upsampled():
     x = image(1, 2, 1, 1)
     with deterministic():
         assert torch.equal(Upsample("bilinear")(x), x.expand(1, 2, 2, 2))

@@ -1,4 +1,4 @@
-"""Noise is found as it was made, on flat, starry, textured, clipped, counted and resampled images."""
+"""The estimate finds noise added to flat, starry, textured, clipped, counted and resampled images."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ class TestGiven:
             ({"model": "poisson", "gain": 4.0}, 0.0, 0.25),
         ],
     )
-    def test_what_is_given_is_taken(self, given, floor, slope):
+    def test_given_noise_is_used(self, given, floor, slope):
         model = estimate_noise(windows(white()), NoiseSettings(**given))
         assert (model.floor, model.slope) == (floor, slope)
         assert model.origin.startswith("given")
@@ -78,7 +78,7 @@ class TestGiven:
         assert model.floor == pytest.approx(25, rel=0.2)
 
     @pytest.mark.parametrize(("wish", "expected"), [("white", False), ("correlated", True)])
-    def test_correlation_can_be_told(self, wish, expected):
+    def test_correlation_can_be_given(self, wish, expected):
         model = estimate_noise(windows(white()), NoiseSettings(correlation=wish))
         assert model.correlated is expected
         assert model.floor == pytest.approx(9, rel=0.05)
@@ -151,7 +151,7 @@ class TestGrowing:
             expected = level / 2 + 25
             assert model.variance(np.asarray(level + bias)) == pytest.approx(expected, rel=0.2)
 
-    def test_texture_is_no_growth(self):
+    def test_texture_does_not_count_as_growth(self):
         rng = np.random.default_rng(5)
         image = data.brick()[None].astype(float)
         assert estimate_noise(windows(image + rng.normal(0, 15, image.shape)), AUTO).slope == 0
@@ -204,23 +204,23 @@ class TestEdges:
         model = estimate_noise(windows(image, valid), AUTO)
         assert model.floor == pytest.approx(9, rel=0.05)
 
-    @pytest.mark.parametrize("rubbish", [np.nan, np.inf, 1e30, -5.0])
-    def test_invalid_pixels_have_no_say(self, rubbish):
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30, -5.0])
+    def test_invalid_pixels_have_no_influence(self, bad):
         image = white()
         valid = np.ones(image.shape, bool)
         valid[:, 60:90, 100:140] = False
-        spoiled = np.where(valid, image, rubbish)
+        spoiled = np.where(valid, image, bad)
         assert estimate_noise(windows(spoiled, valid), AUTO) == estimate_noise(
             windows(np.where(valid, image, 0), valid), AUTO
         )
 
-    def test_zeros_beyond_the_image_have_no_say(self):
+    def test_zeros_beyond_the_image_have_no_influence(self):
         image = white(level=0)
         padded = np.pad(image, ((0, 0), (0, 256), (100, 100)))
         model = estimate_noise(windows(padded), AUTO)
         assert model.floor == pytest.approx(9, rel=0.05)
 
-    def test_impulses_have_no_say(self):
+    def test_impulses_have_no_influence(self):
         image = white()
         image[np.random.default_rng(1).random(image.shape) < 0.015] = 0
         assert estimate_noise(windows(image), AUTO).floor == pytest.approx(9, rel=0.05)
@@ -275,8 +275,8 @@ class TestRealImages:
 
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 @pytest.mark.parametrize("name", ["F16_GT", "kodak3", "kodak12"])
-def test_photons_are_seen_in_a_small_evenly_lit_window(real_data, name, sigma):
-    # it took a line that beat a constant by 20 in chi2 whatever was left: F16 at 50 came out as 40.5
+def test_photon_noise_is_found_in_a_small_evenly_lit_window(real_data, name, sigma):
+    # once a line had to have a chi2 smaller by 20 whatever it left: F16 at 50 then gave 40.5
     clean = read(real_data / f"std/set9/{name}.png")[:, 192:320, 192:320] / 255
     gain = clean.mean() / (sigma / 255) ** 2
     counts = np.random.default_rng(0).poisson(gain * clean) / gain

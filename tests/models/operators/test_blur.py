@@ -13,7 +13,7 @@ def gaussian(height, width, sigma=1.5):
     return np.outer(np.exp(-(y**2) / 2 / sigma**2), np.exp(-(x**2) / 2 / sigma**2))
 
 
-def lopsided(height, width):
+def asymmetric(height, width):
     return np.random.default_rng(height * 100 + width).random((height, width))
 
 
@@ -35,13 +35,13 @@ def test_every_method_gives_the_same(height, width, h, w):
 @given(height=odd, width=odd, h=st.integers(1, 20), w=st.integers(1, 20))
 def test_is_scipys_convolution_with_the_nearest_pixel_beyond_the_border(height, width, h, w):
     x = np.random.default_rng(h * 50 + w).random((h, w))
-    psf = Psf.of(lopsided(height, width))
+    psf = Psf.of(asymmetric(height, width))
     ours = Blur(psf, "fft").forward(torch.from_numpy(x)[None, None])[0, 0].numpy()
     np.testing.assert_allclose(ours, ndimage.convolve(x, psf.values(), mode="nearest"), atol=1e-12)
 
 
 def test_a_star_becomes_the_psf_and_not_its_mirror_image():
-    psf = Psf.of(lopsided(5, 7))
+    psf = Psf.of(asymmetric(5, 7))
     star = torch.zeros(1, 1, 21, 21, dtype=torch.float64)
     star[..., 10, 10] = 1
     for method in ("direct", "fft"):
@@ -53,7 +53,7 @@ class TestPsf:
     def test_sums_to_one(self):
         assert Psf.of(7 * gaussian(5, 5)).values().sum() == pytest.approx(1, abs=1e-15)
 
-    def test_says_little_of_itself(self):
+    def test_repr_shows_the_shape_only(self):
         assert repr(Psf.of(gaussian(99, 99))) == "Psf(shape=(99, 99))"
 
     @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ class TestPsf:
             (lambda: Psf((3, 3), b""), "3 x 3 pixels: 0 bytes, must be 72"),
         ],
     )
-    def test_refuses_what_is_none(self, make, match):
+    def test_refuses_what_is_no_psf(self, make, match):
         with pytest.raises(ValueError, match=match):
             make()
 
@@ -76,7 +76,7 @@ class TestMethod:
         assert is_separable(Psf.of(gaussian(*shape)))
         assert is_separable(Psf.of(gaussian(*shape).astype(np.float32)))
 
-    def test_a_disc_is_not(self):
+    def test_a_disc_is_not_separable(self):
         y, x = np.mgrid[-4:5, -4:5]
         disc = Psf.of((y**2 + x**2 <= 16).astype(float))
         assert not is_separable(disc)
@@ -84,11 +84,11 @@ class TestMethod:
             Blur(disc, "separable").forward(torch.zeros(1, 1, 9, 9))
 
     def test_in_double_precision_memory_does_not_grow_with_the_psf(self):
-        for make in (gaussian, lopsided):
+        for make in (gaussian, asymmetric):
             assert fastest_method(Psf.of(make(31, 31)), torch.float64) == "fft"
 
-    def test_small_psfs_are_convolved_and_large_ones_transformed(self):
-        assert fastest_method(Psf.of(lopsided(3, 3)), torch.float32) == "direct"
+    def test_small_psfs_are_convolved_directly_and_large_ones_by_fft(self):
+        assert fastest_method(Psf.of(asymmetric(3, 3)), torch.float32) == "direct"
         assert fastest_method(Psf.of(gaussian(9, 9)), torch.float32) == "separable"
-        assert fastest_method(Psf.of(lopsided(9, 9)), torch.float32) == "fft"
+        assert fastest_method(Psf.of(asymmetric(9, 9)), torch.float32) == "fft"
         assert fastest_method(Psf.of(gaussian(63, 63)), torch.float32) == "fft"

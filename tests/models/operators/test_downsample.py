@@ -58,7 +58,7 @@ class TestAgainstOthers:
         [("bicubic", Image.Resampling.BICUBIC), ("lanczos3", Image.Resampling.LANCZOS)],
     )
     def test_filters_are_those_of_pillow_away_from_the_border(self, scale, kernel, theirs):
-        # Pillow cuts the kernel off at the border, where this one repeats the last pixel
+        # Pillow truncates the kernel at the border, where ours repeats the last pixel
         x = image(12 * scale, 11 * scale).float()
         small = Image.fromarray(x[0, 0].numpy()).resize((11, 12), theirs)
         ours = Downsample(scale, kernel).forward(x)[0, 0]
@@ -67,7 +67,7 @@ class TestAgainstOthers:
             ours[inside], torch.from_numpy(np.array(small))[inside], rtol=0, atol=2e-6
         )
 
-    def test_bicubic_is_torchs_away_from_the_border(self, scale):
+    def test_bicubic_is_that_of_torch_away_from_the_border(self, scale):
         x = image(10 * scale, 9 * scale)
         theirs = F.interpolate(x, size=(10, 9), mode="bicubic", antialias=True, align_corners=False)
         ours = Downsample(scale, "bicubic").forward(x)
@@ -76,8 +76,8 @@ class TestAgainstOthers:
         )
 
 
-def test_bicubic_is_matlabs():
-    """imresize's contributions for a scale of 1/2, as its source states them: h(u) of Keys, a = -0.5."""
+def test_bicubic_is_that_of_matlab():
+    """The weights in the source of imresize for a scale of 1/2: h(u) of Keys with a = -0.5."""
     expected = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
     np.testing.assert_allclose(Downsample(2, "bicubic").taps().numpy(), expected, atol=1e-15)
 

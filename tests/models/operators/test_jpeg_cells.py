@@ -22,28 +22,28 @@ def cells(y, quantisation, origin=(0, 0), valid=None):
 class TestCells:
     @pytest.mark.parametrize("quality", [5, 10, 40, 75, 95])
     @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
-    def test_the_original_lies_in_them(self, quality, subsampling):
+    def test_the_original_lies_in_the_cells(self, quality, subsampling):
         image = photograph()
         y, quantisation = saved(image, quality, subsampling)
         x = tensor(image)
         moved = cells(y, quantisation).project(x) - x
-        # but for the coder's own rounding to whole levels
+        # except for the rounding to whole levels inside the coder
         assert moved.square().mean() < 0.01 * (x - y).square().mean() + 0.1
 
     @pytest.mark.parametrize("quality", [10, 75])
-    def test_of_a_grey_image_too(self, quality):
+    def test_a_grey_original_lies_in_the_cells(self, quality):
         image = photograph(channels=1)
         y, quantisation = saved(image, quality)
         x = tensor(image)
         assert (cells(y, quantisation).project(x) - x).square().mean() < 0.05
 
-    def test_the_jpeg_itself_does(self):
+    def test_the_jpeg_itself_lies_in_the_cells(self):
         y, quantisation = saved(photograph(), 10)
         torch.testing.assert_close(cells(y, quantisation).project(y), y, rtol=0, atol=1e-3)
 
     @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
     @pytest.mark.parametrize("origin", [(0, 0), (5, 3)])
-    def test_the_nearest_image_in_them_is_nearer_to_the_original(self, subsampling, origin):
+    def test_the_projection_is_nearer_to_the_original(self, subsampling, origin):
         image = photograph()
         part = np.s_[..., origin[0] :, origin[1] :]
         y, quantisation = saved(image, 20, subsampling)
@@ -56,25 +56,25 @@ class TestCells:
 
     @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
     @pytest.mark.parametrize("origin", [(1, 0), (0, 15), (5, 3), (16, 8), (9, 23)])
-    def test_windows_at_any_pixel_agree(self, subsampling, origin):
+    def test_windows_that_begin_anywhere_agree(self, subsampling, origin):
         image = photograph(112, 128)
         y, quantisation = saved(image, 20, subsampling)
-        stranger = tensor(image).flip(-1)
+        other = tensor(image).flip(-1)
         part = np.s_[..., origin[0] :, origin[1] :]
-        whole = cells(y, quantisation).project(stranger)[part]
-        window = cells(y[part], quantisation, origin).project(stranger[part])
-        # blocks that the window cuts, and samples of colour that its border makes uncertain, differ
+        whole = cells(y, quantisation).project(other)[part]
+        window = cells(y[part], quantisation, origin).project(other[part])
+        # near its border the window cuts blocks and colour samples, which may differ
         inner = np.s_[..., 32:, 32:]
         torch.testing.assert_close(window[inner], whole[inner], rtol=0, atol=0.1)
 
-    def test_what_is_in_no_whole_block_stays(self):
+    def test_pixels_in_no_whole_block_do_not_change(self):
         y, quantisation = saved(photograph(), 10)
         x = y[..., 3:7, 1:6] + 30
         torch.testing.assert_close(
             cells(y[..., 3:7, 1:6], quantisation, (3, 1)).project(x), x, rtol=0, atol=1e-3
         )
 
-    def test_a_block_with_an_invalid_pixel_stays(self):
+    def test_a_block_with_an_invalid_pixel_does_not_change(self):
         y, quantisation = saved(photograph(), 10)
         valid = torch.ones_like(y, dtype=torch.bool)
         valid[..., 1, 20, 33] = False

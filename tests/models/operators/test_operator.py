@@ -19,13 +19,13 @@ def gaussian(height, width, sigma=1.3):
 
 
 def moffat(height, width):
-    """Round, with wings, and not the product of a column and a row."""
+    """A round profile with wings, which is not the product of a column and a row."""
     y, x = np.mgrid[:height, :width]
     r2 = (y - height // 2) ** 2 + (x - width // 2) ** 2
     return (1 + r2 / 4) ** -2.5
 
 
-def lopsided(height, width):
+def asymmetric(height, width):
     return np.random.default_rng(height * 100 + width).random((height, width))
 
 
@@ -35,11 +35,11 @@ SHAPES = [(3, 3), (5, 3), (1, 7), (9, 9), (17, 21)]
 BLURS = [
     Blur(Psf.of(make(*shape)), method)
     for shape in SHAPES
-    for make in (gaussian, moffat, lopsided)
+    for make in (gaussian, moffat, asymmetric)
     for method in ("auto", "direct", "fft")
 ] + [Blur(Psf.of(gaussian(*shape)), "separable") for shape in [*SHAPES, (1, 1)]]
 BOTH = [
-    Composition(Blur(Psf.of(lopsided(7, 5))), Downsample(scale, kernel))
+    Composition(Blur(Psf.of(asymmetric(7, 5))), Downsample(scale, kernel))
     for scale in (2, 3)
     for kernel in ("box", "pick", "lanczos2")
 ]
@@ -85,7 +85,7 @@ def test_the_adjoint_of_a_repeated_border(h, w, down, right):
 
 @some_operators
 class TestOperator:
-    def test_a_constant_stays(self, operator):
+    def test_a_constant_stays_constant(self, operator):
         s = operator.scale
         x = torch.full((1, 2, 4 * s, 6 * s), 7.0)
         torch.testing.assert_close(operator.forward(x), torch.full((1, 2, 4, 6), 7.0))
@@ -116,9 +116,9 @@ class TestOperator:
         torch.testing.assert_close(gradient, operator.adjoint(y))
 
     def test_a_symmetric_image_stays_symmetric(self, operator):
-        """Nothing moves, whatever the scale: mirrored in, mirrored out."""
+        """At every scale a mirrored image gives the mirrored measurement, so that nothing shifts."""
         if isinstance(operator, Composition) or (
-            isinstance(operator, Blur) and operator.psf == Psf.of(lopsided(*operator.psf.shape))
+            isinstance(operator, Blur) and operator.psf == Psf.of(asymmetric(*operator.psf.shape))
         ):
             pytest.skip("its PSF is not symmetric")
         s = operator.scale
@@ -127,25 +127,25 @@ class TestOperator:
         torch.testing.assert_close(y, y.flip(-1))
         torch.testing.assert_close(y, y.flip(-2))
 
-    def test_both_precisions_agree(self, operator):
+    def test_float32_and_float64_agree(self, operator):
         s = operator.scale
         x = torch.from_numpy(np.random.default_rng(0).random((1, 2, 6 * s, 6 * s)))
         single = operator.forward(x.float())
         assert single.dtype == torch.float32
         torch.testing.assert_close(single.double(), operator.forward(x), rtol=1e-5, atol=1e-5)
 
-    def test_is_a_value(self, operator):
+    def test_operators_compare_hash_and_pickle_by_value(self, operator):
         again = pickle.loads(pickle.dumps(operator))
         assert again == operator
         assert hash(again) == hash(operator)
         assert operator.mixes == (operator != Identity())
 
 
-def test_operators_with_other_settings_are_others():
+def test_operators_with_different_settings_differ():
     assert len(set(OPERATORS)) == len(OPERATORS)
 
 
-def test_a_composition_is_one_after_the_other():
+def test_a_composition_applies_one_after_the_other():
     blur, down = Blur(Psf.of(moffat(5, 7))), Downsample(3, "box")
     both, x = (
         Composition(blur, down),

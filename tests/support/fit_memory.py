@@ -1,0 +1,29 @@
+"""The peak memory of a batch of fits; `peak_memory` calls it in a fork."""
+
+import numpy as np
+import torch
+from peak_memory import status_bytes
+
+from glassplate.models.fit.loop import Measurement, fit_batch
+
+BARE = status_bytes("VmRSS")
+
+
+def warm_up():
+    """Import what torch imports at the first step of an optimiser: 3 s, and memory that counts as a fit's."""
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.zeros(1)
+    torch.optim.Adam([weight]).step()
+
+
+def fit_peak(shape, count, problem):
+    """Peak memory of `fit_batch` above that of a process that has only imported it, bytes."""
+    windows = [
+        Measurement(
+            np.random.default_rng(n).random(shape, np.float32), np.ones(shape, bool), None, n
+        )
+        for n in range(count)
+    ]
+    given = sum(window.values.nbytes + window.valid.nbytes for window in windows)
+    fit_batch(windows, problem)
+    return status_bytes("VmHWM") - BARE - given
