@@ -89,16 +89,15 @@ class Blur:
 
     @property
     def mixes(self) -> bool:
-        """True: a pixel of the measurement depends on as many as the PSF has."""
+        """True: a pixel of the measurement depends on as many pixels of the estimate as the PSF has."""
         return True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``A x``: (B, C, H, W) to the same."""
         down, right = (side // 2 for side in self.psf.shape)
         b, c, height, width = x.shape
-        x = repeat_border(
-            x.reshape(b * c, 1, height, width), down, right
-        )  # (B C, 1, H + 2 m, W + 2 n)
+        x = x.reshape(b * c, 1, height, width)
+        x = repeat_border(x, down, right)  # (B C, 1, H + 2 m, W + 2 n)
         match self._method(x.dtype):
             case "separable":
                 column, row = _separable_kernels(self.psf, x.dtype, x.device)
@@ -107,11 +106,9 @@ class Blur:
                 x = F.conv2d(x, _kernel(self.psf, x.dtype, x.device))
             case "fft":
                 size = _fast_size(x.shape)
-                spectrum = torch.fft.rfft2(x, s=size) * _psf_spectrum(
-                    self.psf, size, x.dtype, x.device
-                )
+                transfer = _psf_spectrum(self.psf, size, x.dtype, x.device)
+                x = torch.fft.irfft2(torch.fft.rfft2(x, s=size) * transfer, s=size)
                 # the first rows and columns hold what the circular convolution has wrapped around
-                x = torch.fft.irfft2(spectrum, s=size)
                 x = x[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width]
         return x.reshape(b, c, height, width)
 

@@ -1,5 +1,7 @@
 """The estimate finds noise added to flat, starry, textured, clipped, counted and resampled images."""
 
+import itertools
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,13 +15,13 @@ from glassplate.models.noise.model import NoiseSettings
 AUTO = NoiseSettings()
 
 
-def windows(image, valid=None, side=128):
-    """Cut an image (c, h, w) into the windows that a pipeline would sample."""
+def windows(image, valid=None, side=128, most=64):
+    """Cut an image (c, h, w) into windows, of which as many are kept as a pipeline samples."""
     valid = np.isfinite(image) if valid is None else valid
+    corners = list(itertools.product(*(range(0, n, side) for n in image.shape[1:])))
     return [
         (image[:, y : y + side, x : x + side], valid[:, y : y + side, x : x + side])
-        for y in range(0, image.shape[1], side)
-        for x in range(0, image.shape[2], side)
+        for y, x in corners[:: -(-len(corners) // most)]
     ]
 
 
