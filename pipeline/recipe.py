@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from glassplate.models.fit.donor import DonorSettings
 from glassplate.models.fit.loop import FitSettings
@@ -19,93 +19,23 @@ from glassplate.models.fit.problem import check_input
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings
-from glassplate.models.operators.downsample import Kernel
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.recipe_sections import (
+    OperatorSettings,
+    OutputSettings,
+    Section,
+    TilesSettings,
+)
 from glassplate.pipeline.scaling import ScalingSettings
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TilesSettings(Section):
-    """How the image is cut."""
-
-    core: int = Field(256, ge=16, le=8192)
-    """Largest side of the pixels a tile owns."""
-    halo: int = Field(32, ge=0, le=1024)
-    """Context on each side of a core that is restored too and blended away."""
-    batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Tiles handed to a worker as one unit of work; auto: one, or four times the stack."""
-    stack: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    """Fits that advance together on one device, so that a large one is kept busy; auto: one on a CPU, where
-    more gain nothing, on a GPU what `glassplate doctor` has found fastest there. Memory grows with it; where
-    a device has too little, half as many go on."""
-    together: Literal["auto", "separate", "grouped", "gemm"] = "auto"
-    """How the networks of a stack work: one after the other (separate), as one network of grouped
-    convolutions (grouped), or as one of matrix products (gemm); auto: what `glassplate doctor` has found
-    fastest, else separate. The last two differ from fits alone by rounding (docs/design/011-stack.md)."""
-    threads: int = Field(1, ge=1, le=64)
-    """CPU threads of one fit; part of the recipe, since sums depend on it in the last bit. Two fits
-    side by side on a core each are faster than one after the other on both, and do not stall when
-    another program wants a core (docs/design/002-pool.md)."""
-
-
-class OperatorSettings(Section):
-    """The forward operator A: how the measurement came from what is sought."""
-
-    scale: int = Field(1, ge=1, le=16)
-    """Super-resolution factor."""
-    kernel: Kernel = "lanczos3"
-    """How pixels of the estimate become one of the measurement, after the PSF where one is given:
-    lanczos2, lanczos3 and bicubic are resampling filters, box is the mean over a detector's pixel, pick
-    its middle, for a PSF that holds the pixel already."""
-    jpeg_quality: int | None = Field(None, ge=1, le=100)
-    """Quality, as libjpeg counts it, of the JPEG that the image was before it became what it is; null: the
-    file is that JPEG, and its own tables are taken (deartifact)."""
-    jpeg_sampling: Literal["4:4:4", "4:2:2", "4:4:0", "4:2:0"] = "4:2:0"
-    """How sparsely that JPEG sampled its colours, where jpeg_quality is given (deartifact)."""
-
-
-class OutputSettings(Section):
-    """The Zarr that is written."""
-
-    chunk: int = Field(256, ge=16, le=4096)
-    """Side of a chunk, what a viewer reads at once; rounded up to a multiple of the scale."""
-    shard: int = Field(2048, ge=16, le=16384)
-    """Largest side of a shard, what is written at once."""
-    invalid: Literal["keep", "fill"] = "keep"
-    """What becomes of invalid pixels: keep (NaN, or the original value for integers) or fill with
-    the network's estimate."""
-    grain: float = Field(0.0, ge=0, le=1)
-    """Share of what was removed that is mixed back, so that a photograph does not look like plastic
-    (denoise)."""
-    clamp: float | None = Field(None, gt=0)
-    """Standard deviations of the noise by which a pixel may be changed at most (denoise)."""
-    flux: Literal["auto", "surface", "total"] = "auto"
-    """Super-resolution: keep surface brightness, or divide by the scale squared so that sums over an
-    area stay; auto: total where BUNIT counts per pixel (adu, electrons, counts)."""
+from glassplate.pipeline.tasks import TASKS, TaskName, TaskTraits
 
 
 class Recipe(Section):
     """All settings of a restoration."""
 
-    task: Literal[
-        "denoise",
-        "guided",
-        "superres",
-        "deconvolve",
-        "inpaint",
-        "deartifact",
-        "colorize",
-        "identity",
-    ] = "denoise"
-    """guided: denoise, with a second image at hand; inpaint: fill invalid pixels, and leave all others as
-    they are to the bit; deartifact: remove the blocks and ringing of a JPEG; colorize: colours for a grey
-    photograph, from hints."""
+    task: TaskName = "denoise"
+    """What is sought; `glassplate.pipeline.tasks` has an entry for each."""
     seed: int = Field(0, ge=0, lt=2**31)
     tiles: TilesSettings = TilesSettings()
     network: NetworkSettings = NetworkSettings()
@@ -120,52 +50,47 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _scale_fits_the_task(self) -> Recipe:
-        if self.task != "superres" and self.operator.scale != 1:
+        if not self.traits.enlarges and self.operator.scale != 1:
             raise ValueError(
                 f"scale {self.operator.scale} is for task superres, not {self.task}; "
                 "drop --scale or add --set task=superres"
             )
-        if self.task == "identity" and self.defects.any:
-            raise ValueError("defects are for tasks that restore, not identity; drop them")
-        if self.task == "superres" and self.operator.scale == 1:
-            raise ValueError("task superres needs a scale of 2 or more; add --scale 2")
+        if self.traits.enlarges and self.operator.scale == 1:
+            raise ValueError(f"task {self.task} needs a scale of 2 or more; add --scale 2")
         return self
 
     @model_validator(mode="after")
-    def _what_a_jpeg_allows(self) -> Recipe:
-        if self.task != "deartifact":
-            if self.fit.input == "requantised":
+    def _only_a_fit_fills_defects(self) -> Recipe:
+        if not self.traits.fits and self.defects.any:
+            raise ValueError(f"defects are for tasks that restore, not {self.task}; drop them")
+        return self
+
+    @model_validator(mode="after")
+    def _jpeg_settings_are_for_a_jpeg(self) -> Recipe:
+        if self.traits.from_jpeg:
+            if self.fit.input == "blindspot":
                 raise ValueError(
-                    f"fit.input requantised is for task deartifact, not {self.task}; set fit.input=auto"
-                )
-            if self.operator.jpeg_quality is not None:
-                raise ValueError(
-                    f"operator.jpeg_quality is for task deartifact, not {self.task}; drop it or take "
-                    "--recipe archive-deartifact"
+                    "fit.input blindspot asks about single pixels, of which a JPEG says nothing; for task "
+                    f"{self.task} set fit.input=auto"
                 )
             return self
-        if self.stopping.rule != "fixed":
+        if self.fit.input == "requantised":
             raise ValueError(
-                f"stopping.rule {self.stopping.rule} holds pixels out, of which a JPEG says nothing one by "
-                "one; for task deartifact set stopping.rule=fixed"
+                f"fit.input requantised is for task deartifact, not {self.task}; set fit.input=auto"
             )
-        if self.fit.input == "blindspot":
+        if self.operator.jpeg_quality is not None:
             raise ValueError(
-                "fit.input blindspot asks about single pixels, of which a JPEG says nothing; for task "
-                "deartifact set fit.input=auto"
+                f"operator.jpeg_quality is for task deartifact, not {self.task}; drop it or take "
+                "--recipe archive-deartifact"
             )
         return self
 
     @model_validator(mode="after")
-    def _what_hints_allow(self) -> Recipe:
-        if self.task != "colorize":
-            return self
-        if self.fit.uncertainty:
-            raise ValueError("fit.uncertainty is not told of colours; drop it for task colorize")
-        if self.stopping.rule != "fixed":
+    def _stopping_rule_fits_the_task(self) -> Recipe:
+        why, rule = self.traits.why_fixed, self.stopping.rule
+        if why is not None and rule != "fixed":
             raise ValueError(
-                f"stopping.rule {self.stopping.rule} would hold out hints, which their own neighbours "
-                "predict; for task colorize set stopping.rule=fixed"
+                f"stopping.rule {rule} {why}; for task {self.task} set stopping.rule=fixed"
             )
         return self
 
@@ -175,12 +100,18 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _uncertainty_can_be_told(self) -> Recipe:
+    def _uncertainty_is_possible(self) -> Recipe:
+        if not self.fit.uncertainty:
+            return self
+        if not self.traits.has_uncertainty:
+            raise ValueError(
+                f"fit.uncertainty is not told of colours; drop it for task {self.task}"
+            )
         blind = self.fit.input == "blindspot" or (
             self.fit.input == "auto" and self.network.kind != "decoder"
         )
-        blind = blind and (self.denoises or self.task == "inpaint")
-        if self.fit.uncertainty and not blind and self.fit.members < 2:
+        blind = blind and (self.traits.denoises or self.traits.fills_only)
+        if not blind and self.fit.members < 2:
             raise ValueError(
                 f"fit.uncertainty needs 2 fit.members or more for {self.task} with input "
                 f"{self.fit.input}, not {self.fit.members}"
@@ -188,28 +119,28 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _what_denoising_alone_can_do(self) -> Recipe:
-        for name, wish in (("grain", self.output.grain), ("clamp", self.output.clamp)):
-            if wish and not self.denoises:
+    def _only_denoising_can_be_limited(self) -> Recipe:
+        for name, value in (("grain", self.output.grain), ("clamp", self.output.clamp)):
+            if value and not self.traits.denoises:
                 raise ValueError(
-                    f"output.{name} {wish} is for task denoise, not {self.task}; drop it"
+                    f"output.{name} {value} is for task denoise, not {self.task}; drop it"
                 )
         return self
 
     @property
-    def denoises(self) -> bool:
-        """Whether the image without its noise is sought, on its own grid."""
-        return self.task in ("denoise", "guided")
+    def traits(self) -> TaskTraits:
+        """What the task needs, and what it does to the pixels."""
+        return TASKS[self.task]
 
     @property
     def uncertain(self) -> bool:
-        """Whether the result says how uncertain each pixel is."""
-        return self.fit.uncertainty and self.task != "identity"
+        """Whether the result has the array ``uncertainty``."""
+        return self.fit.uncertainty and self.traits.fits
 
     @property
     def fills(self) -> bool:
-        """Whether every invalid pixel gets the network's estimate; those of defects always do."""
-        return self.task == "inpaint" or (self.output.invalid == "fill" and self.task != "identity")
+        """Whether every invalid pixel gets the network's estimate; a defect's pixel always does."""
+        return self.traits.fills_only or (self.output.invalid == "fill" and self.traits.fits)
 
     def sha256(self) -> str:
         """Hash of the canonical JSON; two recipes with the same hash restore alike."""
@@ -297,12 +228,20 @@ def parse_recipe(raw: Mapping[str, Any], origin: str) -> Recipe:
         raise UsageError(f"recipe {origin}: {_fault(error)}") from error
 
 
+def flat_values(recipe: Recipe) -> dict[str, Any]:
+    """Every value of a recipe by its dotted key, as in YAML."""
+    values: dict[str, Any] = {}
+    for name, value in recipe.model_dump(mode="json").items():
+        nested = isinstance(value, dict)
+        values |= (
+            {f"{name}.{key}": inner for key, inner in value.items()} if nested else {name: value}
+        )
+    return values
+
+
 def known_keys() -> list[str]:
     """Every settable key, dotted."""
-    keys = []
-    for name, value in Recipe().model_dump().items():
-        keys += [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
-    return keys
+    return list(flat_values(Recipe()))
 
 
 def _override(raw: dict[str, Any], text: str) -> None:

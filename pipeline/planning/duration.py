@@ -82,8 +82,7 @@ def projected_seconds(
     time_iteration
         Measures an iteration.
     """
-    nothing_is_fitted = plan.recipe.task == "identity"
-    trials = None if nothing_is_fitted else try_plan(plan, time_iteration)
+    trials = try_plan(plan, time_iteration) if plan.recipe.traits.fits else None
     return image_seconds(plan, workers, trials)
 
 

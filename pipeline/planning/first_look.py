@@ -15,9 +15,6 @@ from glassplate.pipeline.sources.sample_windows import sample, sample_windows
 from glassplate.pipeline.sources.source import Source, SourceSpec
 from glassplate.pipeline.sources.units import unit_exponent
 
-# Tasks that copy values, or take them as the numbers of a JPEG or of a photograph.
-_AS_THEY_ARE = ("identity", "deartifact", "colorize")
-
 
 def looked_at(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
     """The source with what its first look gave, and what is to be said of it.
@@ -30,7 +27,7 @@ def looked_at(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
     SourceError, UsageError, CapacityError
         As `open_source`, or if no pixel of the image is valid.
     """
-    if recipe.task in _AS_THEY_ARE or spec.overlay is not None:
+    if not recipe.traits.measures or spec.overlay is not None:
         return spec, []
     # a variance in the square of a unit far from 1 cannot be read yet
     source = open_source(replace(spec, variance=None))

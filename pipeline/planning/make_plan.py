@@ -20,18 +20,12 @@ from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.open_source import open_exposures, open_named, open_source
+from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.first_look import looked_at
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
-from glassplate.pipeline.planning.operator import (
-    check_exposures_are_wanted,
-    check_guide_is_wanted,
-    check_hints_are_wanted,
-    check_psf_is_wanted,
-    check_reach,
-    make_operator,
-)
+from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.psf import ReadPsf, read_psf
 from glassplate.pipeline.planning.star_width import stars_are_wide
@@ -86,10 +80,7 @@ def make_plan(
     UsageError
         If the recipe does not fit the source, the PSF or the machine.
     """
-    check_psf_is_wanted(recipe, spec)
-    check_guide_is_wanted(recipe, spec)
-    check_exposures_are_wanted(recipe, spec)
-    check_hints_are_wanted(recipe, spec)
+    check_companions(recipe, spec)
     with refused(spec.path, "looked at"):
         plan = _looked_at(spec, recipe, recipe_name, device)
     return stacked(plan if donor is None else _with_donor(plan, donor), workers)
@@ -128,8 +119,8 @@ def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
 
 
 def _with_donor(plan: Plan, donor: Inherited) -> Plan:
-    if plan.recipe.task == "identity":
-        raise UsageError(f"--donor {donor.store}: task identity fits nothing; drop it")
+    if not plan.recipe.traits.fits:
+        raise UsageError(f"--donor {donor.store}: task {plan.recipe.task} fits nothing; drop it")
     channels, _, _ = plan.grid.window_shape
     check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
     return replace(plan, donor=donor)
@@ -143,7 +134,6 @@ def _plan_for(
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
-    identity = recipe.task == "identity"
     noise = _noise(samples, recipe, source.spec)
     detector = _detector(samples, source, recipe, noise)
     alpha = source.alpha is not None
@@ -168,7 +158,7 @@ def _plan_for(
         recipe_name=recipe_name,
         grid=grid,
         layout=layout,
-        working_dtype=source.working_dtype.name if identity else "float32",
+        working_dtype=source.working_dtype.name if not recipe.traits.fits else "float32",
         transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
         noise=noise,
         numerics=_numerics(device, recipe),
@@ -177,7 +167,7 @@ def _plan_for(
         resident_bytes=source.resident_bytes,
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
-        quantisation=quantisation_of(source, recipe) if recipe.task == "deartifact" else None,
+        quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
         **_guide(spec),
         warnings=(
             *(() if found is None else found.warnings),
@@ -240,7 +230,7 @@ def _detector(
 
 
 def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec) -> NoiseModel:
-    if recipe.task in ("identity", "deartifact", "colorize"):
+    if not recipe.traits.measures:
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     if spec.exposures:
         # what the recipe knows is the noise of one exposure
@@ -259,7 +249,7 @@ def stacked(plan: Plan, workers: int) -> Plan:
         Who share the tiles.
     """
     tiles, problem = plan.recipe.tiles, plan.problem
-    if plan.recipe.task == "identity":
+    if not plan.recipe.traits.fits:
         return with_stack(plan, ALONE, workers)
     best: Together | None = ALONE
     if problem.numerics.device == "cuda" and "auto" in (tiles.stack, tiles.together):
@@ -287,7 +277,7 @@ def _batch_size(recipe: Recipe, stack: int, share: int) -> int:
     """Tiles of one unit of work; `share` is a worker's part of all."""
     if recipe.tiles.batch != "auto":
         return recipe.tiles.batch
-    if recipe.task == "identity":
+    if not recipe.traits.fits:
         return COPIED_AT_ONCE
     return 1 if stack == 1 else min(STACKS_AT_ONCE * stack, share)
 

@@ -126,7 +126,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
 
 def _fitting(plan: Plan) -> int:
     """Memory of the device that the fits of a batch take."""
-    if plan.recipe.task == "identity":
+    if not plan.recipe.traits.fits:
         return 0
     at_hand = most_at_hand(plan.numerics.stack, plan.batch_size)
     return projected_bytes(plan.tile_problem, plan.grid.window_shape, at_hand)
@@ -134,7 +134,7 @@ def _fitting(plan: Plan) -> int:
 
 def _weights(plan: Plan) -> int:
     """Memory of the host that networks on a GPU take: the donor's, and one that is made."""
-    if plan.recipe.task == "identity":
+    if not plan.recipe.traits.fits:
         return 0
     return 2 * weight_bytes(plan.problem, plan.grid.window_shape[0])
 

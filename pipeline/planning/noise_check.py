@@ -80,7 +80,7 @@ def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
     SourceError
         As `open_source`.
     """
-    if spec.variance is None or (recipe.task == "identity" and not spec.exposures):
+    if spec.variance is None or (not recipe.traits.fits and not spec.exposures):
         return ()
     samples, sigmas = _look(spec)
     if not len(sigmas):

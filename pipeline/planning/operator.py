@@ -8,7 +8,6 @@ from glassplate.models.operators.operator import Composition, Identity, Operator
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.source import SourceSpec
 
 
 def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
@@ -20,62 +19,6 @@ def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
     if psf is None:
         return Downsample(scale, kernel) if scale > 1 else Identity()
     return Composition(Blur(psf), Downsample(scale, kernel)) if scale > 1 else Blur(psf)
-
-
-def check_psf_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
-    """Refuse a task without the PSF that it needs, and a PSF that nothing would use.
-
-    Raises
-    ------
-    UsageError
-        Saying which, and the way out.
-    """
-    if recipe.task == "deconvolve" and spec.psf is None:
-        raise UsageError(f"{spec.path}: task deconvolve needs a PSF; add --psf FILE")
-    if recipe.task not in {"deconvolve", "superres"} and spec.psf is not None:
-        raise UsageError(
-            f"--psf {spec.psf}: task {recipe.task} uses no PSF; drop it or add "
-            "--recipe astro-deconvolve"
-        )
-    if recipe.task == "superres" and recipe.operator.kernel == "pick" and spec.psf is None:
-        raise UsageError(
-            f"{spec.path}: operator.kernel pick needs a PSF, which blurs what it skips; add --psf FILE "
-            "or --set operator.kernel=box"
-        )
-
-
-def check_guide_is_wanted(recipe: Recipe, spec: SourceSpec) -> None:
-    """Refuse a task without the guide that it needs, and a guide that nothing would use.
-
-    Raises
-    ------
-    UsageError
-        Saying which, and the way out.
-    """
-    if recipe.task == "guided" and spec.guide is None:
-        raise UsageError(f"{spec.path}: task guided needs a second image; add --guide FILE")
-    if recipe.network.kind == "decoder" and spec.guide is not None:
-        raise UsageError(
-            f"--guide {spec.guide}: network.kind decoder sees nothing but a small random code; drop the "
-            "guide or choose another network.kind"
-        )
-    if recipe.task == "identity" and spec.guide is not None:
-        raise UsageError(f"--guide {spec.guide}: task identity uses no guide; drop it")
-
-
-def check_exposures_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
-    """Refuse a stopping rule without the exposure that it judges by.
-
-    Raises
-    ------
-    UsageError
-        Saying the way out.
-    """
-    if recipe.stopping.rule == "exposure" and not spec.exposures:
-        raise UsageError(
-            f"{spec.path}: stopping.rule exposure judges by a second exposure; add --exposure FILE or "
-            "--set stopping.rule=heldout"
-        )
 
 
 def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
@@ -102,23 +45,3 @@ def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
             f"tiles.halo {grid.halo}: less than the {reach} pixels that the forward operator reaches; "
             f"add --set tiles.halo={reach}" + (" or cut the PSF" if psf is not None else "")
         )
-
-
-def check_hints_are_wanted(recipe: Recipe, spec: SourceSpec) -> None:
-    """Refuse a task without the hints that it needs, and hints that nothing would use.
-
-    Raises
-    ------
-    UsageError
-        Saying which, and the way out.
-    """
-    if recipe.task == "colorize" and spec.hints is None:
-        raise UsageError(f"{spec.path}: task colorize needs colour hints; add --hints FILE")
-    if recipe.task != "colorize" and spec.hints is not None:
-        raise UsageError(
-            f"--hints {spec.hints}: task {recipe.task} uses no hints; drop it or add "
-            "--recipe archive-colorize"
-        )
-    for name, given in (("guide", spec.guide), (spec.noise_kind, spec.variance)):
-        if recipe.task == "colorize" and given is not None:
-            raise UsageError(f"--{name} {given}: task colorize uses none; drop it")

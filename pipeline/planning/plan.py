@@ -87,7 +87,7 @@ class Plan:
         if self.donor is not None:
             return True
         least = self.recipe.donor.tiles
-        blind = self.recipe.task != "identity" and self.problem.input == "blindspot"
+        blind = self.recipe.traits.fits and self.problem.input == "blindspot"
         return blind and 0 < least <= len(self.grid)
 
     @property

@@ -93,7 +93,7 @@ def recipe_rates(
         inputs = make_inputs(Path(folder))
         for name in recipe_names():
             recipe = load_recipe(name)
-            if recipe.task == "identity":
+            if not recipe.traits.fits:
                 continue
             plan = _with_the_best_stack(plan_of_large(inputs, recipe, name, device), time_iteration)
             alike = _alike(plan)
@@ -114,12 +114,12 @@ class Inputs:
 
     def spec_for(self, recipe: Recipe) -> SourceSpec:
         """The image as the recipe's task takes it."""
-        task = recipe.task
+        traits = recipe.traits
         return SourceSpec(
-            self.jpeg if task == "deartifact" else self.image,
-            psf=self.psf if task == "deconvolve" else None,
-            guide=self.image if task == "guided" else None,
-            hints=self.hints if task == "colorize" else None,
+            self.jpeg if traits.from_jpeg else self.image,
+            psf=self.psf if "psf" in traits.needs else None,
+            guide=self.image if "guide" in traits.needs else None,
+            hints=self.hints if "hints" in traits.needs else None,
         )
 
 

@@ -10,13 +10,8 @@ from typing import Any, Literal
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
 from glassplate.pipeline.open_source import check_source
+from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.make_plan import Device
-from glassplate.pipeline.planning.operator import (
-    check_exposures_are_wanted,
-    check_guide_is_wanted,
-    check_hints_are_wanted,
-    check_psf_is_wanted,
-)
 from glassplate.pipeline.planning.psf import read_psf
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.fits.extensions import resolved
@@ -73,10 +68,7 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
     StoreError
         If something other than a result is at the output's path.
     """
-    check_psf_is_wanted(request.recipe, request.spec)
-    check_guide_is_wanted(request.recipe, request.spec)
-    check_exposures_are_wanted(request.recipe, request.spec)
-    check_hints_are_wanted(request.recipe, request.spec)
+    check_companions(request.recipe, request.spec)
     request = replace(request, spec=resolved(request.spec))
     check_source(request.spec)
     if request.spec.psf is not None:

@@ -34,11 +34,6 @@ from glassplate.pipeline.tiles.seeds import tile_seed
 
 FloatArray = npt.NDArray[np.float32]
 
-# Why a tile is copied, for each task that copies the tiles in which there is nothing to restore.
-NOTHING_TO_FILL = "nothing to fill"
-NO_HINT = "no hint"
-COPIED = {"identity": "identity", "inpaint": NOTHING_TO_FILL, "colorize": NO_HINT}
-
 # Columns of an iteration log.
 LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "variance", "seconds")
 
@@ -87,7 +82,9 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     records: dict[int, Future[TileRecord | FailedTile]] = {}
     with reader_and_writer(plan.numerics.stack) as (reader, writer):
         behind = WriteBehind(writer, plan.numerics.stack)
-        for window in _windows(task, task.tiles if plan.recipe.task in COPIED else (), reader):
+        for window in _windows(
+            task, task.tiles if plan.recipe.traits.copied_because else (), reader
+        ):
             if not _needs_a_fit(plan, window.pixels):
                 records[window.tile.index] = behind.submit(_copy, task, window)
         to_fit = [tile for tile in task.tiles if tile not in records]
@@ -112,11 +109,11 @@ def _windows(task: BatchTask, tiles: Sequence[int], reader: Executor) -> Iterato
 
 def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
     """Whether there is something to restore; else the window is copied."""
-    if plan.recipe.task == "inpaint":
+    if plan.recipe.traits.fills_only:
         return bool(plan.to_fill(pixels).any())
     if pixels.hints is not None:
         return bool(np.isfinite(pixels.hints).any())
-    return plan.recipe.task != "identity"
+    return plan.recipe.traits.fits
 
 
 def _measure(task: BatchTask, window: Window) -> Measurement:
@@ -156,7 +153,7 @@ def _copy(task: BatchTask, window: Window) -> TileRecord:
         attempt=task.attempt,
         crc32=crc32,
         iterations=0,
-        stop_reason=COPIED[plan.recipe.task],
+        stop_reason=plan.recipe.traits.copied_because or plan.recipe.task,
         seconds=round(time.monotonic() - start, 6),
         filled=_in_core(window, plan.to_fill(pixels)),
         wild=_in_core(window, pixels.wild),
@@ -209,7 +206,7 @@ def _log_array(log: Sequence[Record]) -> npt.NDArray[np.float64]:
 def _restored_values(plan: Plan, pixels: Pixels, restoration: Restoration) -> FloatArray:
     """What is written of a restoration: its values ``(c, h, w)``, then its uncertainty where wanted."""
     values, uncertainty = restoration.values, restoration.uncertainty
-    if plan.recipe.task == "inpaint":
+    if plan.recipe.traits.fills_only:
         # valid pixels stay as they are, so that neighbours are compared by what they filled in
         values = np.where(pixels.valid, pixels.values, values).astype(np.float32)
         if uncertainty is not None:

@@ -34,9 +34,9 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
     valid = enlarged(pixels.valid, scale)
     final = restored * plan.flux_factor
-    if plan.recipe.task == "inpaint":
+    if plan.recipe.traits.fills_only:
         final[valid] = pixels.values[valid]
-    if plan.recipe.denoises:
+    if plan.recipe.traits.denoises:
         final = _near_measurement(plan, final, pixels)
     if plan.white is not None:
         final = _coloured(plan, plan.white, restored, pixels)

@@ -21,7 +21,7 @@ from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles.batch import NO_HINT
+from glassplate.pipeline.tasks import TASKS
 
 COLOUR = {
     **FIT,
@@ -136,7 +136,7 @@ def test_tiles_without_a_hint_stay_grey_and_the_plan_says_so(tmp_path):
     assert "2 of 6 tiles have no hint within their windows and stay grey" in warning
     assert project(plan, workers=1).host_bytes > 0
     result = restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())
-    assert result.summary["stop_reasons"][NO_HINT] == 2
+    assert result.summary["stop_reasons"][TASKS["colorize"].copied_because] == 2
     image, grey = level0(tmp_path / "a.zarr"), grey_image()
     np.testing.assert_array_equal(image[:, :, 40:], [grey[:, 40:]] * 3)
 
@@ -213,7 +213,7 @@ def test_photographs_that_cannot_be_coloured_are_refused(tmp_path):
     refused(spec.path, COLOUR, "task colorize needs colour hints; add --hints FILE")
     refused(spec, FIT, "task denoise uses no hints; drop it or add --recipe archive-colorize")
     guided = SourceSpec(spec.path, hints=spec.hints, guide=spec.path)
-    refused(guided, COLOUR, "--guide .*: task colorize uses none; drop it")
+    refused(guided, COLOUR, "--guide .*: task colorize uses no guide; drop it")
 
 
 @pytest.mark.parametrize(

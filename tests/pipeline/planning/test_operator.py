@@ -1,7 +1,4 @@
-"""Which operator a recipe means, and what is refused before anything runs."""
-
-from dataclasses import replace
-from pathlib import Path
+"""Which forward operator a recipe means, and whether the tiles leave room for it."""
 
 import numpy as np
 import pytest
@@ -11,13 +8,10 @@ from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.planning.operator import check_psf_is_wanted, check_reach, make_operator
+from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.recipe import parse_recipe
-from glassplate.pipeline.sources.source import SourceSpec
 
 PSF = Psf.of(np.ones((21, 11)))
-WITHOUT = SourceSpec(Path("a.fits"))
-WITH = replace(WITHOUT, psf=Path("psf.fits"))
 
 
 def recipe(task, scale=1, kernel="box"):
@@ -36,36 +30,6 @@ def recipe(task, scale=1, kernel="box"):
 )
 def test_the_operator_of_a_recipe(task, scale, psf, expected):
     assert make_operator(recipe(task, scale), psf) == expected
-
-
-@pytest.mark.parametrize(
-    ("made", "spec", "message"),
-    [
-        (recipe("deconvolve"), WITHOUT, "a.fits: task deconvolve needs a PSF; add --psf FILE"),
-        (recipe("denoise"), WITH, "--psf psf.fits: task denoise uses no PSF; drop it or add"),
-        (recipe("identity"), WITH, "--psf psf.fits: task identity uses no PSF"),
-        (recipe("superres", 3, "pick"), WITHOUT, "operator.kernel pick needs a PSF"),
-    ],
-)
-def test_a_psf_too_few_or_too_many_is_refused(made, spec, message):
-    with pytest.raises(UsageError) as error:
-        check_psf_is_wanted(made, spec)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("made", "spec"),
-    [
-        (recipe("deconvolve"), WITH),
-        (recipe("superres", 2), WITH),
-        (recipe("superres", 2), WITHOUT),
-        (recipe("superres", 2, "pick"), WITH),
-        (recipe("denoise"), WITHOUT),
-    ],
-)
-def test_a_psf_where_it_is_used_passes(made, spec):
-    check_psf_is_wanted(made, spec)
 
 
 def grid(side, core=32, halo=10):

@@ -16,7 +16,7 @@ from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tiles.batch import NOTHING_TO_FILL
+from glassplate.pipeline.tasks import TASKS
 
 FILL = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
 HOLE = np.s_[4:9, 50:60]
@@ -62,7 +62,7 @@ def test_tiles_without_a_hole_are_not_fitted(plate, tmp_path):
     assert idle == whole
     assert 0 < len(idle) < len(grid)
     reasons = {event.stop_reason for event in done if event.tile in idle}
-    assert reasons == {NOTHING_TO_FILL}
+    assert reasons == {TASKS["inpaint"].copied_because}
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
@@ -111,7 +111,7 @@ def test_an_image_without_a_hole_is_copied(tmp_path):
     result = restore(request(tmp_path / "a.fits", tmp_path / "a.zarr", FILL), InlinePool())
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), image)
     assert result.summary["filled_pixels"] == 0
-    assert result.summary["stop_reasons"] == {NOTHING_TO_FILL: 6}
+    assert result.summary["stop_reasons"] == {TASKS["inpaint"].copied_because: 6}
 
 
 def test_a_quarantined_tile_keeps_its_valid_pixels(plate, tmp_path):

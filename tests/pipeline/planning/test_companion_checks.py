@@ -1,0 +1,70 @@
+"""A task gets the companions that it needs, and none that it would ignore."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.planning.companion_checks import check_companions
+from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tasks import TASKS
+
+WITHOUT = SourceSpec(Path("a.fits"))
+WITH = replace(WITHOUT, psf=Path("psf.fits"))
+
+
+def recipe(task, scale=1, kernel="box"):
+    raw = {"task": task, "operator": {"scale": scale, "kernel": kernel}}
+    if TASKS[task].why_fixed is not None:
+        raw["stopping"] = {"rule": "fixed"}
+    return parse_recipe(raw, "test")
+
+
+@pytest.mark.parametrize(
+    ("made", "spec", "message"),
+    [
+        (recipe("deconvolve"), WITHOUT, "a.fits: task deconvolve needs a PSF; add --psf FILE"),
+        (recipe("denoise"), WITH, "--psf psf.fits: task denoise uses no PSF; drop it or add"),
+        (recipe("identity"), WITH, "--psf psf.fits: task identity uses no PSF"),
+        (recipe("superres", 3, "pick"), WITHOUT, "operator.kernel pick needs a PSF"),
+    ],
+)
+def test_a_psf_too_few_or_too_many_is_refused(made, spec, message):
+    with pytest.raises(UsageError) as error:
+        check_companions(made, spec)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "spec"),
+    [
+        (recipe("deconvolve"), WITH),
+        (recipe("superres", 2), WITH),
+        (recipe("superres", 2), WITHOUT),
+        (recipe("superres", 2, "pick"), WITH),
+        (recipe("denoise"), WITHOUT),
+    ],
+)
+def test_a_psf_where_it_is_used_passes(made, spec):
+    check_companions(made, spec)
+
+
+@pytest.mark.parametrize("companion", ["psf", "guide", "hints", "noise"])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_table_of_tasks_decides(task, companion):
+    field = "variance" if companion == "noise" else companion
+    traits = TASKS[task]
+    needed = {("variance" if n == "noise" else n): Path("b.fits") for n in traits.needs}
+    made = recipe(task, 2 if traits.enlarges else 1)
+    spec = replace(WITHOUT, **{**needed, field: Path("b.fits")})
+    if companion in traits.takes | traits.needs:
+        check_companions(made, spec)
+    else:
+        with pytest.raises(UsageError, match=f"--{field} b.fits: task {task} uses no"):
+            check_companions(made, spec)
+    for name in needed:
+        with pytest.raises(UsageError, match=f"task {task} needs"):
+            check_companions(made, replace(WITHOUT, **{**needed, name: None}))
