@@ -24,6 +24,7 @@ from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.first_look import looked_at
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
+from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
 from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
@@ -83,7 +84,8 @@ def make_plan(
     check_companions(recipe, spec)
     with refused(spec.path, "looked at"):
         plan = _looked_at(spec, recipe, recipe_name, device)
-    return stacked(plan if donor is None else _with_donor(plan, donor), workers)
+    plan = stacked(plan if donor is None else _with_donor(plan, donor), workers)
+    return replace(plan, warnings=(*plan.warnings, *key_warnings(plan)))
 
 
 def _looked_at(spec: SourceSpec, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
