@@ -92,7 +92,7 @@ class Scale:
     donor: DonorSettings
 
 
-# The widths that pipeline/planning/together.py tries, and the 64 that are asked for.
+# The widths that pipeline/planning/timing/stack_trials.py tries, and the 64 that are asked for.
 WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
 SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glassplate.flows.report.text import amount, duration, one_line, per_second, plural, reason
 
 if TYPE_CHECKING:
-    from glassplate.pipeline.planning.recipe_rates import RecipeRate
+    from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
 
 PACKAGES = ("glassplate", "torch", "numpy", "zarr", "astropy", "tifffile", "imagecodecs")
 POOL_PACKAGES = ("dask", "distributed", "prefect", "fastapi", "pydantic")
@@ -172,7 +172,7 @@ def _device() -> Finding:
 def _recipes() -> Finding:
     """Say what each shipped recipe is expected to restore in an hour."""
     from glassplate.pipeline.open_pool import cpu_count
-    from glassplate.pipeline.planning.recipe_rates import IMAGE_SIDE, recipe_rates
+    from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()

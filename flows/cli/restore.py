@@ -153,8 +153,8 @@ def plan(
 
     from glassplate.flows.jobs.lazy_pool import StandbyPool
     from glassplate.pipeline.planning.donor_reuse import find_donor
-    from glassplate.pipeline.planning.duration import summarise
     from glassplate.pipeline.planning.make_plan import make_plan
+    from glassplate.pipeline.planning.summary import summarise
 
     previous = None if donor is None else find_donor(donor)
     with StandbyPool(pool, workers=workers, device=device) as workforce:

@@ -29,8 +29,8 @@ from glassplate.pipeline.planning.noise_check import check_noise_image, contradi
 from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.psf import ReadPsf, read_psf
+from glassplate.pipeline.planning.stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
-from glassplate.pipeline.planning.together import ALONE, STACKS_AT_ONCE, Together, known
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
 from glassplate.pipeline.sources.fits.extensions import resolved
@@ -42,14 +42,6 @@ from glassplate.pipeline.store.ome_zarr import Layout
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
-# Tiles of one unit of work where nothing is fitted: copying a tile takes milliseconds, handing it to
-# a worker about three, so that a few dozen at once keep the pool's own cost to some per cent.
-COPIED_AT_ONCE = 32
-# Where nobody has tried how many fits are best done at once on a GPU.
-STACK_UNKNOWN = (
-    "how many fits are best done at once on this GPU is not known, and one is; run `glassplate doctor` once "
-    "to find out, or set tiles.stack and tiles.together"
-)
 # L of white.
 LIGHTEST = 100.0
 
@@ -84,7 +76,7 @@ def make_plan(
     check_companions(recipe, spec)
     with refused(spec.path, "looked at"):
         plan = _looked_at(spec, recipe, recipe_name, device)
-    plan = stacked(plan if donor is None else _with_donor(plan, donor), workers)
+    plan = choose_stacking(plan if donor is None else _with_donor(plan, donor), workers)
     return replace(plan, warnings=(*plan.warnings, *key_warnings(plan)))
 
 
@@ -238,50 +230,6 @@ def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec) -> NoiseMode
         # what the recipe knows is the noise of one exposure
         return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
     return estimate_noise(samples, recipe.noise.scaled(-spec.exponent))
-
-
-def stacked(plan: Plan, workers: int) -> Plan:
-    """The plan with as many fits together as its recipe wishes, or as was found best on its device.
-
-    Parameters
-    ----------
-    plan
-        Of one fit at a time.
-    workers
-        Who share the tiles.
-    """
-    tiles, problem = plan.recipe.tiles, plan.problem
-    if not plan.recipe.traits.fits:
-        return with_stack(plan, ALONE, workers)
-    best: Together | None = ALONE
-    if problem.numerics.device == "cuda" and "auto" in (tiles.stack, tiles.together):
-        best = known(problem)
-    if best is None and tiles.stack == "auto":
-        plan = replace(plan, warnings=(*plan.warnings, STACK_UNKNOWN))
-    best = best or ALONE
-    wished = Together(
-        best.stack if tiles.stack == "auto" else tiles.stack,
-        best.together if tiles.together == "auto" else tiles.together,
-    )
-    return with_stack(plan, wished, workers)
-
-
-def with_stack(plan: Plan, together: Together, workers: int) -> Plan:
-    """The plan with so many fits together, and units of work of which each worker has one."""
-    count = len(plan.grid)
-    size = min(_batch_size(plan.recipe, together.stack, -(-count // workers)), count)
-    stack = min(together.stack, size)
-    chosen = replace(together, stack=stack) if stack > 1 else ALONE
-    return replace(plan, numerics=chosen.of(plan.problem).numerics, batch_size=size)
-
-
-def _batch_size(recipe: Recipe, stack: int, share: int) -> int:
-    """Tiles of one unit of work; `share` is a worker's part of all."""
-    if recipe.tiles.batch != "auto":
-        return recipe.tiles.batch
-    if not recipe.traits.fits:
-        return COPIED_AT_ONCE
-    return 1 if stack == 1 else min(STACKS_AT_ONCE * stack, share)
 
 
 def _numerics(device: Device, recipe: Recipe) -> Numerics:

@@ -17,8 +17,8 @@ from glassplate.pipeline.companions.exposures import EXPOSURE_BYTES
 from glassplate.pipeline.dask_pool import workers_on
 from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.open_pool import gpu_count, is_address
-from glassplate.pipeline.planning.make_plan import with_stack
-from glassplate.pipeline.planning.together import Together
+from glassplate.pipeline.planning.stack_record import Stacking
+from glassplate.pipeline.planning.stacking import with_stacking
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.sources.sample_windows import WINDOW
@@ -272,11 +272,11 @@ def smaller_core(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> int 
     wished = plan.recipe.tiles.stack
     # of smaller tiles there may be enough for a stack that was cut short
     stack = plan.numerics.stack if wished == "auto" else wished
-    together = Together(stack, plan.numerics.together)
+    stacking = Stacking(stack, plan.numerics.together)
     core = plan.grid.core // 2
     while core >= LEAST_CORE:
         smaller = replace(plan, grid=replace(plan.grid, core=core))
-        if fits(with_stack(smaller, together, workers)):
+        if fits(with_stacking(smaller, stacking, workers)):
             return core
         core //= 2
     return None

@@ -5,7 +5,7 @@ import pytest
 
 from glassplate.flows.cli import doctor
 from glassplate.models.device.speed import DeviceRates
-from glassplate.pipeline.planning.recipe_rates import RecipeRate
+from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
 from glassplate.pipeline.recipe import recipe_names
 
 DEVICE = DeviceRates("cpu", 1, 14.2e9, 71e9, 2.5e9, 1024, 256)
@@ -30,7 +30,9 @@ def home(tmp_path, monkeypatch):
 def measured(monkeypatch):
     """Rates as if they had been measured."""
     monkeypatch.setattr("glassplate.models.device.speed.measure_device", lambda numerics: DEVICE)
-    monkeypatch.setattr("glassplate.pipeline.planning.recipe_rates.recipe_rates", lambda: RATES)
+    monkeypatch.setattr(
+        "glassplate.pipeline.planning.timing.recipe_rates.recipe_rates", lambda: RATES
+    )
 
 
 def test_what_is_found_is_told_and_a_fault_is_the_exit_code(gp, monkeypatch, measured):

@@ -15,9 +15,9 @@ from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import cached_source, open_source
-from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe, parse_recipe

@@ -13,8 +13,8 @@ from runs import COPY, FIT, UntidyPool, digest, level0, request
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.events import StageStarted
 from glassplate.pipeline.planning.donor_reuse import BEFORE, find_donor
-from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify

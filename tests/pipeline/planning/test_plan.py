@@ -9,9 +9,10 @@ from peak_memory import ForkServer
 
 from glassplate.models.device.numerics import Numerics
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.planning.duration import projected_seconds, summarise
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
+from glassplate.pipeline.planning.summary import summarise
+from glassplate.pipeline.planning.timing.duration import projected_seconds
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 

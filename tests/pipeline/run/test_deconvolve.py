@@ -16,8 +16,8 @@ from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.events import Warned
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.planning.duration import summarise
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.provenance.verify import verify

@@ -4,46 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from glassplate.models.fit.loop import seconds_per_iteration
-from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.trial import Timer, Trial, try_window
+from glassplate.pipeline.planning.timing.iteration import Timer, Trial, time_window
 from glassplate.pipeline.sources.sample_windows import sample_boxes
-
-
-def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
-    """The document of `glassplate plan --json`; runs short trials to estimate the time."""
-    capacity = project(plan, workers=workers)
-    return {
-        "source": str(plan.spec.path),
-        "recipe": plan.recipe_name,
-        "input_shape": list(plan.layout.source_shape[-plan.layout.ndim :]),
-        "output_shape": list(plan.layout.stored_shape),
-        "output_dtype": plan.layout.dtype,
-        "tiles": len(plan.grid),
-        "tile_grid": list(plan.grid.dimensions),
-        "window_shape": list(plan.grid.window_shape),
-        "batches": len(plan.batches),
-        "workers": workers,
-        "host_bytes": capacity.host_bytes,
-        "device_bytes": capacity.device_bytes,
-        "disk_bytes": capacity.disk_bytes,
-        "seconds": projected_seconds(plan, workers),
-        "noise": plan.noise.scaled(plan.spec.exponent).to_json(),
-        "transform": plan.transform.scaled(plan.spec.exponent).to_json(),
-        "numerics": asdict(plan.numerics),
-        "warm": plan.warm,
-        "donor": plan.donor and plan.donor.to_json(),
-        "donor_iterations": plan.donor_iterations,
-        "psf_shape": None if plan.psf is None else list(plan.psf.shape),
-        "exposures": plan.exposures_to_json(),
-        "warnings": list(plan.warnings),
-        "stages": capacity.stages,
-    }
-
 
 # Seconds that every run takes before its first tile, and those until the workers of a local pool are there.
 # With identity on a photograph of 768x512: 6.2 s in this process, 13.7 s with two workers (2 cores, AMD EPYC
@@ -82,11 +48,11 @@ def projected_seconds(
     time_iteration
         Measures an iteration.
     """
-    trials = try_plan(plan, time_iteration) if plan.recipe.traits.fits else None
+    trials = time_plan(plan, time_iteration) if plan.recipe.traits.fits else None
     return image_seconds(plan, workers, trials)
 
 
-def try_plan(plan: Plan, time_iteration: Timer = seconds_per_iteration) -> Trials:
+def time_plan(plan: Plan, time_iteration: Timer = seconds_per_iteration) -> Trials:
     """Time an iteration of a tile's fit, and one of the donor's where that is another.
 
     Parameters
@@ -97,12 +63,12 @@ def try_plan(plan: Plan, time_iteration: Timer = seconds_per_iteration) -> Trial
         Measures an iteration.
     """
     problem, window_shape = plan.tile_problem, plan.grid.window_shape
-    tile = try_window(problem, window_shape, time_iteration)
+    tile = time_window(problem, window_shape, time_iteration)
     if not donor_fits_apart(plan):
         return Trials(tile, tile)
     alone = replace(problem, numerics=replace(problem.numerics, stack=1))
     donor_shape = (window_shape[0], *_donor_window(plan))
-    return Trials(tile, try_window(alone, donor_shape, time_iteration))
+    return Trials(tile, time_window(alone, donor_shape, time_iteration))
 
 
 def donor_fits_apart(plan: Plan) -> bool:
@@ -120,7 +86,7 @@ def image_seconds(plan: Plan, workers: int, trials: Trials | None) -> float:
     workers
         Fits that run at once.
     trials
-        What was timed for the plan, or for one that `try_plan` would time alike; None where nothing is
+        What was timed for the plan, or for one that `time_plan` would time alike; None where nothing is
         fitted.
     """
     copying = plan.layout.uncompressed_bytes / COPY_BYTES_PER_S / workers

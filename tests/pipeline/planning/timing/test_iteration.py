@@ -5,8 +5,14 @@ from dataclasses import replace
 import pytest
 
 from glassplate.models.fit.loop import Problem, seconds_per_iteration
-from glassplate.pipeline.planning.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.planning.trial import LEAST_TRIAL_S, TRIALS, Trial, as_timed, try_window
+from glassplate.pipeline.planning.timing.iteration import (
+    LEAST_TRIAL_S,
+    TRIALS,
+    Trial,
+    time_window,
+    timed_problem,
+)
+from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_of_large
 from glassplate.pipeline.recipe import load_recipe
 
 
@@ -62,7 +68,7 @@ def test_windows_grow_until_an_iteration_tells(
     inputs, name, window_shape, seconds_per_pixel, tried
 ):
     timer = Timer(seconds_per_pixel)
-    trial = try_window(problem_of(inputs, name), window_shape, timer)
+    trial = time_window(problem_of(inputs, name), window_shape, timer)
     assert timer.shapes == tried
     assert trial.shape == tried[-1][1:]
     assert trial.seconds == pytest.approx(seconds_per_pixel * trial.shape[0] * trial.shape[1])
@@ -71,8 +77,8 @@ def test_windows_grow_until_an_iteration_tells(
 def test_the_shortest_of_several_counts(inputs):
     times = iter([3.0, 1.0, 2.0])
     problem = problem_of(inputs, "draft")
-    trial = try_window(problem, (1, 288, 288), lambda *_: next(times))
-    assert trial == Trial(as_timed(problem), (64, 64), 1.0)
+    trial = time_window(problem, (1, 288, 288), lambda *_: next(times))
+    assert trial == Trial(timed_problem(problem), (64, 64), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +107,8 @@ def test_what_changes_no_iterations_time_makes_no_difference(inputs):
     problem = problem_of(inputs, "archive-denoise")
     longer = replace(problem, fit=replace(problem.fit, iterations=5, members=3, guard=4.0))
     robust = replace(problem, fit=replace(problem.fit, robust=1.5))
-    assert as_timed(problem) == as_timed(longer)
-    assert as_timed(problem) != as_timed(robust)
+    assert timed_problem(problem) == timed_problem(longer)
+    assert timed_problem(problem) != timed_problem(robust)
 
 
 @pytest.mark.parametrize("stack", [1, 2])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from glassplate.models.fit.loop import FitSettings, Problem, seconds_per_iteration
 from glassplate.models.fit.stopping import StoppingSettings
@@ -20,8 +21,10 @@ LEAST_TRIAL_S = 0.035
 # Of so many trials on each window the shortest counts: what another program took is not the machine's rate.
 TRIALS = 2
 
-Timer = Callable[[Problem, tuple[int, int, int]], float]
-"""Seconds of one iteration of a problem on a window of ``(c, h, w)`` pixels."""
+WindowShape: TypeAlias = tuple[int, int, int]
+"""``(c, h, w)``, pixels of the measurement."""
+Timer: TypeAlias = Callable[[Problem, WindowShape], float]
+"""Seconds of one iteration of a problem on a window of some shape."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def _painted(problem: Problem, shape: tuple[int, int]) -> int:
 
 def try_window(
     problem: Problem,
-    window_shape: tuple[int, int, int],
+    window_shape: WindowShape,
     time_iteration: Timer = seconds_per_iteration,
 ) -> Trial:
     """Time an iteration on ever larger windows, until it takes long enough to tell.

@@ -18,12 +18,19 @@ import tifffile
 from glassplate.models.device.numerics import Way
 from glassplate.models.fit.loop import seconds_per_iteration
 from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.planning.duration import Trials, donor_fits_apart, image_seconds, try_plan
-from glassplate.pipeline.planning.make_plan import Device, make_plan, stacked, with_stack
+from glassplate.pipeline.planning.make_plan import Device, make_plan
 from glassplate.pipeline.planning.memory import device_memory
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.together import candidates, choose, remember
-from glassplate.pipeline.planning.trial import Timer, as_timed
+from glassplate.pipeline.planning.stack_record import record_stacking
+from glassplate.pipeline.planning.stacking import choose_stacking, with_stacking
+from glassplate.pipeline.planning.timing.duration import (
+    Trials,
+    donor_fits_apart,
+    image_seconds,
+    time_plan,
+)
+from glassplate.pipeline.planning.timing.iteration import Timer, timed_problem
+from glassplate.pipeline.planning.timing.stack_trials import fastest_stacking, stackings_to_try
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -98,7 +105,7 @@ def recipe_rates(
             plan = _with_the_best_stack(plan_of_large(inputs, recipe, name, device), time_iteration)
             alike = _alike(plan)
             if alike not in tried:
-                tried[alike] = try_plan(plan, time_iteration)
+                tried[alike] = time_plan(plan, time_iteration)
             rates.append(_rate(plan, tried[alike]))
     return rates
 
@@ -151,7 +158,7 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
         layout=replace(plan.layout, source_shape=shape, alpha=False),
     )
     # as many together as there are tiles for
-    return stacked(large, 1)
+    return choose_stacking(large, 1)
 
 
 def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
@@ -159,17 +166,18 @@ def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
     if plan.recipe.tiles.stack != "auto":
         return plan
     problem, window_shape = plan.problem, plan.grid.window_shape
-    some = candidates(problem, window_shape, min(device_memory(1), default=math.inf))
-    if len(some) == 1:
+    room_bytes = min(device_memory(1), default=math.inf)
+    stackings = stackings_to_try(problem, window_shape, room_bytes)
+    if len(stackings) == 1:
         return plan
-    best = choose(problem, window_shape, some, time_iteration)
-    remember(problem, best)
-    return with_stack(plan, best, 1)
+    best = fastest_stacking(problem, window_shape, stackings, time_iteration)
+    record_stacking(problem, best)
+    return with_stacking(plan, best, 1)
 
 
 def _alike(plan: Plan) -> tuple[object, ...]:
     """What recipes share whose trials would be the same: all but how long they fit, and what follows."""
-    return as_timed(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
+    return timed_problem(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
 
 
 def _rate(plan: Plan, trials: Trials) -> RecipeRate:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from glassplate.pipeline.planning.duration import (
+from glassplate.pipeline.planning.timing.duration import (
     COPY_BYTES_PER_S,
     FILTER_S_PER_SAMPLE,
     FIRST_FIT_S,
@@ -14,10 +14,10 @@ from glassplate.pipeline.planning.duration import (
     busiest_share,
     image_seconds,
     projected_seconds,
-    try_plan,
+    time_plan,
 )
-from glassplate.pipeline.planning.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.planning.trial import TRIALS, Trial
+from glassplate.pipeline.planning.timing.iteration import TRIALS, Trial
+from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_of_large
 from glassplate.pipeline.recipe import load_recipe
 
 WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
@@ -164,14 +164,14 @@ def test_a_short_batch_counts_as_what_it_is(plan):
 class TestTrials:
     def test_a_donor_that_is_fitted_as_tiles_are_is_not_tried(self, plan):
         calls = []
-        trials = try_plan(plan, timer_of_stacks(calls))
+        trials = time_plan(plan, timer_of_stacks(calls))
         assert trials.donor is trials.tile
         assert calls == [(1, (1, 64, 64))] * TRIALS
 
     def test_one_beside_stacks_is_tried_alone_on_its_own_window(self, plan):
         calls = []
         several = stacked(plan, 8)
-        trials = try_plan(several, timer_of_stacks(calls))
+        trials = time_plan(several, timer_of_stacks(calls))
         tile, donor = [(8, (1, 64, 64))] * TRIALS, [(1, (1, 64, 64))] * TRIALS
         assert calls == [*tile, *donor]
         fits = fits_of(several, 1, trials)
@@ -184,7 +184,7 @@ class TestTrials:
             calls.append((problem.numerics.stack, window_shape[1:]))
             return 1e-3
 
-        trials = try_plan(stacked(plan, 8), timer)
+        trials = time_plan(stacked(plan, 8), timer)
         assert (trials.tile.shape, trials.donor.shape) == (WINDOW, DONOR_WINDOW)
         assert max(shape for stack, shape in calls if stack == 1) == DONOR_WINDOW
 
@@ -195,6 +195,6 @@ class TestTrials:
         calls = []
         cold = stacked(of(inputs, name, *overrides), 8)
         assert cold.donor_iterations == 0
-        trials = try_plan(cold, timer_of_stacks(calls))
+        trials = time_plan(cold, timer_of_stacks(calls))
         assert trials.donor is trials.tile
         assert {stack for stack, _ in calls} == {8}

@@ -4,15 +4,15 @@ import pytest
 
 from glassplate.models.operators.blur import Blur
 from glassplate.pipeline.planning import duration as forecast
-from glassplate.pipeline.planning import recipe_rates as rates
-from glassplate.pipeline.planning.duration import projected_seconds
-from glassplate.pipeline.planning.recipe_rates import (
+from glassplate.pipeline.planning.timing import recipe_rates as rates
+from glassplate.pipeline.planning.timing.duration import projected_seconds
+from glassplate.pipeline.planning.timing.iteration import TRIALS
+from glassplate.pipeline.planning.timing.recipe_rates import (
     IMAGE_SIDE,
     make_inputs,
     plan_of_large,
     recipe_rates,
 )
-from glassplate.pipeline.planning.trial import TRIALS
 from glassplate.pipeline.recipe import load_recipe, recipe_names
 
 FITTED = sorted(set(recipe_names()) - {"identity"})
@@ -73,7 +73,7 @@ def test_caps_members_donor_and_windows_are_the_recipes(expected):
 
 def test_the_step_is_that_of_the_trial_on_a_whole_window(inputs, expected):
     for name, rate in expected.items():
-        trial = forecast.try_plan(large(inputs, name), step_of).tile
+        trial = forecast.time_plan(large(inputs, name), step_of).tile
         assert rate.trial == trial.shape
         assert rate.trial_seconds_per_iteration == trial.seconds
         assert rate.seconds_per_iteration == trial.seconds_on(rate.window)

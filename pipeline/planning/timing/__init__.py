@@ -1,0 +1,1 @@
+"""How long iterations, plans and shipped recipes take on this machine, from short trials."""
