@@ -1,4 +1,4 @@
-"""Memory and disk: projected before anything runs, and refused where they cannot fit."""
+"""Memory and disk that a plan needs: projected before anything runs, and refused where they do not fit."""
 
 from __future__ import annotations
 
@@ -28,50 +28,49 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 
-# Smallest core that is proposed: with the usual halo of 32 pixels three quarters of its window are context.
+# Smallest core that a refusal proposes: with a halo of 32 pixels, three quarters of its window are halo.
 LEAST_CORE = 64
 
-# Resident memory of a process that has imported what a worker needs, before it does any work
-# (measured: 300 to 360 MiB with torch, zarr and astropy, the most with distributed too).
+# Resident memory of a worker that has imported its libraries and done no work yet. Measured: 300 to 360 MiB
+# with torch, zarr and astropy, the most with distributed too.
 PROCESS_BYTES = 370 * 2**20
 
-# Bytes of scratch memory for a pixel of a strip that is blended: float64 sums and images, weights,
-# the input and its validity, for each channel.
+# Bytes for a pixel and channel of a strip that is blended: float64 sums and images, weights, the input and
+# its validity.
 BLEND_BYTES_PER_PIXEL = 64
 
-
-# Bytes for a pixel of the estimate from which a residual is computed: the blend, and in float64 its copy
-# with a border, two spectra, what comes back from them, and the spectrum of the PSF that is kept.
+# Bytes for a pixel of the estimate whose residual is computed: the blend, and in float64 its copy with a
+# border, two spectra, their inverse transform, and the spectrum of the PSF, which is kept.
 OPERATOR_BYTES_PER_PIXEL = BLEND_BYTES_PER_PIXEL + 64
 
-
-# Bytes for a pixel of a strip that gets its colours: float64 light, chroma, XYZ, RGB and their temporaries.
+# Bytes for a pixel of a strip that is coloured: float64 lightness, chroma, XYZ, RGB and temporaries.
 COLOUR_BYTES_PER_PIXEL = 200
 
-# Bytes for a pixel and plane of a window of the guide: as read, its validity, scaled in float64 and float32.
+# Bytes for a pixel and plane of a window of the guide: as it is read, its validity, scaled in float64 and
+# float32.
 GUIDE_BYTES_PER_PIXEL = 24
 
-# Bytes for a pixel and channel of a window at hand, beside its values as read: in float32 for the fit,
-# validity, what a detector found, variance, witness.
+# Bytes for a pixel and channel of a window in memory, beside its values as they are read: float32 values for
+# the fit, validity, detected defects, variance, the exposure that is kept from the fit.
 WINDOW_BYTES_PER_PIXEL = 14
 
-# Bytes kept for a pixel and channel of a window of the donor, which has all of them at hand: the
-# measurement, its split, weights and input.
+# Bytes for a pixel and channel of a window of the donor, all of which are in memory: the measurement, the
+# masks of the pixels that are held out, weights, input.
 DONOR_BYTES_PER_PIXEL = 64
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """Projected use of a run."""
+    """Projected memory and disk of a run."""
 
     host_bytes: int
     """Peak memory of the command and its workers together."""
     device_bytes: int
     """Peak memory of one worker on its GPU; 0 on the CPU."""
     disk_bytes: int
-    """Disk below the result's folder, before compression, with the scratch windows."""
+    """Disk that the result takes, uncompressed, and its scratch windows."""
     stages: dict[str, int]
-    """Peak memory of one worker at each stage, beyond the bare process."""
+    """Peak memory of one worker at each stage, beyond `PROCESS_BYTES`."""
 
 
 def project(plan: Plan, *, workers: int) -> Capacity:
@@ -80,7 +79,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     Parameters
     ----------
     workers
-        Processes that work at once; 1 means the command does the work itself.
+        Worker processes; with 1 the command does the work itself.
     """
     channels = plan.grid.window_shape[0]
     scale, layout = plan.layout.scale, plan.layout
@@ -98,7 +97,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
     strip = (layout.chunk // scale, min(layout.shard_side, layout.shape[2]) // scale)
     stitching += _inspecting(plan, strip)
     if layout.mixes:
-        # A looks beyond the strip, and twice as far where the border is repeated for it
+        # A reaches beyond the strip on both sides, twice as far where the border is extended
         reach = 4 * plan.operator.support
         rows, columns = layout.chunk + reach, min(layout.shard_side, layout.shape[2]) + reach
         stitching += rows * columns * channels * OPERATOR_BYTES_PER_PIXEL
@@ -125,7 +124,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
 
 
 def _fitting(plan: Plan) -> int:
-    """Memory of the device that the fits of a batch take."""
+    """Bytes that the fits of a batch take on the device."""
     if not plan.recipe.traits.fits:
         return 0
     at_hand = most_at_hand(plan.numerics.stack, plan.batch_size)
@@ -133,14 +132,14 @@ def _fitting(plan: Plan) -> int:
 
 
 def _weights(plan: Plan) -> int:
-    """Memory of the host that networks on a GPU take: the donor's, and one that is made."""
+    """Bytes that networks on a GPU take on the host: the donor's, and one that is being made."""
     if not plan.recipe.traits.fits:
         return 0
     return 2 * weight_bytes(plan.problem, plan.grid.window_shape[0])
 
 
 def _restoring(plan: Plan) -> int:
-    """Memory that the windows of a batch take on the host: one is read, one written, others are at hand."""
+    """Bytes that the windows of a batch take on the host: one is read, one written, others wait."""
     channels, height, width = plan.grid.window_shape
     stack, tiles = plan.numerics.stack, plan.batch_size
     pixels = height * width
@@ -149,20 +148,20 @@ def _restoring(plan: Plan) -> int:
     reading = window * 6 + guide + _inspecting(plan, (height, width))
     each = window + WINDOW_BYTES_PER_PIXEL * channels * pixels + guide
     others = (most_at_hand(stack, tiles) - 1) * each
-    # the one that is written is joined with its uncertainty, and again in a file's bytes
+    # two more for the one being written: joined with its uncertainty, and as the bytes of its file
     restored = (most_restored(stack, tiles) + 2) * _restored_bytes(plan)
     return reading + others + restored
 
 
 def _restored_bytes(plan: Plan) -> int:
-    """Bytes of a restored window, with its uncertainty."""
+    """Bytes of a restored window and its uncertainty."""
     channels, height, width = plan.grid.window_shape
     pixels = channels * height * width * plan.layout.scale**2
     return pixels * np.dtype(plan.working_dtype).itemsize * (1 + plan.layout.uncertain)
 
 
 def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
-    """Memory that joining exposures and looking for defects take while a region of ``(h, w)`` is read."""
+    """Bytes that combining exposures and finding defects take while a region ``(h, w)`` is read."""
     detector = plan.spec.detector
     channels = plan.grid.window_shape[0]
     finding = 0 if detector is None else detector.projected_bytes(shape, channels)
@@ -173,16 +172,16 @@ def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
 
 
 def check_capacity(plan: Plan, store: Path, pool: Pool) -> None:
-    """Refuse a plan that cannot fit.
+    """Refuse a plan that does not fit into memory or on the disk.
 
     Raises
     ------
     CapacityError
-        Naming what is projected, what there is, and what to lower.
+        Naming what is projected, what is available, and what to lower.
     """
     capacity = project(plan, workers=pool.workers)
     _check_host(capacity, plan, pool.workers)
-    # of the GPUs of workers elsewhere nothing is known here
+    # the GPUs of a scheduler elsewhere are not known here
     if capacity.device_bytes and not is_address(pool.name):
         _check_devices(capacity, plan, pool.workers)
     _check_disk(capacity, store)
@@ -239,27 +238,27 @@ def _check_disk(capacity: Capacity, store: Path) -> None:
 
 
 def device_memory(workers: int) -> tuple[int, ...]:
-    """Bytes of each GPU that so many local workers would use; none where torch sees no GPU.
+    """Total memory of each GPU that so many local workers would use, in bytes; empty without a GPU.
 
-    All that it has, whatever others take of it now: they may be gone when a fit begins, or come later, and
-    a stack that finds too little is halved. To ask what is free would also open the GPU in this process,
-    so that its workers could not where only one process may.
+    The total and not the free memory: other programs may end or begin before a fit does, and a stack that
+    finds too little is halved. Asking for the free memory would also open the GPU in this process, and lock
+    out its workers where a GPU admits one process only.
     """
     gpus = min(workers, gpu_count("cuda"))
     return tuple(torch.cuda.get_device_properties(gpu).total_memory for gpu in range(gpus))
 
 
 def overfilled(device_bytes: int, workers: int, memory: Sequence[int]) -> int | None:
-    """First GPU that is too small for the workers that share it; None where there is none.
+    """Index of the first GPU that is too small for the workers that share it; None if all are large enough.
 
     Parameters
     ----------
     device_bytes
-        What each worker takes.
+        Memory of each worker.
     workers
-        Of a local pool.
+        Number of workers of a local pool.
     memory
-        Bytes of each GPU that they use.
+        Memory of each GPU that they use.
     """
     for gpu, room in enumerate(memory):
         if workers_on(gpu, workers, len(memory)) * device_bytes > room:
@@ -268,10 +267,10 @@ def overfilled(device_bytes: int, workers: int, memory: Sequence[int]) -> int | 
 
 
 def smaller_core(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> int | None:
-    """Largest halving of `tiles.core`, down to `LEAST_CORE`, with which a plan fits; None where none does."""
-    wished = plan.recipe.tiles.stack
-    # of smaller tiles there may be enough for a stack that was cut short
-    stack = plan.numerics.stack if wished == "auto" else wished
+    """Halve `tiles.core` until a plan fits, down to `LEAST_CORE`; return None where it never does."""
+    setting = plan.recipe.tiles.stack
+    # smaller tiles are more tiles, which may fill a stack that had too few
+    stack = plan.numerics.stack if setting == "auto" else setting
     stacking = Stacking(stack, plan.numerics.together)
     core = plan.grid.core // 2
     while core >= LEAST_CORE:
@@ -283,7 +282,7 @@ def smaller_core(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> int 
 
 
 def _tiles_to_lower(plan: Plan, workers: int, fits: Callable[[Plan], bool]) -> list[str]:
-    """What of the tiles could be lowered so that a plan fits."""
+    """Settings of the tiles that could be lowered so that a plan fits."""
     stack, core = plan.numerics.stack, smaller_core(plan, workers, fits)
     ways = [] if stack == 1 else [f"tiles.stack from {stack}"]
     return [*ways, f"tiles.core from {plan.grid.core}" + ("" if core is None else f" to {core}")]

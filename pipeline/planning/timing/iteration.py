@@ -1,6 +1,6 @@
-"""Seconds that an iteration takes on this machine, by trials on windows as small as still tell.
+"""Time of one iteration of a fit on this machine, by trials on windows as small as is still meaningful.
 
-What `glassplate plan` and `glassplate doctor` say of time begins here (docs/design/012-doctor.md).
+The times that `glassplate plan` and `glassplate doctor` report start from these (docs/design/012-doctor.md).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from glassplate.models.fit.loop import FitSettings, Problem, seconds_per_iterati
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import padded_size
 
-# Side of the first trial's window, pixels of the estimate; doubled until an iteration takes LEAST_TRIAL_S,
-# so that what an iteration costs whatever its window is a small part, or until it is the whole window, as
-# on a GPU (docs/design/012-doctor.md).
+# Side of the first trial's window, pixels of the estimate. It is doubled until an iteration takes
+# LEAST_TRIAL_S, so that the cost that does not depend on the window is a small part of it, or until it is
+# the whole window, as on a GPU (docs/design/012-doctor.md).
 FIRST_TRIAL = 64
 LEAST_TRIAL_S = 0.035
-# Of so many trials on each window the shortest counts: what another program took is not the machine's rate.
+# Trials on each window, of which the shortest counts: a longer one was slowed by another program.
 TRIALS = 2
 
 WindowShape: TypeAlias = tuple[int, int, int]
@@ -29,23 +29,23 @@ Timer: TypeAlias = Callable[[Problem, WindowShape], float]
 
 @dataclass(frozen=True)
 class Trial:
-    """What was timed."""
+    """A timed iteration."""
 
     problem: Problem
     shape: tuple[int, int]
     """Height and width of the window, pixels of the measurement."""
     seconds: float
-    """Of one iteration, the least of `TRIALS`."""
+    """The shortest of `TRIALS` iterations."""
 
     def seconds_on(self, shape: tuple[int, int]) -> float:
-        """Seconds of one iteration on a window of another size, in proportion to what is painted."""
+        """Seconds of one iteration on a window of another size, in proportion to the pixels painted."""
         return self.seconds * _painted(self.problem, shape) / _painted(self.problem, self.shape)
 
 
 def _painted(problem: Problem, shape: tuple[int, int]) -> int:
-    """Pixels that the network paints for a window: those of the estimate, and of the network's margin.
+    """Pixels that the network paints for a window: the estimate, and the network's padding.
 
-    Seven scales paint 256x256 for a window of 64x64.
+    A network of seven scales paints 256x256 for a window of 64x64.
     """
     scale = problem.operator.scale
     rows, columns = padded_size(problem.network, shape[0] * scale, shape[1] * scale)
@@ -57,16 +57,16 @@ def try_window(
     window_shape: WindowShape,
     time_iteration: Timer = seconds_per_iteration,
 ) -> Trial:
-    """Time an iteration on ever larger windows, until it takes long enough to tell.
+    """Time an iteration on larger and larger windows, until it takes `LEAST_TRIAL_S`.
 
     Parameters
     ----------
     problem
-        What would be fitted.
+        What is to be fitted.
     window_shape
-        ``(c, h, w)`` of the window that would be, pixels of the measurement: none larger is tried.
+        Shape of its window; no larger one is tried.
     time_iteration
-        Measures an iteration.
+        Measures the time of an iteration.
     """
     problem = as_timed(problem)
     channels, height, width = window_shape
@@ -80,7 +80,7 @@ def try_window(
 
 
 def as_timed(problem: Problem) -> Problem:
-    """The problem without what changes no iteration's time: how many, when to stop, what follows."""
+    """The problem without the settings that change no iteration's time, so that equal times compare equal."""
     fit, usual = problem.fit, FitSettings()
     return replace(
         problem,

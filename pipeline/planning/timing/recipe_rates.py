@@ -1,7 +1,6 @@
-"""Megapixels an hour to expect of each shipped recipe on this machine, from short trials.
+"""Megapixels an hour of each shipped recipe on this machine, from short trials.
 
-The trials, and what is made of them, are those of `glassplate plan`, for a plan made as any other, of an
-image that is made up.
+The time is that of `glassplate plan` for a synthetic image, by the same code.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.stack_record import record_stacking
 from glassplate.pipeline.planning.stacking import choose_stacking, with_stacking
 from glassplate.pipeline.planning.timing.duration import (
-    Trials,
+    PlanTrials,
     donor_fits_apart,
     image_seconds,
     time_plan,
@@ -34,10 +33,10 @@ from glassplate.pipeline.planning.timing.stack_trials import fastest_stacking, s
 from glassplate.pipeline.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.sources.source import SourceSpec
 
-# Side of the image that the rates are for, pixels: large enough that its tiles start from a donor, where
-# the recipe has one, and that the donor's own time is a small part.
+# Side of the image that the rates are for, pixels: so large that its tiles start from a donor, where the
+# recipe has one, and that the donor's own fit is a small part of the time.
 IMAGE_SIDE = 4096
-# Side of the image that is made up and looked at, pixels: one window of what the noise is estimated from.
+# Side of the synthetic image, pixels: one of the windows from which noise is estimated.
 MADE_SIDE = 128
 # Quality of the JPEG for task deartifact.
 JPEG_QUALITY = 85
@@ -45,44 +44,44 @@ JPEG_QUALITY = 85
 
 @dataclass(frozen=True)
 class RecipeRate:
-    """What to expect of a recipe on this machine, of one worker, if no fit stops before its cap."""
+    """Expected rate of one worker with a recipe on this machine, if no fit stops before its cap."""
 
     recipe: str
     megapixels_per_hour: float
-    """Pixels of the input, millions, of a grey image of `IMAGE_SIDE` by `IMAGE_SIDE`."""
+    """Millions of input pixels an hour, of a grey image of `IMAGE_SIDE` by `IMAGE_SIDE`."""
     iterations: int
-    """Cap on the iterations of a tile's fit; of one that starts from a donor where there is one."""
+    """Cap on the iterations of a tile's fit, which starts from a donor where the recipe has one."""
     members: int
     """Fits for each tile."""
     donor_iterations: int
-    """Iterations of the donor, once an image; 0 where there is none."""
+    """Iterations of the donor, once an image; 0 without a donor."""
     window: tuple[int, int]
-    """Height and width of a tile with its halo, pixels of the input: what is fitted."""
+    """Height and width of a tile with its halo, pixels of the input."""
     core: tuple[int, int]
-    """Largest height and width of the tile without it: what is kept."""
+    """Largest height and width of a tile without its halo."""
     seconds_per_iteration: float
-    """Of one window, from the trial's in proportion to what the network paints."""
+    """Seconds of an iteration on one window, scaled from the trial by the pixels painted."""
     trial: tuple[int, int]
     """Height and width of the trial's window."""
     trial_seconds_per_iteration: float
-    """As it was measured."""
+    """Seconds of an iteration as the trial measured it."""
     stack: int
-    """Fits that advance together."""
+    """Fits side by side."""
     together: Way
-    """How their networks work."""
+    """How their networks are computed."""
 
 
 def recipe_rates(
     device: Device = "auto", time_iteration: Timer = seconds_per_iteration
 ) -> list[RecipeRate]:
-    """Try every shipped recipe that fits something.
+    """Time every shipped recipe that fits networks.
 
     Parameters
     ----------
     device
-        ``auto`` takes CUDA where there is one.
+        ``auto`` takes a GPU where there is one.
     time_iteration
-        Measures an iteration.
+        Measures the time of an iteration.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def recipe_rates(
     UsageError
         If the device is absent.
     """
-    tried: dict[tuple[object, ...], Trials] = {}
+    tried: dict[tuple[object, ...], PlanTrials] = {}
     rates = []
     with tempfile.TemporaryDirectory(prefix="glassplate-rates-") as folder:
         inputs = make_inputs(Path(folder))
@@ -102,17 +101,19 @@ def recipe_rates(
             recipe = load_recipe(name)
             if not recipe.traits.fits:
                 continue
-            plan = _with_the_best_stack(plan_of_large(inputs, recipe, name, device), time_iteration)
-            alike = _alike(plan)
-            if alike not in tried:
-                tried[alike] = time_plan(plan, time_iteration)
-            rates.append(_rate(plan, tried[alike]))
+            plan = _with_fastest_stacking(
+                plan_of_large(inputs, recipe, name, device), time_iteration
+            )
+            key = _trial_key(plan)
+            if key not in tried:
+                tried[key] = time_plan(plan, time_iteration)
+            rates.append(_rate(plan, tried[key]))
     return rates
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files of a small image that is made up, and of all that a task may want beside it."""
+    """Files of a small synthetic image, and of every companion that a task may need."""
 
     image: Path
     jpeg: Path
@@ -120,7 +121,7 @@ class Inputs:
     hints: Path
 
     def spec_for(self, recipe: Recipe) -> SourceSpec:
-        """The image as the recipe's task takes it."""
+        """The image and the companions that the recipe's task needs."""
         traits = recipe.traits
         return SourceSpec(
             self.jpeg if traits.from_jpeg else self.image,
@@ -131,7 +132,7 @@ class Inputs:
 
 
 def make_inputs(folder: Path) -> Inputs:
-    """Write an evenly structured photograph of 8 bits with white noise, a PSF, and hints of one colour."""
+    """Write an evenly structured 8-bit photograph with white noise, a PSF, and hints of one colour."""
     y, x = np.mgrid[:MADE_SIDE, :MADE_SIDE]  # (h, w)
     clean = 128 + 60 * np.sin(x / 9) * np.cos(y / 7)
     noise = np.random.default_rng(0).normal(0, 5, clean.shape)
@@ -149,7 +150,7 @@ def make_inputs(folder: Path) -> Inputs:
 
 
 def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> Plan:
-    """The plan of a small image, with the tiles of one of `IMAGE_SIDE` by `IMAGE_SIDE` pixels."""
+    """Plan the small image, with the tiles of one of `IMAGE_SIDE` by `IMAGE_SIDE` pixels."""
     plan = make_plan(inputs.spec_for(recipe), recipe, recipe_name=name, device=device)
     shape = (plan.grid.shape[0], IMAGE_SIDE, IMAGE_SIDE)
     large = replace(
@@ -157,12 +158,12 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
         grid=TileGrid(shape, plan.grid.joint, plan.grid.core, plan.grid.halo),
         layout=replace(plan.layout, source_shape=shape, alpha=False),
     )
-    # as many together as there are tiles for
+    # again, since there are more tiles now
     return choose_stacking(large, 1)
 
 
-def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
-    """The plan with as many fits at once as its device does best, which is kept for other plans."""
+def _with_fastest_stacking(plan: Plan, time_iteration: Timer) -> Plan:
+    """Try stackings, give the plan the fastest one, and record it for other plans."""
     if plan.recipe.tiles.stack != "auto":
         return plan
     problem, window_shape = plan.problem, plan.grid.window_shape
@@ -175,13 +176,13 @@ def _with_the_best_stack(plan: Plan, time_iteration: Timer) -> Plan:
     return with_stacking(plan, best, 1)
 
 
-def _alike(plan: Plan) -> tuple[object, ...]:
-    """What recipes share whose trials would be the same: all but how long they fit, and what follows."""
+def _trial_key(plan: Plan) -> tuple[object, ...]:
+    """Key that is equal for plans whose trials would be the same."""
     return timed_problem(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
 
 
-def _rate(plan: Plan, trials: Trials) -> RecipeRate:
-    """What trials say of a whole image."""
+def _rate(plan: Plan, trials: PlanTrials) -> RecipeRate:
+    """Rate of a whole image from its trials."""
     fit, trial = plan.tile_problem.fit, trials.tile
     _, height, width = plan.grid.window_shape
     _, rows, columns = plan.grid.shape

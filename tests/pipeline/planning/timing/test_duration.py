@@ -10,7 +10,7 @@ from glassplate.pipeline.planning.timing.duration import (
     FIRST_FIT_S,
     START_S,
     WORKERS_S,
-    Trials,
+    PlanTrials,
     busiest_share,
     image_seconds,
     projected_seconds,
@@ -43,11 +43,11 @@ def stacked(plan, stack):
 
 
 def trials_of(plan, tile_s, donor_s=None):
-    """Trials on whole windows."""
+    """PlanTrials on whole windows."""
     _, *window = plan.grid.window_shape
     tile = Trial(plan.tile_problem, tuple(window), tile_s)
     apart = Trial(plan.tile_problem, DONOR_WINDOW, donor_s) if donor_s is not None else tile
-    return Trials(tile, apart)
+    return PlanTrials(tile, apart)
 
 
 def fits_of(plan, workers, trials):
