@@ -1,7 +1,7 @@
-"""Write the table of keys in recipes.md from the settings themselves: `make docs`.
+"""Write the tables of tasks and keys in recipes.md from the code: `make docs`.
 
-The text of each key is the string under its field in the code, its default is the field's, so that the page
-cannot say anything else than the program does. tests/test_docs.py fails where the page is behind.
+The text of a key is the docstring of its field and its default is that of the field, so that the page agrees
+with the program. tests/test_docs.py fails where the page is out of date.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.tasks import TASKS
 
 PAGE = Path(__file__).parent / "recipes.md"
 BEGIN, END = "<!-- keys: made by docs/recipe_keys.py -->", "<!-- keys: end -->"
 
 
 def field_texts(settings: type) -> dict[str, str]:
-    """The string under each field of a class, on one line."""
+    """The docstring of each field of a class, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))
     fields = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     texts = {}
@@ -38,7 +39,7 @@ def field_texts(settings: type) -> dict[str, str]:
 
 
 def values_text(annotation: Any) -> str:
-    """What a key takes, in words."""
+    """The values that a key takes, in words."""
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
     if isinstance(annotation, type):
@@ -54,14 +55,14 @@ def values_text(annotation: Any) -> str:
 
 
 def default_text(value: Any) -> str:
-    """A default as YAML would have it."""
+    """A default as it is written in YAML."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def section_table(name: str, settings: type, defaults: Any) -> str:
-    """The keys of one section as a Markdown table, under what the section is for."""
+    """The keys of one section as a Markdown table, below the purpose of the section."""
     texts, hints = field_texts(settings), typing.get_type_hints(settings)
     summary = (inspect.getdoc(settings) or "").split("\n\n")[0].replace("\n", " ")
     lines = [
@@ -85,29 +86,42 @@ def section_table(name: str, settings: type, defaults: Any) -> str:
     return "\n".join(lines)
 
 
+OPTIONS = {"psf": "`--psf`", "guide": "`--guide`", "hints": "`--hints`", "noise": "`--variance`"}
+
+
+def tasks_table() -> str:
+    """The tasks as a Markdown table."""
+    lines = ["| `task` | the result is | needs | may take |", "|---|---|---|---|"]
+    for name, task in TASKS.items():
+        needs = ", ".join(text for key, text in OPTIONS.items() if key in task.needs)
+        takes = ", ".join(text for key, text in OPTIONS.items() if key in task.takes - task.needs)
+        lines.append(f"| `{name}` | {task.result} | {needs} | {takes} |")
+    return "\n".join(lines)
+
+
 def keys_text() -> str:
-    """All sections, in the order of a recipe."""
+    """The table of tasks, then all sections in the order of a recipe."""
     recipe = Recipe()
     sections = [
         (name, hint, getattr(recipe, name))
         for name, hint in typing.get_type_hints(Recipe).items()
         if name in Recipe.model_fields and isinstance(hint, type) and hint is not int
     ]
-    return "\n\n".join(section_table(*section) for section in sections)
+    return "\n\n".join([tasks_table(), *(section_table(*section) for section in sections)])
 
 
 def updated(page: str) -> str:
-    """The page with the tables as they should be."""
+    """The page with its tables made anew."""
     pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     return pattern.sub(lambda _: f"{BEGIN}\n\n{keys_text()}\n\n{END}", page)
 
 
 def main() -> None:
-    """Write the tables; with --check only say whether they are as they should be."""
+    """Write the tables; with --check only say whether they are up to date."""
     page = PAGE.read_text("utf-8")
     if "--check" in sys.argv[1:]:
         if updated(page) != page:
-            raise SystemExit(f"{PAGE.name} is behind the settings: run `make docs`")
+            raise SystemExit(f"{PAGE.name} is out of date: run `make docs`")
         return
     PAGE.write_text(updated(page), "utf-8")
 

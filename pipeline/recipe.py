@@ -1,4 +1,4 @@
-"""Recipes: the settings of a restoration, read from YAML, checked once, then trusted."""
+"""Recipes: the settings of a restoration, read from YAML and checked once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings
+from glassplate.pipeline.dropped_keys import without_dropped_keys
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.recipe_sections import (
     OperatorSettings,
@@ -143,12 +144,12 @@ class Recipe(Section):
         return self.traits.fills_only or (self.output.invalid == "fill" and self.traits.fits)
 
     def sha256(self) -> str:
-        """Hash of the canonical JSON; two recipes with the same hash restore alike."""
+        """Hash of the canonical JSON; recipes with the same hash give the same result."""
         return sha256_of_recipe(self.model_dump(mode="json"))
 
 
 def sha256_of_recipe(document: Mapping[str, Any]) -> str:
-    """Hash of a recipe with every value filled in, as a manifest holds it."""
+    """Hash of a recipe with every value filled in, which is how a manifest holds it."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -223,7 +224,7 @@ def parse_recipe(raw: Mapping[str, Any], origin: str) -> Recipe:
         If a key or a value is unknown or impossible; the first fault is named with its place.
     """
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate(without_dropped_keys(raw, origin))
     except ValidationError as error:
         raise UsageError(f"recipe {origin}: {_fault(error)}") from error
 

@@ -1,7 +1,7 @@
-"""Reversible pixel scaling: one for the whole image, global and robust.
+"""The reversible scaling of an image's values to those that a network paints, one for the whole image.
 
-A scaling for each tile would give neighbours different brightness and a seam; statistics of the whole
-image are read once, from windows spread over it.
+A scaling of its own for each tile would give neighbouring tiles different brightness, and a seam. The
+scaling comes from statistics of windows that are spread over the image, and is robust to outliers.
 """
 
 from __future__ import annotations
@@ -19,28 +19,25 @@ from glassplate.models.transform import PixelTransform
 # (values (c, h, w) in source units, valid (c, h, w)) of one window
 Sample = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]
 
-# How far, in widths between the 10th and 90th percentiles, the brightest sampled pixel may lie above
-# the median before the asinh domain is taken. Photographs and pages lie at 0.5 to 2, Gaussian noise
-# alone at 1.6, the star fields and galaxies of the evaluation set at 10 to 2000.
+# How far the brightest sampled pixel lies above the median, in widths between the 10th and 90th percentiles,
+# from which on the asinh scaling is taken. Photographs and pages lie at 0.5 to 2, Gaussian noise alone at
+# 1.6, the star fields and galaxies of the evaluation set at 10 to 2000.
 HEAVY_TAIL = 8.0
+# Level above the sky, in standard deviations of the noise, where the asinh turns from linear to logarithmic:
+# structure as faint as the noise stays on the linear part.
+SOFTENING = 10.0
 
 
 @dataclass(frozen=True)
 class ScalingSettings:
-    """The domain in which the network paints."""
+    """How values are scaled for the network."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
     kind: Literal["auto", "linear", "asinh", "range"] = "auto"
-    """linear: robust percentiles to 0..1; asinh: linear near the sky, logarithmic far above it;
-    range: the range of an 8-bit type, else the image's extremes, to 0..1; auto: range for 8-bit
+    """linear: robust percentiles become 0 and 1; asinh: linear near the sky, logarithmic far above it;
+    range: the limits of an 8-bit type, else the extremes of the image, become 0 and 1; auto: range for 8-bit
     images, asinh where a few pixels are far brighter than the rest, else linear."""
-    softening: float = 10.0
-    """Level above the sky, in noise standard deviations, where asinh turns logarithmic."""
-
-    def __post_init__(self) -> None:
-        if not self.softening > 0:
-            raise ValueError(f"softening {self.softening} must be above 0")
 
 
 def make_transform(
@@ -56,23 +53,23 @@ def make_transform(
     samples
         Windows of the image; invalid pixels are ignored.
     settings
-        The wish of the recipe.
+        Of the recipe.
     noise
-        Noise of the image; its standard deviation at the sky sets the asinh's linear part.
+        Noise of the image; its standard deviation at the sky sets the linear part of an asinh.
     dtype
-        Pixel type of the result: 8-bit types have a natural range.
+        Pixel type of the result; 8-bit types have a natural range.
 
     Returns
     -------
     PixelTransform
-        Finite and invertible also for a constant image, whose scale is 1.
+        Finite and invertible. A constant image has a scale of 1.
     """
     pixels = np.concatenate([v[ok].astype(np.float64) for v, ok in samples] or [np.zeros(0)])
     if pixels.size == 0:
         return PixelTransform("linear", offset=0.0, scale=1.0, softening=1.0)
     kind = _kind(settings, pixels, dtype)
     if kind == "asinh":
-        return _asinh(settings, pixels, noise)
+        return _asinh(pixels, noise)
     if kind == "range":
         eight_bit = dtype.kind in "ui" and dtype.itemsize == 1
         low, high = (
@@ -97,12 +94,10 @@ def _kind(
     return "asinh" if pixels.max() - median > HEAVY_TAIL * (high - low) > 0 else "linear"
 
 
-def _asinh(
-    settings: ScalingSettings, pixels: npt.NDArray[np.float64], noise: NoiseModel
-) -> PixelTransform:
+def _asinh(pixels: npt.NDArray[np.float64], noise: NoiseModel) -> PixelTransform:
     sky, low, high, bright = np.percentile(pixels, [50, 10, 90, 99.9])
     sigma = float(np.sqrt(noise.variance(np.asarray(sky))))
-    # a noise-free image has no sigma: its own spread is the next best yardstick
-    softening = settings.softening * sigma or float(high - low) or 1.0
+    # without noise, the spread of the image is the next best scale
+    softening = SOFTENING * sigma or float(high - low) or 1.0
     scale = float(np.arcsinh((bright - sky) / softening))
     return PixelTransform("asinh", offset=float(sky), scale=scale or 1.0, softening=softening)

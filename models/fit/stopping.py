@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+# Mean squared residual, over the noise variance, of the true image: Morozov's discrepancy principle.
+EXPECTED_CHI2 = 1.0
+
 
 @dataclass(frozen=True)
 class StoppingSettings:
@@ -24,12 +27,6 @@ class StoppingSettings:
     """Iterations without a better held-out loss, or a smaller variance, after which the fit ends."""
     minimum: int = 100
     """Iterations before which no fit ends."""
-    chi2: float = 1.0
-    """Residual, in units of the noise variance, at which the rule chi2 ends a fit."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.chi2 < math.inf:
-            raise ValueError(f"chi2 is {self.chi2}, must be above 0 and finite")
 
 
 class LogRecord(Protocol):
@@ -97,7 +94,7 @@ def _judged(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, 
             best, waited = _least(log, [record.variance for record in log])
             return best, "variance minimum" if waited >= settings.patience else None
         case "chi2":
-            reached = log[-1].chi2 <= settings.chi2
+            reached = log[-1].chi2 <= EXPECTED_CHI2
             return len(log) - 1, "chi2 reached" if reached else None
         case "fixed":
             return len(log) - 1, None

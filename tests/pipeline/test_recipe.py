@@ -65,7 +65,10 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
         ({"task": "superres"}, "task superres needs a scale of 2 or more; add --scale 2"),
         ({"task": "paint"}, "task is 'paint'"),
         ({"seed": -1}, "seed is -1"),
-        ({"scaling": {"softening": 0}}, "softening 0"),
+        (
+            {"scaling": {"softening": 5}},
+            "scaling.softening is 5, which this version fixes at 10; drop it",
+        ),
         (
             {"network": {"kind": "decoder"}, "fit": {"input": "blindspot"}},
             "fit.input is blindspot, must be noise (or auto) for network.kind decoder",
@@ -137,6 +140,13 @@ def test_the_hash_tells_recipes_apart_and_nothing_else():
     assert load_recipe("draft").sha256() == load_recipe("draft").sha256()
     assert load_recipe("draft").sha256() != load_recipe("draft", ["seed=1"]).sha256()
     assert parse_recipe({"fit": {"drop": 0.3}}, "a").sha256() == parse_recipe({}, "b").sha256()
+
+
+def test_a_recipe_of_an_earlier_version_is_read_where_it_means_the_same():
+    earlier = {"scaling": {"kind": "asinh", "softening": 10.0}, "stopping": {"chi2": 1}}
+    assert parse_recipe(earlier, "test") == parse_recipe({"scaling": {"kind": "asinh"}}, "test")
+    with pytest.raises(UsageError, match=r"stopping.chi2 is 2, which this version fixes at 1"):
+        parse_recipe({"stopping": {"chi2": 2}}, "test")
 
 
 def test_known_keys_are_all_settable():
