@@ -52,7 +52,7 @@ def _painted(problem: Problem, shape: tuple[int, int]) -> int:
     return rows * columns
 
 
-def try_window(
+def time_window(
     problem: Problem,
     window_shape: WindowShape,
     time_iteration: Timer = seconds_per_iteration,
@@ -68,7 +68,7 @@ def try_window(
     time_iteration
         Measures the time of an iteration.
     """
-    problem = as_timed(problem)
+    problem = timed_problem(problem)
     channels, height, width = window_shape
     side = max(1, FIRST_TRIAL // problem.operator.scale)
     while True:
@@ -79,7 +79,7 @@ def try_window(
         side *= 2
 
 
-def as_timed(problem: Problem) -> Problem:
+def timed_problem(problem: Problem) -> Problem:
     """The problem without the settings that change no iteration's time, so that equal times compare equal."""
     fit, usual = problem.fit, FitSettings()
     return replace(
