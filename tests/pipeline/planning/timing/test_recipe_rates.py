@@ -3,7 +3,7 @@
 import pytest
 
 from glassplate.models.operators.blur import Blur
-from glassplate.pipeline.planning import duration as forecast
+from glassplate.pipeline.planning.timing import duration as forecast
 from glassplate.pipeline.planning.timing import recipe_rates as rates
 from glassplate.pipeline.planning.timing.duration import projected_seconds
 from glassplate.pipeline.planning.timing.iteration import TRIALS
