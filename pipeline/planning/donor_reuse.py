@@ -1,7 +1,7 @@
-"""Taking over the donor of an earlier result: the next exposure, frame or plane of much the same scene.
+"""Reuse of the donor of an earlier result, for the next exposure, frame or plane of the same scene.
 
-The weights are copied into the new result before anything is fitted: once begun, it needs the old one no
-more.
+Its weights are copied into the new result before anything is fitted, which from then on does not need the
+earlier result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glassplate.pipeline.provenance.records import read_donor_records
 
 WEIGHTS = "donor.npz"
 BEFORE = "donor-before.npz"
-"""The weights that were taken over, in the provenance of the result that took them."""
+"""File of the reused weights, in the provenance of the new result."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Inherited:
     """The donor of an earlier result."""
 
     store: Path
-    """That result, as the user names it."""
+    """The earlier result, as the user names it."""
     file: FileIdentity
-    """Its weights."""
+    """Its file of weights."""
     network: Mapping[str, Any]
-    """Settings of the network that they are of."""
+    """Settings of its network."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest and the plan's summary."""
+        """The donor in the manifest and in the summary of a plan."""
         return {"store": str(self.store.absolute()), "sha256": self.file.sha256}
 
 
 def find_donor(store: Path) -> Inherited:
-    """The donor of a result.
+    """Find the donor of a result.
 
     Raises
     ------
     UsageError
-        If there is no such result, it has no donor, or its weights are not what was written.
+        If there is no such result, it has no donor, or its weights are damaged.
     """
     way_out = "name another result or drop --donor"
     try:
@@ -71,7 +71,7 @@ def find_donor(store: Path) -> Inherited:
 
 
 def recorded_donor(store: Path) -> Inherited | None:
-    """What a result that is begun has taken over; None where it has not, or is not begun."""
+    """The donor that a result has reused; None if it reused none, or has not begun."""
     try:
         manifest = read_manifest(store)
     except StoreError:
@@ -84,18 +84,18 @@ def recorded_donor(store: Path) -> Inherited | None:
 
 
 def is_begun(store: Path) -> bool:
-    """Whether there is a result, whole or not."""
+    """Whether there is a result, complete or not."""
     return provenance_path(store, "manifest.json").is_file()
 
 
 def begun_with(store: Path) -> Path | None:
-    """The earlier result whose donor a result that is begun has taken over."""
+    """The earlier result whose donor a result has reused; None if it reused none."""
     taken = recorded_donor(store)
     return None if taken is None else taken.store
 
 
 def inherit(donor: Path, store: Path) -> Inherited:
-    """The donor of an earlier result, or, where that is gone, what `store` once took over from it.
+    """Find the donor of an earlier result or, if that result is gone, the copy of it in `store`.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def inherit(donor: Path, store: Path) -> Inherited:
 
 
 def take_over(inherited: Inherited, store: Path) -> Path:
-    """Copy the weights into a result, unless they are there; return where they are.
+    """Copy the weights into a result, unless they are there already; return the path of the copy.
 
     Raises
     ------
     StoreError
-        If they are not there, and no more where they came from either.
+        If neither the copy nor the original is intact.
     """
     here = provenance_path(store, BEFORE)
     if _is(here, inherited.file.sha256):
@@ -137,14 +137,14 @@ def _is(path: Path, sha256: str) -> bool:
 
 
 def check_inherited(inherited: Inherited, problem: Problem, channels: int, least: int) -> None:
-    """Refuse weights that no fit here could start from.
+    """Refuse weights from which the fits of a plan could not start.
 
     Parameters
     ----------
     inherited
-        The donor.
+        The reused donor.
     problem
-        What a tile is fitted by.
+        How a tile is fitted.
     channels
         Channels that one network paints.
     least
@@ -153,7 +153,7 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
     Raises
     ------
     UsageError
-        Saying what does not fit, and the way out.
+        Naming what does not fit, and the way out.
     """
     named = f"--donor {inherited.store}"
     if problem.input != "blindspot":
@@ -181,7 +181,7 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
 
 
 def _shapes(inherited: Inherited) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights by the name of the parameter."""
+    """Shape of each weight, by the name of its parameter."""
     try:
         with np.load(inherited.file.path, allow_pickle=False) as arrays:
             return {name: arrays[name].shape for name in arrays.files}

@@ -1,4 +1,7 @@
-"""Whether the noise that is given is what the image shows: said where not, refused where it cannot be."""
+"""Compare the noise that the user gives with the noise that is estimated from the image.
+
+A large difference gives a warning. A difference that no image of the noise has is refused.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,19 @@ from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind, SourceSpec
 
-# Times by which the noise that is given may differ from what the image shows. The estimate errs by 3 % on
-# photographs, by 30 % on the finest textures (docs/design/004-noise-estimation.md).
+# Factor by which the given noise may differ from the estimate without a warning. The estimate errs by 3 % on
+# photographs and by 30 % on the finest textures (docs/design/004-noise-estimation.md).
 MOST_CONTRADICTION = 2.0
-# Times by which no image of the noise is off that is one. Of 28 that come with their images (DECam, Mosaic,
-# 90prime, HSC, a Gemini spectrum, the rms of an extractor) all lie within 0.92 and 1.12. Variances that
-# know nothing of a later smoothing exceed what is shown: by 2.0 after a box of 2x2 pixels, 3.2 after one
-# of 3x3, 3.8 after a Gaussian of 1 pixel, 1.2 to 1.6 after resampling to half and a third of a pixel.
+# Factor beyond which an image of the noise is refused. All of 28 that come with their images (DECam, Mosaic,
+# 90prime, HSC, a Gemini spectrum, the rms of an extractor) lie within 0.92 and 1.12 of the estimate. A
+# variance from before the image was smoothed is larger than the estimate: by 2.0 after a box of 2x2 pixels,
+# 3.2 after one of 3x3, 3.8 after a Gaussian of 1 pixel, 1.2 to 1.6 after resampling to half and a third of
+# a pixel.
 MOST_OFF = 5.0
-# Times by which what is given, read as another kind, may differ from what is shown to be taken for that:
-# twice as far as those 28 go.
+# Factor within which an image of the noise, read as another kind, is taken for that kind: twice as far as
+# those 28 lie.
 MOST_OFF_AS_ANOTHER = 1.25
-# Fewer valid pixels, a square of 32, do not show enough of their noise to refuse what is given.
+# Valid pixels, a square of 32, below which the estimate is too uncertain to refuse anything.
 LEAST_PIXELS = 1024
 
 _IN_WORDS: Mapping[NoiseKind, str] = {
@@ -40,9 +44,9 @@ _IN_WORDS: Mapping[NoiseKind, str] = {
 
 
 def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) -> tuple[str, ...]:
-    """What to say where the noise that the recipe gives is not what the image shows.
+    """Warn where the noise that the recipe gives differs from what the image shows.
 
-    Samples and noise are in source units over ``2**exponent``; what is said is in source units.
+    Samples and noise are in source units over ``2**exponent``; the warning is in source units.
     """
     if not noise.origin.startswith("given"):
         return ()
@@ -59,32 +63,32 @@ def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) ->
 
 
 def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
-    """Compare the image of the noise that is given, if one is, with what the image shows.
+    """Compare the given image of the noise, if there is one, with what the image shows.
 
     Parameters
     ----------
     spec
-        Of several exposures the noise is that of the first.
+        With several exposures, the noise is that of the first.
     recipe
-        A task that uses no variance takes any.
+        A task that does not use the variance accepts any.
 
     Returns
     -------
     warnings
-        What to say where they differ by more than `MOST_CONTRADICTION`.
+        One line if they differ by more than `MOST_CONTRADICTION`.
 
     Raises
     ------
     UsageError
-        If they differ by more than `MOST_OFF`, or if what is given fits as another kind only.
+        If they differ by more than `MOST_OFF`, or if only another kind of noise image would agree.
     SourceError
         As `open_source`.
     """
     if spec.variance is None or (not recipe.traits.fits and not spec.exposures):
         return ()
-    samples, sigmas = _look(spec)
+    samples, sigmas = _sampled(spec)
     if not len(sigmas):
-        return ()  # nothing is valid, which sampling refuses in its own words
+        return ()  # no pixel is valid, which is refused when the image is sampled
     shown = estimate_noise(samples, NoiseSettings())
     measured, given = (
         math.ldexp(sigma, spec.exponent)
@@ -92,7 +96,7 @@ def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
     )
     if _agree(given, measured, MOST_CONTRADICTION):
         return ()
-    told = (
+    difference = (
         f"--{spec.noise_kind} {spec.variance}: a standard deviation of {given:.4g}, but the image shows "
         f"{measured:.4g}"
     )
@@ -100,8 +104,8 @@ def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
     far = not _agree(given, measured, MOST_OFF)
     if len(sigmas) >= LEAST_PIXELS and (far or other is not None):
         other = other or _other_kind(spec.noise_kind, given, measured)
-        raise UsageError(f"{told}; {_cause(other)}")
-    return (f"{told}; what is given is taken, leave it out to take what is measured",)
+        raise UsageError(f"{difference}; {_cause(other)}")
+    return (f"{difference}; what is given is taken, leave it out to take what is measured",)
 
 
 def _cause(other: NoiseKind | None) -> str:
@@ -113,8 +117,8 @@ def _cause(other: NoiseKind | None) -> str:
     return f"it looks like {_IN_WORDS[other]}: give it as --{other}"
 
 
-def _look(spec: SourceSpec) -> tuple[list[Sample], npt.NDArray[np.float64]]:
-    """Windows of the image, and the standard deviations given of their valid pixels."""
+def _sampled(spec: SourceSpec) -> tuple[list[Sample], npt.NDArray[np.float64]]:
+    """Windows of the image, and the given standard deviations of their valid pixels, ``(n,)``."""
     source = open_source(replace(spec, combination=None, detector=None, hints=None))
     samples: list[Sample] = []
     sigmas: list[npt.NDArray[np.float64]] = []
@@ -130,7 +134,7 @@ def _look(spec: SourceSpec) -> tuple[list[Sample], npt.NDArray[np.float64]]:
 
 
 def _other_kind(kind: NoiseKind, given: float, measured: float) -> NoiseKind | None:
-    """What the numbers are, if not what they are given as: the kind as which they fit."""
+    """Another kind of noise image as which the given numbers would agree; None if there is none."""
     number = {"variance": given**2, "sigma": given, "weight": given**-2}[kind]
     sigmas: dict[NoiseKind, float] = {
         "variance": number**0.5,
@@ -146,12 +150,12 @@ def _other_kind(kind: NoiseKind, given: float, measured: float) -> NoiseKind | N
 
 
 def _agree(given: float, measured: float, most: float) -> bool:
-    """Whether two standard deviations differ by no more than a factor; no noise shown agrees with any."""
+    """Whether two standard deviations differ by a factor of at most `most`; always if `measured` is 0."""
     return measured <= 0 or 1 / most <= given / measured <= most
 
 
 def _typical_sigma(samples: Sequence[Sample], noise: NoiseModel) -> float:
-    """Median standard deviation of the noise over the samples' valid pixels; 0 without any."""
+    """Median standard deviation of the noise over the valid pixels; 0 if none is valid."""
     sigmas = [
         np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
     ]

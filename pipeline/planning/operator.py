@@ -1,4 +1,4 @@
-"""The forward operator of a run: from its recipe and PSF, and whether the tiles leave room for it."""
+"""The forward operator of a recipe and a PSF, and whether the tiles leave room for its support."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from glassplate.pipeline.recipe import Recipe
 
 
 def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
-    """The operator of a recipe: blur with the PSF, where there is one, then downsample.
+    """Make the forward operator: a blur with the PSF, where there is one, then downsampling.
 
-    The PSF is on the grid of the estimate, so that it may be finer than the pixels of the measurement.
+    The PSF is on the grid of the estimate, which may be finer than that of the measurement.
     """
     scale, kernel = recipe.operator.scale, recipe.operator.kernel
     if psf is None:
@@ -22,13 +22,13 @@ def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
 
 
 def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
-    """Refuse tiles so small that the operator looks beyond their windows.
+    """Refuse tiles so small that the operator reaches beyond their windows.
 
     Raises
     ------
     UsageError
-        If the PSF is larger than a window, or if there are several tiles and their halo is narrower
-        than the operator's support: pixels of a core would depend on what no window holds.
+        If the PSF is larger than a window, or if there are several tiles and their halo is narrower than the
+        operator's support, so that pixels of a core would depend on pixels outside the window.
     """
     scale = operator.scale
     _, height, width = (n * scale for n in grid.window_shape)

@@ -1,4 +1,4 @@
-"""How sharp the bright peaks of an image are: whether a ray can be told from a star."""
+"""Whether stars are so wide that a cosmic ray, which is sharper, can be told from them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ from numpy.lib.stride_tricks import sliding_window_view
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.scaling import Sample
 
-# Standard deviations above the sky from which a peak is bright enough for its shape to be seen.
+# Standard deviations above the sky from which the shape of a peak is measurable.
 BRIGHT = 20.0
-# Half-width of the square in which a peak is the highest pixel.
+# Half-width, in pixels, of the square in which a peak is the highest pixel.
 PEAK_RADIUS = 2
-# Fewest peaks that tell anything.
+# Fewest peaks from which the width is judged.
 FEWEST = 3
-# Mean of the four neighbours of a Gaussian star's peak over the peak, for a width (FWHM) of 2.8 pixels.
-# Median over the peaks of real exposures: DECam 0.77 to 0.90, 2MASS 0.75, KPNO 0.89, HST drizzled 0.85, where
-# L.A.Cosmic finds rays and blemishes only; 0.65 on an under-sampled one where it takes 8 of 17 stars, SDSS
-# and Spitzer stacks of narrow stars 0.25 and 0.44.
+# Mean of a peak's four neighbours over the peak, above the sky; 0.7 is that of a Gaussian star with a width
+# (FWHM) of 2.8 pixels. Medians of real exposures: DECam 0.77 to 0.90, 2MASS 0.75, KPNO 0.89, drizzled HST
+# 0.85, and there L.A.Cosmic finds only rays and blemishes; 0.65 on an under-sampled one, where it takes 8 of
+# 17 stars for rays; SDSS and Spitzer stacks of narrow stars 0.25 and 0.44.
 WIDE = 0.7
-# Autocorrelation of the noise from which on a ray is as smooth as the noise: scanned plates have 0.6 to 0.8,
-# resampled exposures 0.05 to 0.2. (A scan of M13: 26 pixels of stars near its border were taken for rays.)
+# Lag-1 autocorrelation of the noise above which a ray is as smooth as the noise: scanned plates have 0.6 to
+# 0.8, resampled exposures 0.05 to 0.2. (In a scan of M13, 26 pixels of stars near its border were taken for
+# rays.)
 SMOOTHED = 0.5
 
 
 def stars_are_wide(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> bool:
-    """Whether the bright peaks of an image are so wide that what is much sharper is no star.
+    """Whether the bright peaks of an image are so wide that anything much sharper is no star.
 
     Parameters
     ----------
     samples
         Windows of the image with their valid maps, ``(c, h, w)``, source units.
     noise
-        Of the image. Where it is that of photons alone there is no detector to be hit by rays, and where
-        its neighbours are nearly alike rays are no sharper than stars: False.
+        Noise of the image. The answer is False where it is that of photons alone, since there is no detector
+        that rays could hit, and where it is so correlated that rays are no sharper than stars.
     sky
         Median of the image, source units.
 
     Returns
     -------
-    False where there are too few peaks to tell.
+    bool
+        False where there are too few peaks.
     """
     if noise.floor <= 0 or noise.lag1 > SMOOTHED:
         return False
@@ -59,7 +61,10 @@ def stars_are_wide(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> 
 def _neighbours_over_peak(
     plane: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_], bright: float, sky: float
 ) -> npt.NDArray[np.float64]:
-    """Of each bright peak of a plane ``(h, w)`` whose surroundings are valid, ``(n,)``."""
+    """Ratio of neighbours to peak for each bright peak of a plane ``(h, w)``, ``(n,)``.
+
+    Peaks with an invalid pixel around them are left out.
+    """
     side = 2 * PEAK_RADIUS + 1
     if min(plane.shape) < side:
         return np.zeros(0)
