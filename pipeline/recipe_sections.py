@@ -51,8 +51,8 @@ class OperatorSettings(Section):
     lanczos3 and bicubic are resampling filters; box is the mean over the area of a detector's pixel; pick
     is the value at its middle, for a PSF that includes the pixel's area."""
     jpeg_quality: int | None = Field(None, ge=1, le=100)
-    """Quality, on libjpeg's scale, of the JPEG from which the image was made; null: the file is that JPEG, and
-    its own tables are used (deartifact)."""
+    """Quality, on libjpeg's scale, of the JPEG from which the image was made; null: the file is that
+    JPEG, and its own tables are used (deartifact)."""
     jpeg_sampling: Literal["4:4:4", "4:2:2", "4:4:0", "4:2:0"] = "4:2:0"
     """Chroma subsampling of that JPEG, where jpeg_quality is given (deartifact)."""
 
@@ -73,6 +73,6 @@ class OutputSettings(Section):
     clamp: float | None = Field(None, gt=0)
     """Largest change of a pixel, in standard deviations of the noise (denoise); null: no limit."""
     flux: Literal["auto", "surface", "total"] = "auto"
-    """Of an enlarged image. surface: keep the surface brightness; total: divide by the square of the scale, so
+    """Of an enlarged image. surface: keep the surface brightness; total: divide by the scale squared, so
     that sums over an area stay the same; auto: total where BUNIT is a count per pixel (adu, electrons,
     counts)."""
