@@ -1,4 +1,4 @@
-"""What will be done, decided before anything is done; `glassplate.pipeline.planning.make_plan` decides it."""
+"""The plan of a restoration: all that is decided before anything is done. `make_plan` makes it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.ome_zarr import Layout
 
-# L that counts as one for the network that sees it: contrast several times that of its random code, so that
-# colours follow the photograph. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations, mean of
-# 4 fits): 30.4 dB, against 28.9 for a code of 32 channels and an L from 0 to 1.
+# Lightness L that is 1 in the network's input: the photograph then has several times the contrast of the
+# random code, so that colours follow it. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations,
+# mean of 4 fits): 30.4 dB, against 28.9 for a code of 32 channels and an L from 0 to 1.
 GUIDING = 25.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides the pixels of a result; picklable, and written to its manifest."""
+    """All that decides the pixels of a result. It can be pickled, and is written to the manifest."""
 
     spec: SourceSpec
     recipe: Recipe
@@ -43,36 +43,36 @@ class Plan:
     grid: TileGrid
     layout: Layout
     working_dtype: str
-    """Pixel type in which windows are kept until they are stitched."""
+    """Pixel type of the restored windows until they are stitched."""
     transform: PixelTransform
     """Of values as they are read, as all numbers here with a unit: over ``2**exponent`` of `spec`."""
     noise: NoiseModel
     numerics: Numerics
     flux_factor: float
-    """What restored values are multiplied by at the end; 1, or 1 / scale**2 to keep sums."""
+    """Factor on the restored values: 1, or 1 / scale**2 to keep sums."""
     batch_size: int
     resident_bytes: int
-    """Decoded pixels each worker keeps, of formats that cannot be read in parts."""
+    """Decoded pixels that each worker keeps, for formats that cannot be read in parts."""
     noise_before: float | None
-    """Robust standard deviation between neighbours of the input."""
+    """Robust standard deviation of differences between neighbouring pixels of the input."""
     psf: Psf | None = None
     """Point-spread function on the grid of the estimate."""
     guide: PixelTransform | None = None
-    """Scaling of the guide, where there is one."""
+    """Scaling of the guide; None without a guide."""
     guide_channels: int = 0
-    """Planes of the guide."""
+    """Planes of the guide; 0 without a guide."""
     donor: Inherited | None = None
-    """Donor of an earlier result, from which this one's is made."""
+    """Donor of an earlier result that is reused; None where the image fits its own, or none."""
     quantisation: Quantisation | None = None
-    """How the JPEG rounded of which artefacts are to be removed."""
+    """Quantisation of the JPEG whose artefacts are removed."""
     white: float | None = None
-    """Value of white of a photograph to be coloured, source units."""
+    """White of a photograph that is coloured, source units; None for other tasks."""
     warnings: tuple[str, ...] = ()
-    """What the user should know before anything runs, one line each."""
+    """Warnings for the user, one line each."""
 
     @property
     def batches(self) -> list[range]:
-        """Tile numbers of every unit of work."""
+        """Indices of the tiles in each unit of work."""
         return [
             range(start, min(start + self.batch_size, len(self.grid)))
             for start in range(0, len(self.grid), self.batch_size)
@@ -80,9 +80,10 @@ class Plan:
 
     @property
     def warm(self) -> bool:
-        """Whether tiles start from a donor's weights: where there are enough of them to pay for it.
+        """Whether tiles start from a donor's weights.
 
-        One that is taken over costs next to nothing.
+        They do if there are enough tiles to pay for the donor's fit, and whenever a donor is reused, which
+        costs next to nothing.
         """
         if self.donor is not None:
             return True
@@ -92,24 +93,24 @@ class Plan:
 
     @property
     def donor_iterations(self) -> int:
-        """Optimiser steps of the donor; 0 where there is none or it is taken as it is."""
+        """Optimiser steps of the donor; 0 without a donor, and for one that is reused as it is."""
         inherited = self.donor is not None
         steps = donor_iterations(self.problem, self.recipe.donor, inherited=inherited)
         return steps if self.warm else 0
 
     @property
     def operator(self) -> Operator:
-        """How the measurement came from what is sought."""
+        """The forward operator: the measurement is about A(x), where x is sought."""
         return make_operator(self.recipe, self.psf)
 
     @property
     def tile_problem(self) -> Problem:
-        """How a tile is fitted: from the donor, where there is one."""
+        """How a tile is fitted: from the donor's weights where `warm`, else as `problem`."""
         return warm(self.problem, self.recipe.donor) if self.warm else self.problem
 
     @property
     def problem(self) -> Problem:
-        """What a fit from random weights needs to know beside its pixels."""
+        """How a tile is fitted from random weights."""
         recipe = self.recipe
         return Problem(
             network=recipe.network,
@@ -124,15 +125,15 @@ class Plan:
         )
 
     def measurement(self, pixels: Pixels, seed: int, corner: tuple[int, int]) -> Measurement:
-        """The pixels of a window as a fit takes them; `corner` is its row and column in the image."""
+        """The measurement of a window; `corner` is its first row and column in the image."""
         if pixels.hints is not None:
             return self._chroma(pixels, pixels.hints, seed, corner)
         guide = None
         if pixels.guide is not None and self.guide is not None:
-            # what is invalid in the guide says nothing: its middle level
+            # invalid pixels of the guide get its middle level
             guide = np.nan_to_num(self.guide.forward(pixels.guide)).astype(np.float32)
         return Measurement(
-            # what is invalid may not fit into float32
+            # the value of an invalid pixel may not fit into float32
             np.where(pixels.valid, pixels.values, 0).astype(np.float32),
             pixels.valid,
             pixels.variance,
@@ -145,18 +146,18 @@ class Plan:
     def _chroma(
         self, pixels: Pixels, hints: npt.NDArray[np.float32], seed: int, corner: tuple[int, int]
     ) -> Measurement:
-        """Colours to be fitted, with the photograph as their guide."""
+        """The measurement for colorize: chroma where there are hints, and the photograph as the guide."""
         valid = np.isfinite(hints)
         guide = (lightness(self.grey_of(pixels)) / GUIDING).astype(np.float32)
         return Measurement(np.where(valid, hints, 0), valid, None, seed, guide[None], origin=corner)
 
     def grey_of(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """A photograph to be coloured, ``(h, w)``, 0 black and 1 white."""
+        """Greyscale of a photograph that is coloured, ``(h, w)``, 0 is black and 1 white."""
         grey: npt.NDArray[np.float64] = pixels.values[0].astype(np.float64) / (self.white or 1.0)
         return grey
 
     def in_lab(self, pixels: Pixels, chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """L of a photograph and its restored chroma ``(2, h, w)``: L, a, b, ``(3, h, w)``."""
+        """Join a photograph's lightness and its restored chroma ``(2, h, w)`` to L, a, b, ``(3, h, w)``."""
         light = lightness(self.grey_of(pixels))[None]
         return np.concatenate([light, chroma]).astype(np.float32)
 
@@ -169,13 +170,13 @@ class Plan:
         return given
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
-        """Invalid pixels of a region that get the network's estimate, ``(c, h, w)``."""
+        """Invalid pixels of a region that get the network's estimate, ``(c, h, w)`` bool."""
         if self.recipe.fills:
             return ~pixels.valid if pixels.hidden is None else ~pixels.valid & ~pixels.hidden
         return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
 
     def to_json(self) -> dict[str, Any]:
-        """All of the plan but the recipe, for the manifest."""
+        """The plan without its recipe, for the manifest."""
         return {
             "output_shape": list(self.layout.stored_shape),
             "output_dtype": self.layout.dtype,
