@@ -1,4 +1,4 @@
-"""Recipes are checked once; what is wrong is named with the nearest known key."""
+"""Recipes are checked when they are read; an error names the key, and the nearest one that exists."""
 
 import pytest
 
@@ -78,7 +78,7 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
         ({"fit": {"tv": -0.5}}, "fit: tv is -0.5, must be at least 0"),
     ],
 )
-def test_what_is_wrong_is_named(raw, message):
+def test_an_error_names_the_key_and_the_value(raw, message):
     with pytest.raises(UsageError) as error:
         parse_recipe(raw, "test")
     assert message in str(error.value)
@@ -94,13 +94,13 @@ def test_what_is_wrong_is_named(raw, message):
         ("nonsense=1", "unknown key 'nonsense'"),
     ],
 )
-def test_a_wrong_override_is_named(override, message):
+def test_an_error_names_the_override(override, message):
     with pytest.raises(UsageError) as error:
         load_recipe("draft", [override])
     assert message in str(error.value)
 
 
-def test_overrides_win_and_numbers_may_be_written_as_people_do():
+def test_overrides_replace_values_and_take_any_notation_of_numbers():
     recipe = load_recipe("draft", ["fit.iterations=7", "fit.learning_rate=1e-3", "seed=5"])
     assert (recipe.fit.iterations, recipe.fit.learning_rate, recipe.seed) == (7, 1e-3, 5)
 
@@ -113,7 +113,7 @@ def test_every_shipped_recipe_takes_every_network(name, kind):
     assert load_recipe(name, wishes).network.kind == kind
 
 
-def test_scale_is_short_for_the_operators():
+def test_scale_is_short_for_operator_scale():
     recipe = load_recipe("draft", ["task=superres"], scale=4)
     assert (recipe.task, recipe.operator.scale) == ("superres", 4)
 
@@ -136,13 +136,13 @@ def test_an_unknown_recipe_names_the_nearest():
         load_recipe("daft")
 
 
-def test_the_hash_tells_recipes_apart_and_nothing_else():
+def test_the_hash_depends_on_the_values_alone():
     assert load_recipe("draft").sha256() == load_recipe("draft").sha256()
     assert load_recipe("draft").sha256() != load_recipe("draft", ["seed=1"]).sha256()
     assert parse_recipe({"fit": {"drop": 0.3}}, "a").sha256() == parse_recipe({}, "b").sha256()
 
 
-def test_a_recipe_of_an_earlier_version_is_read_where_it_means_the_same():
+def test_a_recipe_of_an_earlier_version_is_read_if_it_means_the_same():
     earlier = {"scaling": {"kind": "asinh", "softening": 10.0}, "stopping": {"chi2": 1}}
     assert parse_recipe(earlier, "test") == parse_recipe({"scaling": {"kind": "asinh"}}, "test")
     with pytest.raises(UsageError, match=r"stopping.chi2 is 2, which this version fixes at 1"):

@@ -68,7 +68,7 @@ def test_asinh_is_linear_up_to_its_softening():
     st.sampled_from(["auto", "linear", "asinh", "range"]),
     st.sampled_from([NOISE, QUIET]),
 )
-def test_every_scaling_is_finite_and_comes_back(pixels, kind, noise):
+def test_every_scaling_is_finite_and_invertible(pixels, kind, noise):
     values = np.array(pixels)
     transform = make_transform(sample(values), ScalingSettings(kind=kind), noise, F4)
     painted = transform.forward(values)
@@ -85,7 +85,7 @@ def test_a_constant_image_has_a_scale(level, kind):
     assert float(transform.inverse(transform.forward(np.array(level)))) == pytest.approx(level)
 
 
-def test_invalid_pixels_do_not_count():
+def test_invalid_pixels_are_ignored():
     pixels, valid = np.array([0.0, 1.0, 1e9]), np.array([True, True, False])
     transform = make_transform(sample(pixels, valid), ScalingSettings(kind="range"), NOISE, F4)
     assert transform.scale == 1.0

@@ -31,7 +31,7 @@ def recipe(task, scale=1, kernel="box"):
         (recipe("superres", 3, "pick"), WITHOUT, "operator.kernel pick needs a PSF"),
     ],
 )
-def test_a_psf_too_few_or_too_many_is_refused(made, spec, message):
+def test_a_missing_or_an_unused_psf_is_refused(made, spec, message):
     with pytest.raises(UsageError) as error:
         check_companions(made, spec)
     assert message in str(error.value)
@@ -48,7 +48,7 @@ def test_a_psf_too_few_or_too_many_is_refused(made, spec, message):
         (recipe("denoise"), WITHOUT),
     ],
 )
-def test_a_psf_where_it_is_used_passes(made, spec):
+def test_a_psf_that_is_used_is_accepted(made, spec):
     check_companions(made, spec)
 
 

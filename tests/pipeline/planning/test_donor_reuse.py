@@ -45,7 +45,7 @@ def next_one(frames, raw, name="b.zarr", donor="a.zarr"):
     return request(frames / "b.fits", frames / name, raw, donor=frames / donor)
 
 
-def test_as_it_is_it_costs_nothing(frames):
+def test_without_refinement_no_donor_is_fitted(frames):
     events = []
     restore(next_one(frames, AS_IT_IS), InlinePool(), events.append)
     assert weights(frames / "b.zarr") == weights(frames / "a.zarr")
@@ -55,7 +55,7 @@ def test_as_it_is_it_costs_nothing(frames):
     assert stage.total == 0
 
 
-def test_fitted_on_it_is_another_and_changes_the_result(frames):
+def test_refinement_changes_the_weights_and_the_result(frames):
     restore(next_one(frames, REFINED), InlinePool())
     restore(request(frames / "b.fits", frames / "own.zarr", FIT), InlinePool())
     assert weights(frames / "b.zarr", BEFORE) == weights(frames / "a.zarr")
@@ -80,7 +80,7 @@ def test_it_is_recorded(frames):
     assert "not there any more" in checks["donor"].detail
 
 
-def test_a_small_image_starts_from_it_too(frames):
+def test_an_image_of_one_tile_starts_from_it_too(frames):
     raw = {**REFINED, "tiles": {"core": 128, "halo": 0}}
     plan = make_plan(
         SourceSpec(frames / "b.fits"),
@@ -100,7 +100,7 @@ def test_a_small_image_starts_from_it_too(frames):
 
 @pytest.mark.parametrize("raw", [REFINED, AS_IT_IS])
 @pytest.mark.parametrize("lost", ["nothing", "the old result", "the donor", "both"])
-def test_killed_it_goes_on_to_the_same_bytes(frames, raw, lost):
+def test_a_killed_run_is_resumed_to_the_same_bytes(frames, raw, lost):
     restore(next_one(frames, raw, "whole.zarr"), InlinePool())
     with pytest.raises(KeyboardInterrupt):
         restore(next_one(frames, raw), UntidyPool(interrupt_after=3))
@@ -115,7 +115,7 @@ def test_killed_it_goes_on_to_the_same_bytes(frames, raw, lost):
     assert again.already_complete
 
 
-def test_a_copy_that_is_lost_comes_back_from_the_old_result_or_is_missed(frames):
+def test_a_lost_copy_is_restored_from_the_earlier_result_or_refused(frames):
     restore(next_one(frames, REFINED, "whole.zarr"), InlinePool())
     with pytest.raises(KeyboardInterrupt):
         restore(next_one(frames, REFINED), UntidyPool(interrupt_after=3))
@@ -125,7 +125,7 @@ def test_a_copy_that_is_lost_comes_back_from_the_old_result_or_is_missed(frames)
     assert digest(frames / "b.zarr") == digest(frames / "whole.zarr")
 
 
-def test_another_donor_does_not_resume(frames):
+def test_a_run_is_not_resumed_with_another_donor(frames):
     restore(next_one(frames, REFINED), InlinePool())
     other = {**FIT, "seed": 1}
     restore(request(frames / "a.fits", frames / "c.zarr", other), InlinePool())
@@ -145,14 +145,14 @@ def test_another_donor_does_not_resume(frames):
         ({**FIT, "network": {"channels": 5}}, r"its network\.channels is 4, here it is 5; take"),
     ],
 )
-def test_weights_of_no_use_are_refused(frames, raw, message):
+def test_weights_that_do_not_fit_are_refused(frames, raw, message):
     with pytest.raises(UsageError, match=message) as caught:
         restore(next_one(frames, raw), InlinePool())
     assert "\n" not in str(caught.value)
     assert not (frames / "b.zarr").exists()
 
 
-def test_weights_for_colours_are_none_for_grey(frames):
+def test_weights_for_colours_do_not_fit_a_grey_image(frames):
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), "u1")
     tifffile.imwrite(frames / "c.tif", image, photometric="rgb")
     colour = request(frames / "c.tif", frames / "c.zarr", FIT, donor=frames / "a.zarr")
@@ -168,7 +168,7 @@ def test_weights_for_colours_are_none_for_grey(frames):
         ("damaged", r"its weights donor\.npz are missing or damaged"),
     ],
 )
-def test_an_earlier_result_of_no_use_is_refused(frames, fault, message):
+def test_an_earlier_result_without_a_usable_donor_is_refused(frames, fault, message):
     old = frames / "old.zarr"
     if fault == "no donor":
         restore(request(frames / "a.fits", old, {**FIT, "donor": {"tiles": 0}}), InlinePool())

@@ -78,9 +78,7 @@ class TestGpus:
     def test_have_room_for_all_their_workers(self, workers, memory, expected):
         assert overfilled(10, workers, memory) == expected
 
-    def test_have_what_they_have_whatever_is_free_and_are_asked_where_they_are_used(
-        self, monkeypatch
-    ):
+    def test_count_with_their_total_memory(self, monkeypatch):
         asked = []
 
         def properties(gpu):
@@ -116,7 +114,7 @@ class TestSmallerCore:
         plan = plan_of(sky, core=core)
         assert smaller_core(plan, 1, lambda other: other.grid.core <= fitting) == expected
 
-    def test_knows_that_smaller_tiles_fill_a_stack_that_was_cut_short(self, sky):
+    def test_counts_that_more_tiles_fill_a_stack(self, sky):
         plan = plan_of(sky, stack=16)
         assert (len(plan.grid), plan.numerics.stack, plan.batch_size) == (4, 4, 4)
         seen = []
@@ -129,7 +127,7 @@ class TestSmallerCore:
 
 
 class TestMemoryOfGpus:
-    def test_is_checked_for_the_workers_that_share_one(self, sky, tmp_path, monkeypatch):
+    def test_is_shared_by_the_workers_of_a_gpu(self, sky, tmp_path, monkeypatch):
         plan = plan_of(sky)
         each = project(plan, workers=1).device_bytes
         has(monkeypatch, 2 * each, 2 * each)
@@ -162,7 +160,7 @@ class TestMemoryOfGpus:
         # and so it does
         check_capacity(smaller, tmp_path / "a.zarr", pool)
 
-    def test_no_core_is_named_where_none_helps(self, sky, tmp_path, monkeypatch):
+    def test_the_refusal_names_no_core_where_none_fits(self, sky, tmp_path, monkeypatch):
         has(monkeypatch, 1 << 20)
         with pytest.raises(CapacityError, match=r"lower tiles.core from 512$"):
             check_capacity(plan_of(sky), tmp_path / "a.zarr", SomePool())
@@ -175,7 +173,7 @@ class TestMemoryOfGpus:
             ("cuda", "local", []),
         ],
     )
-    def test_is_not_checked_where_it_is_not_known(
+    def test_is_not_checked_where_it_is_unknown(
         self, sky, tmp_path, monkeypatch, device, name, memory
     ):
         has(monkeypatch, *memory)
@@ -190,7 +188,7 @@ class TestMemoryOfGpus:
 
 
 class TestMemoryOfTheHost:
-    def test_the_core_that_is_named_fits(self, sky, tmp_path, monkeypatch):
+    def test_the_core_that_a_refusal_names_fits(self, sky, tmp_path, monkeypatch):
         plan, smaller = (plan_of(sky, "cpu", core=core) for core in (512, 128))
         needed = project(smaller, workers=2).host_bytes
         memory = psutil.virtual_memory()

@@ -45,13 +45,13 @@ def check(spec, recipe="draft"):
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 1.0, 30.0, 4e3])
 @pytest.mark.parametrize("kind", NOISE_KINDS)
-def test_what_is_right_is_taken(sky, sigma, kind):
+def test_a_right_image_of_the_noise_is_accepted(sky, sigma, kind):
     assert check(spec_of(sky(sigma), kind)) == ()
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 30.0, 4e3])
 @pytest.mark.parametrize("kind", NOISE_KINDS)
-def test_what_is_another_kind_is_refused_by_its_name(sky, sigma, kind):
+def test_another_kind_of_noise_image_is_refused_and_named(sky, sigma, kind):
     """A weight map given as variance was taken without a word, and nothing was restored."""
     path = sky(sigma)
     for holds in set(NOISE_KINDS) - {kind}:
@@ -64,7 +64,7 @@ def test_what_is_another_kind_is_refused_by_its_name(sky, sigma, kind):
 @pytest.mark.parametrize(
     ("given", "ends"), [(1.5, None), (3.0, "said"), (0.4, "said"), (6.0, "no"), (0.1, "no")]
 )
-def test_how_far_it_may_be_off(sky, given, ends):
+def test_the_factors_of_warning_and_refusal(sky, given, ends):
     """Of a noise of 1 no kind fits but what is near it."""
     spec = spec_of(sky(1.0, given), "sigma")
     if ends == "no":
@@ -77,13 +77,13 @@ def test_how_far_it_may_be_off(sky, given, ends):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_noise_that_was_smoothed_afterwards_is_no_reason_to_refuse(sky, size):
+def test_noise_of_before_a_smoothing_is_not_refused(sky, size):
     """Variances of drizzled images know nothing of what neighbours share."""
     path = sky(1.0, smooth=lambda noise: ndimage.uniform_filter(noise, size))
     assert len(check(spec_of(path, "variance"))) <= 1, "a warning at most"
 
 
-def test_who_uses_no_noise_takes_any(sky):
+def test_a_task_without_noise_accepts_any(sky):
     path = sky(30.0)
     assert check(spec_of(path, "variance", "weight"), "identity") == ()
     exposed = SourceSpec(path, variance=path.with_name("weight.fits"), exposures=(path,))
@@ -91,7 +91,7 @@ def test_who_uses_no_noise_takes_any(sky):
         check(exposed, "identity")
 
 
-def test_a_few_pixels_show_too_little(sky, tmp_path):
+def test_few_pixels_give_a_warning_and_no_refusal(sky, tmp_path):
     path = sky(30.0)
     weight = np.zeros(SHAPE)
     weight[:20, :20] = 1 / 900
@@ -100,7 +100,7 @@ def test_a_few_pixels_show_too_little(sky, tmp_path):
     assert "the image shows" in warning
 
 
-def test_kinds_are_one_variance_inside(sky):
+def test_every_kind_is_read_as_a_variance(sky):
     path = sky(3.0)
     for kind in NOISE_KINDS:
         source = open_source(spec_of(path, kind))
@@ -111,7 +111,7 @@ def test_kinds_are_one_variance_inside(sky):
 
 
 @pytest.mark.parametrize("kind", NOISE_KINDS)
-def test_what_says_nothing_is_invalid(tmp_path, kind):
+def test_pixels_without_a_finite_positive_value_are_invalid(tmp_path, kind):
     fits.writeto(tmp_path / "sky.fits", np.ones((4, 6), "f4"))
     given = np.ones((4, 6))
     given[0] = [0, -1, np.nan, np.inf, 1e-300, 1e300]
@@ -124,7 +124,7 @@ def test_what_says_nothing_is_invalid(tmp_path, kind):
     assert (pixels.variance[~pixels.valid] == 0).all()
 
 
-def test_a_store_is_of_one_kind(sky, tmp_path):
+def test_a_run_is_not_resumed_with_another_kind(sky, tmp_path):
     path, store = sky(30.0), tmp_path / "o.zarr"
 
     def run(spec):
@@ -142,7 +142,7 @@ def test_a_store_is_of_one_kind(sky, tmp_path):
         run(spec_of(path, "weight", "sigma"))
 
 
-def test_a_wrong_one_is_refused_before_work(sky, tmp_path):
+def test_a_wrong_image_is_refused_before_anything_is_written(sky, tmp_path):
     path, store = sky(30.0), tmp_path / "o.zarr"
     request = RestoreRequest(
         spec_of(path, "variance", "weight"), store, load_recipe("draft"), "draft", "cpu"

@@ -45,7 +45,7 @@ def grid(side, core=32, halo=10):
         (Blur(PSF), PSF, grid(20), "PSF of 21 x 11 pixels: larger than a window of 20 x 20"),
     ],
 )
-def test_tiles_that_the_operator_looks_beyond_are_refused(operator, psf, cells, message):
+def test_tiles_smaller_than_the_reach_of_the_operator_are_refused(operator, psf, cells, message):
     with pytest.raises(UsageError) as error:
         check_reach(operator, psf, cells)
     assert message in str(error.value)
@@ -63,5 +63,5 @@ def test_tiles_that_the_operator_looks_beyond_are_refused(operator, psf, cells, 
         (Composition(Blur(PSF), Downsample(2, "box")), PSF, grid(11)),
     ],
 )
-def test_tiles_with_room_pass(operator, psf, cells):
+def test_tiles_with_room_are_accepted(operator, psf, cells):
     check_reach(operator, psf, cells)

@@ -44,7 +44,7 @@ def test_batches_partition_the_tiles(sky, batch):
     assert [tile for tiles in plan.batches for tile in tiles] == list(range(len(plan.grid)))
 
 
-def test_a_unit_of_work_refills_its_stack(sky):
+def test_a_unit_of_work_has_more_tiles_than_its_stack(sky):
     stacked = {"core": 32, "halo": 8, "stack": 2, "together": "gemm"}
     plan = plan_of(sky, {**SMALL, "tiles": stacked})
     assert [len(batch) for batch in plan.batches] == [8, 4]
@@ -56,7 +56,7 @@ def test_a_unit_of_work_refills_its_stack(sky):
     assert together["stages"]["restore"] > alone["stages"]["restore"]
 
 
-def test_the_manifest_holds_the_machines_part_of_a_plan(sky):
+def test_a_recorded_plan_keeps_what_depends_on_the_machine(sky):
     plan = plan_of(sky)
     elsewhere = replace(plan, numerics=Numerics("cpu", "fp32", "contiguous", 3))
     assert elsewhere.as_recorded(plan.to_json()) == plan
@@ -100,7 +100,7 @@ def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
         ({}, None),
     ],
 )
-def test_noise_that_contradicts_the_image_is_said(tmp_path, noise, said):
+def test_noise_that_contradicts_the_image_gives_a_warning(tmp_path, noise, said):
     image = 1000 + 5 * np.random.default_rng(0).standard_normal((128, 128))
     fits.writeto(tmp_path / "a.fits", image.astype("f4"))
     plan = plan_of(SourceSpec(tmp_path / "a.fits"), {**SMALL, "noise": noise})

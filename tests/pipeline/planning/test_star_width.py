@@ -48,7 +48,7 @@ def sampled(image, valid=None):
         (np.full((1, 50, 50), 1000.0), False),
     ],
 )
-def test_wide_stars_are_told_from_sharp_ones(image, wide):
+def test_wide_stars_are_distinguished_from_sharp_ones(image, wide):
     assert stars_are_wide(sampled(image), WHITE, 1000.0) is wide
 
 
@@ -57,18 +57,18 @@ def test_peaks_beside_invalid_pixels_do_not_count():
     assert not stars_are_wide(sampled(image, np.zeros(image.shape, bool)), WHITE, 1000.0)
 
 
-def test_photons_have_no_rays():
+def test_photon_counts_have_no_rays():
     photons = NoiseModel(0.0, 1.0, 0.0, False, "given: poisson")
     assert not stars_are_wide(sampled(field(4.0)), photons, 1000.0)
 
 
-def test_a_scanned_plate_has_none_that_could_be_told():
+def test_rays_on_a_scanned_plate_cannot_be_distinguished():
     plate = NoiseModel(25.0, 0.0, 0.77, True, "given: sigma")
     assert not stars_are_wide(sampled(field(4.0)), plate, 1000.0)
 
 
 @pytest.mark.parametrize(("fwhm", "looks"), [(4.0, True), (1.5, False)])
-def test_the_plan_says_what_is_looked_for(tmp_path, fwhm, looks):
+def test_the_plan_looks_for_rays_where_stars_are_wide(tmp_path, fwhm, looks):
     fits.writeto(tmp_path / "a.fits", field(fwhm, rays=5)[0].astype("f4"))
     plan = make_plan(SourceSpec(tmp_path / "a.fits"), load_recipe("astro-denoise"), recipe_name="a")
     assert (plan.spec.detector is not None) is looks

@@ -1,4 +1,4 @@
-"""The time of a plan: the donor, every fit to its cap, the copying; from trials that are none here."""
+"""The time of a plan: the donor, every fit to its cap, the copying. Trials are replaced by given times."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def stacked(plan, stack):
 
 
 def trials_of(plan, tile_s, donor_s=None):
-    """PlanTrials on whole windows."""
+    """Trials on whole windows."""
     _, *window = plan.grid.window_shape
     tile = Trial(plan.tile_problem, tuple(window), tile_s)
     apart = Trial(plan.tile_problem, DONOR_WINDOW, donor_s) if donor_s is not None else tile
@@ -51,13 +51,13 @@ def trials_of(plan, tile_s, donor_s=None):
 
 
 def fits_of(plan, workers, trials):
-    """Seconds of a plan's fits, without the copying and what it takes to start."""
+    """Seconds of a plan's fits, without the start and the copying."""
     around = image_seconds(plan, workers, None) + FIRST_FIT_S
     return image_seconds(plan, workers, trials) - around
 
 
 def timer_of_stacks(calls):
-    """A fit of a stack takes 10 us a pixel, one alone 70."""
+    """A timer that gives 10 us a pixel for a stacked fit and 70 us for one alone."""
 
     def timer(problem, window_shape):
         calls.append((problem.numerics.stack, window_shape))
@@ -67,7 +67,7 @@ def timer_of_stacks(calls):
     return timer
 
 
-def test_where_nothing_is_fitted_it_is_that_of_starting_and_copying(inputs):
+def test_without_fits_it_is_the_start_and_the_copying(inputs):
     def timer(problem, window_shape):
         raise AssertionError("there is nothing to time")
 
@@ -93,15 +93,15 @@ def test_no_workers_are_started_for_a_single_unit_of_work(plan):
         ((), "cuda", 0),
     ],
 )
-def test_the_filter_after_each_fit_counts_once_a_tile(inputs, overrides, device, filtered):
-    # it was left out: with draft a third of the time
+def test_the_filter_of_similar_blocks_counts_once_a_tile(inputs, overrides, device, filtered):
+    # with draft it is a third of the time
     plan = of(inputs, "archive-denoise", *overrides)
     plan = replace(plan, numerics=replace(plan.numerics, device=device))
     seconds = fits_of(plan, 1, trials_of(plan, 0.0))
     assert seconds == pytest.approx(filtered * FILTER_S_PER_SAMPLE * 320**2)
 
 
-def test_it_is_that_of_the_donor_of_all_fits_and_of_copying(plan):
+def test_it_adds_up_the_donor_and_all_fits(plan):
     assert plan.grid.window_shape == (1, *WINDOW)
     fits = fits_of(plan, 1, trials_of(plan, 0.5))
     assert fits == pytest.approx(0.5 * (256 * 200 + 1000 * 128**2 / 320**2))
@@ -111,7 +111,7 @@ def test_it_is_that_of_the_donor_of_all_fits_and_of_copying(plan):
     assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 320**2))
 
 
-def test_the_donors_step_is_its_own(plan):
+def test_the_donor_has_a_trial_of_its_own(plan):
     assert fits_of(plan, 1, trials_of(plan, 0.5, 0.25)) == pytest.approx(
         0.5 * 256 * 200 + 0.25 * 1000
     )
@@ -147,12 +147,12 @@ def test_workers_share_the_tiles_but_not_the_donor(inputs, plan):
         (7, 7, 4, 7),
     ],
 )
-def test_the_last_is_the_worker_with_most_tiles(plan, tiles, batch, workers, share):
+def test_the_busiest_worker_counts(plan, tiles, batch, workers, share):
     batches = [range(start, min(start + batch, tiles)) for start in range(0, tiles, batch)]
     assert busiest_share(batches, workers) == share
 
 
-def test_a_short_batch_counts_as_what_it_is(plan):
+def test_a_short_last_batch_counts_its_own_tiles(plan):
     """256 tiles in batches of 100: 100, 100 and 56."""
     ragged = replace(plan, batch_size=100)
     trials = trials_of(plan, 1.0, 0.0)
@@ -162,13 +162,13 @@ def test_a_short_batch_counts_as_what_it_is(plan):
 
 
 class TestTrials:
-    def test_a_donor_that_is_fitted_as_tiles_are_is_not_tried(self, plan):
+    def test_are_of_the_tile_alone_without_stacks(self, plan):
         calls = []
         trials = time_plan(plan, timer_of_stacks(calls))
         assert trials.donor is trials.tile
         assert calls == [(1, (1, 64, 64))] * TRIALS
 
-    def test_one_beside_stacks_is_tried_alone_on_its_own_window(self, plan):
+    def test_of_a_donor_beside_stacks_are_alone_and_on_its_own_window(self, plan):
         calls = []
         several = stacked(plan, 8)
         trials = time_plan(several, timer_of_stacks(calls))
@@ -177,7 +177,7 @@ class TestTrials:
         fits = fits_of(several, 1, trials)
         assert fits == pytest.approx(10e-6 * 320**2 * 256 * 200 + 70e-6 * 128**2 * 1000)
 
-    def test_a_fast_device_tries_it_no_further_than_the_donors_window(self, plan):
+    def test_of_a_donor_go_no_further_than_its_window(self, plan):
         calls = []
 
         def timer(problem, window_shape):
@@ -191,7 +191,7 @@ class TestTrials:
     @pytest.mark.parametrize(
         ("name", "overrides"), [("archive-deartifact", ()), ("archive-denoise", ("donor.tiles=0",))]
     )
-    def test_stacks_without_a_donor_are_all_that_is_tried(self, inputs, name, overrides):
+    def test_are_of_stacks_alone_without_a_donor(self, inputs, name, overrides):
         calls = []
         cold = stacked(of(inputs, name, *overrides), 8)
         assert cold.donor_iterations == 0

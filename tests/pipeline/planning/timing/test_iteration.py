@@ -1,4 +1,4 @@
-"""Trials: as small as still tells, and a whole window by what the network paints."""
+"""Trials on windows as small as is meaningful, scaled to a whole window by the pixels painted."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ class Timer:
 @pytest.mark.parametrize(
     ("name", "window_shape", "seconds_per_pixel", "tried"),
     [
-        # a slow device: the smallest window tells
+        # on a slow device the smallest window is enough
         ("reference", (1, 576, 576), 1.0, [(1, 64, 64)]),
         # which is counted in pixels of the estimate
         ("archive-upscale-fine", (1, 128, 128), 1.0, [(1, 16, 16)]),
@@ -64,7 +64,7 @@ class Timer:
         ("archive-denoise", (1, 9, 90), 1e-12, [(1, 9, 64), (1, 9, 90)]),
     ],
 )
-def test_windows_grow_until_an_iteration_tells(
+def test_windows_grow_until_an_iteration_takes_long_enough(
     inputs, name, window_shape, seconds_per_pixel, tried
 ):
     timer = Timer(seconds_per_pixel)
@@ -96,14 +96,14 @@ def test_the_shortest_of_several_counts(inputs):
         ("archive-denoise", ("network.kind=resnet",), (64, 64), (250, 250), 250**2 / 64**2),
     ],
 )
-def test_a_whole_window_takes_its_share_of_what_is_painted(
+def test_a_whole_window_takes_time_in_proportion_to_the_pixels_painted(
     inputs, name, overrides, trial, window, times
 ):
     found = Trial(problem_of(inputs, name, *overrides), trial, 0.5)
     assert found.seconds_on(window) == pytest.approx(0.5 * times)
 
 
-def test_what_changes_no_iterations_time_makes_no_difference(inputs):
+def test_problems_with_the_same_time_of_an_iteration_are_equal(inputs):
     problem = problem_of(inputs, "archive-denoise")
     longer = replace(problem, fit=replace(problem.fit, iterations=5, members=3, guard=4.0))
     robust = replace(problem, fit=replace(problem.fit, robust=1.5))
@@ -112,7 +112,7 @@ def test_what_changes_no_iterations_time_makes_no_difference(inputs):
 
 
 @pytest.mark.parametrize("stack", [1, 2])
-def test_an_iteration_of_a_recipe_is_really_timed(inputs, stack):
+def test_an_iteration_of_a_recipe_takes_time(inputs, stack):
     problem = problem_of(inputs, "draft")
     problem = replace(problem, numerics=replace(problem.numerics, stack=stack))
     assert seconds_per_iteration(problem, (1, 16, 16)) > 0

@@ -1,4 +1,4 @@
-"""What to expect of each recipe: derived as the time of a plan is, from a trial that is none here."""
+"""The rate of each recipe follows from the time of its plan. Trials are replaced by given times."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def large(inputs, name):
     return plan_of_large(inputs, load_recipe(name), name, "cpu")
 
 
-def test_every_recipe_that_fits_something_is_tried(expected):
+def test_every_recipe_that_fits_networks_is_timed(expected):
     assert list(expected) == FITTED
     assert all(rate.megapixels_per_hour > 0 for rate in expected.values())
 
@@ -50,7 +50,7 @@ def test_a_plan_of_the_same_image_takes_the_same_time(inputs, expected, name):
     assert rate == pytest.approx(IMAGE_SIDE**2 / 1e6 / (seconds / 3600))
 
 
-def test_the_time_of_an_image_is_said_in_one_place(inputs, monkeypatch):
+def test_the_time_of_an_image_is_calculated_in_one_place(inputs, monkeypatch):
     def said(plan, workers, trials):
         return 1234.5
 
@@ -61,7 +61,7 @@ def test_the_time_of_an_image_is_said_in_one_place(inputs, monkeypatch):
         assert rate.megapixels_per_hour == pytest.approx(IMAGE_SIDE**2 / 1e6 / 1234.5 * 3600)
 
 
-def test_caps_members_donor_and_windows_are_the_recipes(expected):
+def test_caps_members_donor_and_windows_are_those_of_the_recipe(expected):
     warm = expected["archive-denoise"]
     assert (warm.iterations, warm.members, warm.donor_iterations) == (200, 1, 1000)
     assert (warm.core, warm.window) == ((256, 256), (320, 320))
@@ -71,7 +71,7 @@ def test_caps_members_donor_and_windows_are_the_recipes(expected):
     assert (reference.iterations, reference.window) == (3000, (576, 576))
 
 
-def test_the_step_is_that_of_the_trial_on_a_whole_window(inputs, expected):
+def test_the_iteration_is_that_of_the_trial_on_a_whole_window(inputs, expected):
     for name, rate in expected.items():
         trial = forecast.time_plan(large(inputs, name), step_of).tile
         assert rate.trial == trial.shape
@@ -103,7 +103,7 @@ class TestProblem:
         assert self.of(inputs, "archive-upscale-fine").operator.scale == 4
 
 
-def test_recipes_that_cost_the_same_share_their_trials():
+def test_recipes_with_the_same_iteration_share_a_trial():
     tried = []
 
     def timer(problem, window_shape):
