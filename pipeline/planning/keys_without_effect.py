@@ -125,8 +125,13 @@ def _answer(plan: Plan) -> Iterator[_Finding]:
     fit, kind = plan.recipe.fit, plan.problem.input
     if plan.operator.mixes:
         mixed = "each measured pixel comes from several of the result"
-        keys = ("fit.posterior_radius", "fit.posterior_doubt", "fit.collaborative", "fit.guard")
-        yield _Finding(keys, mixed)
+        of_pixels = (
+            "fit.posterior_radius",
+            "fit.posterior_doubt",
+            "fit.collaborative",
+            "fit.guard",
+        )
+        yield _Finding(of_pixels, mixed)
     elif kind != "blindspot":
         keys = ("fit.posterior", "fit.posterior_radius", "fit.posterior_doubt")
         yield _Finding(keys, f"the network's input is {kind}")
@@ -142,9 +147,8 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
     """Keys of warm starts, and those that a warm start limits."""
     fit, donor = plan.recipe.fit, plan.recipe.donor
     if not plan.warm:
-        keys = ("donor.iterations", "donor.windows", "donor.tile_iterations")
-        keys += ("donor.tile_learning_rate", "donor.refine")
-        yield _Finding(keys, _why_not_warm(plan))
+        names = ("iterations", "windows", "tile_iterations", "tile_learning_rate", "refine")
+        yield _Finding(tuple(f"donor.{name}" for name in names), _why_not_warm(plan))
         if plan.problem.input != "blindspot":
             yield _Finding(("donor.tiles",), _why_not_warm(plan))
         return
@@ -213,8 +217,8 @@ def _pixels(plan: Plan) -> Iterator[_Finding]:
         keys = ("defects.cosmic_sigma", "defects.cosmic_contrast")
         yield _Finding(keys, "no cosmic rays are looked for")
     if looked_for.specks == "none":
-        keys = ("defects.speck_radius", "defects.speck_sigma", "defects.grow")
-        yield _Finding(keys, "defects.specks is none")
+        of_specks = ("defects.speck_radius", "defects.speck_sigma", "defects.grow")
+        yield _Finding(of_specks, "defects.specks is none")
     if recipe.operator.scale == 1:
         yield _Finding(("operator.kernel", "output.flux"), "the result is not enlarged")
     if recipe.operator.jpeg_quality is None:
