@@ -93,8 +93,11 @@ def tasks_table() -> str:
     """The tasks as a Markdown table."""
     lines = ["| `task` | the result is | needs | may take |", "|---|---|---|---|"]
     for name, task in TASKS.items():
-        needs = ", ".join(text for key, text in OPTIONS.items() if key in task.needs)
-        takes = ", ".join(text for key, text in OPTIONS.items() if key in task.takes - task.needs)
+        needs = ", ".join(text for key, text in OPTIONS.items() if key in task.needs) or "nothing"
+        takes = (
+            ", ".join(text for key, text in OPTIONS.items() if key in task.takes - task.needs)
+            or "nothing"
+        )
         lines.append(f"| `{name}` | {task.result} | {needs} | {takes} |")
     return "\n".join(lines)
 
