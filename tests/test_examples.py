@@ -47,12 +47,12 @@ SHORT: Mapping[str, Any] = {
     "network.fine_channels": 4,
     "network.skip_channels": 4,
     "network.scales": 2,
-    "fit.iterations": 6,
+    "fit.iterations": 8,
     "fit.log_period": 2,
     "stopping.minimum": 2,
     "donor.iterations": 6,
     "donor.windows": 2,
-    "donor.tile_iterations": 6,
+    "donor.tile_iterations": 4,
 }
 TILED: Mapping[str, Any] = {"tiles.core": 32, "tiles.halo": 8}
 # Keys that only decide how much is done at once, or how large a tile is: seen in the plan of a large image.
@@ -255,6 +255,9 @@ def test_each_key_of_an_example_changes_the_result(example, key, small, large):
     several = any(k.startswith("donor.") and k != "donor.tiles" for k, _ in example.settings)
     several |= ("donor.tiles", 0) in example.settings
     more = (SHORT, TILED if several else {})
+    if key == "output.clamp":
+        # the average of so short a fit is far from the measurement, what follows it is near
+        more = (*more, {"fit.posterior": False, "fit.collaborative": False})
     with_key = restored(example, recipe_of(example, *more), small)
     try:
         without_key = restored(example, recipe_of(example, *more, without=key), small)
