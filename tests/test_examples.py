@@ -54,7 +54,11 @@ SHORT: Mapping[str, Any] = {
     "donor.windows": 2,
     "donor.tile_iterations": 4,
 }
+# More iterations than these are not run, whatever an example says.
+MOST_ITERATIONS = 40
 TILED: Mapping[str, Any] = {"tiles.core": 32, "tiles.halo": 8}
+# 48 tiles of the large image.
+MANY_TILES: Mapping[str, Any] = {"tiles.core": 64, "tiles.halo": 16}
 # Keys that only decide how much is done at once, or how large a tile is: seen in the plan of a large image.
 SEEN_IN_THE_PLAN = {"tiles.core", "tiles.stack", "tiles.together", "tiles.batch"}
 
@@ -180,9 +184,9 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """An image of 48 tiles of the default size."""
+    """An image of 384 x 512 pixels."""
     folder = tmp_path_factory.mktemp("large")
-    write_inputs(folder, 32)
+    write_inputs(folder, 8)
     return folder
 
 
@@ -228,7 +232,7 @@ def test_the_examples_are_found():
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_no_key_of_an_example_is_without_effect_on_a_large_image(example, large):
-    recipe = recipe_of(example)
+    recipe = recipe_of(example, MANY_TILES)
     name = example.recipe if example.recipe in recipe_names() else "own"
     plan = make_plan(spec_of(example, large), recipe, recipe_name=name)
     # a donor of an earlier result would have to be as large
@@ -244,9 +248,10 @@ def test_no_key_of_an_example_is_without_effect_on_a_large_image(example, large)
 )
 def test_each_key_of_an_example_changes_the_result(example, key, small, large):
     if key in SEEN_IN_THE_PLAN:
+        tiles = () if key == "tiles.core" else (MANY_TILES,)
         plans = [
             make_plan(spec_of(example, large), recipe, recipe_name="own").to_json()
-            for recipe in (recipe_of(example), recipe_of(example, without=key))
+            for recipe in (recipe_of(example, *tiles), recipe_of(example, *tiles, without=key))
         ]
         of_pixels = [{**plan, "warnings": None} for plan in plans]
         assert of_pixels[0] != of_pixels[1]
@@ -258,6 +263,10 @@ def test_each_key_of_an_example_changes_the_result(example, key, small, large):
     if key == "output.clamp":
         # the average of so short a fit is far from the measurement, what follows it is near
         more = (*more, {"fit.posterior": False, "fit.collaborative": False})
+    settings = (
+        (k, min(v, MOST_ITERATIONS) if "iterations" in k else v) for k, v in example.settings
+    )
+    example = example._replace(settings=tuple(settings))
     with_key = restored(example, recipe_of(example, *more), small)
     try:
         without_key = restored(example, recipe_of(example, *more, without=key), small)

@@ -144,6 +144,7 @@ def test_the_hash_depends_on_the_values_alone():
 
 def test_a_recipe_of_an_earlier_version_is_read_if_it_means_the_same():
     earlier = {"scaling": {"kind": "asinh", "softening": 10.0}, "stopping": {"chi2": 1}}
+    earlier["tiles"] = {"outliers": None}
     assert parse_recipe(earlier, "test") == parse_recipe({"scaling": {"kind": "asinh"}}, "test")
     with pytest.raises(UsageError, match=r"stopping.chi2 is 2, which this version fixes at 1"):
         parse_recipe({"stopping": {"chi2": 2}}, "test")
