@@ -1,6 +1,6 @@
-"""The command line: commands, exit codes, and errors of one line.
+"""The entry point: all commands, their exit codes, and errors on one line.
 
-Nothing slow is imported here: torch, Prefect, Dask, Zarr and astropy come in inside the commands, so
+No slow package is imported here. The commands import torch, Prefect, Dask, Zarr and astropy themselves, so
 that ``glassplate --help`` answers at once.
 """
 
@@ -18,18 +18,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from glassplate.flows.cli import batch as commands_jobs
-from glassplate.flows.cli import machine as commands_info
-from glassplate.flows.cli import restore as commands_run
-from glassplate.flows.cli import results as commands_results
+from glassplate.flows.cli import batch, doctor, recipes, restore, results
 from glassplate.flows.processes.signals import (
     Interrupted,
-    asked_to_stop,
-    end_now,
-    end_within,
+    exit_after,
+    exit_now,
     interrupt_on_sigterm,
-    no_more_interrupts,
-    stopped_because,
+    stop_cause,
+    stop_interrupting,
+    stop_requested,
 )
 from glassplate.flows.processes.supervision import INTERRUPTED, supervise
 from glassplate.flows.report.text import one_line, reason
@@ -37,14 +34,14 @@ from glassplate.pipeline.errors import GlassplateError, is_disk_full
 
 DEBUG = "--debug"
 
-# Seconds that this process may take to end once the command is over: threads that wait for a file server that
-# is gone would keep it for ever. Less after a request to stop.
-END_S = 30.0
-STOP_S = 2.0
+# Seconds that this process may take to exit once the command is over, and once it was asked to stop. Threads
+# that wait for a lost file server would keep it for ever.
+EXIT_S = 30.0
+STOPPED_EXIT_S = 2.0
 
 
 class Commands(TyperGroup):
-    """The group of all commands; turns every way to fail into a line and an exit code."""
+    """The group of all commands, which turns every failure into one line and an exit code."""
 
     def main(
         self,
@@ -55,7 +52,7 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command and end the process with its exit code."""
+        """Run a command and exit with its exit code."""
         words = list(sys.argv[1:] if args is None else args)
         debug = DEBUG in words
 
@@ -84,8 +81,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (commands_run, commands_jobs, commands_results, commands_info):
-    commands.add_to(app)
+for module in (restore, batch, results, recipes, doctor):
+    module.add_to(app)
 
 
 @app.callback()
@@ -112,79 +109,78 @@ def main() -> None:
     supervise()
     interrupt_on_sigterm()
     if DEBUG in sys.argv:
-        # of a job's images too, whose faults only Prefect's log would tell in full
+        # the tracebacks of a job's images too, which only Prefect's log holds
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     elif not sys.warnoptions:
-        # what libraries have to say to programmers is not for users; faults reach them as errors
+        # warnings of libraries are for programmers; users see errors
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
-        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers too
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers of a pool
     code = 1
-    # registered first, called last: what comes after it has hung in the threads of libraries
-    atexit.register(lambda: end_now(code))
+    # registered first, called last: the interpreter's later clean-up has hung in threads of libraries
+    atexit.register(lambda: exit_now(code))
     try:
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         code = _interrupted()
-    end_within(STOP_S if asked_to_stop() else END_S, code)
-    no_more_interrupts()
+    exit_after(STOPPED_EXIT_S if stop_requested() else EXIT_S, code)
+    stop_interrupting()
     sys.exit(code)
 
 
 def _exit_code(command: Callable[[], Any], *, debug: bool) -> int:
-    """Run a command; say what went wrong on standard error."""
+    """Run a command, print its error to standard error, and return its exit code."""
     try:
         code = command()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except GlassplateError as error:
-        if asked_to_stop() and not isinstance(error, Interrupted):
+        if stop_requested() and not isinstance(error, Interrupted):
             return _interrupted()
         if debug:
             traceback.print_exc()
-        _complain(one_line(error))
+        _print_error(one_line(error))
         return error.exit_code
-    except Exception as error:  # the last resort: a user is to see a line, not a stack
-        if asked_to_stop():
+    except Exception as error:  # users see one line in place of a traceback
+        if stop_requested():
             return _interrupted()
-        usage = _usage_error(error)
-        if usage is not None:
-            _complain(usage)
+        if (usage := _usage_error(error)) is not None:
+            _print_error(usage)
             return 2
         if debug:
             traceback.print_exc()
         hint = "" if debug or is_disk_full(error) else f" (run it again with {DEBUG} to see where)"
-        _complain(f"{reason(error)}{hint}")
+        _print_error(f"{reason(error)}{hint}")
         return 1
-    if code == INTERRUPTED:  # typer makes Ctrl-C an exit code of its own
+    if code == INTERRUPTED:  # typer turns Ctrl-C into its own exit code
         return _interrupted()
     return code if isinstance(code, int) else 0
 
 
 def _interrupted() -> int:
-    """Say that the command was stopped, or why it has stopped itself."""
-    cause = stopped_because()
-    _complain("interrupted" if cause is None else one_line(cause))
+    """Print that the command was interrupted, or why it has stopped itself; return the exit code."""
+    cause = stop_cause()
+    _print_error("interrupted" if cause is None else one_line(cause))
     return INTERRUPTED if cause is None else cause.exit_code
 
 
 def _usage_error(error: Exception) -> str | None:
-    """What is wrong with the command's words; None for any other error.
+    """Message for an error in the arguments of the command; None for any other error.
 
-    By its methods: recent releases of typer carry their own copy of click, whose classes differ.
+    It is recognised by its methods, because recent releases of typer have their own copy of click.
     """
     describe = getattr(error, "format_message", None)
     if describe is None:
         return None
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "glassplate")
-    text = " ".join(describe().split())
+    text = " ".join(describe().split()).replace("Value error, ", "")
     return f"{text} (see {path} --help)"
 
 
-def _complain(text: str) -> None:
-    # in one piece: other threads may write at the same time
+def _print_error(text: str) -> None:
+    # in one piece, because other threads may write at the same time
     sys.stderr.write(f"glassplate: {text}\n")
     sys.stderr.flush()

@@ -1,184 +1,278 @@
-"""The options of the commands, each declared once."""
+"""Options of the commands, each declared once.
+
+Options that several commands share come in groups, which are dataclasses. `grouped` turns a command whose
+parameters are such groups into one whose parameters are options, as typer needs it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
-from glassplate.flows.report.progress import KINDS, Kind
+from glassplate.flows.report.progress import ProgressKind
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from glassplate.pipeline.recipe import Recipe
     from glassplate.pipeline.sources.source import SourceSpec
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
-# As far as operator.scale of a recipe goes.
+Exit = TypeVar("Exit")
+
+# The largest `operator.scale` of a recipe.
 MOST_SCALE = 16
 
-Input = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
-]
 Result = Annotated[Path, typer.Argument(metavar="OUT.zarr", help="A result.", show_default=False)]
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="A job.", show_default=False)]
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME|FILE",
-        help="A shipped recipe or a YAML file. Without it: astro-denoise for FITS, archive-denoise "
-        "for the rest.",
-    ),
+JobFile = Annotated[
+    Path, typer.Argument(metavar="JOB.yaml", help="A job file.", show_default=False)
 ]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one value of the recipe; may be repeated."
-    ),
-]
-Scale = Annotated[
-    str | None, typer.Option("--scale", metavar="N", help="Super-resolution factor, 2 to 16.")
-]
-Hdu = Annotated[
-    str | None,
-    typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
-]
-Page = Annotated[
-    str | None,
-    typer.Option(
-        "--page",
-        metavar="N|all",
-        help="TIFF page; all: each a plane of a cube. Default: the first.",
-    ),
-]
-Mask = Annotated[
-    Path | None,
-    typer.Option(
-        "--mask", metavar="FILE", help="Image of the pixels not to trust: non-zero there."
-    ),
-]
-Variance = Annotated[
-    Path | None,
-    typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
-]
-Sigma = Annotated[
-    Path | None,
-    typer.Option("--sigma", metavar="FILE", help="Image of each pixel's standard deviation."),
-]
-Weight = Annotated[
-    Path | None,
-    typer.Option(
-        "--weight", metavar="FILE", help="Image of each pixel's inverse variance; 0: not to trust."
-    ),
-]
-PsfFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--psf",
-        metavar="FILE",
-        help="Image of the point-spread function, on the grid of the result: for deconvolve and "
-        "superres.",
-    ),
-]
-GuideFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
-    ),
-]
-Exposures = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--exposure",
-        metavar="FILE",
-        help="Another exposure of the same scene, restored with the first; may be repeated.",
-    ),
-]
-Donor = Annotated[
-    Path | None,
-    typer.Option(
-        "--donor",
-        metavar="PREVIOUS.zarr",
-        help="Start from the donor of an earlier result of much the same scene.",
-    ),
-]
-HintsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--hints",
-        metavar="FILE",
-        help="RGBA or RGB image of the colours that are known, on the same grid: for colorize.",
-    ),
-]
-OverlayFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--overlay",
-        metavar="FILE",
-        help="Image with an alpha channel that was laid over the input, such as a watermark: taken off.",
-    ),
-]
-PoolKind = Annotated[
-    str,
-    typer.Option(
-        "--pool",
-        metavar="auto|inline|local|ADDRESS",
-        help="Who does the work; a Dask scheduler's address, or local processes.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", metavar="N", min=1, help="Local processes. Default: one a GPU, or a core."
-    ),
-]
-Device = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda", help="What fits the tiles.")
-]
-Progress = Annotated[
-    str, typer.Option("--progress", metavar="|".join(KINDS), help="How progress is shown.")
-]
+Progress = Annotated[ProgressKind, typer.Option("--progress", help="How progress is shown.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def parse_progress(text: str) -> Kind:
-    """One of the kinds of display.
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """The image, and the images that come with it."""
 
-    Raises
-    ------
-    UsageError
-        If it is none of them.
-    """
-    for kind in KINDS:
-        if kind == text:
-            return kind
-    raise UsageError(f"--progress {text}: expected one of {', '.join(KINDS)}")
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
+    ]
+    hdu: Annotated[
+        str | None,
+        typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
+    ] = None
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--page",
+            metavar="N|all",
+            help="TIFF page; all: each page is a plane of a cube. Default: the first.",
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask", metavar="FILE", help="Image that is non-zero at pixels not to trust."
+        ),
+    ] = None
+    variance: Annotated[
+        Path | None,
+        typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
+    ] = None
+    sigma: Annotated[
+        Path | None,
+        typer.Option("--sigma", metavar="FILE", help="Image of each pixel's standard deviation."),
+    ] = None
+    weight: Annotated[
+        Path | None,
+        typer.Option(
+            "--weight",
+            metavar="FILE",
+            help="Image of each pixel's inverse variance; 0: do not trust the pixel.",
+        ),
+    ] = None
+    psf: Annotated[
+        Path | None,
+        typer.Option(
+            "--psf",
+            metavar="FILE",
+            help="Image of the point-spread function, on the grid of the result: for deconvolve and "
+            "superres.",
+        ),
+    ] = None
+    guide: Annotated[
+        Path | None,
+        typer.Option(
+            "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
+        ),
+    ] = None
+    exposures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exposure",
+            metavar="FILE",
+            help="Another exposure of the same scene, restored with the first; may be repeated.",
+        ),
+    ] = None
+    hints: Annotated[
+        Path | None,
+        typer.Option(
+            "--hints",
+            metavar="FILE",
+            help="RGB or RGBA image of the known colours, on the same grid: for colorize.",
+        ),
+    ] = None
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            metavar="FILE",
+            help="Image with an alpha channel that was laid over the input, such as a watermark, and is "
+            "removed.",
+        ),
+    ] = None
+
+    def spec(self) -> SourceSpec:
+        """Return the image as the pipeline names it.
+
+        Raises
+        ------
+        UsageError
+            If more than one image of the noise is given, or the page is invalid.
+        """
+        from glassplate.pipeline.sources.source import SourceSpec, noise_image
+
+        noise, kind = noise_image(
+            {"variance": self.variance, "sigma": self.sigma, "weight": self.weight}
+        )
+        return SourceSpec(
+            path=self.source,
+            hdu=_parse_hdu(self.hdu),
+            page=_parse_page(self.page),
+            mask=self.mask,
+            variance=noise,
+            noise_kind=kind,
+            psf=self.psf,
+            guide=self.guide,
+            exposures=tuple(self.exposures or ()),
+            hints=self.hints,
+            overlay=self.overlay,
+        )
 
 
-def parse_device(text: str) -> DeviceName:
-    """One of the devices.
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """The recipe, and where its fits start from."""
 
-    Raises
-    ------
-    UsageError
-        If it is none of them.
-    """
-    for device in DEVICES:
-        if device == text:
-            return device
-    raise UsageError(f"--device {text}: expected auto, cpu or cuda")
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="A shipped recipe or a YAML file. Default: astro-denoise for FITS, archive-denoise "
+            "for other formats.",
+        ),
+    ] = None
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override one value of the recipe; may be repeated."
+        ),
+    ] = None
+    scale: Annotated[
+        str | None, typer.Option("--scale", metavar="N", help="Super-resolution factor, 2 to 16.")
+    ] = None
+    donor: Annotated[
+        Path | None,
+        typer.Option(
+            "--donor",
+            metavar="PREVIOUS.zarr",
+            help="Start from the donor of an earlier result of a similar scene.",
+        ),
+    ] = None
+
+    def load(self, source: Path) -> tuple[str, Recipe]:
+        """Return the name and the settings of the recipe; the format of `source` gives the default.
+
+        Raises
+        ------
+        UsageError
+            If the recipe, a key or a value is invalid.
+        SourceError
+            If the default is needed and `source` cannot be read or its format is unknown.
+        """
+        from glassplate.flows.jobs.images import default_recipe
+        from glassplate.pipeline.recipe import load_recipe
+
+        name = self.recipe or default_recipe(source)
+        return name, load_recipe(name, self.overrides or (), scale=_parse_scale(self.scale))
 
 
-def parse_scale(text: str | None) -> int | None:
-    """A super-resolution factor.
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """The workers that fit the tiles, and their device."""
 
-    Raises
-    ------
-    UsageError
-        If there is no operator for it.
-    """
+    pool: Annotated[
+        str,
+        typer.Option(
+            "--pool",
+            metavar="auto|inline|local|ADDRESS",
+            help="Where the work is done: in this process, in local processes, or by the workers of a "
+            "Dask scheduler.",
+        ),
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Local processes. Default: one for each GPU, or for each core.",
+        ),
+    ] = None
+    device: Annotated[DeviceName, typer.Option("--device", help="Device that fits the tiles.")] = (
+        "auto"
+    )
+
+
+def grouped(command: Callable[..., Exit]) -> Callable[..., Exit]:
+    """Replace each parameter of a command that is a group of options by the options of the group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _parameters(groups[name])
+        else:
+            parameters.append(
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            )
+
+    @functools.wraps(command)
+    def expanded(**given: Any) -> Exit:
+        made = {
+            name: group(
+                **{field.name: given.pop(field.name) for field in dataclasses.fields(group)}
+            )
+            for name, group in groups.items()
+        }
+        return command(**made, **given)
+
+    # typer reads both
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
+    return expanded
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    """The fields of a group of options as parameters of a function."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty
+            if field.default is dataclasses.MISSING
+            else field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _parse_hdu(text: str | None) -> int | str | None:
+    """The index of a FITS extension if the text is a number, else its name."""
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text
+
+
+def _parse_scale(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SCALE):
@@ -186,57 +280,11 @@ def parse_scale(text: str | None) -> int | None:
     return int(text)
 
 
-def parse_page(text: str | None) -> int | Literal["all"] | None:
-    """A TIFF page, or all of them.
-
-    Raises
-    ------
-    UsageError
-        If it is neither.
-    """
-    if text is None or text == "all":
-        return text if text is None else "all"
+def _parse_page(text: str | None) -> int | Literal["all"] | None:
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"--page {text}: expected a number from 0, or all")
     return int(text)
-
-
-def parse_source(
-    path: Path,
-    *,
-    hdu: str | None,
-    page: str | None,
-    mask: Path | None,
-    variance: Path | None,
-    sigma: Path | None,
-    weight: Path | None,
-    psf: Path | None,
-    guide: Path | None,
-    exposures: list[Path] | None,
-    hints: Path | None,
-    overlay: Path | None,
-) -> SourceSpec:
-    """Which image is meant; digits are the number of an extension, else its name.
-
-    Raises
-    ------
-    UsageError
-        If the noise is given more than once, or the page is none.
-    """
-    from glassplate.pipeline.sources.source import SourceSpec, noise_image
-
-    noise, kind = noise_image({"variance": variance, "sigma": sigma, "weight": weight})
-    number = int(hdu) if hdu is not None and hdu.lstrip("-").isdigit() else hdu
-    return SourceSpec(
-        path=path,
-        hdu=number,
-        page=parse_page(page),
-        mask=mask,
-        variance=noise,
-        noise_kind=kind,
-        psf=psf,
-        guide=guide,
-        exposures=tuple(exposures or ()),
-        hints=hints,
-        overlay=overlay,
-    )

@@ -4,50 +4,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from glassplate.flows.cli import options
-from glassplate.flows.processes.signals import Interrupted, asked_to_stop
+from glassplate.flows.processes.signals import Interrupted, stop_requested
 from glassplate.flows.report.text import amount, duration, number, plural
 from glassplate.pipeline.errors import GlassplateError
-
-if TYPE_CHECKING:
-    from glassplate.pipeline.recipe import Recipe
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(restore)
-    app.command()(plan)
+    app.command()(options.grouped(restore))
+    app.command()(options.grouped(plan))
 
 
+# seven parameters: a parameter of a command is an option, or a group of options
 def restore(
-    source: options.Input,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.zarr", help="The result.")],
-    recipe: options.RecipeName = None,
-    overrides: options.Overrides = None,
-    scale: options.Scale = None,
-    hdu: options.Hdu = None,
-    page: options.Page = None,
-    mask: options.Mask = None,
-    variance: options.Variance = None,
-    sigma: options.Sigma = None,
-    weight: options.Weight = None,
-    psf: options.PsfFile = None,
-    guide: options.GuideFile = None,
-    exposures: options.Exposures = None,
-    donor: options.Donor = None,
-    hints: options.HintsFile = None,
-    overlay: options.OverlayFile = None,
+    recipe: options.RecipeOptions,
+    image: options.ImageOptions,
+    pool: options.PoolOptions,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE.fits|FILE.tif", help="Write the result there too."),
+        typer.Option(
+            "--export", metavar="FILE.fits|FILE.tif", help="Write the result to this file too."
+        ),
     ] = None,
-    pool: options.PoolKind = "auto",
-    workers: options.Workers = None,
-    device: options.Device = "auto",
     progress: options.Progress = "auto",
     keep_scratch: Annotated[
         bool, typer.Option("--keep-scratch", help="Keep the restored windows.")
@@ -55,28 +39,13 @@ def restore(
 ) -> int:
     """Restore one image. The same command again resumes.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage or unusable input, 3 done but for some tiles,
+    Exit codes: 0 done, 1 failed, 2 wrong usage or unusable input, 3 some tiles could not be restored,
     130 interrupted.
     """
-    kind = options.parse_progress(progress)
-    wished = options.parse_device(device)
-    spec = options.parse_source(
-        source,
-        hdu=hdu,
-        page=page,
-        mask=mask,
-        variance=variance,
-        sigma=sigma,
-        weight=weight,
-        psf=psf,
-        guide=guide,
-        exposures=exposures,
-        hints=hints,
-        overlay=overlay,
-    )
-    name, settings = _recipe(source, recipe, overrides, scale)
+    spec = image.spec()
+    recipe_name, settings = recipe.load(image.source)
 
-    from glassplate.flows.jobs.lazy_pool import StandbyPool
+    from glassplate.flows.jobs.lazy_pool import LazyPool
     from glassplate.flows.report.progress import open_display
     from glassplate.flows.report.reports import ImageReport
     from glassplate.pipeline.export.export import check_target
@@ -89,93 +58,51 @@ def restore(
         spec=spec,
         store=output,
         recipe=settings,
-        recipe_name=name,
-        device=wished,
+        recipe_name=recipe_name,
+        device=pool.device,
         export=export,
         keep_scratch=keep_scratch,
-        donor=donor,
+        donor=recipe.donor,
     )
     try:
         with (
-            open_display(kind) as display,
-            StandbyPool(pool, workers=workers, device=device) as workforce,
+            open_display(progress) as display,
+            LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers,
         ):
-            result = restore_image(request, workforce, display)
-            display.drop(output)
-            report = ImageReport.of(source, result)
-            display.say("ImageReport", report.text(), report.facts())
+            result = restore_image(request, workers, display)
+            display.forget(output)
+            report = ImageReport.from_result(image.source, result)
+            display.report("ImageReport", report.text(), report.to_json())
     except (KeyboardInterrupt, GlassplateError) as error:
-        if isinstance(error, GlassplateError) and not asked_to_stop():
+        if isinstance(error, GlassplateError) and not stop_requested():
             raise
         raise Interrupted(_how_to_resume(output)) from error
     return 3 if result.status == "partial" else 0
 
 
 def plan(
-    source: options.Input,
-    recipe: options.RecipeName = None,
-    overrides: options.Overrides = None,
-    scale: options.Scale = None,
-    hdu: options.Hdu = None,
-    page: options.Page = None,
-    mask: options.Mask = None,
-    variance: options.Variance = None,
-    sigma: options.Sigma = None,
-    weight: options.Weight = None,
-    psf: options.PsfFile = None,
-    guide: options.GuideFile = None,
-    exposures: options.Exposures = None,
-    donor: options.Donor = None,
-    hints: options.HintsFile = None,
-    overlay: options.OverlayFile = None,
-    pool: options.PoolKind = "auto",
-    workers: options.Workers = None,
-    device: options.Device = "auto",
+    recipe: options.RecipeOptions,
+    image: options.ImageOptions,
+    pool: options.PoolOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
-    wished = options.parse_device(device)
-    spec = options.parse_source(
-        source,
-        hdu=hdu,
-        page=page,
-        mask=mask,
-        variance=variance,
-        sigma=sigma,
-        weight=weight,
-        psf=psf,
-        guide=guide,
-        exposures=exposures,
-        hints=hints,
-        overlay=overlay,
-    )
-    name, settings = _recipe(source, recipe, overrides, scale)
+    spec = image.spec()
+    recipe_name, settings = recipe.load(image.source)
 
-    from glassplate.flows.jobs.lazy_pool import StandbyPool
+    from glassplate.flows.jobs.lazy_pool import LazyPool
     from glassplate.pipeline.planning.donor_reuse import find_donor
     from glassplate.pipeline.planning.make_plan import make_plan
     from glassplate.pipeline.planning.summary import summarise
 
-    previous = None if donor is None else find_donor(donor)
-    with StandbyPool(pool, workers=workers, device=device) as workforce:
-        count = workforce.workers
+    donor = None if recipe.donor is None else find_donor(recipe.donor)
+    with LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers:
+        count = workers.workers
         made = make_plan(
-            spec, settings, recipe_name=name, device=wished, donor=previous, workers=count
+            spec, settings, recipe_name=recipe_name, device=pool.device, donor=donor, workers=count
         )
         summary = summarise(made, workers=count)
     typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
-
-
-def _recipe(
-    source: Path, recipe: str | None, overrides: list[str] | None, scale: str | None
-) -> tuple[str, Recipe]:
-    """Name and settings of the wished recipe, or of that of the file's format."""
-    factor = options.parse_scale(scale)
-    from glassplate.flows.jobs.images import default_recipe
-    from glassplate.pipeline.recipe import load_recipe
-
-    name = recipe or default_recipe(source)
-    return name, load_recipe(name, overrides or (), scale=factor)
 
 
 def _how_to_resume(store: Path) -> str:
@@ -185,7 +112,7 @@ def _how_to_resume(store: Path) -> str:
 
 
 def _donor_lines(summary: dict[str, Any]) -> list[str]:
-    """Where the weights come from that tiles start from, if not from random ones."""
+    """The earlier result from whose donor the tiles start, if there is one."""
     if not summary["donor"]:
         return []
     steps = summary["donor_iterations"]
@@ -194,7 +121,7 @@ def _donor_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _exposure_lines(summary: dict[str, Any]) -> list[str]:
-    """How many exposures are restored as one, and what judges them."""
+    """Number of exposures that are restored as one, and the one that is kept for validation."""
     if not summary["exposures"]:
         return []
     count = len(summary["exposures"]["alignments"])
@@ -203,7 +130,7 @@ def _exposure_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _stack_lines(summary: dict[str, Any]) -> list[str]:
-    """How many fits go together, where several do."""
+    """Number of fits that run at once, if there are several."""
     stack, together = (summary["numerics"][name] for name in ("stack", "together"))
     return [] if stack == 1 else [f"  at once  {plural(stack, 'fit')} a worker, {together}"]
 

@@ -25,7 +25,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="An image or a result.", show_default=False)],
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what an image file or a result holds."""
+    """Show what an image file or a result holds."""
     from glassplate.pipeline.provenance.inspect import inspect_result, is_result
 
     if is_result(path):
@@ -40,7 +40,7 @@ def inspect(
 
 
 def verify(store: options.Result, as_json: options.AsJson = False) -> int:
-    """Check a result: complete, undamaged, its input unchanged. Exit code 1 where it is not."""
+    """Check a result: complete, undamaged, its input unchanged. Exit code 1 if it is not."""
     from glassplate.pipeline.provenance.verify import verify as checks_of
 
     checks = checks_of(store)
@@ -61,12 +61,15 @@ def export(
         typer.Argument(metavar="FILE.fits|FILE.tif", help="What to write.", show_default=False),
     ],
     level: Annotated[
-        int, typer.Option("--level", metavar="N", min=0, help="Level of the pyramid; 0 is all.")
+        int,
+        typer.Option(
+            "--level", metavar="N", min=0, help="Level of the pyramid; 0 is full resolution."
+        ),
     ] = 0,
 ) -> None:
     """Write a result as FITS or TIFF.
 
-    With the header or the tags of its source.
+    The file has the header or the tags of the source.
     """
     from glassplate.pipeline.export.export import export as export_result
 
@@ -78,14 +81,14 @@ def assess(
     reference: Annotated[
         Path,
         typer.Option(
-            "--reference", metavar="FILE", help="FITS, TIFF, PNG, JPEG or Zarr of its shape."
+            "--reference", metavar="FILE", help="FITS, TIFF, PNG, JPEG or Zarr of the same shape."
         ),
     ],
     as_json: options.AsJson = False,
 ) -> None:
     """Compare a result with a reference of the scene.
 
-    In source units, where both are valid.
+    The figures are in source units, over pixels that are valid in both.
     """
     from glassplate.pipeline.assess.compare import assess as compare
 

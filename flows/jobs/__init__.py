@@ -1,1 +1,1 @@
-"""Many images: a job, its flow and its schedule."""
+"""Bulk jobs: the job file, its images, the Prefect flow that restores them, and its schedule."""

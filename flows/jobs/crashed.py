@@ -1,10 +1,10 @@
-"""Runs of a service that was killed: Prefect would call them running for ever."""
+"""Runs of a service that was killed, which Prefect would otherwise list as running for ever."""
 
 from __future__ import annotations
 
-from glassplate.flows.server import settings as embedded
+from glassplate.flows.server.settings import apply_settings
 
-embedded.prepare()  # Prefect reads its settings when it is imported
+apply_settings()  # Prefect reads its settings when it is imported
 
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter  # noqa: E402
@@ -12,33 +12,33 @@ from prefect.client.schemas.objects import StateType  # noqa: E402
 from prefect.exceptions import ObjectNotFound  # noqa: E402
 from prefect.states import Crashed  # noqa: E402
 
-UNDER_WAY = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+UNFINISHED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
 
 def mark_crashed(deployment: str) -> int:
-    """Mark the runs of a deployment that are said to be under way as crashed.
+    """Mark every unfinished run of a deployment as crashed.
 
-    Call it before the deployment is served again, by the one that serves it: nothing is under way then.
+    A service calls this before it serves the deployment again; no run of the deployment exists then.
 
     Parameters
     ----------
     deployment
-        Its name in Prefect: ``FLOW/NAME``. Runs of others are left alone.
+        Its name in Prefect, ``FLOW/NAME``. Runs of other deployments are left alone.
 
     Returns
     -------
     count
-        How many there were.
+        Number of runs that were marked.
     """
     with get_client(sync_client=True) as client:
         try:
             known = client.read_deployment_by_name(deployment)
         except ObjectNotFound:
             return 0
-        chosen = FlowRunFilter(
-            deployment_id={"any_": [known.id]}, state={"type": {"any_": list(UNDER_WAY)}}
+        unfinished = FlowRunFilter(
+            deployment_id={"any_": [known.id]}, state={"type": {"any_": list(UNFINISHED)}}
         )
-        runs = client.read_flow_runs(flow_run_filter=chosen)
+        runs = client.read_flow_runs(flow_run_filter=unfinished)
         for run in runs:
             state = Crashed(message="The service that had started this run was killed.")
             client.set_flow_run_state(run.id, state, force=True)

@@ -1,9 +1,9 @@
-"""A bulk job as a Prefect flow: one flow run for the job, one task for each image, one pool for all.
+"""A bulk job as a Prefect flow: one flow run for the job, one task run for each image, one pool for all.
 
-Prefect is for images: a task run costs it about 35 ms and 30 kB. Tiles go to the pool.
+Prefect records images and not tiles, because a task run costs it about 35 ms and 30 kB. Tiles go to the pool.
 
-No postponed annotations in this module: Prefect reads those of the flow, and where it loads the flow
-for a scheduled run it cannot look the names up.
+This module has no postponed annotations. Prefect reads those of the flow, and could not resolve the names
+where it loads the flow for a scheduled run.
 """
 
 import threading
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from glassplate.flows.server import settings as embedded
+from glassplate.flows.server.settings import apply_settings
 
-embedded.prepare()  # Prefect reads its settings when it is imported
+apply_settings()  # Prefect reads its settings when it is imported
 
 from prefect import flow, get_run_logger, tags, task  # noqa: E402
 from prefect.artifacts import create_markdown_artifact  # noqa: E402
@@ -25,13 +25,18 @@ from prefect.states import Completed, Failed, State  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
-from glassplate.flows.jobs.images import Found, Image, default_recipe, find_images  # noqa: E402
+from glassplate.flows.jobs.images import FoundImages, Image, default_recipe, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
-from glassplate.flows.jobs.lazy_pool import StandbyPool  # noqa: E402
-from glassplate.flows.jobs.sequence import Chain  # noqa: E402
-from glassplate.flows.processes.presence import end_with_service  # noqa: E402
-from glassplate.flows.processes.signals import asked_to_stop, interrupts_kept  # noqa: E402
-from glassplate.flows.report.progress import Display, Kind, open_display, started  # noqa: E402
+from glassplate.flows.jobs.lazy_pool import LazyPool  # noqa: E402
+from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
+from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
+from glassplate.flows.processes.signals import sigterm_interrupts, stop_requested  # noqa: E402
+from glassplate.flows.report.progress import (  # noqa: E402
+    Display,
+    ProgressKind,
+    open_display,
+    start_text,
+)
 from glassplate.flows.report.reports import ImageReport, JobReport  # noqa: E402
 from glassplate.flows.report.text import one_line, printable, reason  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
@@ -50,87 +55,85 @@ from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all images of a job share while it runs; it never leaves the process."""
+class JobRun:
+    """What the images of one run of a job share; it stays within this process."""
 
     job: Job
     pool: Pool
     display: Display
     stop: threading.Event
-    """Set once the job is to end early."""
+    """Set when the run must end early."""
     context: dict[str, str]
-    """For the manifests: which flow run made them."""
-    chain: Chain | None = None
-    """Of a sequence, which the images then do one after the other."""
+    """Written to the manifests: the flow run and the job."""
+    donors: DonorSequence | None = None
+    """Of a sequence, whose images are restored one after the other."""
 
 
 # mypy does not follow Prefect (pyproject.toml), so its decorators have no types
 @flow(name="glassplate-bulk", flow_run_name="{job.name}", retries=0)  # type: ignore[untyped-decorator]
-def restore_images(job: Job, progress: Kind = "none") -> State[Any]:
-    """Restore every image of a job; those that are done are skipped, bad ones are quarantined.
+def restore_images(job: Job, progress: ProgressKind = "none") -> State[Any]:
+    """Restore every image of a job; skip finished results and quarantine bad images.
 
     Parameters
     ----------
     job
-        What to do; its inputs are looked for anew in each run.
+        The job. Each run searches for its inputs anew.
     progress
-        How to show it on this process's terminal.
+        How this process's terminal shows progress.
 
     Returns
     -------
     state
-        Completed, or Failed where no image could be restored; its data is `JobReport.facts`, or the
-        error where the job as a whole cannot be done.
+        Completed, or Failed if no image could be restored. Its data is a `JobReport`, or the error for
+        which the whole job failed.
     """
     end_with_service()
-    begun = time.monotonic()
+    start = time.monotonic()
     with open_display(progress) as display:
         try:
-            with interrupts_kept():
+            with sigterm_interrupts():
                 found = find_images(job)
                 reports = _restore_all(job, found, display) if found.images else []
         except (
             GlassplateError
-        ) as error:  # said in one line here; raised, Prefect would log its stack
-            display.say("Error", one_line(error), {"message": one_line(error)})
+        ) as error:  # one line here; Prefect would log the stack if it were raised
+            display.report("Error", one_line(error), {"message": one_line(error)})
             return Failed(message=one_line(error), data=error)
         left_out = tuple(printable(str(path)) for path in found.left_out)
-        report = JobReport(tuple(reports), time.monotonic() - begun, left_out)
-        display.say("JobReport", report.text(), report.facts())
+        report = JobReport(tuple(reports), time.monotonic() - start, left_out)
+        display.report("JobReport", report.text(), report.to_json())
     create_markdown_artifact(
         key="glassplate-bulk", markdown=report.markdown(), description=report.headline()
     )
     end = Failed if report.exit_code == 1 else Completed
-    return end(message=report.headline(), data=report.facts())
+    return end(message=report.headline(), data=report)
 
 
 @task(  # type: ignore[untyped-decorator]
     name="restore-image", task_run_name="{name}", cache_policy=NO_CACHE, retries=0
 )
-def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
-    """Restore one image of a job; a fault of it is its own.
-
-    Of a sequence it starts from the donor of the last good one before it, where that fits.
+def restore_image(name: str, image: Image, run: JobRun) -> State[Any]:
+    """Restore one image of a job; an error quarantines this image alone.
 
     Returns
     -------
     state
-        Completed, or Failed where the image is quarantined; its data is `ImageReport.facts`.
+        Completed, or Failed if the image is quarantined; its data is an `ImageReport`.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
-        with _listening(name, image, shared) as listener:
-            request = _request(image, shared)
+        with _listener(name, image, run) as listener:
+            request = _request(image, run)
             if is_export(image.spec.path):
                 listener(Warned(image.store, "the input is an export of glassplate"))
-            result = restore(request, shared.pool, listener)
-            report = ImageReport.of(image.spec.path, result, image.part)
-            if shared.chain is not None:
-                shared.chain.add(image.store)
-    except Exception as error:  # whatever is wrong with one image, the others are to be restored
-        if shared.stop.is_set() or asked_to_stop():
+            result = restore(request, run.pool, listener)
+            report = ImageReport.from_result(image.spec.path, result, image.part)
+            if run.donors is not None:
+                run.donors.add(image.store)
+    except Exception as error:  # whatever is wrong with one image, the others can be restored
+        if run.stop.is_set() or stop_requested():
             raise KeyboardInterrupt from error
-        # whole only in Prefect's log; the terminal gets the line
+        # Prefect's log gets the traceback, the terminal one line
         get_run_logger().warning("%s is quarantined", name, exc_info=True)
         report = ImageReport(
             source=printable(str(image.spec.path)),
@@ -138,49 +141,44 @@ def restore_image(name: str, image: Image, shared: Shared) -> State[Any]:
             part=printable(image.part),
             status="quarantined",
             reason=reason(error),
-            seconds=time.monotonic() - begun,
+            seconds=time.monotonic() - start,
         )
-        shared.display(Warned(image.store, f"quarantined: {report.reason}"))
-        return Failed(message=report.reason, data=report.facts())
+        run.display(Warned(image.store, f"quarantined: {report.reason}"))
+        return Failed(message=report.reason, data=report)
     finally:
-        shared.display.drop(image.store)
-    return Completed(message=report.text().splitlines()[0], data=report.facts())
+        run.display.forget(image.store)
+    return Completed(message=report.text().splitlines()[0], data=report)
 
 
-def run_job(job: Job, progress: Kind) -> JobReport:
+def run_job(job: Job, progress: ProgressKind) -> JobReport:
     """Run the flow in this process.
 
     Raises
     ------
     GlassplateError
-        If the job as a whole cannot be done: its pool cannot be opened, an input is a folder.
+        If the whole job fails, for example because its pool cannot be opened or an input is a folder.
     """
     with tags(*job.tags):
         state = restore_images(job, progress=progress, return_state=True)
-    facts = state.result(raise_on_failure=False)
-    if isinstance(facts, BaseException):
-        raise facts
-    return JobReport.from_facts(facts)
+    report: JobReport = _data(state)
+    return report
 
 
-def _restore_all(job: Job, found: Found, display: Display) -> list[ImageReport]:
+def _restore_all(job: Job, found: FoundImages, display: Display) -> list[ImageReport]:
     images = found.images
     context = {"prefect_flow_run_id": str(flow_run.id or ""), "job": job.name}
     stop = threading.Event()
-    standby = StandbyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
-    # the pool is closed before the threads are joined: an interrupted run then waits for no fit
-    # the frames of a sequence in their order, so that each finds the donor of the one before it
-    at_once = 1 if job.sequence else min(len(images), standby.workers)
-    with (
-        ThreadPoolTaskRunner(max_workers=at_once) as runner,
-        standby as pool,
-    ):
-        chain = Chain() if job.sequence else None
-        shared = Shared(job, pool, display, stop, context, chain)
+    lazy_pool = LazyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
+    # frames of a sequence are restored in their order, so that each finds the donor of the one before it
+    threads = 1 if job.sequence else min(len(images), lazy_pool.workers)
+    # the pool closes before the threads are joined, so that an interrupted run waits for no fit
+    with ThreadPoolTaskRunner(max_workers=threads) as runner, lazy_pool as pool:
+        donors = DonorSequence() if job.sequence else None
+        run = JobRun(job, pool, display, stop, context, donors)
         futures = [
             runner.submit(
                 restore_image,
-                {"name": printable(image.label), "image": quote(image), "shared": quote(shared)},
+                {"name": printable(image.label), "image": quote(image), "run": quote(run)},
             )
             for image in images
         ]
@@ -189,14 +187,14 @@ def _restore_all(job: Job, found: Found, display: Display) -> list[ImageReport]:
         except BaseException:  # Ctrl-C, a signal, or a cancellation from Prefect
             stop.set()
             raise
-    return [_report(state) for state in states]
+    return [_data(state) for state in states]
 
 
-def _request(image: Image, shared: Shared) -> RestoreRequest:
+def _request(image: Image, run: JobRun) -> RestoreRequest:
     if image.fault:
         raise UsageError(image.fault)
     is_fits = sniff_format(image.spec.path) == "fits"
-    recipe_name, recipe = image.load(default_recipe(image.spec.path))
+    recipe_name, recipe = image.load_recipe(default_recipe(image.spec.path))
     export = image.export_path(is_fits=is_fits)
     if export is not None:
         export.parent.mkdir(parents=True, exist_ok=True)
@@ -206,35 +204,35 @@ def _request(image: Image, shared: Shared) -> RestoreRequest:
         store=image.store,
         recipe=recipe,
         recipe_name=recipe_name,
-        device=shared.job.device,
+        device=run.job.device,
         export=export,
-        keep_scratch=shared.job.keep_scratch,
-        context=shared.context,
-        donor=image.donor if shared.chain is None else shared.chain.donor_for(image, recipe),
+        keep_scratch=run.job.keep_scratch,
+        context=run.context,
+        donor=image.donor if run.donors is None else run.donors.donor_for(image, recipe),
     )
 
 
-def _report(state: State[Any]) -> ImageReport:
-    facts = state.result(raise_on_failure=False)
-    if isinstance(facts, BaseException):
-        raise facts
-    return ImageReport(**{**facts, "exports": tuple(facts["exports"])})
+def _data(state: State[Any]) -> Any:
+    """Return the data of a state; raise it if it is an exception."""
+    data = state.result(raise_on_failure=False)
+    if isinstance(data, BaseException):
+        raise data
+    return data
 
 
 @contextmanager
-def _listening(name: str, image: Image, shared: Shared) -> Iterator[Listener]:
-    """Pass events on to the display, a few of them to Prefect's log, and end the run when told to."""
+def _listener(name: str, image: Image, run: JobRun) -> Iterator[Listener]:
+    """Make a listener that shows every event, logs the milestones to Prefect, and ends a stopped run."""
     log = get_run_logger()
     thread = threading.get_ident()
 
     def listen(event: Event) -> None:
-        """Raise where the run must end, log the milestones, show everything."""
-        # only in the thread of this run: events of the pool's workers come in on another
-        if shared.stop.is_set() and threading.get_ident() == thread:
+        # events from workers of the pool arrive in another thread, which must not be ended
+        if run.stop.is_set() and threading.get_ident() == thread:
             raise KeyboardInterrupt
         match event:
             case RunStarted():
-                log.info("%s: %s", name, started(event))
+                log.info("%s: %s", name, start_text(event))
             case StageStarted():
                 log.info("%s: %s", name, event.stage)
             case Warned():
@@ -243,6 +241,6 @@ def _listening(name: str, image: Image, shared: Shared) -> Iterator[Listener]:
                 log.info("%s: %s in %.1f s", name, event.status, event.seconds)
             case _:
                 pass
-        shared.display(event)
+        run.display(event)
 
     yield listen

@@ -1,7 +1,8 @@
-"""The images of a job: what its inputs stand for now, and what becomes of each."""
+"""The images of a job: which files its inputs match now, and how each of them is restored."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.flows.jobs.job import Job, JobInput
+from glassplate.flows.jobs.job import ImageSettings, Job, JobInput
 from glassplate.flows.jobs.matches import (
     STORE_SUFFIX,
     Match,
-    matches_of,
-    nothing_there,
-    without_our_own,
+    find_matches,
+    leave_out_own_files,
+    no_such_file,
 )
 from glassplate.flows.report.text import plural
 from glassplate.pipeline.errors import UsageError
@@ -23,10 +24,15 @@ from glassplate.pipeline.recipe import Recipe, load_recipe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 
+# Settings of a job that are fields of a SourceSpec; which of the images of the noise is given needs a look.
+SPEC_SETTINGS = (
+    {field.name for field in dataclasses.fields(SourceSpec)} & ImageSettings.model_fields.keys()
+) - set(NOISE_KINDS)
+
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a job."""
+    """One image of a job, and how it is restored."""
 
     spec: SourceSpec
     store: Path
@@ -35,29 +41,29 @@ class Image:
     scale: int | None
     export: Literal["fits", "tif", "auto"] | None
     donor: Path | None = None
-    """Earlier result from whose donor the tiles start; in a sequence, of its first image alone."""
+    """Earlier result from whose donor the tiles start; in a sequence, the first image alone uses it."""
     fault: str = ""
-    """Why the job cannot give it a result of its own, on one line; empty where it can."""
+    """Why the job cannot give the image a result of its own, on one line; empty if it can."""
 
     @property
     def part(self) -> str:
-        """Which image of its file it is, as the job says it; empty where it says nothing."""
+        """The HDU or page that the job names; empty if it names none."""
         if self.spec.hdu is not None:
             return str(self.spec.hdu)
         return "" if self.spec.page is None else f"page {self.spec.page}"
 
     @property
     def label(self) -> str:
-        """The file's name and the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
+        """The file's name with the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
         return self.spec.path.name + (f"[{self.part}]" if self.part else "")
 
-    def load(self, default: str) -> tuple[str, Recipe]:
-        """Name and settings of the recipe, `default` where the job names none."""
+    def load_recipe(self, default: str) -> tuple[str, Recipe]:
+        """Return the recipe's name and settings; `default` is the name if the job gives none."""
         name = self.recipe or default
         return name, load_recipe(name, self.overrides, scale=self.scale)
 
     def export_path(self, *, is_fits: bool) -> Path | None:
-        """Where the export goes; None where none is wished."""
+        """Return the path of the export; None if none is requested."""
         if self.export is None:
             return None
         kind = ("fits" if is_fits else "tif") if self.export == "auto" else self.export
@@ -65,21 +71,21 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the inputs of a job stand for now."""
+class FoundImages:
+    """What the inputs of a job match now."""
 
     images: tuple[Image, ...]
-    """In the order of the entries; with a `fault` where two would become one result."""
+    """In the order of the inputs. Two that would be written to one result have a `fault`."""
     left_out: tuple[Path, ...] = ()
-    """Files that patterns match and glassplate has made: exports, and what lies within results."""
+    """Files that patterns match and glassplate has written: exports, and files within results."""
 
 
-def find_images(job: Job) -> Found:
+def find_images(job: Job) -> FoundImages:
     """Find the images of a job, now.
 
-    A path without wildcards that is not there is listed too: the job is to report it. A pattern may
-    match nothing: tonight's images may not have come yet. A file that an entry names itself is left
-    to that entry; of two patterns that match one image the later says how it is restored.
+    A path without wildcards is an image even if no file exists, and the job reports it. A pattern may
+    match nothing, because tonight's images may not have arrived yet. A file that an entry names
+    literally is restored as that entry says; if two patterns match one image, the later one decides.
 
     Raises
     ------
@@ -89,126 +95,111 @@ def find_images(job: Job) -> Found:
     candidates: list[tuple[Image, JobInput, Match]] = []
     left_out: list[Path] = []
     for entry in job.inputs:
-        matches, ours = without_our_own(matches_of(entry.path), job.output)
-        left_out += ours
-        candidates += [
-            (_image(job, entry, match, alone=len(matches) == 1), entry, match) for match in matches
-        ]
-    named = {_place(match.path) for _, _, match in candidates if match.literal}
+        matches, own = leave_out_own_files(find_matches(entry.path), job.output)
+        left_out += own
+        alone = len(matches) == 1
+        candidates += [(_image(job, entry, match, alone=alone), entry, match) for match in matches]
+    literal = {_normalised(match.path) for _, _, match in candidates if match.literal}
     order: dict[str, int] = {}
     chosen: dict[Any, Image] = {}
     for image, entry, match in candidates:
-        place = _place(match.path)
-        order.setdefault(place, len(order))
+        path = _normalised(match.path)
+        order.setdefault(path, len(order))
         if match.literal:
             chosen[image] = image
-        elif place not in named:
-            chosen[place, image.spec.hdu, image.spec.page, entry.name] = image
-    images = sorted(chosen.values(), key=lambda image: order[_place(image.spec.path)])
+        elif path not in literal:
+            chosen[path, image.spec.hdu, image.spec.page, entry.name] = image
+    images = sorted(chosen.values(), key=lambda image: order[_normalised(image.spec.path)])
     kept = {image.spec.path for image in images}
-    gone = dict.fromkeys(path for path in left_out if path not in kept)
-    return Found(tuple(_with_faults(images)), tuple(gone))
+    unused = dict.fromkeys(path for path in left_out if path not in kept)
+    return FoundImages(tuple(_with_faults(images)), tuple(unused))
 
 
-def images_of(job: Job) -> list[Image]:
-    """The images of `find_images`."""
-    return list(find_images(job).images)
-
-
-def require_any(job: Job, found: Found) -> None:
+def refuse_empty_job(job: Job, found: FoundImages) -> None:
     """Refuse a job without a single image that could be restored.
 
     Raises
     ------
     UsageError
-        If there is none.
+        If no image is found, or `refuse_faulty_job` refuses the job.
     """
-    require_any_without_fault(found)
+    refuse_faulty_job(found)
     if any(image.spec.path.exists() for image in found.images):
         return
-    wished = [entry.path for entry in job.inputs[:3]]
+    patterns = [entry.path for entry in job.inputs[:3]]
     if found.left_out:
         raise UsageError(
-            f"inputs {', '.join(wished)}: nothing but {plural(len(found.left_out), 'file')} that "
+            f"inputs {', '.join(patterns)}: nothing but {plural(len(found.left_out), 'file')} that "
             f"glassplate made, such as {found.left_out[0]}; name one itself to restore it again"
         )
-    raise UsageError(nothing_there(wished))
+    raise UsageError(no_such_file(patterns))
 
 
-def require_any_without_fault(found: Found) -> None:
-    """Refuse a job each of whose images has a fault.
+def refuse_faulty_job(found: FoundImages) -> None:
+    """Refuse a job all of whose images have a fault.
 
     Raises
     ------
     UsageError
-        With the fault of the first.
+        With the fault of the first image.
     """
     if found.images and all(image.fault for image in found.images):
         raise UsageError(found.images[0].fault)
 
 
 def check_recipes(images: Iterable[Image]) -> None:
-    """Load every recipe that is named, so that a wrong one is refused before anything runs.
+    """Load every recipe of the images, so that an invalid one is refused before anything runs.
 
     Raises
     ------
     UsageError
-        If a recipe, key or value is unknown or impossible.
+        If a recipe, key or value is invalid.
     """
     for name, overrides, scale in {(i.recipe, i.overrides, i.scale) for i in images}:
-        # without a name the format decides, and what holds for one default holds for the other
+        # the format decides if no recipe is named; overrides that suit one default suit the other
         load_recipe(name or "astro-denoise", overrides, scale=scale)
 
 
 def default_recipe(path: Path) -> str:
-    """Name of the recipe for a file where none is named: by its format.
+    """Return the name of the recipe for a file's format.
 
     Raises
     ------
     SourceError
-        If the file cannot be read or is of no known format.
+        If the file cannot be read or its format is unknown.
     """
     return "astro-denoise" if sniff_format(path) == "fits" else "archive-denoise"
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without what says its format: ``m31`` of ``m31.fits.gz``."""
+    """Return the file's name without the suffixes of its format: ``m31`` for ``m31.fits.gz``."""
     name = path.name
-    for packed in (".gz", ".bz2", ".fz"):
-        name = name.removesuffix(packed)
+    for compressed in (".gz", ".bz2", ".fz"):
+        name = name.removesuffix(compressed)
     return Path(name).stem
 
 
 def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
-    def wish(key: str) -> Any:
+    def setting(key: str) -> Any:
         return getattr(entry if key in entry.model_fields_set else job, key)
 
-    # an entry that says how noisy its pixels are takes nothing of this from the job
-    own = any(kind in entry.model_fields_set for kind in NOISE_KINDS)
-    noise, noise_kind = noise_image(
-        {kind: getattr(entry if own else job, kind) for kind in NOISE_KINDS}
-    )
+    # an entry that gives one image of the noise takes none of the others from the job
+    owner = entry if entry.model_fields_set & set(NOISE_KINDS) else job
+    noise, noise_kind = noise_image({kind: getattr(owner, kind) for kind in NOISE_KINDS})
     name = entry.name or stem_of(match.path) + _suffix(job, entry)
     return Image(
         spec=SourceSpec(
             path=match.path,
-            hdu=wish("hdu"),
-            page=wish("page"),
-            mask=wish("mask"),
             variance=noise,
             noise_kind=noise_kind,
-            psf=wish("psf"),
-            guide=wish("guide"),
-            exposures=wish("exposures"),
-            hints=wish("hints"),
-            overlay=wish("overlay"),
+            **{key: setting(key) for key in SPEC_SETTINGS},
         ),
         store=job.output / match.folder / f"{name}{STORE_SUFFIX}",
-        recipe=wish("recipe"),
+        recipe=setting("recipe"),
         overrides=job.set + entry.set,
-        scale=wish("scale"),
-        export=wish("export"),
-        donor=wish("donor"),
+        scale=setting("scale"),
+        export=setting("export"),
+        donor=setting("donor"),
         fault=""
         if entry.name is None or alone
         else f"inputs {entry.path}: the name {entry.name!r} is for one image, it matches several",
@@ -216,59 +207,59 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
 
 
 def _suffix(job: Job, entry: JobInput) -> str:
-    """What tells the results of entries apart that name one path and different images of it.
+    """Suffix of a result's name that tells apart the entries for different images of one path.
 
-    It follows from the job alone, not from what lies on the disk: a result has the same name each
-    night. An entry whose path no other names has none.
+    It follows from the job alone and not from files on disk, so that a result has the same name each
+    night. It is empty if no other entry has the same path.
     """
-    siblings = {
-        (other.hdu, other.page) for other in job.inputs if _place(other.path) == _place(entry.path)
-    }
-    if len(siblings) < 2:
+    path = _normalised(entry.path)
+    parts = {(other.hdu, other.page) for other in job.inputs if _normalised(other.path) == path}
+    if len(parts) < 2:
         return ""
-    parts = [] if entry.hdu is None else [str(entry.hdu).replace("/", "_")]
-    parts += [] if entry.page is None else [f"page{entry.page}"]
-    return "".join(f"-{part}" for part in parts)
+    suffix = "" if entry.hdu is None else "-" + str(entry.hdu).replace("/", "_")
+    return suffix + ("" if entry.page is None else f"-page{entry.page}")
 
 
-def _place(path: Path | str) -> str:
-    """One text for all ways to write a path."""
+def _normalised(path: Path | str) -> str:
+    """The same text for every way to write a path."""
     return os.path.abspath(path)
 
 
 def _with_faults(images: list[Image]) -> Iterator[Image]:
-    """Say which images cannot have a result of their own; the others are as good as ever."""
-    owners: dict[Path, list[Image]] = defaultdict(list)
+    """Add a fault to each image that cannot have a result of its own."""
+    by_store: dict[Path, list[Image]] = defaultdict(list)
     for image in images:
-        owners[image.store].append(image)
+        by_store[image.store].append(image)
     sources = {image.spec.path.resolve() for image in images}
     for image in images:
-        others = [other for other in owners[image.store] if other is not image]
+        others = [other for other in by_store[image.store] if other is not image]
         exports = [image.export_path(is_fits=is_fits) for is_fits in (True, False)]
-        taken = [path for path in exports if path is not None and path.resolve() in sources]
+        overwritten = [path for path in exports if path is not None and path.resolve() in sources]
         if image.fault:
             yield image
         elif others:
             yield replace(image, fault=_clash(image, others[0]))
-        elif taken:
-            fault = f"export {taken[0]} would overwrite an input; choose another output folder"
+        elif overwritten:
+            fault = (
+                f"export {overwritten[0]} would overwrite an input; choose another output folder"
+            )
             yield replace(image, fault=fault)
         else:
             yield image
 
 
 def _clash(image: Image, other: Image) -> str:
-    """Why two images cannot have one result."""
-    if _place(image.spec.path) == _place(other.spec.path) and image.part == other.part:
+    """Message for two images that would be written to one result."""
+    same_path = _normalised(image.spec.path) == _normalised(other.spec.path)
+    if same_path and image.part == other.part:
         both = f"input {image.spec.path} is given twice with different settings, and"
     else:
-        both = f"inputs {_named(image)} and {_named(other)}"
+        both = f"inputs {_labelled_path(image)} and {_labelled_path(other)}"
     return (
         f"{both} would both become {image.store}; give one of them another name: "
         "inputs: [{path: ..., name: ...}]"
     )
 
 
-def _named(image: Image) -> Path:
-    """The path of a file with the image in it that is meant."""
+def _labelled_path(image: Image) -> Path:
     return image.spec.path.with_name(image.label)

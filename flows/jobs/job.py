@@ -1,4 +1,4 @@
-"""A bulk job: which images, where to, by which recipe; read from a YAML file and checked once."""
+"""A bulk job, read from a YAML file and validated once: its images, its output folder, its recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from glassplate.flows.report.text import one_line
 from glassplate.pipeline.errors import UsageError
 
-# What a form or a deployment may give, which is what a job file may: Prefect checks parameters by it.
+# Prefect validates the parameters of a deployment by this schema. It allows what a job file may hold.
 INPUTS_SCHEMA = {
     "anyOf": [
         {"type": "string"},
@@ -24,18 +24,21 @@ INPUTS_SCHEMA = {
 }
 
 
-class Wishes(BaseModel):
-    """What may be said once for a whole job and again for one of its inputs."""
+class ImageSettings(BaseModel):
+    """Settings that may be given for a whole job, and again for one of its inputs.
+
+    Fields with the name of a `SourceSpec` field have its meaning.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str | None = None
-    """A shipped recipe or a YAML file; None: astro-denoise for FITS, archive-denoise for the rest."""
+    """A shipped recipe or a YAML file; None: astro-denoise for FITS, archive-denoise for other formats."""
     set: tuple[str, ...] = ()
-    """Overrides such as ``fit.iterations=500``; in the file also a mapping."""
+    """Overrides such as ``fit.iterations=500``. A job file may also give a mapping."""
     scale: int | None = None
     export: Literal["fits", "tif", "auto"] | None = None
-    """Write STEM.fits or STEM.tif beside the Zarr; auto: FITS for FITS, TIFF for the rest."""
+    """Write STEM.fits or STEM.tif beside the result; auto: FITS for FITS, TIFF for other formats."""
     hdu: int | str | None = None
     page: int | Literal["all"] | None = None
     mask: Path | None = None
@@ -45,7 +48,6 @@ class Wishes(BaseModel):
     psf: Path | None = None
     guide: Path | None = None
     exposures: tuple[Path, ...] = ()
-    """Further exposures of the scene of one input."""
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
     hints: Path | None = None
@@ -58,26 +60,26 @@ class Wishes(BaseModel):
             return ()
         if isinstance(value, str):
             return (value,)
-        return tuple(_flat(value)) if isinstance(value, Mapping) else value
+        return tuple(_overrides(value)) if isinstance(value, Mapping) else value
 
 
-class JobInput(Wishes):
-    """One entry of `inputs` that differs from the rest."""
+class JobInput(ImageSettings):
+    """One entry of `inputs`, with the settings in which it differs from the job."""
 
     path: str = Field(min_length=1)
-    """A file or a glob."""
+    """A file or a glob pattern."""
     name: str | None = Field(None, pattern=r"^[^/]+$")
-    """Name of the result instead of the file's stem."""
+    """Name of the result in place of the file's stem."""
 
 
-class Job(Wishes):
+class Job(ImageSettings):
     """A bulk job."""
 
     inputs: Annotated[tuple[JobInput, ...], Field(min_length=1), WithJsonSchema(INPUTS_SCHEMA)]
-    """Files and globs, relative to the current folder; ``~`` is your home."""
+    """Files and glob patterns, relative to the current folder; ``~`` is the user's home."""
     output: Path
-    """Folder: each image becomes STEM.zarr in it. Where a glob has wildcards in its folders, those
-    folders are made again below it, so that ``night*/a.fits`` do not meet."""
+    """Folder in which each image becomes STEM.zarr. Folders that match a wildcard of a pattern are
+    created below it, so that the results of ``night*/a.fits`` have different paths."""
     pool: str = "auto"
     workers: int | None = Field(None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -87,7 +89,8 @@ class Job(Wishes):
     """Tags of the runs in Prefect."""
     keep_scratch: bool = False
     sequence: bool = False
-    """The inputs are frames of one scene, in order: each starts from the donor of the one before."""
+    """Whether the inputs are consecutive frames of one scene, each of which starts from the donor of the
+    frame before it."""
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -99,12 +102,12 @@ class Job(Wishes):
 
 
 def read_job(path: Path) -> Job:
-    """Read a job file; its paths become absolute, so that a schedule may run it from anywhere.
+    """Read a job file and make its paths absolute, because a scheduled run may start in any folder.
 
     Raises
     ------
     UsageError
-        If the file cannot be read or a key or value of it is unknown or impossible.
+        If the file cannot be read, or one of its keys or values is invalid.
     """
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
@@ -120,60 +123,64 @@ def read_job(path: Path) -> Job:
     try:
         job = Job.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"job {path}: {_fault(error)}") from error
-    return _absolute(job)
+        raise UsageError(f"job {path}: {_first_error(error)}") from error
+    return _with_absolute_paths(job)
 
 
-def _absolute(job: Job) -> Job:
-    def place(path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser().absolute()
-
-    def recipe(name: str | None) -> str | None:
-        is_file = name is not None and (name.endswith((".yaml", ".yml")) or "/" in name)
-        return str(Path(str(name)).expanduser().absolute()) if is_file else name
-
-    def common(wishes: Wishes) -> dict[str, Any]:
-        """Only what was said: what an input does not say, it takes from the job."""
-        moved = {
-            "mask": place(wishes.mask),
-            "variance": place(wishes.variance),
-            "sigma": place(wishes.sigma),
-            "weight": place(wishes.weight),
-            "psf": place(wishes.psf),
-            "guide": place(wishes.guide),
-            "exposures": tuple(path.expanduser().absolute() for path in wishes.exposures),
-            "donor": place(wishes.donor),
-            "hints": place(wishes.hints),
-            "overlay": place(wishes.overlay),
-            "recipe": recipe(wishes.recipe),
-        }
-        return {key: value for key, value in moved.items() if key in wishes.model_fields_set}
-
+def _with_absolute_paths(job: Job) -> Job:
     entries = tuple(
-        entry.model_copy(update={"path": str(place(Path(entry.path))), **common(entry)})
+        entry.model_copy(
+            update={"path": str(_absolute(Path(entry.path))), **_absolute_paths(entry)}
+        )
         for entry in job.inputs
     )
-    return job.model_copy(update={"inputs": entries, "output": place(job.output), **common(job)})
+    output = _absolute(job.output)
+    return job.model_copy(update={"inputs": entries, "output": output, **_absolute_paths(job)})
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Overrides of a mapping, nested or dotted."""
+def _absolute_paths(settings: ImageSettings) -> dict[str, Any]:
+    """The given settings that hold paths, absolute.
+
+    Settings that an input does not give stay unset, because it takes them from the job.
+    """
+    changed: dict[str, Any] = {}
+    for key in settings.model_fields_set & ImageSettings.model_fields.keys():
+        value = getattr(settings, key)
+        if isinstance(value, Path):
+            changed[key] = _absolute(value)
+        elif key == "exposures":
+            changed[key] = tuple(_absolute(path) for path in value)
+        elif key == "recipe" and value is not None and _is_recipe_file(value):
+            changed[key] = str(_absolute(Path(value)))
+    return changed
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _is_recipe_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def _overrides(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the overrides that a mapping with nested or dotted keys stands for."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
+            yield from _overrides(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}={json.dumps(value)}"
+            yield f"{prefix}{key}={json.dumps(value)}"
 
 
-def _fault(error: ValidationError) -> str:
-    """First fault of a validation, on one line, with the nearest known key."""
-    fault = error.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        model = JobInput if fault["loc"][0] == "inputs" else Job
-        word = str(fault["loc"][-1])
-        near = difflib.get_close_matches(word, list(model.model_fields), n=1)
-        return f"unknown key {place!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    if fault["type"] == "missing":
-        return f"{place} is missing"
-    return f"{place} is {fault['input']!r}: {fault['msg']}"
+def _first_error(error: ValidationError) -> str:
+    """The first error of a validation on one line, with the nearest known key for an unknown one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        model = JobInput if first["loc"][0] == "inputs" else Job
+        known = list(model.model_fields)
+        nearest = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"unknown key {key!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key} is {first['input']!r}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""A pool that starts its workers when there is work: a refusal, or a result that is done, need none."""
+"""A pool that starts its workers with the first task; a refusal or a finished result needs none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Task = TypeVar("Task")
 KINDS = ("auto", "inline", "local")
 
 
-class StandbyPool:
-    """Opens the pool it stands for at the first `map`; safe to use from several threads at once.
+class LazyPool:
+    """Opens the pool that it stands for at the first `map`; several threads may use it at once.
 
     Parameters
     ----------
@@ -31,22 +31,22 @@ class StandbyPool:
     device
         ``auto``, ``cpu`` or ``cuda``.
     images
-        How many images share it; with one, a single unit of work is done in this process where the kind
-        is auto.
+        Number of images that share the pool. With one image and kind ``auto``, a single unit of work
+        is done in this process.
 
     Raises
     ------
     UsageError
-        If the kind is unknown or nobody answers at the address.
+        If the kind is unknown or no scheduler answers at the address.
     """
 
     def __init__(self, kind: str, *, workers: int | None, device: str, images: int = 1) -> None:
         self._kind = kind
-        self._asked = workers
+        self._given_workers = workers
         self._device = device
         self._images = images
-        self._most_tasks = 0
-        self._open: Pool | None = None
+        self._expected_tasks = 0
+        self._opened: Pool | None = None
         self._closing = ExitStack()
         self._lock = threading.Lock()
         self.name = kind
@@ -56,10 +56,10 @@ class StandbyPool:
                 f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
             )
         if is_address(kind):
-            # how many work there, and whether anybody does, only the scheduler knows
+            # only the scheduler knows whether it has workers, and how many
             self._pool(0)
 
-    def __enter__(self) -> StandbyPool:
+    def __enter__(self) -> LazyPool:
         return self
 
     def __exit__(
@@ -72,29 +72,29 @@ class StandbyPool:
         return False
 
     def expect(self, tasks: int) -> None:
-        """See `Pool.expect`: the first stage may be a single fit, that of the donor, before many tiles."""
-        self._most_tasks = tasks
-        if self._open is None and self._kind == "auto" and self._images == 1 and tasks <= 1:
+        """See `Pool.expect`. The first stage may be one fit, that of the donor, before many tiles."""
+        self._expected_tasks = tasks
+        if self._opened is None and self._kind == "auto" and self._images == 1 and tasks <= 1:
             self.name, self.workers = "inline", 1
 
     def map(
         self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
     ) -> Iterator[tuple[Task, Any | Failure]]:
-        """See `Pool.map`; without tasks nothing is opened."""
+        """See `Pool.map`. Without tasks the pool is not opened."""
         if tasks:
-            yield from self._pool(max(len(tasks), self._most_tasks)).map(work, tasks, on_progress)
+            yield from self._pool(max(len(tasks), self._expected_tasks)).map(work, tasks, on_progress)
 
     def _pool(self, tasks: int) -> Pool:
         with self._lock:
-            if self._open is None:
-                opened = open_pool(
+            if self._opened is None:
+                opening = open_pool(
                     self._kind,
-                    workers=self._asked,
+                    workers=self._given_workers,
                     device=self._device,
                     tasks=tasks if self._images == 1 else None,
                 )
                 if self._kind != "inline" and not is_address(self._kind):
                     refuse_unsafe_spawning()
-                self._open = self._closing.enter_context(opened)
-                self.name, self.workers = self._open.name, self._open.workers
-            return self._open
+                self._opened = self._closing.enter_context(opening)
+                self.name, self.workers = self._opened.name, self._opened.workers
+            return self._opened

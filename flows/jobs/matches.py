@@ -1,4 +1,4 @@
-"""What one entry of a job's inputs stands for now: the files of a path or of a pattern."""
+"""The files that a path or a glob pattern of a job's inputs matches now."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ STORE_SUFFIX = ".zarr"
 
 @dataclass(frozen=True)
 class Match:
-    """A file that an entry stands for."""
+    """A file that an entry of `inputs` matches."""
 
     path: Path
     folder: Path
-    """The folders that wildcards stood for, which are made again below the output."""
+    """Folders that match wildcards of the pattern; they are created again below the output folder."""
     literal: bool
-    """Whether the entry names this very file, not a pattern."""
+    """Whether the entry is the path of this file, and not a pattern."""
 
 
-def matches_of(pattern: str) -> list[Match]:
-    """Files of a path or a pattern.
+def find_matches(pattern: str) -> list[Match]:
+    """Find the files that a path or a pattern matches.
 
-    A path that exists is taken as it stands, also where it has brackets; so is every folder at the
-    beginning of a pattern that exists. Brackets of a pattern that finds nothing are taken as they
-    stand, too.
+    A path that exists is taken literally, even if it has brackets. So are the leading folders of a
+    pattern that exist, and the brackets of a pattern that otherwise matches nothing. A path without
+    wildcards matches also where no file exists.
 
     Raises
     ------
     UsageError
-        If it is a folder.
+        If the path is a folder.
     """
     literal = Path(pattern)
     if literal.is_dir():
@@ -52,12 +52,12 @@ def matches_of(pattern: str) -> list[Match]:
     return []
 
 
-def without_our_own(matches: list[Match], output: Path) -> tuple[list[Match], list[Path]]:
-    """Leave out of what one entry stands for the files that glassplate has made.
+def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match], list[Path]]:
+    """Leave out the matches of a pattern that glassplate has written.
 
-    What the entry names itself stays, whatever it is. Of a pattern go: all within a result, and the
-    exports that lie in the job's output or beside a result. Where a pattern finds nothing but exports
-    outside the output they are what is wished: another job made them, this one goes on with them.
+    These are all files within a result, and exports in the job's output folder or beside a result. A
+    file whose path is given literally stays. If a pattern matches nothing but exports outside the
+    output folder, they stay too: an earlier job made them, and this job continues from them.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def without_our_own(matches: list[Match], output: Path) -> tuple[list[Match], li
     Returns
     -------
     kept
-        The others, in their order.
+        The matches that stay, in their order.
     left_out
-        Files left out.
+        Files that are left out.
     """
     beside: dict[Path, bool] = {}
     kinds = {match.path: _kind(match, output, beside) for match in matches}
@@ -81,8 +81,8 @@ def without_our_own(matches: list[Match], output: Path) -> tuple[list[Match], li
     return kept, [match.path for match in matches if kinds[match.path] is not None]
 
 
-def nothing_there(patterns: list[str]) -> str:
-    """What to say of entries that stand for no file."""
+def no_such_file(patterns: list[str]) -> str:
+    """Message for patterns that match no file."""
     text = f"inputs {', '.join(patterns)}: no such file"
     if any("[" in pattern for pattern in patterns):
         text += "; [ ] in a path stand for one of the characters between them, [[] for a bracket"
@@ -90,7 +90,7 @@ def nothing_there(patterns: list[str]) -> str:
 
 
 def _split(pattern: Path) -> tuple[Path, str]:
-    """The folders at the beginning that are there as they are written, and the rest."""
+    """Split a pattern into its leading folders that exist literally, and the rest."""
     fixed, parts = Path(), list(pattern.parts)
     while len(parts) > 1 and (not glob.has_magic(parts[0]) or (fixed / parts[0]).exists()):
         fixed /= parts.pop(0)
@@ -100,9 +100,9 @@ def _split(pattern: Path) -> tuple[Path, str]:
 def _kind(
     match: Match, output: Path, beside: dict[Path, bool]
 ) -> Literal["within", "output", "beside"] | None:
-    """In which way glassplate has made a file; None where it has not, or the entry names it itself.
+    """Where a file that glassplate has written lies; None for other files and for literal paths.
 
-    `beside` remembers of each folder whether a result is in it.
+    `beside` caches for each folder whether it holds a result.
     """
     path, folder = match.path, match.path.parent
     if match.literal:
@@ -119,5 +119,5 @@ def _kind(
 def _is_export(path: Path) -> bool:
     try:
         return is_export(path)
-    except OSError:  # it cannot be read: that is said where it is to be restored
+    except OSError:  # the restoration of this file reports that it cannot be read
         return False

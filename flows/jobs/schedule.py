@@ -1,4 +1,4 @@
-"""A bulk job on a schedule: serve the flow from this process until it is told to stop."""
+"""Serve a bulk job on a schedule, from this process, until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glassplate.flows.jobs.job import Job
-from glassplate.flows.processes.presence import announce_service
-from glassplate.flows.processes.signals import stopped_because
+from glassplate.flows.processes.liveness import announce_service
+from glassplate.flows.processes.signals import stop_cause
 from glassplate.flows.processes.supervision import kill_descendants
 from glassplate.flows.report.text import duration, one_line, plural
-from glassplate.flows.server import settings as embedded
 from glassplate.flows.server.server import prefect_api
+from glassplate.flows.server.settings import apply_settings, make_home
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from prefect.runner import Runner
 
-# Runs of one served job never overlap: the second would find every store locked by the first.
-RUNS_AT_ONCE = 1
+# Runs of one served job never overlap, because the second would find every result locked by the first.
+MOST_RUNS = 1
 
-# A run that cannot even begin is told by Prefect alone; the rest is said by the run itself.
-SERVED_LEVEL = "ERROR"
+# Level of Prefect's console log. Only Prefect reports a run that cannot start; a run reports the rest itself.
+CONSOLE_LEVEL = "ERROR"
 
-# Seconds that runs under way may take to end by themselves when told to stop; what is left of them then is
-# ended with the command (supervision.GRACE_S).
+# Seconds that unfinished runs may take to stop. The supervisor kills what remains of them with the command
+# (supervision.GRACE_S).
 STOP_S = 4.0
 
-# Seconds to wait for the name of a service that is just ending.
+# Seconds to wait for the name of a service that is ending.
 NAME_S = 5.0
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """When a job runs: by cron or by an interval, never both."""
+    """When a job runs: by a cron expression or by an interval."""
 
     cron: str | None
     interval_s: float | None
@@ -60,39 +60,41 @@ class Timetable:
 
 
 def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], None]) -> None:
-    """Serve a job until this thread is interrupted; runs under way are then ended, resumable.
+    """Serve a job until this thread is interrupted. Unfinished runs are then stopped; the next run resumes.
 
     Parameters
     ----------
     job
-        What each run does.
+        The job of each run.
     timetable
-        When.
+        When the job runs.
     name
-        Of the deployment in Prefect; serving again under this name replaces its schedule.
+        Name of the deployment in Prefect. Serving the same name again replaces its schedule.
     say
-        Told a line when the schedule stands.
+        Called with each line that tells the user what is served.
 
     Raises
     ------
     UsageError
-        If the cron expression is wrong, or the name taken by another service on this machine.
+        If the cron expression is invalid, or another service on this machine has the name.
     GlassplateError
         If Prefect's server does not start.
     KeyboardInterrupt
-        When told to stop; all is stopped by then.
+        When this process is asked to stop, after everything is stopped.
     """
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", SERVED_LEVEL)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", CONSOLE_LEVEL)
     given = os.environ.get("PREFECT_API_URL")
     announce_service()
-    with _name_held(name, given or ""), prefect_api(services=True) as ready:
+    with _held_name(name, given or ""), prefect_api(services=True) as ready:
+        _check_cron(timetable)  # first, since the imports below take seconds
         from glassplate.flows.jobs.crashed import mark_crashed
         from glassplate.flows.jobs.flow import restore_images
 
-        _check_cron(timetable)
         url = ready()
-        if (dead := mark_crashed(f"{restore_images.name}/{name}")) > 0:
-            say(f"{plural(dead, 'run')} of an earlier service marked as crashed; this one goes on")
+        if (crashed := mark_crashed(f"{restore_images.name}/{name}")) > 0:
+            say(
+                f"{plural(crashed, 'run')} of an earlier service marked as crashed; this one goes on"
+            )
         runner = _runner(job, timetable, name)
         pages = url if given else url.removesuffix("/api")
         say(f"serving {restore_images.name}/{name} {timetable}; Prefect: {pages}; Ctrl-C ends it")
@@ -106,23 +108,23 @@ def _check_cron(timetable: Timetable) -> None:
         if timetable.cron is not None:
             CronSchedule(cron=timetable.cron)
     except ValueError as error:
-        raise UsageError(f"--cron {timetable.cron}: {_fault(error)}") from error
+        raise UsageError(f"--cron {timetable.cron}: {_first_error(error)}") from error
 
 
 def _runner(job: Job, timetable: Timetable, name: str) -> Runner:
-    """What starts the runs of the job at their times."""
+    """Make the runner, which starts the runs of the job at their times."""
     from prefect.runner import Runner
     from prefect.types.entrypoint import EntrypointType
 
     from glassplate.flows.jobs.flow import restore_images
 
-    runner = Runner(name=name, limit=RUNS_AT_ONCE, pause_on_shutdown=True)
+    runner = Runner(name=name, limit=MOST_RUNS, pause_on_shutdown=True)
     runner.add_flow(
         restore_images,
         name=name,
         cron=timetable.cron,
         interval=timetable.interval_s,
-        # only what the job says itself: what an input leaves out, it takes from the job
+        # without unset values, since an input takes what it does not give from the job
         parameters={
             "job": job.model_dump(mode="json", exclude_unset=True),
             "progress": "plain",
@@ -134,7 +136,7 @@ def _runner(job: Job, timetable: Timetable, name: str) -> Runner:
 
 
 def _run_until_interrupted(runner: Runner) -> None:
-    """Run the runner in a thread of its own: it installs no signal handlers there, ours stay."""
+    """Run the runner in a thread of its own, where it cannot replace this process's signal handlers."""
     loop: Future[asyncio.AbstractEventLoop] = Future()
     outcome: Future[None] = Future()
 
@@ -145,7 +147,7 @@ def _run_until_interrupted(runner: Runner) -> None:
     def run() -> None:
         try:
             asyncio.run(go())
-        except BaseException as error:  # handed on to the thread that waits
+        except BaseException as error:  # passed on to the waiting thread
             outcome.set_exception(error)
         else:
             outcome.set_result(None)
@@ -155,28 +157,28 @@ def _run_until_interrupted(runner: Runner) -> None:
     try:
         outcome.result()
     except KeyboardInterrupt:
-        if stopped_because() is not None:
-            kill_descendants()  # without the server a run can tell nobody how it ends
+        if stop_cause() is not None:
+            kill_descendants()  # the server is lost, and the runs cannot report their end to it
         elif not outcome.done():
-            # RuntimeError: it has not even started
+            # RuntimeError: the runner has not started yet
             with suppress(TimeoutError, RuntimeError):
                 asyncio.run_coroutine_threadsafe(runner.astop(), loop.result(STOP_S)).result(STOP_S)
         raise
 
 
 @contextmanager
-def _name_held(name: str, server: str) -> Iterator[None]:
-    """Keep a second service off the name: it would take the runs of the first for those of a dead one."""
+def _held_name(name: str, server: str) -> Iterator[None]:
+    """Hold the name of a service, since a second one of that name would mark runs of this one as crashed."""
     digest = hashlib.sha256(f"{server} {name}".encode()).hexdigest()[:16]
-    embedded.prepare()
-    with (embedded.made_home() / f"serve-{digest}.lock").open("w") as lock:
-        until = time.monotonic() + NAME_S
+    apply_settings()
+    with (make_home() / f"serve-{digest}.lock").open("w") as lock:
+        deadline = time.monotonic() + NAME_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise UsageError(
                         f"--name {name}: another service on this machine has this name; end it or "
                         "choose another --name"
@@ -185,7 +187,7 @@ def _name_held(name: str, server: str) -> Iterator[None]:
         yield
 
 
-def _fault(error: ValueError) -> str:
-    """First fault of a validation, on one line."""
-    faults: Any = getattr(error, "errors", list)()
-    return str(faults[0]["msg"]).removeprefix("Value error, ") if faults else one_line(error)
+def _first_error(error: ValueError) -> str:
+    """The first error of a validation, on one line."""
+    errors: Any = getattr(error, "errors", list)()
+    return str(errors[0]["msg"]).removeprefix("Value error, ") if errors else one_line(error)

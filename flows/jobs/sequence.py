@@ -1,4 +1,4 @@
-"""A sequence: which donor each of its images starts from."""
+"""The donors of a sequence of frames: each frame starts from the donor of the last good frame."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.recipe import Recipe
 
 
-class Chain:
-    """The results of a sequence so far. Its images are done one after the other."""
+class DonorSequence:
+    """Chooses the donor of each image of a sequence, whose images are restored one after the other."""
 
     def __init__(self) -> None:
         self._last: Path | None = None
 
     def add(self, store: Path) -> None:
-        """Take note of a result that is good, as far as it has a donor to hand on."""
+        """Add a good result; one without a donor is not handed on."""
         try:
             find_donor(store)
         except UsageError:
@@ -26,10 +26,10 @@ class Chain:
         self._last = store
 
     def donor_for(self, image: Image, recipe: Recipe) -> Path | None:
-        """The earlier result from whose donor an image starts; None where it fits one of its own.
+        """Return the earlier result from whose donor an image starts; None if it fits its own donor.
 
-        An image that is begun goes on with what it began with, whatever has become of the others since:
-        one that failed then may be good now.
+        A result that exists in part keeps the donor that it started with. Otherwise a frame that failed
+        in an earlier run, and is good now, would change the donor of the frames after it.
         """
         if is_begun(image.store):
             return begun_with(image.store)

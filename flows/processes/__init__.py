@@ -1,1 +1,1 @@
-"""Processes that end together, and signals."""
+"""Processes of a command: how they start, stop on signals, and end together."""

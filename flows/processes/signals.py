@@ -1,4 +1,4 @@
-"""Being told to stop."""
+"""Requests to stop: SIGTERM, SIGINT, and reasons that this process finds itself."""
 
 from __future__ import annotations
 
@@ -16,57 +16,60 @@ from glassplate.pipeline.errors import GlassplateError
 
 
 class Interrupted(GlassplateError):
-    """The user or the system stopped the command; what is done is kept."""
+    """The user or the system stopped the command; finished tiles are kept."""
 
     exit_code = 130
 
 
-# Seconds for which a second request to stop is taken for the first: a terminal, systemd and the process above
-# this one each send their own, and each would end the tidying up after the one before. Shorter than the time
-# after which `supervision` repeats it.
-ONE_REQUEST_S = 4.0
+# Seconds within which a second signal counts as the same request. A terminal, systemd and the supervising
+# process each send their own signal, and a second KeyboardInterrupt would break off the clean-up after the
+# first. It is shorter than `supervision.REPEAT_S`.
+SAME_REQUEST_S = 4.0
 
-# Seconds that a command may take to end after `stop_for`.
+# Seconds that a command may take to end after `stop_with`.
 STOP_S = 20.0
 
-_asked: list[float] = []
-"""When this process was asked to stop, by time.monotonic()."""
+_requests: list[float] = []
+"""Times, by time.monotonic(), at which this process was asked to stop."""
 
 _causes: list[GlassplateError] = []
-"""Why this process has told itself to stop."""
+"""Errors for which this process has stopped itself."""
 
 
-def asked_to_stop() -> bool:
-    """Whether this process has been asked to stop: what fails after it may have failed for it.
+def stop_requested() -> bool:
+    """Whether this process has been asked to stop.
 
-    A request that arrives while a library is being imported ends that import, and may come out of it as an
-    ImportError.
+    An error after the request may be a consequence of it: a request during the import of a library ends
+    that import, and may surface as an ImportError.
     """
-    return bool(_asked)
+    return bool(_requests)
 
 
-def stopped_because() -> GlassplateError | None:
-    """Why the process has told itself to stop; None where nothing but a signal told it, or nothing."""
+def stop_cause() -> GlassplateError | None:
+    """The error for which this process has stopped itself; None if it has not."""
     return _causes[0] if _causes else None
 
 
 def interrupt_on_sigterm() -> None:
-    """Let SIGTERM, with which systems stop programs, do what Ctrl-C does."""
+    """Make SIGTERM, by which systems stop programs, raise KeyboardInterrupt as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    sys.unraisablehook = _complain_unless_stopping
+    sys.unraisablehook = _hide_unraisable_interrupts
 
 
-def no_more_interrupts() -> None:
-    """Raise nothing any more, now that the command is over; a first request to stop ends the process."""
-    action = signal.SIG_IGN if asked_to_stop() else signal.SIG_DFL
+def stop_interrupting() -> None:
+    """Raise no more KeyboardInterrupt, because the command is over.
+
+    A first request to stop ends the process by the signal's default action. Later ones are ignored.
+    """
+    action = signal.SIG_IGN if stop_requested() else signal.SIG_DFL
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, action)
 
 
 @contextmanager
-def interrupts_kept() -> Iterator[None]:
-    """Keep SIGTERM where `interrupt_on_sigterm` has put it, though Prefect has its own in a flow."""
+def sigterm_interrupts() -> Iterator[None]:
+    """Restore the SIGTERM handler of `interrupt_on_sigterm`, which Prefect replaces within a flow."""
     if signal.getsignal(signal.SIGINT) is not _interrupt or not _in_main_thread():
         yield
         return
@@ -77,51 +80,51 @@ def interrupts_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def stop_for(cause: GlassplateError) -> None:
-    """Stop this process from any of its threads, as Ctrl-C would, for a cause of its own.
+def stop_with(cause: GlassplateError) -> None:
+    """Stop this process, from any thread, as Ctrl-C would; the command reports `cause`.
 
-    Where the main thread does not hear it, the process ends all the same after `STOP_S`.
+    If the main thread does not react, the process exits after `STOP_S` all the same.
     """
     _causes.append(cause)
-    end_within(STOP_S, cause.exit_code, f"glassplate: {cause}")
+    exit_after(STOP_S, cause.exit_code, f"glassplate: {cause}")
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def end_within(seconds: float, code: int, last_line: str | None = None) -> None:
-    """End this process after a while where it has not ended by itself.
+def exit_after(seconds: float, code: int, last_line: str | None = None) -> None:
+    """Exit from this process after some seconds if it has not ended by then.
 
-    Threads that wait for a file server or compute in C, and what libraries do at the end, may keep a
-    process whose work is over.
+    A process whose work is over may be kept alive by threads that wait for a file server or compute in C,
+    and by what libraries do at exit.
     """
 
     def end() -> None:
         time.sleep(seconds)
         if last_line is not None:
-            sys.stderr.write(f"{last_line}\n")  # at once: other threads may write, too
-        end_now(code)
+            sys.stderr.write(f"{last_line}\n")  # in one piece: other threads may write too
+        exit_now(code)
 
-    threading.Thread(target=end, name="last-resort", daemon=True).start()
+    threading.Thread(target=end, name="exit-after", daemon=True).start()
 
 
-def end_now(code: int) -> NoReturn:
-    """End this process at once; what it has printed is kept."""
+def exit_now(code: int) -> NoReturn:
+    """Exit from this process at once, without the clean-up of libraries; printed text is flushed."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the reader is gone
             stream.flush()
     os._exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if _asked and now - _asked[-1] < ONE_REQUEST_S:
+    if _requests and now - _requests[-1] < SAME_REQUEST_S:
         return
-    _asked.append(now)
+    _requests.append(now)
     raise KeyboardInterrupt
 
 
-def _complain_unless_stopping(unraisable: sys.UnraisableHookArgs) -> None:
-    """Say nothing of a request to stop that came where nothing can be raised: it is repeated."""
-    if not (asked_to_stop() and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+def _hide_unraisable_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
+    """Print nothing about a KeyboardInterrupt that cannot be raised; the supervisor repeats the signal."""
+    if not (stop_requested() and isinstance(unraisable.exc_value, KeyboardInterrupt)):
         sys.__unraisablehook__(unraisable)
 
 

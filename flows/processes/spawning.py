@@ -1,4 +1,4 @@
-"""Where worker processes must not be started, and how to say so."""
+"""Refuse to start worker processes where they would run the caller's program again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from glassplate.pipeline.errors import UsageError
 def refuse_unsafe_spawning() -> None:
     """Refuse to start workers where each would run the caller's program again from its top.
 
-    A worker of a local pool is a fresh process that first imports the main module of this one. A
-    script that runs a flow at its top level, not under ``if __name__ == "__main__":``, would so start
-    a flow in each worker; a program read from a pipe cannot be imported at all.
+    A worker of a local pool is a new process that first imports the main module of this one. A script
+    that runs a flow at its top level, not under ``if __name__ == "__main__":``, would start a flow in
+    each worker. A program that was read from a pipe cannot be imported at all.
 
     Raises
     ------
     UsageError
-        If this process is itself being started by another, may have no children, or came from a pipe.
+        If this process is being started by another one, may have no children, or runs a program that
+        was read from a pipe.
     """
     process = multiprocessing.current_process()
-    # set by multiprocessing while a child imports the main module of its parent
+    # multiprocessing sets it while a child imports the main module of its parent
     if getattr(process, "_inheriting", False):
         raise UsageError(
             "pool local: this script starts its workers at its top level; move the call below "

@@ -1,10 +1,10 @@
-"""A small process above the command, which ends it and all that it started, whatever they are doing.
+"""A supervising process, which can always end the command and every process that the command started.
 
-Python hears a signal between two steps of its main thread: a thread that waits in the kernel for a file
-server that is gone, or computes in C, never comes to that. The command therefore runs in a child of the
-process that was started; the process itself only waits, so that it hears each signal at once. It hands the
-signal on, repeats it, and ends the child by force where that does not help. Processes that outlive their
-parent become its children (Linux), so that it finds them all.
+Python handles a signal between two steps of its main thread. A main thread that waits in the kernel for a
+lost file server, or computes in C, never handles it. The command therefore runs in a child of the process
+that the user started. The parent only waits, so that it receives each signal at once. It passes the signal
+on, repeats it, and kills the child if that does not help. On Linux, processes that outlive their parent
+become children of the supervisor, so that it finds all of them.
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ import sys
 import time
 from contextlib import suppress
 
-# Seconds from the request to stop to its repetition: Python drops an exception that is raised inside a
+# Seconds from the request to stop to its repetition. Python drops an exception that is raised inside a
 # finaliser or a callback of another library, and the request with it.
-REMIND_S = 6.0
+REPEAT_S = 6.0
 
-# Seconds from the request to the end by force. Closing a pool and Prefect's server takes one to five on a
-# machine that has nothing else to do.
+# Seconds from the request to the kill. Closing a pool and Prefect's server takes 1 to 5 s on an idle
+# machine.
 GRACE_S = 12.0
 
-# Seconds that processes may take to end by themselves once the command is over.
-LEFT_S = 1.0
+# Seconds that remaining processes may take to end by themselves once the command is over.
+REMAINING_S = 1.0
 
 INTERRUPTED = 130
 
-# Of Linux (prctl.h): the signal that comes with the parent's death; to become the parent of orphans.
+# Attributes of a Linux process (prctl.h): the signal it receives when its parent dies, and whether it becomes
+# the parent of orphaned descendants.
 _PARENT_DEATH_SIGNAL = 1
 _CHILD_SUBREAPER = 36
 
 
 def supervise() -> None:
-    """Go on in a child: this returns there, and ends the process itself with the child's exit code.
+    """Fork, return in the child, and make the parent its supervisor.
 
-    The child ends at once when this process is killed. Call it before any thread is started.
+    The parent exits with the exit code of the child. The child is killed when the parent is killed. Call
+    this before any thread is started.
     """
-    heard = {signal.SIGTERM, signal.SIGINT}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
-        heard.add(signal.SIGHUP)
-    waited = {*heard, signal.SIGCHLD, signal.SIGALRM}
+    stops = {signal.SIGTERM, signal.SIGINT}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        stops.add(signal.SIGHUP)
+    waited = {*stops, signal.SIGCHLD, signal.SIGALRM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     _set(_CHILD_SUBREAPER, 1)
     parent = os.getpid()
@@ -53,13 +55,13 @@ def supervise() -> None:
             os._exit(INTERRUPTED)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
-    code = _watch(child, waited, heard)
-    _end_the_rest()
+    code = _wait_for(child, waited, stops)
+    _end_remaining()
     sys.exit(code)
 
 
 def kill_descendants() -> None:
-    """Kill all that this process has started, and what that has started, at once."""
+    """Kill every child of this process, and their children, at once."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
@@ -67,38 +69,38 @@ def kill_descendants() -> None:
             process.kill()
 
 
-def _watch(child: int, waited: set[signal.Signals], heard: set[signal.Signals]) -> int:
-    """Wait for the child, and end it when this process is told to stop; its exit code."""
-    asked: float | None = None
-    while (status := _reaped(child)) is None:
+def _wait_for(child: int, waited: set[signal.Signals], stops: set[signal.Signals]) -> int:
+    """Wait for the child, end it when this process receives a signal of `stops`, return its exit code."""
+    requested: float | None = None
+    while (status := _reap(child)) is None:
         number = signal.sigwait(waited)
-        if number in heard and asked is None:
-            asked = time.monotonic()
-            # Ctrl-C in a terminal reaches the child by itself too, which takes the two for one
+        if number in stops and requested is None:
+            requested = time.monotonic()
+            # Ctrl-C in a terminal reaches the child directly too, which counts both as one request
             os.kill(child, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, REMIND_S)
-        elif number == signal.SIGALRM and asked is not None:
-            if time.monotonic() - asked >= GRACE_S:
+            signal.setitimer(signal.ITIMER_REAL, REPEAT_S)
+        elif number == signal.SIGALRM and requested is not None:
+            if time.monotonic() - requested >= GRACE_S:
                 os.kill(child, signal.SIGKILL)
-                return _ended_by_force()
+                return _report_kill()
             os.kill(child, signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, asked + GRACE_S - time.monotonic()))
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, requested + GRACE_S - time.monotonic()))
     if status >= 0:
         return status
-    if asked is not None:
-        return _ended_by_force()
+    if requested is not None:
+        return _report_kill()
     name = signal.Signals(-status).name
-    _say(f"ended by {name}; what is done is kept, the same command goes on from there")
+    _print(f"ended by {name}; what is done is kept, the same command goes on from there")
     return 128 - status
 
 
-def _ended_by_force() -> int:
-    _say("interrupted, by force; what is done is kept, the same command goes on from there")
+def _report_kill() -> int:
+    _print("interrupted, by force; what is done is kept, the same command goes on from there")
     return INTERRUPTED
 
 
-def _reaped(child: int) -> int | None:
-    """Take note of children that ended; the exit code of this one, negative for a signal."""
+def _reap(child: int) -> int | None:
+    """Reap every ended child; return the exit code of this one, negative for a signal, None if it runs."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == child:
@@ -106,23 +108,23 @@ def _reaped(child: int) -> int | None:
     return None
 
 
-def _end_the_rest() -> None:
-    """Let what the command has started end by itself, for a moment, and then by force."""
-    begun = time.monotonic()
+def _end_remaining() -> None:
+    """Wait a moment for processes that the command has left behind, and then kill them."""
+    start = time.monotonic()
     with suppress(ChildProcessError):  # none is left
-        while (waiting := time.monotonic() - begun) < 4 * LEFT_S:
+        while (waiting := time.monotonic() - start) < 4 * REMAINING_S:
             if not os.waitpid(-1, os.WNOHANG)[0]:
-                if waiting > LEFT_S:
+                if waiting > REMAINING_S:
                     kill_descendants()
                 time.sleep(0.02)
 
 
 def _set(attribute: int, value: int) -> None:
-    """Set an attribute of this process, where the system knows it."""
+    """Set an attribute of this process; systems other than Linux do not have it."""
     if sys.platform == "linux":
         zero = ctypes.c_ulong(0)
         ctypes.CDLL(None).prctl(attribute, ctypes.c_ulong(value), zero, zero, zero)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"glassplate: {text}", file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""What people are shown of a run."""
+"""What users see of a run: progress, reports, and numbers as text."""

@@ -1,4 +1,4 @@
-"""Ways to show a run: bars on a terminal, plain lines, JSON lines, nothing."""
+"""Displays of a run's progress: bars on a terminal, plain lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -28,43 +28,42 @@ from glassplate.pipeline.events import (
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Kind = Literal["auto", "rich", "plain", "json", "none"]
-KINDS: tuple[Kind, ...] = ("auto", "rich", "plain", "json", "none")
+ProgressKind = Literal["auto", "rich", "plain", "json", "none"]
 
-# Seconds between plain lines of one run: a log stays readable, a watcher is not left in doubt.
+# Seconds between two plain lines of one run: a log stays short, and a reader sees that the run continues.
 PLAIN_PERIOD_S = 5.0
 
 
 class Display(Protocol):
-    """A listener that may also be told a line; safe to call from several threads."""
+    """A listener that also prints reports; several threads may call it at once."""
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         ...
 
-    def say(self, kind: str, text: str, facts: dict[str, Any]) -> None:
-        """Tell one thing: `text` for people, `kind` and `facts` for machines."""
+    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        """Print a report: `text` for people, or `kind` and `facts` as JSON for programs."""
         ...
 
-    def drop(self, store: Path) -> None:
-        """Show no more of a run, however it ended."""
+    def forget(self, store: Path) -> None:
+        """Stop showing a run, which has ended in whatever way."""
         ...
 
 
 @contextmanager
 def open_display(
-    kind: Kind, *, out: TextIO | None = None, err: TextIO | None = None
+    kind: ProgressKind, *, out: TextIO | None = None, err: TextIO | None = None
 ) -> Iterator[Display]:
     """Open a display for the duration of a command.
 
     Parameters
     ----------
     kind
-        auto: bars where standard error is a terminal, else plain lines.
+        What to show; auto: bars if standard error is a terminal, else plain lines.
     out
-        Where results go, and JSON lines; None: standard output.
+        Stream for reports and JSON lines; None: standard output.
     err
-        Where progress goes; None: standard error.
+        Stream for progress; None: standard error.
     """
     out, err = out or sys.stdout, err or sys.stderr
     if kind == "auto":
@@ -84,17 +83,17 @@ class SilentDisplay:
     """Shows nothing."""
 
     def __call__(self, event: Event) -> None:
-        """Show nothing."""
+        """Ignore an event."""
 
-    def say(self, kind: str, text: str, facts: dict[str, Any]) -> None:
-        """Say nothing."""
+    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        """Ignore a report."""
 
-    def drop(self, store: Path) -> None:
-        """Nothing is shown of it."""
+    def forget(self, store: Path) -> None:
+        """Do nothing."""
 
 
 class JsonDisplay:
-    """One JSON object a line for every event, for programs that watch."""
+    """Writes every event and report as a JSON object on a line of its own, for programs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -104,12 +103,12 @@ class JsonDisplay:
         """Write the event."""
         self._write(type(event).__name__, dataclasses.asdict(event))
 
-    def say(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
         """Write the facts."""
         self._write(kind, facts)
 
-    def drop(self, store: Path) -> None:
-        """Nothing is kept of it."""
+    def forget(self, store: Path) -> None:
+        """Do nothing."""
 
     def _write(self, kind: str, facts: dict[str, Any]) -> None:
         line = json.dumps({"event": kind, "time": time.time(), **facts}, default=str)
@@ -118,7 +117,7 @@ class JsonDisplay:
 
 
 class PlainDisplay:
-    """A line now and then, for logs and pipes."""
+    """Writes lines of text, at most one per period about the tiles of a run, for logs and pipes."""
 
     def __init__(
         self,
@@ -134,33 +133,33 @@ class PlainDisplay:
         self._clock = clock
         self._lock = threading.Lock()
         self._tallies: dict[Path, Tally] = {}
-        self._spoken: dict[Path, float] = {}
+        self._last_line: dict[Path, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Write a line where the event is worth one, or one is due."""
+        """Write a line if the event calls for one, or the period is over."""
         with self._lock:
             tally = self._tallies.setdefault(event.store, Tally(event.store, self._clock))
-            tally.feed(event)
+            tally.update(event)
             text = self._text(event, tally)
             if text is not None:
-                self._spoken[event.store] = self._clock()
+                self._last_line[event.store] = self._clock()
                 print(f"{tally.name}: {text}", file=self._err, flush=True)
 
-    def say(self, kind: str, text: str, facts: dict[str, Any]) -> None:
-        """Write the text to where results go."""
+    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        """Write the text to the stream for reports."""
         with self._lock:
             print(text, file=self._out, flush=True)
 
-    def drop(self, store: Path) -> None:
-        """Forget the run's figures."""
+    def forget(self, store: Path) -> None:
+        """Forget the state of a run."""
         with self._lock:
             self._tallies.pop(store, None)
-            self._spoken.pop(store, None)
+            self._last_line.pop(store, None)
 
     def _text(self, event: Event, tally: Tally) -> str | None:
         match event:
             case RunStarted():
-                return started(event)
+                return start_text(event)
             case Warned():
                 return f"warning: {event.message}"
             case RunEnded():
@@ -170,14 +169,14 @@ class PlainDisplay:
             case StageStarted():
                 return f"{event.stage}"
             case FitProgress() | TileDone() | StageAdvanced(stage="donor"):
-                due = self._spoken.get(event.store, 0.0) + self._period_s <= self._clock()
+                due = self._last_line.get(event.store, 0.0) + self._period_s <= self._clock()
                 return ", ".join(figures(tally)) if due else None
             case _:
                 return None
 
 
 class RichDisplay:
-    """A bar for each image that is being restored."""
+    """Shows a bar for each image that is being restored."""
 
     def __init__(self, bars: Progress, out: TextIO) -> None:
         self._bars = bars
@@ -190,16 +189,16 @@ class RichDisplay:
         with self._lock:
             if event.store in self._tallies:
                 tally, bar = self._tallies[event.store]
-                tally.feed(event)
+                tally.update(event)
             else:
                 tally = Tally(event.store)
-                tally.feed(event)
+                tally.update(event)
                 bar = self._bars.add_task(tally.name, total=None, figures="")
                 self._tallies[event.store] = tally, bar
             if isinstance(event, Warned):
                 self._print(f"{tally.name}: warning: {event.message}")
             if isinstance(event, RunStarted):
-                self._print(f"{tally.name}: {started(event)}")
+                self._print(f"{tally.name}: {start_text(event)}")
             if isinstance(event, RunEnded):
                 self._print(f"{tally.name}: {event.status} in {duration(event.seconds)}")
             restoring = tally.stage in {None, "restore"}
@@ -211,16 +210,16 @@ class RichDisplay:
                 figures=", ".join(figures(tally)),
             )
 
-    def say(self, kind: str, text: str, facts: dict[str, Any]) -> None:
-        """Print the text above the bars, or to where results go if that is not the terminal."""
+    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        """Print the text above the bars, or to the stream for reports if that is no terminal."""
         with self._lock:
             if self._out.isatty():
                 self._print(text)
             else:
                 print(text, file=self._out, flush=True)
 
-    def drop(self, store: Path) -> None:
-        """Take the image's bar away."""
+    def forget(self, store: Path) -> None:
+        """Remove the image's bar."""
         with self._lock:
             if store in self._tallies:
                 self._bars.remove_task(self._tallies.pop(store)[1])
@@ -229,8 +228,8 @@ class RichDisplay:
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def started(event: RunStarted) -> str:
-    """What is about to happen."""
+def start_text(event: RunStarted) -> str:
+    """Number of tiles of a run that starts."""
     text = plural(event.tiles, "tile")
     if event.done:
         text += f", {event.done} done before"
@@ -238,14 +237,14 @@ def started(event: RunStarted) -> str:
 
 
 def figures(tally: Tally) -> list[str]:
-    """Where a run stands: tiles or other units, speed, time left."""
+    """State of a run as short texts: finished tiles or units of a stage, speed, time left."""
     if tally.stage not in {None, "restore"}:
         return [f"{tally.stage} {tally.stage_done} of {tally.stage_total}"]
     parts = [f"{tally.done} of {plural(tally.tiles, 'tile')}"]
     if tally.speed is not None:
         parts.append(f"{tally.speed:.0f} iterations/s")
-    if tally.left_s is not None:
-        parts.append(f"{duration(tally.left_s)} left")
+    if tally.remaining_s is not None:
+        parts.append(f"{duration(tally.remaining_s)} left")
     return parts
 
 

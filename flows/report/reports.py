@@ -1,4 +1,4 @@
-"""What became of an image and of a job, for people and for machines."""
+"""Reports of an image and of a job: as text for people, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Status = Literal["restored", "done before", "partial", "quarantined"]
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What became of one image."""
+    """The result of one image."""
 
     source: str
     store: str
     status: Status
     reason: str = ""
-    """Why it is quarantined; one line."""
+    """Why the image is quarantined, on one line."""
     tiles: int = 0
     quarantined: int = 0
     """Tiles that could not be restored."""
     noise_before: float | None = None
-    """Standard deviation between neighbours of the input, source units."""
+    """Standard deviation between neighbouring pixels of the input, in source units."""
     noise_after: float | None = None
-    """The same of the result."""
+    """The same for the result."""
     unit: str | None = None
     filled_pixels: int = 0
-    """Invalid pixels that got the network's estimate, each channel counted."""
+    """Invalid pixels that were filled with the network's estimate, counted in each channel."""
     iterations: float | None = None
     """Mean over the tiles."""
     stop_reasons: dict[str, int] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class ImageReport:
     seconds: float = 0.0
     exports: tuple[str, ...] = ()
     part: str = ""
-    """Which image of its file it is, where the job says so: an HDU or a page."""
+    """The HDU or page that the job names; empty if it names none."""
 
     @classmethod
-    def of(cls, source: Path, result: RunResult, part: str = "") -> ImageReport:
-        """Report a run that came to its end."""
+    def from_result(cls, source: Path, result: RunResult, part: str = "") -> ImageReport:
+        """Make the report of a run that has ended."""
         status: Status = "partial" if result.status == "partial" else "restored"
         if result.already_complete and status == "restored":
             status = "done before"
@@ -66,17 +66,17 @@ class ImageReport:
             exports=tuple(printable(str(path)) for path in result.summary.get("exports") or ()),
         )
 
-    def facts(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
         return asdict(self)
 
     @property
     def label(self) -> str:
-        """The file's name and the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
+        """The file's name with the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
         return Path(self.source).name + (f"[{self.part}]" if self.part else "")
 
     def text(self) -> str:
-        """A few lines for the terminal."""
+        """Return a few lines for the terminal."""
         name = self.label
         if self.status == "quarantined":
             return f"{name}: quarantined\n  reason      {self.reason}"
@@ -104,7 +104,7 @@ class ImageReport:
         return ", ".join(parts) or "nothing recorded"
 
     def row(self) -> dict[str, str]:
-        """One row of a table."""
+        """Return the row of the image in the table of a job."""
         return {
             "image": self.label,
             "status": self.status,
@@ -121,26 +121,26 @@ class ImageReport:
 
 @dataclass(frozen=True)
 class JobReport:
-    """What became of a job."""
+    """The result of a job."""
 
     images: tuple[ImageReport, ...]
     seconds: float
     left_out: tuple[str, ...] = ()
-    """Files that its patterns match and glassplate has made."""
+    """Files that patterns of the job match and glassplate has written."""
 
     def count(self, *statuses: Status) -> int:
-        """Images that ended in one of these ways."""
+        """Return the number of images with one of these statuses."""
         return sum(image.status in statuses for image in self.images)
 
     @property
     def exit_code(self) -> int:
-        """0 where every image is whole, 1 where none is of use, else 3."""
+        """0 if every image is complete, 1 if every image is quarantined, else 3."""
         if self.count("restored", "done before") == len(self.images):
             return 0
         return 1 if self.count("quarantined") == len(self.images) else 3
 
     def headline(self) -> str:
-        """One line."""
+        """Return the summary on one line."""
         parts: Sequence[tuple[Status, str]] = (
             ("restored", "restored"),
             ("done before", "done before"),
@@ -152,29 +152,29 @@ class JobReport:
         counts = [f"{self.count(status)} {word}" for status, word in parts if self.count(status)]
         return f"{plural(len(self.images), 'image')}: {', '.join(counts)}; {duration(self.seconds)}"
 
-    def facts(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
         return {
-            "images": [image.facts() for image in self.images],
+            "images": [image.to_json() for image in self.images],
             "seconds": self.seconds,
             "left_out": list(self.left_out),
         }
 
     def text(self) -> str:
-        """The summary on the terminal."""
+        """Return the reports of all images and the summary, for the terminal."""
         return "\n".join(
             [*(image.text() for image in self.images), *self._left_out(), self.headline()]
         )
 
     def _left_out(self) -> list[str]:
-        """One line on the inputs that are none, where there are any."""
+        """Return a line about the inputs that were left out, if there are any."""
         if not self.left_out:
             return []
         files = plural(len(self.left_out), "input")
         return [f"{files} that glassplate made left out, such as {self.left_out[0]}"]
 
     def markdown(self) -> str:
-        """The page that Prefect shows."""
+        """Return the report as the page that Prefect shows."""
         if not self.images:
             return "\n\n".join([*self._left_out(), self.headline()])
         rows = [image.row() for image in self.images]
@@ -182,13 +182,6 @@ class JobReport:
         lines = [
             "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells
         ]
-        return "\n".join([f"{self.headline()}\n", *lines, *(f"\n{x}" for x in self._left_out())])
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> JobReport:
-        """Read what `facts` wrote."""
-        images = tuple(
-            ImageReport(**{**image, "exports": tuple(image["exports"])})
-            for image in facts["images"]
+        return "\n".join(
+            [f"{self.headline()}\n", *lines, *(f"\n{line}" for line in self._left_out())]
         )
-        return cls(images, facts["seconds"], tuple(facts["left_out"]))

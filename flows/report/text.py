@@ -1,15 +1,15 @@
-"""Amounts as people read them."""
+"""Numbers, names and errors as text for people."""
 
 from __future__ import annotations
 
 from glassplate.pipeline.errors import GlassplateError, is_disk_full
 
-# Some libraries put whole requests into a message; what comes after a few lines helps nobody.
+# Characters of the longest message of an error. Some libraries put whole requests into a message.
 LONGEST = 600
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``4.2 s``, ``3 min 5 s`` or ``2 h 40 min``."""
+    """Format seconds as ``4.2 s``, ``3 min 5 s`` or ``2 h 40 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -21,7 +21,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(count_bytes: float) -> str:
-    """Bytes as ``512 B`` or ``3.4 GiB``."""
+    """Format bytes as ``512 B`` or ``3.4 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if count_bytes < 1024 or unit == "TiB":
             return f"{count_bytes:.0f} B" if unit == "B" else f"{count_bytes:.1f} {unit}"
@@ -30,7 +30,7 @@ def amount(count_bytes: float) -> str:
 
 
 def per_second(rate: float, unit: str) -> str:
-    """A rate as ``14.2 GB/s`` or ``71 GFLOP/s``: to three digits, in powers of a thousand."""
+    """Format a rate to three digits with a decimal prefix: ``14.2 GB/s`` or ``71 GFLOP/s``."""
     for prefix in ("", "k", "M", "G", "T", "P"):
         if rate < 999.5 or prefix == "P":
             return f"{rate:.3g} {prefix}{unit}/s"
@@ -39,33 +39,33 @@ def per_second(rate: float, unit: str) -> str:
 
 
 def number(value: float | None, unit: str | None = None) -> str:
-    """A measured value to four digits with its unit; ``unknown`` where there is none."""
+    """Format a measured value to four digits with its unit; None and NaN are ``unknown``."""
     if value is None or value != value:
         return "unknown"
     return f"{value:.4g} {unit}" if unit else f"{value:.4g}"
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 tile`` or ``5 tiles``."""
+    """Format a count with its noun: ``1 tile`` or ``5 tiles``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def printable(text: str) -> str:
-    """Text that any terminal and Prefect can take: what cannot be shown becomes an escape.
+    """Replace characters that a terminal or Prefect cannot show by escapes.
 
-    Names of files may hold newlines, and bytes that are no UTF-8.
+    File names may hold newlines, and bytes that are not UTF-8.
     """
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line; its type where it says nothing."""
+    """Return the message of an error on one line; its type if the message is empty."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, on one line: our own errors say it all, others name their type too."""
+    """Return why something failed, on one line; errors of other packages are given with their type."""
     if is_disk_full(error):
         return "the disk is full; free some space and run the same command again to resume"
     if isinstance(error, GlassplateError):

@@ -1,1 +1,1 @@
-"""The Prefect server and its settings."""
+"""The Prefect server that a command starts or uses, and Prefect's settings."""

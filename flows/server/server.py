@@ -1,7 +1,7 @@
-"""A Prefect server of our own, for as long as a command runs, where PREFECT_API_URL names none.
+"""Start a Prefect server for the duration of a command, or use the one that PREFECT_API_URL names.
 
-Prefect would start one by itself, but in the same process group, so that Ctrl-C in a terminal ends the
-server before the run has said goodbye to it; and that one schedules nothing.
+Prefect itself would start a server in the process group of the command. Ctrl-C in a terminal would then
+end the server before the run has reported its end to it, and that server schedules nothing.
 """
 
 from __future__ import annotations
@@ -19,35 +19,36 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from glassplate.flows.processes.presence import answers, watched
-from glassplate.flows.server import settings as embedded
+from glassplate.flows.processes.liveness import accepts_connections, stop_when_lost
+from glassplate.flows.server.settings import apply_settings, make_home
 from glassplate.pipeline.errors import GlassplateError
 
-# First start on an empty database: 11 to 14 s of two busy cores, 60 s of ten programs on two cores. One
-# that ends is noticed at once, so a long wait costs nothing.
+# Seconds that a server may take to start. The first start on an empty database takes 11 to 14 s with two
+# busy cores, and 60 s with ten programs on two cores. A server that ends is noticed at once.
 START_S = 300.0
 
-# A request to stop is to be done with in ten seconds (supervision.GRACE_S), of which these are parts.
+# Seconds that the server may take to stop, and that Prefect may take to send its last logs and its last
+# events. All are part of the seconds after which the supervisor kills the command (supervision.GRACE_S).
 STOP_S = 3.0
-SEND_S = 1.0
+FLUSH_S = 1.0
 
-# Seconds after which a server counts as gone. Of one of ours that is certain at once, but it may have ended
-# by the signal that is on its way to this process too; another may be started again meanwhile.
-ENDED_S = 2.0
-GONE_S = 30.0
+# Seconds after which a server counts as lost. For our own server, which is known to have ended, they leave
+# time for the signal that ended it to reach this process too. Another server may be restarted meanwhile.
+OWN_LOST_AFTER_S = 2.0
+GIVEN_LOST_AFTER_S = 30.0
 
 
 @contextmanager
 def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
-    """Provide a Prefect API, and set PREFECT_API_URL to it meanwhile.
+    """Provide a Prefect API for the duration of the context, and set PREFECT_API_URL to it.
 
-    Enter this before Prefect is imported. What it yields waits until the server answers, so that
-    the caller can import Prefect, which takes seconds, while the server starts.
+    Enter this context before Prefect is imported. The caller can import Prefect, which takes seconds,
+    while the server starts, and then call the yielded function.
 
     Parameters
     ----------
     services
-        Whether the server schedules runs and shows its pages, or only records.
+        Whether the server schedules runs and serves its web pages, or only records runs.
 
     Yields
     ------
@@ -59,23 +60,23 @@ def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
     GlassplateError
         From `wait`, if the server ends or does not answer in time.
     """
-    embedded.prepare()
+    apply_settings()
     given = os.environ.get("PREFECT_API_URL")
-    with _elsewhere(given) if given else _here(services=services) as wait:
+    with _given_server(given) if given else _own_server(services=services) as wait:
         yield wait
 
 
 @contextmanager
-def _here(*, services: bool) -> Iterator[Callable[[], str]]:
-    """Start a server of our own, and end it."""
-    home = embedded.made_home()
+def _own_server(*, services: bool) -> Iterator[Callable[[], str]]:
+    """Start a server, and stop it at the end."""
+    home = make_home()
     with (home / "server.lock").open("w") as lock:
-        # two servers that start at once on an empty database both try to build it
+        # two servers that start at the same time on an empty database both try to create its tables
         fcntl.flock(lock, fcntl.LOCK_EX)
         log = home / "server.log"
-        process, url = _start(log, services=services)
+        process, url = start_server(log, services=services)
 
-        def loss() -> GlassplateError:
+        def lost() -> GlassplateError:
             return GlassplateError(
                 f"Prefect's server ended with code {process.returncode}; what is done is kept, give the "
                 f"same command again to go on; its log: {log}"
@@ -84,9 +85,12 @@ def _here(*, services: bool) -> Iterator[Callable[[], str]]:
         with ExitStack() as stack:
 
             def wait() -> str:
-                _wait(process, url, log)
+                wait_for_server(process, url, log)
                 fcntl.flock(lock, fcntl.LOCK_UN)
-                stack.enter_context(watched(lambda: process.poll() is None, ENDED_S, loss))
+                stack.callback(flush_prefect, process)
+                stack.enter_context(
+                    stop_when_lost(lambda: process.poll() is None, OWN_LOST_AFTER_S, lost)
+                )
                 return url
 
             os.environ["PREFECT_API_URL"] = url
@@ -94,57 +98,79 @@ def _here(*, services: bool) -> Iterator[Callable[[], str]]:
                 yield wait
             finally:
                 stack.close()
-                if process.poll() is None:
-                    _send_the_rest()
                 del os.environ["PREFECT_API_URL"]
-                _stop(process)
+                stop_server(process)
 
 
 @contextmanager
-def _elsewhere(url: str) -> Iterator[Callable[[], str]]:
-    """Use the server of somebody else, which is never ended from here."""
+def _given_server(url: str) -> Iterator[Callable[[], str]]:
+    """Use a server that somebody else has started, and never stop it."""
 
-    def loss() -> GlassplateError:
+    def lost() -> GlassplateError:
         return GlassplateError(
-            f"Prefect's server {url} has not answered for {GONE_S:.0f} s; what is done is kept, give "
-            "the same command again to go on"
+            f"Prefect's server {url} has not answered for {GIVEN_LOST_AFTER_S:.0f} s; what is done is "
+            "kept, give the same command again to go on"
         )
 
     with ExitStack() as stack:
-        # one that no connection reaches from here, but a proxy, cannot be watched
-        if answers(url):
-            stack.enter_context(watched(lambda: answers(url), GONE_S, loss))
+        # a server that is reached only through a proxy accepts no connection, and cannot be checked
+        if accepts_connections(url):
+            stack.enter_context(
+                stop_when_lost(lambda: accepts_connections(url), GIVEN_LOST_AFTER_S, lost)
+            )
         yield lambda: url
 
 
-def _start(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the server on a free port of the loopback interface."""
+def start_server(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server on a free port of the loopback interface.
+
+    Parameters
+    ----------
+    log
+        File to which the server's output is appended.
+    services
+        Whether the server schedules runs and serves its web pages.
+
+    Returns
+    -------
+    process
+        The server, which ends with this process.
+    url
+        Of its API, which does not answer yet.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}/api"
-        own = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
+        settings = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
         if services:
-            own["PREFECT_UI_API_URL"] = url
+            settings["PREFECT_UI_API_URL"] = url
         else:
-            own["PREFECT__SERVER_EPHEMERAL"] = "1"  # no scheduler, no pages: starts sooner
+            settings["PREFECT__SERVER_EPHEMERAL"] = "1"  # without both, it starts sooner
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-m", "glassplate.flows.server.server", str(listener.fileno())],
-                stdin=subprocess.PIPE,  # its end tells the server that we are gone
+                stdin=subprocess.PIPE,  # end of file tells the server that this process is gone
                 stdout=sink,
                 stderr=sink,
-                env={**os.environ, **own},
+                env={**os.environ, **settings},
                 pass_fds=[listener.fileno()],
-                process_group=0,  # Ctrl-C is for us; we end the server last
+                process_group=0,  # Ctrl-C reaches this process alone, which stops the server last
             )
     return process, url
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    until = time.monotonic() + START_S
+def wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Wait until the API of a server answers.
+
+    Raises
+    ------
+    GlassplateError
+        If the server ends or does not answer in time.
+    """
+    deadline = time.monotonic() + START_S
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < until:
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise GlassplateError(
                 f"Prefect's server ended with code {process.returncode}; its log: {log}"
@@ -159,17 +185,18 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     raise GlassplateError(f"Prefect's server did not answer within {START_S:.0f} s; its log: {log}")
 
 
-def _send_the_rest() -> None:
-    """Let Prefect, if it was used, send the logs and events that it still holds."""
-    if "prefect.logging.handlers" in sys.modules:
+def flush_prefect(process: subprocess.Popen[bytes]) -> None:
+    """Send the logs and events that Prefect, if it was imported, still buffers for a running server."""
+    if process.poll() is None and "prefect.logging.handlers" in sys.modules:
         from prefect.events.worker import EventsWorker
         from prefect.logging.handlers import APILogWorker
 
-        APILogWorker.drain_all(timeout=SEND_S)
-        EventsWorker.drain_all(timeout=SEND_S)
+        APILogWorker.drain_all(timeout=FLUSH_S)
+        EventsWorker.drain_all(timeout=FLUSH_S)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, by force if it does not end within `STOP_S`."""
     process.terminate()
     try:
         process.wait(STOP_S)
@@ -182,13 +209,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, however it went."""
+    """End this process when its parent has ended, for whatever reason."""
     sys.stdin.buffer.read()
     os._exit(0)
 
 
 def main(descriptor: int) -> None:
-    """Serve Prefect's API on an open socket until told to stop."""
+    """Serve Prefect's API on the open socket of a file descriptor until this process is stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app

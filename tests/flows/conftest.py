@@ -1,4 +1,4 @@
-"""A made sky, and the command in this process and in one of its own."""
+"""A simulated sky, commands in this process and in processes of their own, and a Prefect server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ class Outcome:
 
 
 def write_sky(path, *, shape=(40, 56), seed=0):
-    """A level background with two stars, noise of 5 units and a hole; float32 FITS."""
+    """A flat background with two stars, noise of 5 units and a hole; float32 FITS."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     image = 100 + np.random.default_rng(seed).normal(0, 5, shape)
     for cy, cx in ((10, 12), (30, 40)):
@@ -67,25 +67,58 @@ def command():
 
 @pytest.fixture
 def gp_process(command, tmp_path):
-    """Run a command in a process of its own; Prefect's home is that of the whole test session."""
+    """Run a command in a process of its own. Prefect's home is that of the whole test session."""
 
-    def run(*args, timeout=300, **env):
+    def run(*args, timeout=300):
         done = subprocess.run(
             [*command, *map(str, args)],
             capture_output=True,
             text=True,
             timeout=timeout,
             cwd=tmp_path,
-            env={**os.environ, **env},
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
+@pytest.fixture(scope="session")
+def prefect_server():
+    """URL of a Prefect server that all tests of the session share; the first of them starts it.
+
+    A server takes 10 to 15 s of a core to start. It uses the database of the session, which it creates, so
+    that servers that other tests start find it ready.
+    """
+    from glassplate.flows.server.server import (
+        flush_prefect,
+        start_server,
+        stop_server,
+        wait_for_server,
+    )
+
+    log = Path(os.environ["PREFECT_HOME"], "session-server.log")
+    process, url = start_server(log, services=False)
+    try:
+        wait_for_server(process, url, log)
+        yield url
+        flush_prefect(process)
+    finally:
+        stop_server(process)
+
+
+@pytest.fixture
+def shared_prefect(prefect_server, monkeypatch):
+    """Let commands, in this process and in others, use the session's Prefect server."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder: some inputs, one of them in a folder of its own."""
+    """The current folder, with some inputs, two of them in folders of their own."""
     monkeypatch.chdir(tmp_path)
     for name in ("in/a.fits", "in/b.fits", "in/c.tif", "in/night1/a.fits", "in/night2/a.fits"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

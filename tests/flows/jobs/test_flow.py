@@ -1,8 +1,10 @@
-"""Real Prefect flows on an embedded server: seconds each, so few, and each looked at from all sides."""
+"""Jobs as Prefect flows, on the Prefect server of the session: few runs, each checked from all sides."""
 
 import os
+import shutil
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ import zarr
 from astropy.io import fits
 
 from glassplate.pipeline.events import FitProgress, RunStarted, StageAdvanced, StageStarted, Warned
+
+# Seconds in which the server writes what a finished run has sent to it.
+PATIENCE_S = 60
 
 
 def rows(query, *values):
@@ -20,12 +25,13 @@ def rows(query, *values):
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_job_survives_a_bad_image_and_goes_on_where_it_was(gp_process, make_sky, tmp_path):
+@pytest.mark.usefixtures("shared_prefect")
+def test_a_job_quarantines_bad_images_and_resumes(gp, gp_process, make_sky, tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for seed in range(3):
         make_sky(tmp_path / "in" / f"good{seed}.fits", seed=seed)
     (tmp_path / "in" / "bad.fits").write_text("this is no FITS file\n" * 50)
-    job = tmp_path / "job.yaml"
+    job, out = tmp_path / "job.yaml", tmp_path / "out"
     job.write_text(
         "inputs: in/*.fits\noutput: out\nrecipe: identity\nexport: auto\npool: inline\n"
         f"name: job-{tmp_path.name}\ntags: [night]\n"
@@ -34,38 +40,53 @@ def test_a_job_survives_a_bad_image_and_goes_on_where_it_was(gp_process, make_sk
     assert run.code == 3, run
     assert "Traceback" not in run.out + run.err
     for seed in range(3):
-        assert zarr.open_group(tmp_path / "out" / f"good{seed}.zarr")["0"].shape == (40, 56)
-        assert fits.getdata(tmp_path / "out" / f"good{seed}.fits").shape == (40, 56)
+        assert zarr.open_group(out / f"good{seed}.zarr")["0"].shape == (40, 56)
+        assert fits.getdata(out / f"good{seed}.fits").shape == (40, 56)
         assert f"good{seed}.fits: restored" in run.out
     assert "bad.fits: quarantined" in run.out
     assert "is no FITS, TIFF, PNG or JPEG" in run.out
     assert "4 images: 3 restored, 1 quarantined" in run.out
-    assert not (tmp_path / "out" / "bad.zarr").exists()
-    looks_like_one_flow_run_with_a_task_an_image(f"job-{tmp_path.name}")
+    assert not (out / "bad.zarr").exists()
+    check_one_flow_run_with_a_task_run_per_image(f"job-{tmp_path.name}")
 
-    make_sky(tmp_path / "in" / "bad.fits", seed=9) if (
-        tmp_path / "in" / "bad.fits"
-    ).unlink() else None
+    (tmp_path / "in" / "bad.fits").unlink()
     make_sky(tmp_path / "in" / "bad.fits", seed=9)
-    again = gp_process("batch", job, "--progress", "none")
+    monkeypatch.chdir(tmp_path)
+    again = gp("batch", job, "--progress", "none")
     assert again.code == 0, again
     assert (again.out, again.err) == ("", "")
-    assert (tmp_path / "out" / "bad.zarr").is_dir()
+    assert (out / "bad.zarr").is_dir()
+
+    # a chunk that was missing once made the export all NaN, with "done before" and exit code 0
+    exports = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("*.fits")}
+    assert len(exports) == 4
+    shutil.rmtree(out / "good0.zarr" / "0" / "c")
+    with (out / "good1.zarr" / "0" / "c" / "0" / "0").open("r+b") as chunk:
+        chunk.write(b"\xff")
+    damaged = gp("batch", job)
+    assert damaged.code == 3, damaged
+    assert "4 images: 2 done before, 2 quarantined" in damaged.out
+    assert "good0.zarr: is damaged, 1 file(s) missing, first 0/c/0/0" in damaged.out
+    assert "good1.zarr: is damaged, 1 file(s) damaged, first 0/c/0/0" in damaged.out
+    assert "Traceback" not in damaged.out + damaged.err
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.glob("*.fits")} == exports
 
 
-def looks_like_one_flow_run_with_a_task_an_image(name):
+def check_one_flow_run_with_a_task_run_per_image(name):
     ((flow_run, state, tags),) = rows(
         "select id, state_type, tags from flow_run where name = ?", name
     )
     assert state == "COMPLETED"
     assert "night" in tags
-    tasks = rows(
-        "select name, state_type from task_run where flow_run_id = ? order by name", flow_run
-    )
-    assert tasks == [
+    expected = [
         ("bad.fits", "FAILED"),
         *((f"good{seed}.fits", "COMPLETED") for seed in range(3)),
     ]
+    deadline = time.monotonic() + PATIENCE_S
+    query = "select name, state_type from task_run where flow_run_id = ? order by name"
+    while (tasks := rows(query, flow_run)) != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert tasks == expected
     ((data,),) = rows("select data from artifact where flow_run_id = ?", flow_run)
     assert "good1.fits" in data
     assert "bad.fits" in data
@@ -75,12 +96,14 @@ def looks_like_one_flow_run_with_a_task_an_image(name):
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_job_of_bad_images_fails_and_names_each(gp_process, tmp_path):
+@pytest.mark.usefixtures("shared_prefect")
+def test_a_job_of_bad_images_fails_and_names_each(gp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.fits").write_text("text")
     (tmp_path / "b.tif").write_bytes(b"")
     job = tmp_path / "job.yaml"
     job.write_text("inputs: [a.fits, b.tif]\noutput: out\nrecipe: identity\npool: inline\n")
-    run = gp_process("batch", job, "--progress", "none")
+    run = gp("batch", job, "--progress", "none")
     assert run.code == 1, run
     assert run.out == ""
     errors = run.err.splitlines()
@@ -92,10 +115,12 @@ def test_a_job_of_bad_images_fails_and_names_each(gp_process, tmp_path):
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_second_night_takes_no_result_for_an_input_and_a_clash_costs_only_its_images(
-    gp_process, make_sky, tmp_path
+@pytest.mark.usefixtures("shared_prefect")
+def test_a_second_night_leaves_out_results_and_a_clash_affects_only_its_images(
+    gp, make_sky, tmp_path, monkeypatch
 ):
-    # the second night ended with exit code 2, of two HDUs one was done, and one clash failed the night
+    # the second night ended with exit code 2, one of two HDUs was done, and one clash failed the night
+    monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
     make_sky(data / "good.fits")
@@ -111,7 +136,7 @@ def test_a_second_night_takes_no_result_for_an_input_and_a_clash_costs_only_its_
     )
     good = {"good", "chips-C1", "chips-C2"}
     for night in ("restored", "done before"):
-        run = gp_process("batch", job)
+        run = gp("batch", job)
         assert run.code == 3, run
         assert {path.stem for path in (data / "restored").glob("*.zarr")} == good
         assert {path.stem for path in (data / "restored").glob("*.fits")} == good
@@ -121,12 +146,12 @@ def test_a_second_night_takes_no_result_for_an_input_and_a_clash_costs_only_its_
         assert ("that glassplate made left out" in run.out) == (night == "done before")
 
 
-class TestListening:
+class TestListener:
     """What a task does with the events of its run, without a server."""
 
     @pytest.fixture
-    def listening(self, tmp_path, monkeypatch):
-        from glassplate.flows.jobs import flow as bulk
+    def setting(self, tmp_path, monkeypatch):
+        from glassplate.flows.jobs import flow
         from glassplate.flows.jobs.images import Image
         from glassplate.flows.jobs.job import Job
         from glassplate.pipeline.sources.source import SourceSpec
@@ -138,14 +163,14 @@ class TestListening:
             warning = info
 
         shown, log = [], Log()
-        monkeypatch.setattr(bulk, "get_run_logger", lambda: log)
+        monkeypatch.setattr(flow, "get_run_logger", lambda: log)
         job = Job(inputs="a.fits", output=tmp_path)
-        shared = bulk.Shared(job, None, shown.append, threading.Event(), {})
+        run = flow.JobRun(job, None, shown.append, threading.Event(), {})
         image = Image(SourceSpec(Path("a.fits")), tmp_path / "a.zarr", None, (), None, None)
-        return bulk, shared, image, shown, log
+        return flow, run, image, shown, log
 
-    def test_all_is_shown_and_little_is_logged(self, listening):
-        bulk, shared, image, shown, log = listening
+    def test_all_events_are_shown_and_few_are_logged(self, setting):
+        flow, run, image, shown, log = setting
         events = [
             RunStarted(Path("a.fits"), image.store, 4, 0),
             StageStarted(image.store, "restore", 4),
@@ -153,17 +178,17 @@ class TestListening:
             StageAdvanced(image.store, "stitch", 1, 1),
             Warned(image.store, "odd"),
         ]
-        with bulk._listening("a.fits", image, shared) as listen:
+        with flow._listener("a.fits", image, run) as listen:
             for event in events:
                 listen(event)
         assert shown == events
         assert log == ["a.fits: 4 tiles", "a.fits: restore", "a.fits: odd"]
 
-    def test_a_run_that_is_to_stop_stops_in_its_own_thread_only(self, listening):
-        bulk, shared, image, _, _ = listening
+    def test_a_stopped_run_ends_in_its_own_thread_only(self, setting):
+        flow, run, image, _, _ = setting
         event = Warned(image.store, "odd")
-        shared.stop.set()
-        with bulk._listening("a.fits", image, shared) as listen:
+        run.stop.set()
+        with flow._listener("a.fits", image, run) as listen:
             elsewhere = threading.Thread(target=listen, args=(event,))
             elsewhere.start()
             elsewhere.join()

@@ -11,16 +11,15 @@ from glassplate.flows.jobs.images import (
     check_recipes,
     default_recipe,
     find_images,
-    images_of,
-    require_any,
-    require_any_without_fault,
+    refuse_empty_job,
+    refuse_faulty_job,
     stem_of,
 )
 from glassplate.pipeline.errors import SourceError, UsageError
 
 
 def stores(job):
-    return [str(image.store.relative_to(job.output)) for image in images_of(job)]
+    return [str(image.store.relative_to(job.output)) for image in find_images(job).images]
 
 
 @pytest.mark.parametrize(
@@ -42,20 +41,20 @@ def test_inputs_become_results(inputs, expected, job_of):
     assert stores(job_of(f"inputs: {inputs}\noutput: out\n")) == expected
 
 
-def test_a_name_with_brackets_is_a_name(folder, job_of):
+def test_an_existing_path_with_brackets_is_literal(folder, job_of):
     (folder / "in" / "m[1].fits").write_bytes(b"SIMPLE  = ")
     assert stores(job_of("inputs: in/m[1].fits\noutput: out\n")) == ["m[1].zarr"]
 
 
-def test_home_is_known(folder, monkeypatch, job_of):
+def test_a_tilde_is_the_home_folder(folder, monkeypatch, job_of):
     monkeypatch.setenv("HOME", str(folder))
     job = job_of("inputs: ~/in/a.fits\noutput: ~/out\n")
-    (image,) = images_of(job)
+    (image,) = find_images(job).images
     assert image.spec.path == folder / "in" / "a.fits"
     assert image.store == folder / "out" / "a.zarr"
 
 
-def test_what_an_input_says_goes_before_what_the_job_says(folder, job_of):
+def test_settings_of_an_input_override_those_of_the_job(folder, job_of):
     job = job_of(
         """
 inputs:
@@ -69,13 +68,13 @@ hdu: SCI
 set: {fit: {iterations: 5, average: 0.5}, tiles.batch: auto}
 """,
     )
-    a, b, c = images_of(job)
+    a, b, c = find_images(job).images
     assert (a.recipe, b.recipe, c.recipe) == ("archive-upscale", "draft", "draft")
     assert (a.scale, b.scale) == (2, None)
     assert (a.export, b.export, c.export) == ("auto", None, "auto")
     assert a.spec.hdu == b.spec.hdu == "SCI"
     assert b.overrides == ("fit.iterations=5", "fit.average=0.5", 'tiles.batch="auto"')
-    name, recipe = a.load("unused")
+    name, recipe = a.load_recipe("unused")
     assert name == "archive-upscale"
     assert recipe.fit.iterations == 7, "the input's override comes last"
     assert recipe.fit.average == 0.5
@@ -105,13 +104,13 @@ def test_images_that_collide_are_all_named_and_a_job_of_no_others_is_refused(tex
         assert re.search(message, image.fault)
         assert "\n" not in image.fault
     with pytest.raises(UsageError, match=message):
-        require_any(job, found)
+        refuse_empty_job(job, found)
     with pytest.raises(UsageError, match=message):
-        require_any_without_fault(found)
+        refuse_faulty_job(found)
 
 
 def test_images_that_collide_name_each_other_and_leave_the_rest_alone(folder, job_of):
-    # f001.tif beside f001.fits once failed the whole night
+    # f001.tif beside f001.fits once failed a whole night
     (folder / "in" / "b.tif").write_bytes(b"II*")
     job = job_of("inputs: 'in/*.*'\noutput: out\n")
     found = find_images(job)
@@ -121,18 +120,18 @@ def test_images_that_collide_name_each_other_and_leave_the_rest_alone(folder, jo
         r"in/b\.fits and .*in/b\.tif would both become .*out/b\.zarr", faults["b.fits"]
     )
     assert re.search(r"in/b\.tif and .*in/b\.fits would both become .*name: ", faults["b.tif"])
-    require_any(job, found)
+    refuse_empty_job(job, found)
 
 
 def test_a_folder_is_refused(job_of):
     with pytest.raises(UsageError, match=r"is a folder; write .*in/\*\.fits"):
-        images_of(job_of("inputs: in\noutput: out\n"))
+        find_images(job_of("inputs: in\noutput: out\n"))
 
 
 @pytest.mark.parametrize(
     ("inputs", "expected"),
     [
-        # of two entries of one file only the last was done
+        # only the last of two entries of one file was restored
         ("[{path: in/a.fits, hdu: 1}, {path: in/a.fits, hdu: 2}]", ["a-1.zarr", "a-2.zarr"]),
         ("[{path: in/a.fits, hdu: A/B}, {path: in/a.fits, hdu: '2'}]", ["a-A_B.zarr", "a-2.zarr"]),
         ("[in/a.fits, {path: in/./a.fits, hdu: SCI}]", ["a.zarr", "a-SCI.zarr"]),
@@ -148,7 +147,7 @@ def test_a_folder_is_refused(job_of):
             "[{path: 'in/*.fits', hdu: 1}, {path: 'in/*.fits', hdu: 2}]",
             ["a-1.zarr", "a-2.zarr", "b-1.zarr", "b-2.zarr"],
         ),
-        # what one entry alone names keeps the name it has always had
+        # the path of one entry alone has no suffix
         ("[{path: in/a.fits, hdu: 1}, in/b.fits]", ["a.zarr", "b.zarr"]),
         ("[{path: in/a.fits, name: x}, {path: in/a.fits, name: y}]", ["x.zarr", "y.zarr"]),
     ],
@@ -156,13 +155,13 @@ def test_a_folder_is_refused(job_of):
 def test_each_image_of_a_file_has_a_result(inputs, expected, job_of):
     job = job_of(f"inputs: {inputs}\noutput: out\n")
     assert stores(job) == expected
-    assert [image.fault for image in images_of(job)] == [""] * len(expected)
+    assert [image.fault for image in find_images(job).images] == [""] * len(expected)
 
 
 @pytest.mark.parametrize(
     ("inputs", "scales"),
     [
-        # the entry of a file was overridden by a pattern after it
+        # a later pattern overrode the entry of a file
         ("[{path: in/a.fits, scale: 3}, 'in/*.fits']", {"a": 3, "b": None}),
         ("['in/*.fits', {path: in/a.fits, scale: 3}]", {"a": 3, "b": None}),
         ("[{path: in/../in/a.fits, scale: 3}, 'in/*.fits']", {"a": 3, "b": None}),
@@ -171,15 +170,17 @@ def test_each_image_of_a_file_has_a_result(inputs, expected, job_of):
         ("['in/*.fits', {path: in/a.fits, name: first}]", {"first": None, "b": None}),
     ],
 )
-def test_the_entry_of_a_file_goes_before_patterns_and_a_later_pattern_before_an_earlier(
+def test_a_literal_entry_overrides_patterns_and_a_later_pattern_an_earlier_one(
     inputs, scales, job_of
 ):
-    images = images_of(job_of(f"inputs: {inputs}\noutput: out\n"))
+    images = find_images(job_of(f"inputs: {inputs}\noutput: out\n")).images
     assert {image.store.stem: image.scale for image in images} == scales
 
 
-def test_frames_stay_in_their_order_where_one_has_an_entry_of_its_own(job_of):
-    images = images_of(job_of("inputs: ['in/*.*', {path: in/b.fits, scale: 3}]\noutput: out\n"))
+def test_an_entry_of_its_own_does_not_move_a_frame(job_of):
+    images = find_images(
+        job_of("inputs: ['in/*.*', {path: in/b.fits, scale: 3}]\noutput: out\n")
+    ).images
     assert [image.spec.path.name for image in images] == ["a.fits", "b.fits", "c.tif"]
 
 
@@ -188,7 +189,7 @@ class TestBrackets:
     def test_of_a_folder_that_is_there_are_part_of_its_name(self, pattern, folder, job_of):
         (folder / "in" / "[OIII]").mkdir()
         (folder / "in" / "[OIII]" / "d.fits").write_bytes(b"SIMPLE  = ")
-        (image,) = images_of(job_of(f"inputs: '{pattern}'\noutput: out\n"))
+        (image,) = find_images(job_of(f"inputs: '{pattern}'\noutput: out\n")).images
         assert image.spec.path == folder / "in" / "[OIII]" / "d.fits"
 
     def test_are_a_pattern_elsewhere(self, job_of):
@@ -197,15 +198,15 @@ class TestBrackets:
     def test_that_find_nothing_are_explained(self, job_of):
         job = job_of("inputs: 'in/[xy].fits'\noutput: out\n")
         with pytest.raises(UsageError, match=r"no such file; \[ \] in a path stand for one"):
-            require_any(job, find_images(job))
+            refuse_empty_job(job, find_images(job))
 
 
-class TestOurOwn:
-    """What glassplate has made is no input of a pattern; the second night took it for one."""
+class TestOwnFiles:
+    """Patterns leave out files that glassplate has written; a second night once restored them."""
 
     @pytest.fixture
     def nights(self, folder):
-        """Two raw images, the export of one of them in the output and one beside a result."""
+        """Raw images, an export in the output folder, an export beside a result, and files within results."""
         for path in ("in/out/a.fits", "in/x.fits"):
             (folder / path).parent.mkdir(exist_ok=True)
             header = fits.Header({"GPRUNID": "0123"})
@@ -216,7 +217,7 @@ class TestOurOwn:
         return folder
 
     @pytest.mark.parametrize("pattern", ["in/**/*.fits", "**/*.fits"])
-    def test_is_left_out(self, pattern, nights, job_of):
+    def test_are_left_out(self, pattern, nights, job_of):
         found = find_images(job_of(f"inputs: '{pattern}'\noutput: in/out\nexport: auto\n"))
         names = sorted(str(image.spec.path.relative_to(nights)) for image in found.images)
         assert names == ["in/a.fits", "in/b.fits", "in/night1/a.fits", "in/night2/a.fits"]
@@ -229,46 +230,46 @@ class TestOurOwn:
             "in/x.zarr/provenance/a.fits",
         ]
 
-    def test_is_an_input_where_it_is_named_itself(self, nights, job_of):
+    def test_are_inputs_where_their_path_is_literal(self, nights, job_of):
         found = find_images(job_of("inputs: ['in/*.fits', in/x.fits]\noutput: out\n"))
         assert [image.spec.path.name for image in found.images] == ["a.fits", "b.fits", "x.fits"]
         assert found.left_out == ()
 
-    def test_is_the_input_of_a_second_job_of_nothing_else(self, nights, job_of):
+    def test_are_inputs_of_a_pattern_that_matches_nothing_else(self, nights, job_of):
         found = find_images(job_of("inputs: 'in/x*.fits'\noutput: second\n"))
         assert [image.spec.path.name for image in found.images] == ["x.fits"]
 
-    def test_is_not_said_to_be_missing(self, nights, job_of):
+    def test_are_not_reported_as_missing(self, nights, job_of):
         job = job_of("inputs: 'in/out/*.fits'\noutput: in/out\n")
         with pytest.raises(UsageError, match=r"nothing but 1 file that glassplate made, such as"):
-            require_any(job, find_images(job))
+            refuse_empty_job(job, find_images(job))
 
-    def test_a_raw_image_in_the_output_is_an_input(self, nights, job_of):
+    def test_do_not_include_a_raw_image_in_the_output(self, nights, job_of):
         (nights / "in" / "out" / "raw.fits").write_bytes((nights / "in" / "a.fits").read_bytes())
         found = find_images(job_of("inputs: 'in/out/*.fits'\noutput: in/out\n"))
         assert [image.spec.path.name for image in found.images] == ["raw.fits"]
 
 
-def test_an_input_says_in_its_own_way_how_noisy_it_is(folder, job_of):
-    a, b = images_of(
+def test_an_input_gives_its_noise_in_its_own_way(folder, job_of):
+    a, b = find_images(
         job_of(
             "inputs: [{path: in/a.fits, weight: w.fits}, in/b.fits]\noutput: out\nsigma: s.fits\n"
         )
-    )
+    ).images
     assert (a.spec.variance, a.spec.noise_kind) == (folder / "w.fits", "weight")
     assert (b.spec.variance, b.spec.noise_kind) == (folder / "s.fits", "sigma")
     with pytest.raises(
         UsageError, match=r"variance .*v.fits and sigma .*s.fits: .* give one of them"
     ):
-        images_of(job_of("inputs: in/a.fits\noutput: out\nsigma: s.fits\nvariance: v.fits\n"))
+        find_images(job_of("inputs: in/a.fits\noutput: out\nsigma: s.fits\nvariance: v.fits\n"))
 
 
 def test_a_job_without_any_file_is_refused(job_of):
     job = job_of("inputs: [in/x.fits, in/*.png]\noutput: out\n")
     with pytest.raises(UsageError, match="no such file"):
-        require_any(job, find_images(job))
+        refuse_empty_job(job, find_images(job))
     some = job_of("inputs: [in/x.fits, in/a.fits]\noutput: out\n")
-    require_any(some, find_images(some))
+    refuse_empty_job(some, find_images(some))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_a_job_without_any_file_is_refused(job_of):
 def test_wrong_recipes_are_refused_before_anything_runs(text, message, job_of):
     job = job_of(f"inputs: in/*.fits\noutput: out\n{text}\n")
     with pytest.raises(UsageError, match=message):
-        check_recipes(images_of(job))
+        check_recipes(find_images(job).images)
 
 
 def test_the_format_decides_the_recipe(folder):

@@ -1,6 +1,6 @@
 import pytest
 
-from glassplate.flows.jobs.images import images_of
+from glassplate.flows.jobs.images import find_images
 from glassplate.flows.jobs.job import Job, read_job
 from glassplate.pipeline.errors import UsageError
 
@@ -11,8 +11,8 @@ def test_a_job_travels_as_json(job_of):
         "recipe: draft\nset: [fit.iterations=3]\n",
     )
     again = Job.model_validate(job.model_dump(mode="json", exclude_unset=True))
-    assert images_of(again) == images_of(job)
-    assert [image.export for image in images_of(again)] == [None, "fits"]
+    assert find_images(again).images == find_images(job).images
+    assert [image.export for image in find_images(again).images] == [None, "fits"]
 
 
 @pytest.mark.parametrize("inputs", ["a.fits", ["a.fits", {"path": "b.fits"}], {"path": "a.fits"}])
@@ -29,11 +29,11 @@ def test_paths_become_absolute(folder, monkeypatch, job_of):
         "inputs: in/a.fits\noutput: out\nrecipe: mine.yaml\nmask: in/b.fits\npsf: p.fits\n"
     )
     monkeypatch.chdir("/")
-    (image,) = images_of(job)
+    (image,) = find_images(job).images
     assert image.spec.path.is_file()
     assert image.spec.mask == folder / "in" / "b.fits"
     assert image.spec.psf == folder / "p.fits"
-    assert image.load("unused")[1].task == "identity"
+    assert image.load_recipe("unused")[1].task == "identity"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import types
 
 import pytest
 
-from glassplate.flows.jobs import lazy_pool as standby
-from glassplate.flows.jobs.lazy_pool import StandbyPool
+from glassplate.flows.jobs import lazy_pool
+from glassplate.flows.jobs.lazy_pool import LazyPool
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_pool import open_pool
@@ -18,19 +18,19 @@ def double(task, tell):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Ways in which pools were opened; all of them are inline."""
+    """Arguments with which pools were opened; every pool is inline."""
     calls = []
 
-    def note(kind, *, workers, device, tasks):
+    def record(kind, *, workers, device, tasks):
         calls.append((kind, workers, device, tasks))
         return open_pool("inline")
 
-    monkeypatch.setattr(standby, "open_pool", note)
+    monkeypatch.setattr(lazy_pool, "open_pool", record)
     return calls
 
 
 def test_nothing_is_opened_without_work(opened):
-    with StandbyPool("local", workers=3, device="cpu") as pool:
+    with LazyPool("local", workers=3, device="cpu") as pool:
         assert (pool.name, pool.workers) == ("local", 3)
         assert list(pool.map(double, [], print)) == []
     assert opened == []
@@ -38,7 +38,7 @@ def test_nothing_is_opened_without_work(opened):
 
 def test_it_is_opened_once_and_does_the_work(opened):
     told = []
-    with StandbyPool("auto", workers=2, device="cpu") as pool:
+    with LazyPool("auto", workers=2, device="cpu") as pool:
         assert sorted(pool.map(double, [1, 2, 3], told.append)) == [(1, 2), (2, 4), (3, 6)]
         assert list(pool.map(double, [4], told.append)) == [(4, 8)]
         assert (pool.name, pool.workers) == ("inline", 1)
@@ -48,8 +48,8 @@ def test_it_is_opened_once_and_does_the_work(opened):
 
 @pytest.mark.parametrize("expected", [2, 6])
 def test_a_single_first_task_does_not_decide(opened, expected):
-    # an image with a donor: its fit is one task, the tiles are many, and once stayed on one core
-    with StandbyPool("auto", workers=2, device="cpu") as pool:
+    # the donor of an image is one task; its many tiles once stayed on one core for this
+    with LazyPool("auto", workers=2, device="cpu") as pool:
         pool.expect(expected)
         assert (pool.name, pool.workers) == ("auto", 2)
         list(pool.map(double, [1], print))
@@ -60,16 +60,16 @@ def test_a_single_first_task_does_not_decide(opened, expected):
     ("kind", "images", "named"),
     [("auto", 1, ("inline", 1)), ("auto", 2, ("auto", 2)), ("local", 1, ("local", 2))],
 )
-def test_who_will_work_is_known_before_they_start(opened, kind, images, named):
-    # the manifest names the pool before the first task: two workers for a single tile were a false claim
-    with StandbyPool(kind, workers=2, device="cpu", images=images) as pool:
+def test_the_workers_are_known_before_they_start(opened, kind, images, named):
+    # the manifest names the pool before the first task, and once named two workers for a single tile
+    with LazyPool(kind, workers=2, device="cpu", images=images) as pool:
         pool.expect(1)
         assert (pool.name, pool.workers) == named
     assert opened == []
 
 
-def test_where_images_share_it_one_unit_of_work_is_not_all(opened):
-    with StandbyPool("auto", workers=2, device="cpu", images=5) as pool:
+def test_a_single_task_of_many_images_does_not_decide(opened):
+    with LazyPool("auto", workers=2, device="cpu", images=5) as pool:
         list(pool.map(double, [1], print))
     assert opened == [("auto", 2, "cpu", None)]
 
@@ -77,11 +77,11 @@ def test_where_images_share_it_one_unit_of_work_is_not_all(opened):
 @pytest.mark.parametrize("kind", ["lake", "", "Local"])
 def test_an_unknown_kind_is_refused_at_once(kind):
     with pytest.raises(UsageError, match="expected auto, inline, local or an address"):
-        StandbyPool(kind, workers=None, device="cpu")
+        LazyPool(kind, workers=None, device="cpu")
 
 
-def test_an_address_is_tried_at_once(opened, monkeypatch):
-    with StandbyPool("tcp://10.0.0.1:8786", workers=None, device="cpu") as pool:
+def test_an_address_is_opened_at_once(opened, monkeypatch):
+    with LazyPool("tcp://10.0.0.1:8786", workers=None, device="cpu") as pool:
         assert pool.workers == 1
     assert opened == [("tcp://10.0.0.1:8786", None, "cpu", 0)]
 
@@ -90,7 +90,7 @@ class TestSpawning:
     def test_is_safe_here(self):
         refuse_unsafe_spawning()
 
-    def test_is_refused_while_a_parent_is_imported(self, monkeypatch):
+    def test_is_refused_while_the_main_module_is_imported(self, monkeypatch):
         monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
         with pytest.raises(UsageError, match='if __name__ == "__main__"'):
             refuse_unsafe_spawning()

@@ -1,4 +1,3 @@
-import os
 import re
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import psutil
 import pytest
 
 from glassplate.flows.jobs.schedule import Timetable
+from glassplate.flows.processes.liveness import SERVED_BY
 from glassplate.pipeline.errors import UsageError
 
 
@@ -31,17 +31,20 @@ def test_a_timetable_can_be_read():
 
 
 def wait_for(condition, process, log, timeout_s=150):
-    """Wait until something holds; fail with the log if it does not in time or the process ends."""
-    until = time.monotonic() + timeout_s
+    """Wait until a condition holds; fail with the log if it does not in time, or the process ends."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
 
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_served_job_runs_skips_what_is_done_and_stops(command, make_sky, tmp_path):
+def test_a_served_job_runs_skips_finished_results_and_stops(
+    command, make_sky, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
     make_sky(tmp_path / "a.fits")
     job = tmp_path / "job.yaml"
     job.write_text("inputs: '*.fits'\noutput: out\nrecipe: identity\npool: inline\n")
@@ -50,14 +53,13 @@ def test_a_served_job_runs_skips_what_is_done_and_stops(command, make_sky, tmp_p
         process = subprocess.Popen(
             [*command, "serve", str(job), "--interval", "5", "--name", f"serve-{tmp_path.name}"],
             cwd=tmp_path,
-            env=dict(os.environ),
             stdout=sink,
             stderr=subprocess.STDOUT,
         )
     try:
         wait_for(lambda: "a.fits: restored" in log.read_text(), process, log)
         made = (tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json").read_bytes()
-        make_sky(tmp_path / "b.fits", seed=1)  # comes between two runs
+        make_sky(tmp_path / "b.fits", seed=1)  # arrives between two runs
         wait_for(lambda: "b.fits: restored" in log.read_text(), process, log)
         wait_for(lambda: "a.fits: done before" in log.read_text(), process, log)
         children = psutil.Process(process.pid).children(recursive=True)
@@ -79,11 +81,15 @@ def test_a_served_job_runs_skips_what_is_done_and_stops(command, make_sky, tmp_p
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_wrong_cron_is_refused(gp_process, make_sky, tmp_path):
+@pytest.mark.usefixtures("shared_prefect")
+def test_a_wrong_cron_is_refused(gp, make_sky, tmp_path, monkeypatch):
+    # serving leaves them in the environment
+    monkeypatch.setenv(SERVED_BY, "")
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
     make_sky(tmp_path / "a.fits")
     job = tmp_path / "job.yaml"
-    job.write_text("inputs: a.fits\noutput: out\nrecipe: identity\n")
-    run = gp_process("serve", job, "--cron", "every night")
+    job.write_text(f"inputs: {tmp_path}/a.fits\noutput: {tmp_path}/out\nrecipe: identity\n")
+    run = gp("serve", job, "--cron", "every night")
     assert run.code == 2, run
     assert len(run.err.splitlines()) == 1
     assert "--cron every night: " in run.err

@@ -1,4 +1,4 @@
-"""The frames of a sequence: which result each takes its donor from, also after failures and a second run."""
+"""Which result each frame of a sequence takes its donor from, also after failures and in a second run."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from glassplate.flows.jobs.images import images_of
+from glassplate.flows.jobs.images import find_images
 from glassplate.flows.jobs.job import Job, read_job
-from glassplate.flows.jobs.sequence import Chain
+from glassplate.flows.jobs.sequence import DonorSequence
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 
@@ -22,7 +22,7 @@ SMALL = (
 
 @pytest.fixture
 def job(tmp_path):
-    """Four frames of one field, the third of them of no use."""
+    """Four frames of one field, the third of which is no image."""
     scene = 100 + np.random.default_rng(0).normal(0, 5, (50, 50)).cumsum(1)
     for seed, name in enumerate("abcd"):
         noise = np.random.default_rng(seed).normal(0, 3, scene.shape)
@@ -38,76 +38,78 @@ def job(tmp_path):
     )
 
 
-def do(job, names="abcd"):
-    """Run a job without Prefect; the donor that each image took, by its name."""
-    chain, taken = Chain(), {}
-    for image in images_of(job):
+def run(job, names="abcd"):
+    """Run a job without Prefect; return the donor that each image took, by its name."""
+    donors, taken = DonorSequence(), {}
+    for image in find_images(job).images:
         name = image.spec.path.stem
         if name not in names:
             continue
         try:
-            recipe_name, recipe = image.load("")
-            donor = chain.donor_for(image, recipe)
-            asked = RestoreRequest(image.spec, image.store, recipe, recipe_name, donor=donor)
+            recipe_name, recipe = image.load_recipe("")
+            donor = donors.donor_for(image, recipe)
+            request = RestoreRequest(image.spec, image.store, recipe, recipe_name, donor=donor)
             taken[name] = donor and donor.stem
-            restore(asked, InlinePool())
-            chain.add(image.store)
+            restore(request, InlinePool())
+            donors.add(image.store)
         except OSError:
             taken[name] = "failed"
     return taken
 
 
-def of(job, name):
+def donor_of(job, name):
     return (job.output / f"{name}.zarr" / "provenance" / "donor.npz").read_bytes()
 
 
-def test_each_starts_from_the_last_good_one(job):
-    assert do(job) == {"a": None, "b": "a", "c": "failed", "d": "b"}
-    assert len({of(job, name) for name in "abd"}) == 3
-
-
-def test_begun_it_goes_on_with_what_it_began_with(job):
-    do(job)
-    before = {name: of(job, name) for name in "abd"}
+def test_each_starts_from_the_last_good_one_and_resumes_from_the_same(job):
+    assert run(job) == {"a": None, "b": "a", "c": "failed", "d": "b"}
+    donors = {name: donor_of(job, name) for name in "abd"}
+    assert len(set(donors.values())) == 3
     folder = Path(job.output).parent
     (folder / "c.fits").write_bytes((folder / "good.fits").read_bytes())
-    assert do(job) == {"a": None, "b": "a", "c": "b", "d": "b"}
-    assert {name: of(job, name) for name in "abd"} == before
+    assert run(job) == {"a": None, "b": "a", "c": "b", "d": "b"}
+    assert {name: donor_of(job, name) for name in "abd"} == donors
 
 
-def test_a_frame_that_cannot_start_from_it_has_its_own(job):
-    own = job.model_copy(update={"set": (*SMALL, "network.channels=5")})
-    do(job, "a")
-    [a, b, *_] = images_of(own)
-    chain = Chain()
-    chain.add(a.store)
-    assert chain.donor_for(b, b.load("")[1]) is None
-    assert chain.donor_for(*((image := images_of(job)[1]), image.load("")[1])) == a.store
+def test_a_frame_that_does_not_fit_the_donor_has_its_own(job):
+    other = job.model_copy(update={"set": (*SMALL, "network.channels=5")})
+    run(job, "a")
+    [a, b, *_] = find_images(other).images
+    donors = DonorSequence()
+    donors.add(a.store)
+    assert donors.donor_for(b, b.load_recipe("")[1]) is None
+    assert (
+        donors.donor_for(*((image := find_images(job).images[1]), image.load_recipe("")[1]))
+        == a.store
+    )
 
 
-def test_the_first_starts_from_the_jobs(job):
+def test_the_first_frame_starts_from_the_donor_of_the_job(job):
     given = job.model_copy(update={"donor": job.output / "z.zarr"})
-    [a, *_] = images_of(given)
-    assert Chain().donor_for(a, a.load("")[1]) == job.output / "z.zarr"
+    [a, *_] = find_images(given).images
+    assert DonorSequence().donor_for(a, a.load_recipe("")[1]) == job.output / "z.zarr"
 
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_job_of_frames(job, gp_process, tmp_path):
+@pytest.mark.usefixtures("shared_prefect")
+def test_a_job_of_frames(job, gp, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "job.yaml").write_text(
         f"inputs: '[a-d].fits'\noutput: out\nrecipe: astro-denoise\nset: {json.dumps(SMALL)}\n"
         "sequence: true\npool: inline\n"
     )
-    ran = gp_process("batch", tmp_path / "job.yaml")
+    ran = gp("batch", tmp_path / "job.yaml")
     assert ran.code == 3, ran
-    taken = {
+    manifests = {
         name: json.loads((tmp_path / "out" / f"{name}.zarr/provenance/manifest.json").read_text())
         for name in "abd"
     }
-    stores = {name: m["plan"]["donor"] and m["plan"]["donor"]["store"] for name, m in taken.items()}
+    donors = {name: manifest["plan"]["donor"] for name, manifest in manifests.items()}
+    stores = {name: donor and donor["store"] for name, donor in donors.items()}
     out = tmp_path / "out"
     assert stores == {"a": None, "b": str(out / "a.zarr"), "d": str(out / "b.zarr")}
-    again = gp_process("batch", tmp_path / "job.yaml")
+    again = gp("batch", tmp_path / "job.yaml")
     assert again.code == 3, again
     assert "4 images: 3 done before, 1 quarantined" in again.out, again
 
@@ -139,13 +141,13 @@ def test_all_pages_on_the_command_line_and_in_a_job(gp, tmp_path):
     assert refused.code == 2
     assert "--page some: expected a number from 0, or all" in refused.err
     (tmp_path / "job.yaml").write_text("inputs: p.tif\noutput: o\npage: all\n")
-    [image] = images_of(read_job(tmp_path / "job.yaml"))
+    [image] = find_images(read_job(tmp_path / "job.yaml")).images
     assert image.spec.page == "all"
 
 
 def test_exposures_of_a_job(tmp_path):
     given = {"path": "a.fits", "exposures": ["b.fits", "c.fits"]}
     (tmp_path / "job.yaml").write_text(json.dumps({"inputs": [given, "d.fits"], "output": "o"}))
-    a, d = images_of(read_job(tmp_path / "job.yaml"))
+    a, d = find_images(read_job(tmp_path / "job.yaml")).images
     assert a.spec.exposures == (Path("b.fits").absolute(), Path("c.fits").absolute())
     assert d.spec.exposures == ()

@@ -1,4 +1,4 @@
-"""What becomes of jobs and services when their server, or they themselves, are killed: real processes."""
+"""What happens to jobs and services when their server, or they themselves, are killed: real processes."""
 
 import re
 import signal
@@ -11,13 +11,13 @@ import pytest
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
-# All that is asked here is whether it ends at all: a machine may do ten other things meanwhile.
+# The tests ask only whether a process ends at all. The machine may run ten other programs meanwhile.
 PATIENCE_S = 240
 
 
 @pytest.fixture
 def start(command, tmp_path):
-    """Start a command on a job that would take for ever; it and all that it started is ended at the end."""
+    """Start a command on a job that never ends; at the end, it and its descendants are killed."""
     started = []
 
     def go(*words, command=command):
@@ -47,22 +47,22 @@ def log_of(tmp_path):
 
 
 def wait_until(condition, process, tmp_path):
-    until = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, log_of(tmp_path)
-        assert time.monotonic() < until, log_of(tmp_path)
+        assert time.monotonic() < deadline, log_of(tmp_path)
         time.sleep(0.2)
 
 
-def family_of(process, tmp_path):
-    """All processes of a command, once it has begun to restore."""
-    wait_until(lambda: "a.fits: 1 tile" in log_of(tmp_path), process, tmp_path)
+def family_of(process, tmp_path, *, runs=1):
+    """All descendants of a command, once that many runs in all have started to restore."""
+    wait_until(lambda: log_of(tmp_path).count("a.fits: 1 tile") == runs, process, tmp_path)
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def server_among(family):
+def kill_server_of(family):
     (server,) = [one for one in family if "glassplate.flows.server.server" in one.cmdline()]
-    return server
+    server.kill()
 
 
 def nobody_is_left(family):
@@ -70,45 +70,56 @@ def nobody_is_left(family):
     return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("words", [("batch",), ("serve", "--interval", "10")])
-def test_a_command_whose_server_is_killed_ends_and_says_so(words, start, make_sky, tmp_path):
-    # a job waited for minutes, a service lived on and ran nothing
-    make_sky(tmp_path / "a.fits")
-    process = start(*words)
-    family = family_of(process, tmp_path)
-    server_among(family).kill()
+def check_end_without_server(process, family, tmp_path):
+    """A command whose server is killed ends with one line, and leaves no process."""
     assert process.wait(PATIENCE_S) == 1
-    # in the log, not at its end: other threads complain of the same server at the same time
-    said = "glassplate: Prefect's server ended with code -9; what is done is kept"
-    assert said in log_of(tmp_path)
+    # in the log, not at its end: other threads complain about the same server at the same time
+    message = "glassplate: Prefect's server ended with code -9; what is done is kept"
+    assert message in log_of(tmp_path)
     assert nobody_is_left(family)
     assert (tmp_path / "out" / "a.zarr").is_dir()
 
 
-def test_a_service_that_is_killed_leaves_nothing_and_the_next_one_says_so(
-    start, make_sky, tmp_path
-):
+def test_a_job_whose_server_is_killed_ends_and_says_so(start, make_sky, tmp_path):
+    # it once waited for minutes
     make_sky(tmp_path / "a.fits")
-    words = ("serve", "--interval", "10", "--name", f"killed-{tmp_path.name}")
+    process = start("batch")
+    family = family_of(process, tmp_path)
+    kill_server_of(family)
+    check_end_without_server(process, family, tmp_path)
+
+
+def test_a_killed_service_leaves_no_process_and_the_next_one_marks_its_run_as_crashed(
+    start, make_sky, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
+    make_sky(tmp_path / "a.fits")
+    words = ("serve", "--interval", "2", "--name", f"killed-{tmp_path.name}")
     process = start(*words)
     family = family_of(process, tmp_path)
     process.kill()
     process.wait()
     assert nobody_is_left(family)
+    assert (tmp_path / "out" / "a.zarr").is_dir()
+
     again = start(*words)
     line = re.compile(r"^1 run of an earlier service marked as crashed", re.MULTILINE)
     wait_until(lambda: line.search(log_of(tmp_path)), again, tmp_path)
     twice = start(*words)
     assert twice.wait(PATIENCE_S) == 2
     assert "another service on this machine has this name" in log_of(tmp_path)
-    again.send_signal(signal.SIGTERM)
-    assert again.wait(PATIENCE_S) == 0
-    assert (tmp_path / "out" / "a.zarr").is_dir()
+
+    # a service whose server is killed once lived on and ran nothing
+    family = family_of(again, tmp_path, runs=2)
+    kill_server_of(family)
+    check_end_without_server(again, family, tmp_path)
 
 
-# As on a file server that is gone: the thread hears nothing, and no exception reaches it.
+# A lost file server has the same effect: the thread handles no signal, and no exception reaches it. The
+# supervisor kills the command sooner than it otherwise would, so that the test does not wait for that.
 BLOCKED = """
 import time
+from glassplate.flows.processes import supervision
 from glassplate.pipeline import open_source
 
 def blocks(path):
@@ -116,15 +127,17 @@ def blocks(path):
     time.sleep(3600)
 
 open_source.sniff_format = blocks
+supervision.GRACE_S = supervision.REPEAT_S
 
 from glassplate.flows.cli.main import main
 main()
 """
 
 
+@pytest.mark.usefixtures("shared_prefect")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_waits_for_a_file_server_is_ended(number, start, make_sky, tmp_path):
-    # a named pipe among the inputs held a job, and SIGTERM for minutes
+    # a named pipe among the inputs once blocked a job, and SIGTERM for minutes
     make_sky(tmp_path / "a.fits")
     (tmp_path / "blocked.py").write_text(BLOCKED)
     process = start("batch", command=[sys.executable, str(tmp_path / "blocked.py")])

@@ -1,4 +1,4 @@
-"""A request to stop is never lost, and never taken for a failure."""
+"""A request to stop is never lost, and an error after it is not reported as a failure."""
 
 import signal
 
@@ -6,29 +6,34 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.flows.cli import restore as commands_run
+from glassplate.flows.cli import options
+from glassplate.flows.cli import restore as commands
 from glassplate.flows.processes import signals
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.run import restore as run
 
 
 @pytest.fixture
-def unasked(monkeypatch):
-    """No request yet, and no reminder left behind."""
-    monkeypatch.setattr(signals, "_asked", [])
+def no_request(monkeypatch):
+    """A process that has not been asked to stop."""
+    monkeypatch.setattr(signals, "_requests", [])
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def restored(tmp_path):
     fits.writeto(tmp_path / "a.fits", np.ones((20, 20), "f4"))
-    return commands_run.restore(
-        tmp_path / "a.fits", tmp_path / "a.zarr", pool="inline", progress="none"
+    return commands.restore(
+        tmp_path / "a.zarr",
+        options.RecipeOptions(),
+        options.ImageOptions(source=tmp_path / "a.fits"),
+        options.PoolOptions(pool="inline"),
+        progress="none",
     )
 
 
-def test_a_request_that_a_library_swallowed_ends_as_one(unasked, monkeypatch, tmp_path):
-    # SIGTERM while torch was being imported in the first tile came out as an ImportError of that tile
+def test_an_error_after_a_request_is_an_interruption(no_request, monkeypatch, tmp_path):
+    # SIGTERM during the import of torch in the first tile surfaced as an ImportError of that tile
     def fail(*_):
         with pytest.raises(KeyboardInterrupt):
             signals._interrupt(signal.SIGTERM, None)
@@ -39,7 +44,7 @@ def test_a_request_that_a_library_swallowed_ends_as_one(unasked, monkeypatch, tm
         restored(tmp_path)
 
 
-def test_without_a_request_a_failure_is_one(unasked, monkeypatch, tmp_path):
+def test_an_error_without_a_request_is_a_failure(no_request, monkeypatch, tmp_path):
     def fail(*_):
         raise GlassplateError("all 1 tiles failed: of themselves")
 

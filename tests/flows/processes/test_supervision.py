@@ -1,4 +1,4 @@
-"""The process above a command ends it and all that it started, whatever they are doing."""
+"""The supervisor ends a command and every process that the command started, whatever they do."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ BEGIN = """
 import ctypes, os, signal, subprocess, sys, time
 from glassplate.flows.processes import signals
 from glassplate.flows.processes import supervision
-supervision.REMIND_S, supervision.GRACE_S = {remind}, {grace}
+supervision.REPEAT_S, supervision.GRACE_S = {remind}, {grace}
 supervision.supervise()
 signals.interrupt_on_sigterm()
 """
 
-DEAF = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})\n"
+BLOCKS_SIGNALS = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})\n"
 SLEEP = "print('ready', flush=True)\ntime.sleep(600)\n"
-# a process that has left its group and its parent, and hears nothing
+# a process that has left its group and its parent, and ignores signals
 ORPHAN = """
 if os.fork() == 0:
     os.setsid()
@@ -39,7 +39,7 @@ while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read():
 
 @pytest.fixture
 def run(tmp_path):
-    """Start a supervised program, and wait until it is ready; all of it is ended at the end."""
+    """Start a supervised program; at the end, every process of it is killed."""
     started = []
 
     def go(body, *, remind=0.5, grace=1.0):
@@ -51,7 +51,7 @@ def run(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # nohup, under which the tests themselves may run, has SIGHUP ignored
+            # nohup, under which the tests themselves may run, ignores SIGHUP
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         started.append(process)
@@ -69,25 +69,25 @@ def run(tmp_path):
 
 def gone(pid, timeout_s=30):
     """Whether a process ends."""
-    until = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
 
 
 @pytest.mark.parametrize("code", [0, 2, 130])
-def test_the_exit_code_is_the_commands(code, run):
+def test_the_exit_code_is_that_of_the_command(code, run):
     process = run(f"print('done')\nsys.exit({code})")
     assert process.communicate(timeout=60) == ("done\n", "")
     assert process.returncode == code
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_command_that_hears_nothing_is_ended(number, run, tmp_path):
-    # a thread in the kernel, on a file server that is gone, hears as little
-    process = run(ORPHAN + DEAF + SLEEP)
+def test_a_command_that_handles_no_signal_is_killed(number, run, tmp_path):
+    # a thread that waits in the kernel for a lost file server handles none either
+    process = run(ORPHAN + BLOCKS_SIGNALS + SLEEP)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -98,40 +98,40 @@ def test_a_command_that_hears_nothing_is_ended(number, run, tmp_path):
     assert gone(int((tmp_path / "orphan").read_text())), "an orphan outlives the command"
 
 
-def test_what_a_command_leaves_behind_is_ended(run, tmp_path):
+def test_a_process_that_a_command_leaves_behind_is_killed(run, tmp_path):
     process = run(ORPHAN + "print('done')")
     assert process.communicate(timeout=60) == ("done\n", "")
     assert process.returncode == 0
     assert gone(int((tmp_path / "orphan").read_text()))
 
 
-def test_killed_itself_it_takes_the_command_along(run):
-    process = run(DEAF + "print(os.getpid(), flush=True)\ntime.sleep(600)")
+def test_a_killed_supervisor_takes_the_command_with_it(run):
+    process = run(BLOCKS_SIGNALS + "print(os.getpid(), flush=True)\ntime.sleep(600)")
     command = int(process.stdout.readline())
     assert command != process.pid
     process.kill()
     assert gone(command)
 
 
-def test_a_command_that_is_killed_is_told(run):
+def test_a_killed_command_is_reported(run):
     process = run("os.kill(os.getpid(), signal.SIGSEGV)")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGSEGV
     assert err.startswith("glassplate: ended by SIGSEGV; what is done is kept")
 
 
-def test_a_request_that_is_swallowed_is_repeated(run):
+def test_a_dropped_request_is_repeated(run):
     body = """
-        class Swallows:
+        class Drops:
             def __del__(self):
                 print("ready", flush=True)
                 time.sleep(600)
 
-        signals.ONE_REQUEST_S = 0.1
-        one = Swallows()
+        signals.SAME_REQUEST_S = 0.1
+        one = Drops()
         try:
             del one
-            print("swallowed", flush=True)
+            print("dropped", flush=True)
             time.sleep(600)
         except KeyboardInterrupt:
             print("heard", flush=True)
@@ -139,23 +139,23 @@ def test_a_request_that_is_swallowed_is_repeated(run):
     process = run(body, remind=1.0, grace=300.0)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60) == ("swallowed\nheard\n", "")
+    assert process.communicate(timeout=60) == ("dropped\nheard\n", "")
     assert process.returncode == 0
 
 
-def test_a_request_that_comes_twice_does_not_disturb_the_tidying_up(run):
+def test_a_second_request_does_not_interrupt_the_clean_up(run):
     body = """
         try:
             print("ready", flush=True)
             time.sleep(600)
         except KeyboardInterrupt:
             time.sleep(1)
-            print("tidy", flush=True)
+            print("clean", flush=True)
     """
     process = run(body, remind=300.0, grace=300.0)
     assert process.stdout.readline() == "ready\n"
     os.killpg(
         process.pid, signal.SIGINT
-    )  # as a terminal's Ctrl-C: to the command and to the one above
-    assert process.communicate(timeout=60) == ("tidy\n", "")
+    )  # as Ctrl-C in a terminal: to the command and its supervisor
+    assert process.communicate(timeout=60) == ("clean\n", "")
     assert process.returncode == 0

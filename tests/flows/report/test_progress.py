@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from glassplate.flows.report import text as wording
 from glassplate.flows.report.progress import PlainDisplay, open_display
 from glassplate.flows.report.tally import Tally
-from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.events import (
     FitProgress,
     RunEnded,
@@ -52,7 +50,7 @@ class TestTally:
     def test_counts_what_is_done(self):
         tally = Tally(STORE)
         for event in whole_run():
-            tally.feed(event)
+            tally.update(event)
         assert (tally.name, tally.tiles, tally.done, tally.status) == ("m31.fits", 4, 4, "complete")
         assert (tally.stage, tally.stage_done, tally.stage_total) == ("stitch", 1, 1)
 
@@ -62,7 +60,7 @@ class TestTally:
         for second in range(5):
             clock.now = 100.0 + second
             for tile in (0, 1):
-                tally.feed(FitProgress(STORE, tile, 30 * second, 1000, second))
+                tally.update(FitProgress(STORE, tile, 30 * second, 1000, second))
         assert tally.speed == pytest.approx(60)
 
     def test_a_tile_that_ends_or_begins_again_does_not_run_backwards(self):
@@ -74,35 +72,35 @@ class TestTally:
             (3, TileDone(STORE, 0, True, 100, "cap", 2)),
         ]:
             clock.now = now
-            tally.feed(event)
+            tally.update(event)
         assert tally.speed == pytest.approx((10 + 90) / 2)
 
     def test_time_left_counts_running_fits_in_parts_and_not_what_was_done_before(self):
         clock = Clock()
         tally = Tally(STORE, clock)
-        tally.feed(RunStarted(Path("a.fits"), STORE, 10, 4))
-        assert tally.left_s is None
+        tally.update(RunStarted(Path("a.fits"), STORE, 10, 4))
+        assert tally.remaining_s is None
         clock.now += 30
-        tally.feed(FitProgress(STORE, 4, 50, 100, 30))
-        assert tally.left_s == pytest.approx(30 / 0.5 * 5.5)
-        tally.feed(TileDone(STORE, 4, True, 100, "cap", 30))
-        assert tally.left_s == pytest.approx(30 / 1 * 5)
+        tally.update(FitProgress(STORE, 4, 50, 100, 30))
+        assert tally.remaining_s == pytest.approx(30 / 0.5 * 5.5)
+        tally.update(TileDone(STORE, 4, True, 100, "cap", 30))
+        assert tally.remaining_s == pytest.approx(30 / 1 * 5)
 
     def test_the_start_of_the_workers_is_no_work(self):
         clock = Clock()
         tally = Tally(STORE, clock)
-        tally.feed(RunStarted(Path("a.fits"), STORE, 4, 0))
+        tally.update(RunStarted(Path("a.fits"), STORE, 4, 0))
         clock.now += 60
-        tally.feed(FitProgress(STORE, 0, 50, 100, 2.0))
-        assert tally.left_s == pytest.approx(2 / 0.5 * 3.5)
+        tally.update(FitProgress(STORE, 0, 50, 100, 2.0))
+        assert tally.remaining_s == pytest.approx(2 / 0.5 * 3.5)
 
     def test_no_time_is_left_when_all_is_done(self):
         clock = Clock()
         tally = Tally(STORE, clock)
-        tally.feed(RunStarted(Path("a.fits"), STORE, 1, 0))
+        tally.update(RunStarted(Path("a.fits"), STORE, 1, 0))
         clock.now += 3
-        tally.feed(TileDone(STORE, 0, True, 100, "cap", 30))
-        assert tally.left_s == 0
+        tally.update(TileDone(STORE, 0, True, 100, "cap", 30))
+        assert tally.remaining_s == 0
 
 
 class TestPlain:
@@ -156,9 +154,9 @@ def test_every_kind_takes_every_event(kind):
     with open_display(kind, out=out, err=err) as display:
         for event in whole_run():
             display(event)
-        display.say("Result", "all is well", {"path": STORE})
-        display.drop(STORE)
-        display.drop(Path("/never/seen.zarr"))
+        display.report("Result", "all is well", {"path": STORE})
+        display.forget(STORE)
+        display.forget(Path("/never/seen.zarr"))
     if kind == "none":
         assert out.getvalue() == err.getvalue() == ""
     elif kind == "json":
@@ -194,7 +192,7 @@ def test_bars_show_tiles_speed_and_time_left():
         assert "2 of 4 tiles" in bar.fields["figures"]
         assert "iterations/s" in bar.fields["figures"]
         assert "left" in bar.fields["figures"]
-        display.drop(STORE)
+        display.forget(STORE)
         assert not bars.tasks
 
 
@@ -203,46 +201,3 @@ def test_without_a_terminal_auto_is_plain():
     with open_display("auto", out=io.StringIO(), err=err) as display:
         display(whole_run()[0])
     assert err.getvalue() == "m31.fits: 4 tiles, 1 done before\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min")],
-)
-def test_durations(seconds, text):
-    assert wording.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**50, "5120.0 TiB")]
-)
-def test_amounts(count, text):
-    assert wording.amount(count) == text
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [
-        (0, "0 B/s"),
-        (999.4, "999 B/s"),
-        (999.6, "1 kB/s"),
-        (14.23e9, "14.2 GB/s"),
-        (989e12, "989 TB/s"),
-        (2e18, "2e+03 PB/s"),
-    ],
-)
-def test_rates(rate, text):
-    assert wording.per_second(rate, "B") == text
-
-
-def test_numbers_that_are_not_known():
-    assert wording.number(None) == wording.number(float("nan")) == "unknown"
-    assert wording.number(3.14159, "adu") == "3.142 adu"
-
-
-def test_reasons_are_one_line():
-    assert wording.reason(UsageError("a\n  b")) == "a b"
-    assert wording.reason(KeyError("x")) == "KeyError: 'x'"
-    assert wording.reason(ValueError()) == "ValueError: ValueError"
-    assert "disk is full" in wording.reason(OSError(28, "No space left on device"))
-    assert len(wording.reason(ValueError("x" * 10_000))) < 1000

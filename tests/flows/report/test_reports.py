@@ -75,11 +75,11 @@ def test_the_table_has_a_row_an_image_and_survives_bars_in_a_reason():
     assert len(set(cells)) == 1
 
 
-def test_facts_come_back_from_json():
-    report = JobReport((image("restored"), image("quarantined")), 9.0)
-    assert JobReport.from_facts(json.loads(json.dumps(report.facts()))) == report
-    some = JobReport((), 9.0, left_out=("/in/out/a.fits",))
-    assert JobReport.from_facts(json.loads(json.dumps(some.facts()))) == some
+def test_a_report_is_json():
+    report = JobReport((image("restored"), image("quarantined")), 9.0, left_out=("/in/b.fits",))
+    values = json.loads(json.dumps(report.to_json()))
+    assert [entry["status"] for entry in values["images"]] == ["restored", "quarantined"]
+    assert (values["seconds"], values["left_out"]) == (9.0, ["/in/b.fits"])
 
 
 def test_what_is_left_out_is_one_line():
@@ -92,7 +92,7 @@ def test_what_is_left_out_is_one_line():
 
 def test_two_images_of_one_file_are_told_apart():
     result = RunResult(Path("/o/a-SCI.zarr"), "complete", 4, 4, 0, False, 3.0, {})
-    report = ImageReport.of(Path("/in/a.fits"), result, "SCI")
+    report = ImageReport.from_result(Path("/in/a.fits"), result, "SCI")
     assert report.text().startswith("a.fits[SCI]: restored")
     assert report.row()["image"] == "a.fits[SCI]"
 
@@ -101,9 +101,9 @@ def test_a_name_of_any_bytes_can_be_told():
     # bytes that are no UTF-8, and a newline, ended in a UnicodeEncodeError after all the work
     path = Path(os.fsdecode(b"/in/a\xff\n\xc3\xa9.fits"))
     result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, {})
-    report = ImageReport.of(path, result)
+    report = ImageReport.from_result(path, result)
     assert report.text().splitlines()[0].startswith("a\\udcff\\né.fits: restored")
-    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.facts())):
+    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.to_json())):
         text.encode("utf-8")
 
 
@@ -123,7 +123,7 @@ def test_a_report_of_a_run(status, already, expected):
         "exports": ["/o/a.fits"],
     }
     result = RunResult(Path("/o/a.zarr"), status, 4, 4, 0, already, 3.0, summary)
-    report = ImageReport.of(Path("/in/a.fits"), result)
+    report = ImageReport.from_result(Path("/in/a.fits"), result)
     assert (report.status, report.exports) == (expected, ("/o/a.fits",))
     assert "2 before, unknown after" in report.text()
     assert "iterations" not in report.text()

@@ -1,0 +1,69 @@
+"""Commands that read a result."""
+
+import json
+
+import numpy as np
+from astropy.io import fits
+
+
+class TestResults:
+    def test_inspect_a_source(self, gp, sky):
+        facts = json.loads(gp("inspect", sky, "--json").out)
+        assert (facts["kind"], facts["format"]) == ("source", "fits")
+        (image,) = facts["images"]
+        assert image["shape"] == [40, 56]
+        assert "40 x 56 float32 adu" in gp("inspect", sky).out
+
+    def test_inspect_a_result(self, gp, done):
+        facts = json.loads(gp("inspect", done, "--json").out)
+        assert (facts["kind"], facts["status"], facts["recipe"]) == (
+            "result",
+            "complete",
+            "identity",
+        )
+        assert facts["tiles"] == {"total": 1, "done": 1, "quarantined": 0}
+        text = gp("inspect", done).out
+        assert "complete, recipe identity" in text
+        assert "1 of 1 done" in text
+
+    def test_verify(self, gp, done):
+        assert json.loads(gp("verify", done, "--json").out)["ok"] is True
+        (chunk,) = (path for path in (done / "0").rglob("c/*/*") if path.is_file())
+        raw = bytearray(chunk.read_bytes())
+        raw[len(raw) // 2] ^= 0xFF
+        chunk.write_bytes(raw)
+        run = gp("verify", done, "--json")
+        assert run.code == 1
+        assert json.loads(run.out)["ok"] is False
+        run = gp("verify", done)
+        assert run.code == 1
+        assert "BAD  checksums" in run.out
+
+    def test_export(self, gp, done, sky, tmp_path):
+        run = gp("export", done, tmp_path / "again.fits")
+        assert (run.code, run.out.strip()) == (0, str(tmp_path / "again.fits"))
+        np.testing.assert_array_equal(fits.getdata(tmp_path / "again.fits"), fits.getdata(sky))
+        assert gp("export", done, tmp_path / "far.fits", "--level", 9).code == 2
+
+    def test_assess(self, gp, done, sky):
+        figures = json.loads(gp("assess", done, "--reference", sky, "--json").out)
+        assert {"psnr_db", "ssim", "mse", "chi2", "flux_ratio"} <= set(figures)
+        assert figures["mse"] == 0
+        assert "flux_ratio" in gp("assess", done, "--reference", sky).out
+
+
+def test_commands_refuse_a_damaged_result_in_one_line(gp, sky, tmp_path):
+    words = ["restore", sky, "-o", tmp_path / "a.zarr", "--recipe", "identity", "--pool", "inline"]
+    words += ["--progress", "none", "--export", tmp_path / "a.fits"]
+    assert gp(*words).code == 0
+    assert gp(*words).code == 0
+    before = (tmp_path / "a.fits").stat().st_mtime_ns
+    (tmp_path / "a.zarr" / "0" / "c" / "0" / "0").unlink()
+    for command in (words, ["export", tmp_path / "a.zarr", tmp_path / "b.fits"]):
+        run = gp(*command)
+        assert run.code == 2, run
+        [line] = run.err.splitlines()
+        assert "is damaged, 1 file(s) missing, first 0/c/0/0" in line
+    assert (tmp_path / "a.fits").stat().st_mtime_ns == before
+    assert not (tmp_path / "b.fits").exists()
+    assert gp("verify", tmp_path / "a.zarr").code == 1
