@@ -225,7 +225,9 @@ class PoolOptions:
 def grouped(command: Callable[..., Exit]) -> Callable[..., Exit]:
     """Replace each parameter of a command that is a group of options by the options of the group."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    groups: dict[str, Any] = {
+        name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)
+    }
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:

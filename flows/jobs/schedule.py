@@ -85,12 +85,12 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", CONSOLE_LEVEL)
     given = os.environ.get("PREFECT_API_URL")
     announce_service()
-    with _held_name(name, given or ""), prefect_api(services=True) as ready:
+    with _held_name(name, given or ""), prefect_api(services=True) as wait_for_api:
         _check_cron(timetable)  # first, since the imports below take seconds
         from glassplate.flows.jobs.crashed import mark_crashed
         from glassplate.flows.jobs.flow import restore_images
 
-        url = ready()
+        url = wait_for_api()
         if (crashed := mark_crashed(f"{restore_images.name}/{name}")) > 0:
             say(
                 f"{plural(crashed, 'run')} of an earlier service marked as crashed; this one goes on"
@@ -102,11 +102,12 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
 
 
 def _check_cron(timetable: Timetable) -> None:
+    if timetable.cron is None:
+        return
     from prefect.client.schemas.schedules import CronSchedule
 
     try:
-        if timetable.cron is not None:
-            CronSchedule(cron=timetable.cron)
+        CronSchedule(cron=timetable.cron)
     except ValueError as error:
         raise UsageError(f"--cron {timetable.cron}: {_first_error(error)}") from error
 
