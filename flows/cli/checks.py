@@ -168,8 +168,8 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Estimate how many megapixels each shipped recipe restores in an hour."""
-    from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
     from glassplate.pipeline.open_pool import cpu_count
+    from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()

@@ -82,7 +82,9 @@ class LazyPool:
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`. Without tasks the pool is not opened."""
         if tasks:
-            yield from self._pool(max(len(tasks), self._expected_tasks)).map(work, tasks, on_progress)
+            yield from self._pool(max(len(tasks), self._expected_tasks)).map(
+                work, tasks, on_progress
+            )
 
     def _pool(self, tasks: int) -> Pool:
         with self._lock:
