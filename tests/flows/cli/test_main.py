@@ -78,7 +78,9 @@ BAD = [
 
 class TestRefusals:
     @pytest.mark.parametrize(("args", "message"), BAD)
-    def test_a_wrong_wish_is_one_line_and_leaves_nothing(self, gp, sky, tmp_path, args, message):
+    def test_an_invalid_option_is_one_line_and_writes_nothing(
+        self, gp, sky, tmp_path, args, message
+    ):
         run = gp("restore", sky, "-o", tmp_path / "o.zarr", *args)
         assert run.code == 2, run
         assert message in run.err
@@ -121,7 +123,7 @@ class TestRefusals:
         assert "no such file" in run.err
         assert not (tmp_path / "out").exists()
 
-    def test_what_is_not_ours_stays(self, gp, sky, tmp_path):
+    def test_a_folder_of_the_user_is_not_overwritten(self, gp, sky, tmp_path):
         (tmp_path / "o.zarr").mkdir()
         (tmp_path / "o.zarr" / "thesis.txt").write_text("years of work")
         run = gp("restore", sky, "-o", tmp_path / "o.zarr", "--recipe", "identity")
@@ -167,7 +169,7 @@ class TestFailures:
         assert "the same command goes on from there" in run.err
         assert len(run.err.splitlines()) == 1
 
-    def test_an_interruption_elsewhere_is_130_too(self, gp, monkeypatch):
+    def test_an_interruption_of_any_command_is_exit_code_130(self, gp, monkeypatch):
         def describe(path):
             raise KeyboardInterrupt
 

@@ -4,7 +4,7 @@ from glassplate.pipeline.recipe import recipe_names
 
 
 class TestRecipes:
-    def test_each_is_listed_with_what_it_is_for(self, gp):
+    def test_each_is_listed_with_its_purpose(self, gp):
         lines = gp("recipes").out.splitlines()
         assert [line.split()[0] for line in lines] == recipe_names()
         assert all(len(line.split()) > 3 for line in lines)

@@ -14,7 +14,7 @@ from glassplate.pipeline.run import restore as run_module
 
 
 class TestRestore:
-    def test_restores_exports_and_says_so(self, gp, sky, tmp_path):
+    def test_restores_exports_and_reports(self, gp, sky, tmp_path):
         store, exported = tmp_path / "out.zarr", tmp_path / "out.fits"
         args = ("restore", sky, "-o", store, "--recipe", "identity", "--export", exported)
         run = gp(*args, "--progress", "plain", "--pool", "inline")
@@ -84,7 +84,9 @@ class TestRestore:
 
     @pytest.mark.parametrize("kind", ["variance", "sigma", "weight"])
     @pytest.mark.parametrize("command", ["restore", "plan"])
-    def test_noise_that_is_no_noise_of_the_image(self, gp, sky, tmp_path, kind, command):
+    def test_an_image_of_the_noise_that_does_not_fit_is_refused(
+        self, gp, sky, tmp_path, kind, command
+    ):
         fits.writeto(tmp_path / "n.fits", np.full(fits.getdata(sky).shape, 1e-9))
         out = ("-o", tmp_path / "o.zarr") if command == "restore" else ()
         given = (f"--{kind}", tmp_path / "n.fits")
@@ -150,7 +152,7 @@ class TestRestore:
 
 
 class TestPlan:
-    def test_plan_writes_nothing_and_matches_what_restore_does(self, gp, sky, tmp_path, done):
+    def test_plan_writes_nothing_and_matches_restore(self, gp, sky, tmp_path, done):
         before = sorted(tmp_path.iterdir())
         run = gp("plan", sky, "--recipe", "identity", "--json")
         facts = json.loads(run.out)
@@ -171,7 +173,7 @@ class TestPlan:
         assert "at once" not in text
         assert sorted(tmp_path.iterdir()) == before
 
-    def test_plan_says_how_many_fits_go_together(self, gp, sky):
+    def test_plan_shows_how_many_fits_run_at_once(self, gp, sky):
         wishes = ("tiles.core=16", "tiles.stack=2", "tiles.together=grouped", "network.channels=4")
         text = gp("plan", sky, *(word for wish in wishes for word in ("--set", wish))).out
         assert "  at once  2 fits a worker, grouped\n" in text

@@ -5,7 +5,7 @@ from glassplate.flows.jobs.job import Job, read_job
 from glassplate.pipeline.errors import UsageError
 
 
-def test_a_job_travels_as_json(job_of):
+def test_a_job_is_the_same_after_json(job_of):
     job = job_of(
         "inputs: [{path: in/a.fits, export: null}, in/b.fits]\noutput: out\nexport: fits\n"
         "recipe: draft\nset: [fit.iterations=3]\n",
@@ -16,7 +16,7 @@ def test_a_job_travels_as_json(job_of):
 
 
 @pytest.mark.parametrize("inputs", ["a.fits", ["a.fits", {"path": "b.fits"}], {"path": "a.fits"}])
-def test_a_deployment_may_give_what_a_file_may(inputs):
+def test_a_deployment_may_give_inputs_as_a_file_does(inputs):
     allowed = Job.model_json_schema()["properties"]["inputs"]["anyOf"]
     kind = {str: "string", list: "array", dict: "object"}[type(inputs)]
     assert kind in [option["type"] for option in allowed]
@@ -55,7 +55,7 @@ def test_paths_become_absolute(folder, monkeypatch, job_of):
         ("", "expected keys"),
     ],
 )
-def test_a_wrong_job_is_refused_in_one_line(text, message, job_of):
+def test_an_invalid_job_is_refused_in_one_line(text, message, job_of):
     with pytest.raises(UsageError, match=message) as caught:
         job_of(text)
     assert "\n" not in str(caught.value)

@@ -47,7 +47,7 @@ def whole_run():
 
 
 class TestTally:
-    def test_counts_what_is_done(self):
+    def test_counts_finished_tiles(self):
         tally = Tally(STORE)
         for event in whole_run():
             tally.update(event)
@@ -63,7 +63,7 @@ class TestTally:
                 tally.update(FitProgress(STORE, tile, 30 * second, 1000, second))
         assert tally.speed == pytest.approx(60)
 
-    def test_a_tile_that_ends_or_begins_again_does_not_run_backwards(self):
+    def test_the_speed_stays_right_when_a_tile_ends_or_starts_again(self):
         clock = Clock()
         tally = Tally(STORE, clock)
         for now, event in [
@@ -75,7 +75,7 @@ class TestTally:
             tally.update(event)
         assert tally.speed == pytest.approx((10 + 90) / 2)
 
-    def test_time_left_counts_running_fits_in_parts_and_not_what_was_done_before(self):
+    def test_time_left_counts_fractions_of_running_fits_and_no_earlier_tiles(self):
         clock = Clock()
         tally = Tally(STORE, clock)
         tally.update(RunStarted(Path("a.fits"), STORE, 10, 4))
@@ -86,7 +86,7 @@ class TestTally:
         tally.update(TileDone(STORE, 4, True, 100, "cap", 30))
         assert tally.remaining_s == pytest.approx(30 / 1 * 5)
 
-    def test_the_start_of_the_workers_is_no_work(self):
+    def test_time_left_leaves_out_the_start_of_the_workers(self):
         clock = Clock()
         tally = Tally(STORE, clock)
         tally.update(RunStarted(Path("a.fits"), STORE, 4, 0))
@@ -104,7 +104,7 @@ class TestTally:
 
 
 class TestPlain:
-    def test_the_donor_is_told_of_now_and_then(self):
+    def test_the_donor_has_a_line_per_period(self):
         clock, err = Clock(), io.StringIO()
         display = PlainDisplay(io.StringIO(), err, clock=clock)
         display(StageStarted(STORE, "donor", 1000))
@@ -124,7 +124,7 @@ class TestPlain:
             clock.now += seconds_between
         return err.getvalue().splitlines()
 
-    def test_the_ends_are_always_told(self):
+    def test_start_stages_warnings_and_end_always_have_a_line(self):
         lines = self.play(0)
         assert lines == [
             "m31.fits: 4 tiles, 1 done before",
@@ -133,7 +133,7 @@ class TestPlain:
             "m31.fits: complete in 12 s",
         ]
 
-    def test_tiles_are_told_now_and_then(self):
+    def test_tiles_have_a_line_per_period(self):
         lines = self.play(6)
         assert "m31.fits: 2 of 4 tiles, 8 iterations/s, 14 s left" in lines
         assert len(lines) == 4 + 5
@@ -196,7 +196,7 @@ def test_bars_show_tiles_speed_and_time_left():
         assert not bars.tasks
 
 
-def test_without_a_terminal_auto_is_plain():
+def test_auto_is_plain_without_a_terminal():
     err = io.StringIO()
     with open_display("auto", out=io.StringIO(), err=err) as display:
         display(whole_run()[0])

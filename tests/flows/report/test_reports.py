@@ -43,7 +43,7 @@ def test_exit_codes(statuses, code):
     assert JobReport(tuple(map(image, statuses)), 1.0).exit_code == code
 
 
-def test_the_text_names_all_that_a_user_wants_to_know():
+def test_the_text_holds_status_noise_iterations_and_paths():
     text = image("restored").text()
     for words in (
         "a.fits: restored, 4 tiles, 1 min 5 s",
@@ -67,7 +67,7 @@ def test_the_job_has_a_headline():
     assert JobReport((), 1.0).markdown() == "no images: nothing to do"
 
 
-def test_the_table_has_a_row_an_image_and_survives_bars_in_a_reason():
+def test_the_table_has_a_row_per_image_even_with_bars_in_a_reason():
     lines = JobReport((image("restored"), image("quarantined", "b")), 9.0).markdown().splitlines()
     rows = lines[2:]
     assert len(rows) == 4
@@ -82,7 +82,7 @@ def test_a_report_is_json():
     assert (values["seconds"], values["left_out"]) == (9.0, ["/in/b.fits"])
 
 
-def test_what_is_left_out_is_one_line():
+def test_inputs_that_are_left_out_have_one_line():
     report = JobReport((image("restored"),), 9.0, left_out=("/out/b.fits", "/out/c.fits"))
     line = "2 inputs that glassplate made left out, such as /out/b.fits"
     assert report.text().splitlines()[-2] == line
@@ -97,7 +97,7 @@ def test_two_images_of_one_file_are_told_apart():
     assert report.row()["image"] == "a.fits[SCI]"
 
 
-def test_a_name_of_any_bytes_can_be_told():
+def test_a_file_name_of_any_bytes_can_be_printed():
     # bytes that are no UTF-8, and a newline, ended in a UnicodeEncodeError after all the work
     path = Path(os.fsdecode(b"/in/a\xff\n\xc3\xa9.fits"))
     result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, {})

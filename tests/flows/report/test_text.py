@@ -35,7 +35,7 @@ def test_rates(rate, expected):
     assert per_second(rate, "B") == expected
 
 
-def test_numbers_that_are_not_known():
+def test_unknown_numbers():
     assert number(None) == number(float("nan")) == "unknown"
     assert number(3.14159, "adu") == "3.142 adu"
 
