@@ -38,9 +38,9 @@ import numpy as np
 import psutil
 from astropy.io import fits
 
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.events import Event, StageStarted
 from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.documents import machine
@@ -93,7 +93,8 @@ def write_fits(path: Path, side: int) -> None:
 
 def copy_shard(task: CopyTask, on_progress: Any) -> int:
     """Read the pixels of a shard and write them: what any tiled copy must do."""
-    pixels = cached_source(task.plan.spec).read(task.shard.box)
+    plan = task.plan
+    pixels = cached_source(plan.spec, plan.findings).read(task.shard.box)
     index = task.plan.layout.index(task.shard.channels, task.shard.box)
     open_array(task.store, "0")[index] = pixels.values[0].astype(task.plan.layout.dtype)
     return task.shard.index

@@ -176,7 +176,9 @@ def jointly(recipe: Recipe) -> Method:
             plan = make_plan(
                 as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu"
             )
-            pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+            pixels = open_source(plan.spec, plan.findings).read(
+                Box(0, image.shape[1], 0, image.shape[2])
+            )
         measurement = plan.measurement(pixels, tile_seed(recipe.seed, 0, 0))
         [result] = fit_batch([measurement], plan.problem)
         facts = {
@@ -196,7 +198,9 @@ def weighted_mean(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     recipe = load_recipe("identity")
     with tempfile.TemporaryDirectory() as folder:
         plan = make_plan(as_exposures(image, folder), recipe, recipe_name="benchmark", device="cpu")
-        pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+        pixels = open_source(plan.spec, plan.findings).read(
+            Box(0, image.shape[1], 0, image.shape[2])
+        )
     return pixels.values.astype(np.float64), {}
 
 
@@ -210,7 +214,9 @@ def stopped_by(rule: str, recipe: Recipe) -> Method:
             if rule == "heldout":
                 spec = replace(spec, exposures=())
             plan = make_plan(spec, chosen, recipe_name="benchmark", device="cpu")
-            pixels = open_source(plan.spec).read(Box(0, image.shape[1], 0, image.shape[2]))
+            pixels = open_source(plan.spec, plan.findings).read(
+                Box(0, image.shape[1], 0, image.shape[2])
+            )
         problem, looks = plan.problem, {}
         decision, ended = None, None
         with problem.numerics.applied():

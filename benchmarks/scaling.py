@@ -47,9 +47,9 @@ import psutil
 from astropy.io import fits
 
 from glassplate.models.fit.loop import Measurement, fit_batch, seconds_per_iteration
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.events import Event, StageStarted, TileDone
 from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
@@ -198,7 +198,7 @@ def warm_up(case: Case) -> None:
 
 def measurements(plan: Plan) -> Iterator[Measurement]:
     """The windows of all tiles as the pipeline hands them to the fit."""
-    source = cached_source(plan.spec)
+    source = cached_source(plan.spec, plan.findings)
     for tile in map(plan.grid.tile, range(len(plan.grid))):
         pixels = source.read(tile.window, tile.channels)
         seed = tile_seed(plan.recipe.seed, tile.index, 0)

@@ -1,4 +1,4 @@
-"""Tile geometry: pure integers, half-open intervals, ``(y, x)``."""
+"""Geometry of boxes and tiles, in whole pixels; intervals are half-open, and axes are ``(y, x)``."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Box:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def scaled(self, factor: int) -> Box:
-        """The same region on a grid `factor` times finer."""
+        """The same region on a grid that is `factor` times finer."""
         return Box(self.y0 * factor, self.y1 * factor, self.x0 * factor, self.x1 * factor)
 
     def intersection(self, other: Box) -> Box | None:
-        """Pixels in both boxes, or None where there are none."""
+        """The pixels in both boxes; None where there are none."""
         y0, y1 = max(self.y0, other.y0), min(self.y1, other.y1)
         x0, x1 = max(self.x0, other.x0), min(self.x1, other.x1)
         return Box(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
@@ -61,9 +61,9 @@ class Box:
 class Axis:
     """One image axis cut into cores, with the window around each.
 
-    Cores partition the axis and differ by at most one pixel, so that no tile is a sliver. All
-    windows have the same length, so that tiles can share static buffers: near the border a window is
-    shifted inward, which gives it more context instead of fewer pixels.
+    The cores partition the axis, and their lengths differ by at most one pixel. All windows have the same
+    length, so that tiles can share buffers: near the border a window is shifted inwards, which gives it
+    more context and not fewer pixels.
     """
 
     size: int
@@ -87,17 +87,17 @@ class Axis:
         return min(self.size, -(-self.size // self.count) + 2 * self.halo)
 
     def core_bounds(self, k: int) -> tuple[int, int]:
-        """First and one past the last pixel of core `k`."""
+        """First pixel of core `k`, and one past its last."""
         return self.size * k // self.count, self.size * (k + 1) // self.count
 
     def window_bounds(self, k: int) -> tuple[int, int]:
-        """First and one past the last pixel of the window of core `k`."""
+        """First pixel of the window of core `k`, and one past its last."""
         length = self.window_length
         start = min(max(self.core_bounds(k)[0] - self.halo, 0), self.size - length)
         return start, start + length
 
     def touching(self, start: int, stop: int) -> range:
-        """Cores whose window may touch ``[start, stop)``, in order; a superset by at most two."""
+        """Cores whose window touches ``[start, stop)``, in order; at most two more cores may be included."""
         first = self.core_at(max(0, start - self.window_length))
         last = self.core_at(min(self.size - 1, stop - 1 + self.window_length))
         hits = [
@@ -108,17 +108,17 @@ class Axis:
         return range(hits[0], hits[-1] + 1)
 
     def core_at(self, pixel: int) -> int:
-        """Core that owns a pixel."""
+        """The core that owns a pixel."""
         return ((pixel + 1) * self.count - 1) // self.size
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One cell of the grid: what is read, restored and owned."""
+    """One cell of the grid: it owns its core, and its window is read and restored."""
 
     index: int
     channels: tuple[int, int]
-    """First and one past the last channel that are fitted together."""
+    """First channel that is fitted together with others, and one past the last."""
     row: int
     col: int
     core: Box
@@ -132,7 +132,7 @@ class TileGrid:
     shape: tuple[int, int, int]
     """``(c, y, x)`` of the source."""
     joint: bool
-    """One network for all channels, or one for each plane."""
+    """Whether one network restores all channels; else each plane has its own."""
     core: int
     halo: int
 
@@ -167,7 +167,7 @@ class TileGrid:
         return groups * rows * cols
 
     def channels(self, group: int) -> tuple[int, int]:
-        """First and one past the last channel of a group."""
+        """First channel of a group, and one past its last."""
         return (0, self.shape[0]) if self.joint else (group, group + 1)
 
     def index(self, group: int, row: int, col: int) -> int:
@@ -176,7 +176,7 @@ class TileGrid:
         return (group * rows + row) * cols + col
 
     def tile(self, index: int) -> Tile:
-        """The tile with a number.
+        """The tile of a number.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class TileGrid:
         )
 
     def touching(self, group: int, box: Box) -> list[Tile]:
-        """Tiles of a channel group whose windows may touch `box`, in order of their numbers."""
+        """Tiles of a channel group whose windows may touch `box`, by increasing number."""
         return [
             self.tile(self.index(group, row, col))
             for row in self.y.touching(box.y0, box.y1)

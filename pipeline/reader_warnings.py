@@ -1,4 +1,4 @@
-"""Warnings of the file readers, collected: a log and the metadata get them, the terminal does not."""
+"""Warnings of the file readers, collected for the log and the metadata, and kept off the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Odd files repeat the same complaint for each card or page.
+# Largest number of messages kept: some files cause one for each card or page.
 MOST_MESSAGES = 20
 
 _log = logging.getLogger(__name__)
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def collected_warnings(origin: object) -> Iterator[list[str]]:
-    """Collect what astropy warns of and tifffile logs while the body runs.
+    """Collect the warnings of astropy and the log messages of tifffile while the body runs.
 
     Parameters
     ----------
     origin
-        Named in this package's own log: usually the path.
+        Named in this package's log, usually a path.
 
     Yields
     ------

@@ -32,7 +32,7 @@ def inspect(
         facts = inspect_result(path)
         text = _result_text(path, facts)
     else:
-        from glassplate.pipeline.open_source import describe
+        from glassplate.pipeline.sources.describe import describe
 
         facts = describe(path)
         text = _source_text(path, facts)

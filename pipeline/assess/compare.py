@@ -17,10 +17,11 @@ from glassplate.models.metrics import SSIM_RADIUS, ssim_sum
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import forget_unpacked, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
+from glassplate.pipeline.sources.unpack import forget_unpacked
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""What comes with an image: further exposures, a watermark, colour hints, a point-spread function."""
+"""Files that go with an image: mask, noise image, guide, exposures, hints, overlay, PSF."""

@@ -1,4 +1,4 @@
-"""Colour hints: a grey photograph presented with the colours that a user painted on parts of it."""
+"""Colour hints: the colours that a user painted on parts of a grey photograph."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy.typing as npt
 from glassplate.models.colour import srgb_to_lab
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box, TileGrid
-from glassplate.pipeline.sources.source import Pixels, Source, white_of
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource, white_of
 
-# a or b of CIE Lab from which on a hint has a colour: what 8 bits can tell from grey.
+# Smallest a or b of CIE Lab of a hint that has a colour: what 8 bits can tell from grey.
 LEAST_CHROMA = 1.0
 # Red, green and blue.
 COLOURS = 3
@@ -22,21 +21,20 @@ _MINISWHITE, _RGB = 0, 2
 
 
 class HintedSource(WrappedSource):
-    """A grey photograph as red, green and blue, with the chroma of the hints.
+    """A grey photograph as red, green and blue, with the chroma of its hints.
 
-    A hint is a pixel of the image of hints that is opaque at all, where that has an alpha channel; else
-    one that is not grey. A pixel without a value in the photograph has no hint.
+    A pixel of the image of hints is a hint where its alpha is above 0 or, without an alpha channel, where it
+    is not grey. An invalid pixel of the photograph has no hint.
     """
 
     def __init__(self, source: Source, hints: Source) -> None:
-        super().__init__(source)
+        super().__init__(source, hints)
         self._hints = hints
         self.shape, self.ndim, self.joint = (COLOURS, *source.shape[1:]), 3, True
-        self.resident_bytes = source.resident_bytes + hints.resident_bytes
         self.metadata = _as_colour(source.metadata, alpha=source.alpha is not None)
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Read one box of the photograph, three times, and the hints on it."""
+        """Read one box of the photograph, repeated for the three channels, and of the hints."""
         grey = self._source.read(box)
         planes = slice(*(channels or (0, COLOURS)))
         shape = (COLOURS, *box.shape)
@@ -49,21 +47,16 @@ class HintedSource(WrappedSource):
             hidden=grey.hidden,
         )
 
-    def close(self) -> None:
-        """Close the photograph and its hints, which this owns."""
-        super().close()
-        self._hints.close()
 
-
-def check_hinted(source: Source, hints: Source) -> None:
-    """Refuse a photograph or hints that colours cannot be made from.
+def check_hints(source: Source, hints: Source, label: str) -> None:
+    """Refuse a photograph that cannot be coloured, and hints that are no colours.
 
     Raises
     ------
     SourceError
         If the hints are not RGB or RGBA of the photograph's size.
     UsageError
-        If the photograph is not grey, or not of a format that can hold colours.
+        If the photograph is not grey, or its format holds no colours.
     """
     path = source.spec.path
     if source.shape[0] != 1:
@@ -75,14 +68,13 @@ def check_hinted(source: Source, hints: Source) -> None:
         raise UsageError(f"{path}: is FITS, which has no colours to look at; convert it to TIFF")
     if source.metadata.get("tiff", {}).get("photometric") == _MINISWHITE:
         raise UsageError(f"{path}: 0 is white in it; save it with black as 0")
-    named = hints.spec.path
     if hints.shape[0] not in (COLOURS, COLOURS + 1) or hints.dtype.kind not in "uf":
         raise SourceError(
-            f"hints {named}: {hints.shape[0]} planes of {hints.dtype.name}, must be RGB or RGBA"
+            f"{label}: {hints.shape[0]} planes of {hints.dtype.name}, must be RGB or RGBA"
         )
     if hints.shape[1:] != source.shape[1:]:
         raise SourceError(
-            f"hints {named}: {hints.shape[1]} x {hints.shape[2]} pixels do not fit the "
+            f"{label}: {hints.shape[1]} x {hints.shape[2]} pixels do not fit the "
             f"{source.shape[1]} x {source.shape[2]} of {path}; paint them on the same grid"
         )
 
@@ -99,46 +91,46 @@ def chroma_of(hints: Source, box: Box) -> npt.NDArray[np.float64]:
     return np.where(painted, srgb_to_lab(np.clip(rgb, 0, 1))[1:], np.nan)
 
 
-def look_through(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:
-    """Look at every hint, tile by tile.
+def check_tiles_have_hints(source: HintedSource, grid: TileGrid) -> tuple[str, ...]:
+    """Read the hints of every tile, and say how many tiles have none.
 
     Returns
     -------
-    Warnings, one line each: of tiles that will stay grey.
+    Warnings, one line each: how many tiles will stay grey.
 
     Raises
     ------
     UsageError
-        If no hint is on a valid pixel, or none has a colour.
+        If no hint lies on a valid pixel, or none has a colour.
     """
-    most, bare = 0.0, 0
+    strongest, without = 0.0, 0
     for index in range(len(grid)):
         hints = source.read(grid.tile(index).window).hints
         if hints is None or not np.isfinite(hints).any():
-            bare += 1
+            without += 1
         else:
-            most = max(most, float(np.nanmax(np.abs(hints))))
-    if most < LEAST_CHROMA:
+            strongest = max(strongest, float(np.nanmax(np.abs(hints))))
+    if strongest < LEAST_CHROMA:
         raise UsageError(
             f"hints {source.spec.hints}: no pixel of them has a colour; paint some, opaque, in colours that "
             "are not grey"
         )
-    if not bare:
+    if not without:
         return ()
     return (
-        f"{bare} of {len(grid)} tiles have no hint within their windows and stay grey; paint some there, or "
-        f"raise tiles.core from {grid.core}",
+        f"{without} of {len(grid)} tiles have no hint within their windows and stay grey; paint some "
+        f"there, or raise tiles.core from {grid.core}",
     )
 
 
 def _as_colour(metadata: dict[str, Any], *, alpha: bool) -> dict[str, Any]:
-    """What a grey image's file said of it, where it still holds of its colours."""
+    """Metadata of a grey image as that of its coloured version."""
     found = {
         key: dict(value) if isinstance(value, dict) else value for key, value in metadata.items()
     }
     for kind in ("tiff", "raster"):
         if kind in found:
-            # a profile for grey says nothing of colours, and makes readers stumble
+            # an ICC profile for grey does not describe colours, and some readers fail on it
             found[kind].pop("icc", None)
             kinds = found[kind].pop("extra_samples", ())
             if alpha:

@@ -1,4 +1,4 @@
-"""Where the pixels of one exposure lie on another's grid, from the WCS of both."""
+"""The shift between the pixel grids of two exposures, from the WCS of both."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from glassplate.pipeline.sources.source import Source
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-# Pixels by which a shift may miss a whole number: a quarter moves the flux of a star of 2.5 pixels (FWHM)
-# by some 5 % of its peak, below what seeing does.
+# Largest difference, in pixels, of a shift from a whole number: a quarter changes the pixels of a star of 2.5
+# pixels (FWHM) by some 5 % of its peak, less than the seeing does.
 MOST_LEFTOVER = 0.25
 # Points along each axis at which the two grids are compared.
 POINTS = 5
 
 
 def whole_shift(first: Source, other: Source) -> tuple[int, int, float]:
-    """By how many whole pixels an exposure is shifted.
+    """The shift of an exposure against the first, in whole pixels.
 
     Returns
     -------
     dy, dx, leftover
-        Pixel ``(y, x)`` of the first is ``(y + dy, x + dx)`` of the other, but for at most `leftover`
-        pixels along an axis. Without a WCS in both, 0, 0, 0: they are taken to be on the same grid.
+        Pixel ``(y, x)`` of the first is ``(y + dy, x + dx)`` of the other, with an error of at most
+        `leftover` pixels along an axis. Without a WCS in both, 0, 0, 0: they are assumed to share a grid.
 
     Raises
     ------
     UsageError
-        If they differ by more than whole pixels, or have no WCS and different sizes.
+        If the shift is not one of whole pixels, or they have different sizes and no WCS.
     SourceError
         If a WCS cannot be used.
     """
@@ -64,7 +64,7 @@ def _sky(source: Source) -> WCS | None:
     text = source.metadata.get("fits", {}).get("header")
     if not text:
         return None
-    # imported where it is wanted: half a second
+    # imported here because it takes half a second
     from astropy.wcs import WCS
 
     from glassplate.pipeline.sources.fits.text import parsed
@@ -79,7 +79,7 @@ def _sky(source: Source) -> WCS | None:
 
 
 def _offsets(sky: WCS, other_sky: WCS, first: Source, other: Source) -> npt.NDArray[np.float64]:
-    """``(2, n)``: rows and columns from a point of the first's grid to its place on the other's."""
+    """Rows and columns, ``(2, n)``, from points of the first grid to the same sky on the other."""
     _, height, width = first.shape
     ys, xs = np.meshgrid(
         np.linspace(0, height - 1, POINTS), np.linspace(0, width - 1, POINTS), indexing="ij"

@@ -1,4 +1,4 @@
-"""Further exposures of the scene of a source: read with it, as one measurement of less noise."""
+"""Further exposures of the same scene, combined with the first into one measurement of less noise."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from glassplate.models.exposures import Exposures, Match, Pair, match_exposure, 
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.exposure_shift import whole_shift
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.sample_windows import sample_windows
-from glassplate.pipeline.sources.source import Pixels, Source, choose_working_dtype
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource, choose_working_dtype
 
 FloatArray = npt.NDArray[np.floating]
 
-# Share of the pixels of two exposures that may differ by more than five sigma before it is said: cosmic
+# Share of the pixels of two exposures that may differ by more than five sigma without a warning: the cosmic
 # rays of half an hour hit some per mille.
 MOST_APART = 0.02
-# Share of what is bright that must be bright in both: stars that have moved by their width are not.
+# Share of the bright pixels that must be bright in both exposures: stars that have moved by their width are
+# not.
 LEAST_OVERLAP = 0.5
-# Pixels around a region on which it depends what is read there: the level and the slopes.
+# Pixels around a region on which its combined values depend, through the level and the slopes.
 MARGIN = 1
 # Bytes for a pixel, channel and exposure while they are combined: values as read and sorted, weights,
 # variances and bounds, most of them float64.
@@ -36,31 +36,31 @@ EXPOSURE_BYTES = 90
 
 @dataclass(frozen=True)
 class Alignment:
-    """How an exposure's pixels become measurements on the first one's grid, in its units."""
+    """How the pixels of an exposure map to the grid and the units of the first exposure."""
 
     dy: int
     dx: int
-    """Pixel ``(y, x)`` of the first is ``(y + dy, x + dx)`` of this one."""
+    """Pixel ``(y, x)`` of the first exposure is ``(y + dy, x + dx)`` of this one."""
     leftover: float
-    """Pixels along an axis by which that is not exact, at most."""
+    """Largest error of that shift along an axis, pixels."""
     match: Match
     noise: NoiseModel
-    """Of its own values, own units."""
+    """Noise of this exposure, in its own units."""
 
     def variance(self, level: FloatArray) -> FloatArray:
-        """Variance of its noise at a level, both in the units of the first."""
+        """Variance of the noise at a level, both in the units of the first exposure."""
         own = (level - self.match.offset) / self.match.scale
         return self.noise.variance(own) * self.match.scale**2
 
     def scaled(self, exponent: int) -> Alignment:
-        """The same of exposures that are all multiplied by ``2**exponent``."""
+        """The same for exposures that are all multiplied by ``2**exponent``."""
         offset = math.ldexp(self.match.offset, exponent)
         matched = replace(self.match, offset=offset)
         return replace(self, match=matched, noise=self.noise.scaled(exponent))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Alignment:
-        """From what `asdict` gave."""
+        """The alignment that `asdict` described."""
         parts = {
             "match": Match(**values["match"]),
             "noise": NoiseModel.from_json(values["noise"]),
@@ -70,39 +70,38 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Combination:
-    """How exposures become one measurement; small and picklable, so that each worker does it alike."""
+    """How exposures are combined; small and picklable, so that every worker combines them in the same way."""
 
     alignments: tuple[Alignment, ...]
-    """Of every exposure, the first one's first."""
+    """One for each exposure, in their order, the first exposure included."""
     keep_last: bool = False
-    """Whether the last one is kept from the mean, to judge fits to it."""
+    """Whether the last exposure is kept out of the mean, for validation of the fits to it."""
 
     def scaled(self, exponent: int) -> Combination:
-        """The same of exposures that are all multiplied by ``2**exponent``."""
+        """The same for exposures that are all multiplied by ``2**exponent``."""
         return replace(self, alignments=tuple(one.scaled(exponent) for one in self.alignments))
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The combination as a JSON object."""
         return {"keep_last": self.keep_last, "alignments": [asdict(a) for a in self.alignments]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Combination:
-        """From what `to_json` gave."""
+        """The combination that `to_json` described."""
         alignments = tuple(Alignment.from_json(one) for one in values["alignments"])
         return cls(alignments, values["keep_last"])
 
 
-class ExposedSource(WrappedSource):
-    """A source and further exposures of its scene, as their inverse-variance weighted mean.
+class CombinedSource(WrappedSource):
+    """The inverse-variance weighted mean of a source and of further exposures of its scene.
 
-    What is invalid in one exposure, lies outside of it, or is an outlier there does not count; a pixel is
-    invalid where none counts. Mask, variance and guide are those of the first.
+    A pixel of an exposure has no weight where it is invalid, outside the image or an outlier. The mean is
+    invalid where no exposure has weight. Mask, variance and guide are those of the first exposure.
     """
 
     def __init__(self, first: Source, others: Sequence[Source], combination: Combination) -> None:
-        super().__init__(first)
+        super().__init__(first, *others)
         self._others, self._combination = tuple(others), combination
-        self.resident_bytes = sum(one.resident_bytes for one in (first, *others))
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box of all exposures."""
@@ -110,19 +109,19 @@ class ExposedSource(WrappedSource):
         first = self._source.read(around, channels)
         found = self._stack(first, around, channels)
         used = found.valid & ~found.outliers()
-        witness = None
+        validation = None
         if self._combination.keep_last:
-            witness = np.where(_judging(found, used), found.values[-1], np.nan)
+            validation = np.where(_validating(found, used), found.values[-1], np.nan)
             used[-1] = False
         mean, valid, variance = found.mean(used)
         inner = (slice(None), *box.relative_to(around).slices)
         return Pixels(
-            # the precision of the first, in whatever unit it is read
+            # the precision of the first exposure, whatever the exponent of its unit
             mean[inner].astype(choose_working_dtype(self.dtype)),
             valid[inner],
             variance[inner].astype(np.float32),
             None if first.guide is None else first.guide[inner],
-            witness=None if witness is None else witness[inner].astype(np.float32),
+            validation=None if validation is None else validation[inner].astype(np.float32),
             hidden=None if first.hidden is None else first.hidden[inner[1:]],
         )
 
@@ -142,24 +141,19 @@ class ExposedSource(WrappedSource):
             return with_noise(values, valid, noises, None)
         return with_noise(values, valid, [None, *noises[1:]], first.variance.astype(np.float64))
 
-    def close(self) -> None:
-        """Close all exposures, which this owns."""
-        for source in (self._source, *self._others):
-            source.close()
 
-
-def _judging(found: Exposures, used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Where the last exposure judges, ``(c, h, w)``: not where it and the only other one disagree."""
-    judging: npt.NDArray[np.bool_] = used[-1].copy()
+def _validating(found: Exposures, used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Where the last exposure validates, ``(c, h, w)``: of two exposures, only where they agree."""
+    validating: npt.NDArray[np.bool_] = used[-1].copy()
     if len(used) == 2:
-        judging &= ~found.disagree(0, 1)
-    return judging
+        validating &= ~found.disagree(0, 1)
+    return validating
 
 
 def read_shifted(
     source: Source, box: Box, shift: tuple[int, int], channels: tuple[int, int] | None
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Values and validity of a box moved by whole pixels; 0 and False outside of the image."""
+    """Values and validity of a box shifted by whole pixels; 0 and False outside the image."""
     dy, dx = shift
     _, height, width = source.shape
     y0, y1 = max(0, box.y0 + dy), min(height, box.y1 + dy)
@@ -174,10 +168,26 @@ def read_shifted(
     return values, valid
 
 
+def check_exposure(first: Source, other: Source, label: str) -> None:
+    """Refuse an exposure that cannot be laid over the first; reads no pixel.
+
+    Raises
+    ------
+    SourceError, UsageError
+        If it has another number of channels, or as `whole_shift`.
+    """
+    if other.shape[0] != first.shape[0]:
+        raise SourceError(
+            f"{label}: {other.shape[0]} channels, {first.spec.path} has {first.shape[0]}; all exposures "
+            "must have the same"
+        )
+    whole_shift(first, other)
+
+
 def align(
     first: Source, others: Sequence[Source], noise: NoiseSettings
 ) -> tuple[Combination, list[str]]:
-    """Look at all exposures: how they lie, how bright they are, how noisy.
+    """Find the shift, the brightness and the noise of every exposure.
 
     Parameters
     ----------
@@ -186,17 +196,17 @@ def align(
     others
         At least one.
     noise
-        What is known of the noise of each.
+        What the user says of the noise of each exposure.
 
     Returns
     -------
     combination, warnings
-        With all exposures in the mean; one line for each exposure that looks like another scene.
+        The mean of all exposures; one line for each exposure that seems to show another scene.
 
     Raises
     ------
     UsageError
-        If one cannot be laid over the first by whole pixels, or does not follow its values.
+        If an exposure is not shifted by whole pixels, or its values do not increase with the first one's.
     """
     windows = sample_windows(first)
     seen = [first.read(box, planes) for box, planes in windows]
@@ -241,7 +251,7 @@ def _sigma(noise: NoiseModel, windows: Sequence[FloatArray]) -> float:
 
 
 def _apart(pairs: Sequence[Pair], first: Alignment, other: Alignment) -> float:
-    """Share of the pixels that both have that differ by more than their noise."""
+    """Share of the common valid pixels that differ by more than their noise."""
     differ = common = 0
     for pair in pairs:
         moved = other.match.scale * pair.other + other.match.offset
@@ -255,5 +265,5 @@ def _apart(pairs: Sequence[Pair], first: Alignment, other: Alignment) -> float:
 
 
 def kept_last(combination: Combination) -> Combination:
-    """The same with the last exposure kept from the mean, to judge."""
+    """The same combination with the last exposure kept out of the mean, for validation."""
     return replace(combination, keep_last=True)

@@ -1,1 +1,1 @@
-"""Pixels that are not of the scene."""
+"""Detection of wild pixels, dead pixels, cosmic rays, dust and scratches."""

@@ -1,7 +1,7 @@
-"""Finding pixels that are not of the scene: cosmic rays, dust, scratches.
+"""Detection of cosmic rays, and of specks: dust and scratches.
 
-Both rules are local: whether a pixel is a defect depends on no pixel further away than `margin`, so that
-a window, a strip and the whole image agree on it. What they find is treated like the user's mask.
+Both rules are local: whether a pixel is a defect depends on no pixel further away than `Detector.margin`, so
+that a window, a strip and the whole image agree on it. Defects are treated like the user's mask.
 """
 
 from __future__ import annotations
@@ -24,56 +24,55 @@ from glassplate.pipeline.defects.medians import (
     median,
 )
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.sources.source import Pixels, Source
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
 
-# Rounds of L.A.Cosmic, its authors' number; each finds more of a ray that the last one began.
+# Iterations of L.A.Cosmic, as its author recommends; each finds more of the rays that the one before found.
 COSMIC_ROUNDS = 4
-# Reach of one round: the widest median is 7x7, of the residual of a 3x3 one, and what is found grows by
-# two pixels.
+# Reach of one iteration, in pixels: the widest median is 7x7, of the residual of a 3x3 one, and what is found
+# grows by two pixels.
 COSMIC_REACH = 12
-# Share of its threshold that the fainter parts of a speck need, as L.A.Cosmic has 0.3 for a ray's. With
-# half, the fine ends of scratches are found and no more texture is.
+# Share of the threshold that the fainter parts of a speck must reach; L.A.Cosmic has 0.3 for those of a ray.
+# With half, the fine ends of scratches are found, and no more of the texture.
 FAINTER = 0.5
-# Share of a star's level above the sky that its own slopes may look like. With 120 simulated stars of up
-# to 6000 sigma, without shot noise, and 60 rays, at a contrast of 5, pixels falsely found at a width (FWHM)
-# of 3, 4 and 6 pixels: 362, 628, 1269 with 0, 247, 53, 2 with 0.05, 35, 2, 2 with 0.2; every pixel of a ray
-# is found.
+# Share of a star's level above the sky by which its own slopes may resemble a ray. With 120 simulated stars
+# of up to 6000 sigma, without shot noise, and 60 rays, at a contrast of 5, pixels falsely found at a width
+# (FWHM) of 3, 4 and 6 pixels: 362, 628, 1269 with 0, 247, 53, 2 with 0.05, 35, 2, 2 with 0.2; every pixel
+# of a ray is found.
 GRADIENT = 0.2
-# Standard deviations below the level at which values are cut off for it.
+# Standard deviations below the level at which values are clipped for L.A.Cosmic.
 LOWEST = 6.0
-# Half-width, in pixels, of the median that tells the level, and with it the noise, under a ray.
+# Half-width, in pixels, of the median that gives the level, and so the noise, under a ray.
 COSMIC_LEVEL = 2
-# Bytes for a pixel while defects are found: L.A.Cosmic works at twice the resolution.
+# Bytes per pixel while defects are detected: L.A.Cosmic works at twice the resolution.
 FIND_BYTES = 130
-# Bytes for a pixel and channel of the margin that is read: float64 at most, and its validity.
+# Bytes per pixel and channel of the margin that is read: float64 at most, and validity.
 READ_BYTES = 9
-# Bytes for a value of a sliding window: sorted float32, and whether it is finite.
+# Bytes per value of a sliding window: sorted float32, and whether it is finite.
 SORT_BYTES = 6
 
 
 @dataclass(frozen=True)
 class DefectSettings:
-    """Which defects are looked for. What is found is treated as masked, and filled."""
+    """Which defects are detected. Defects are treated as masked, and filled."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
     cosmic_rays: Literal["auto"] | bool = False
-    """Sharp positive spikes, by L.A.Cosmic (van Dokkum 2001, astroscrappy's code). For detectors; not
-    for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide. And what
-    lies far below everything around it: dead pixels and columns, blocks and borders without data."""
+    """Sharp positive spikes, by L.A.Cosmic (van Dokkum 2001, astroscrappy's code), in images of a detector;
+    not for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide. Also
+    pixels far below everything around them: dead pixels and columns, blocks and borders without data."""
     cosmic_sigma: float = 4.5
     """Standard deviations by which a ray's Laplacian stands out."""
     cosmic_contrast: float = 2.0
-    """Least ratio to the fine structure there; larger spares the cores of sharp stars."""
+    """Smallest ratio of the ray to the fine structure there; a larger one spares the cores of sharp stars."""
     specks: Literal["none", "dark", "bright", "both"] = "none"
-    """Dust and scratches: pixels far from the median around them. Fine print and hairs are, too."""
+    """Dust and scratches: pixels far from the median around them; fine print and hairs are found, too."""
     speck_radius: int = 7
-    """Half-width, in pixels, of that median; defects wider than this are not found."""
+    """Half-width of that median in pixels; wider defects are not found."""
     speck_sigma: float = 8.0
     """Robust standard deviations of the surroundings by which a speck stands out."""
     grow: int = 1
-    """Pixels by which specks grow: their edges are half defect."""
+    """Pixels by which specks are dilated, since their edges are partly defect."""
 
     def __post_init__(self) -> None:
         for name in ("cosmic_sigma", "cosmic_contrast", "speck_sigma"):
@@ -86,35 +85,35 @@ class DefectSettings:
 
     @property
     def any(self) -> bool:
-        """Whether anything is looked for."""
+        """Whether any defect is to be detected."""
         return self.cosmic_rays is not False or self.specks != "none"
 
 
 @dataclass(frozen=True)
 class Detector:
-    """The rules with all that they need to know of an image; small and picklable."""
+    """The detection rules with what they need to know about an image; small and picklable."""
 
     settings: DefectSettings
-    """Where cosmic rays are no longer a matter of `auto`."""
+    """Here `cosmic_rays` is True or False, no longer "auto"."""
     noise: NoiseModel
     quantum: float
     """Step between values, source units: 1 for integers, 0 for floats."""
     sky: float
     """Median of the image, source units."""
     low: float = -math.inf
-    """Value below which there is no light in any part of the image, source units."""
+    """Value below every part of the scene, source units; minus infinity where it is not known."""
 
     @property
     def margin(self) -> int:
-        """Pixels around a region on which it depends what is found there."""
+        """Pixels around a region on which the defects in it depend."""
         reach = COSMIC_ROUNDS * COSMIC_REACH + REACH if self.settings.cosmic_rays else 0
         if self.settings.specks != "none":
-            # the median, the median of the deviations from it, and the way into fainter parts
+            # the median, the median of the deviations from it, and the growth into fainter parts
             reach = max(reach, 3 * self.settings.speck_radius + self.settings.grow)
         return reach
 
     def projected_bytes(self, shape: tuple[int, int], channels: int) -> int:
-        """Memory that reading a region of ``(h, w)`` takes beyond its own pixels, from above."""
+        """Upper bound of the memory that reading a region of ``(h, w)`` takes beyond its own pixels."""
         height, width = (side + 2 * self.margin for side in shape)
         sorting = BAND * width * (2 * self.settings.speck_radius + 1) * SORT_BYTES
         return height * width * (FIND_BYTES + READ_BYTES * channels) + sorting
@@ -127,7 +126,7 @@ class Detector:
         values
             ``(h, w)``, source units, finite.
         valid
-            ``(h, w)``; other pixels say nothing and are found nowhere.
+            ``(h, w)``; invalid pixels are ignored and are never defects.
 
         Returns
         -------
@@ -144,13 +143,13 @@ class Detector:
 
 
 def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
-    """Pixels that differ from the median around them by many of its surroundings' deviations.
+    """Pixels that differ from the median around them by many robust standard deviations.
 
-    The median over a square of ``2 r + 1`` pixels does not see what covers less than half of it: neither a
-    speck nor a line narrower than r. Deviations are 1.4826 times the median absolute one, so that texture
-    raises its own threshold, but no less than the image's noise, and half a step of its values. Both
-    medians are taken along columns and then along rows. What touches such a pixel need stand out by
-    `FAINTER` of that only.
+    The median over a square of ``2 r + 1`` pixels is not affected by what covers less than half of it, such
+    as a speck or a line narrower than r. The standard deviation is 1.4826 times the median absolute
+    deviation, so that texture raises its own threshold, and at least the image's noise together with half a
+    step of its values. Both medians are taken along columns and then along rows. For a pixel that touches a
+    speck, `FAINTER` times the threshold suffices.
     """
     settings = detector.settings
     known = np.where(valid, values, np.nan)
@@ -159,7 +158,7 @@ def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArra
     sigma = MAD_TO_SIGMA * median(np.abs(difference), settings.speck_radius)
     least = np.sqrt(detector.noise.variance(level) + (detector.quantum / 2) ** 2)
     sigma = np.fmax(sigma, least)
-    # without noise all that differs stands out
+    # without noise every difference is infinitely many deviations
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.nan_to_num(difference / sigma)
     sides = {"dark": (-excess,), "bright": (excess,), "both": (excess, -excess)}
@@ -172,7 +171,7 @@ def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArra
 
 
 def spread(seeds: BoolArray, faint: BoolArray, settings: DefectSettings) -> BoolArray:
-    """Follow a speck into its fainter parts, as far as the median reaches, and no further."""
+    """Extend specks into their fainter parts, by at most the radius of the median."""
     found = seeds
     for _ in range(settings.speck_radius):
         found = found | (dilate(found, 1) & faint)
@@ -182,20 +181,20 @@ def spread(seeds: BoolArray, faint: BoolArray, settings: DefectSettings) -> Bool
 def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
     """Spikes sharper than any star, by L.A.Cosmic: van Dokkum 2001, PASP 113, 1420.
 
-    It is told no saturation level, and as variance that of the image's noise model and the square of
-    `GRADIENT` times the level above the sky: a bright star's slopes are no ray even where the noise model
-    does not know its shot noise.
+    No saturation level is set. The variance is that of the image's noise model plus the square of
+    `GRADIENT` times the level above the sky, so that the slopes of a bright star are not taken for a ray
+    even where the noise model lacks its shot noise.
     """
-    # imported where it is wanted: half a second
+    # imported here because it takes half a second
     from astroscrappy import detect_cosmics
 
     settings = detector.settings
     level = median(np.where(valid, values, np.nan), COSMIC_LEVEL)
-    # amid what is invalid there is nothing that it could stand out from
+    # among invalid pixels only there is no level
     level = np.where(np.isnan(level), np.float32(detector.sky), level)
     slopes = GRADIENT * np.maximum(level - detector.sky, 0)
     variance = np.maximum(detector.noise.variance(level) + slopes**2, np.finfo(np.float32).tiny)
-    # beside a pixel that is too low its neighbours would look like rays
+    # the neighbours of a pixel that is too low would look like rays
     known = np.where(valid, np.maximum(values, level - LOWEST * np.sqrt(variance)), level)
     found: BoolArray
     found, _ = detect_cosmics(
@@ -210,15 +209,15 @@ def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> Boo
     return found.astype(bool)
 
 
-class InspectedSource(WrappedSource):
-    """Another source whose defects are invalid."""
+class DefectMaskedSource(WrappedSource):
+    """A source whose defects are invalid."""
 
     def __init__(self, source: Source, detector: Detector) -> None:
         super().__init__(source)
         self._detector = detector
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Read one box, and as much around it as its defects depend on."""
+        """Read one box, with the margin on which its defects depend."""
         around = box.grown(self._detector.margin, self.shape[1:])
         pixels = self._source.read(around, channels)
         inner = (slice(None), *box.relative_to(around).slices)
@@ -231,15 +230,15 @@ class InspectedSource(WrappedSource):
             None if variance is None else variance[inner],
             None if pixels.guide is None else pixels.guide[inner],
             found if wild is None else found | wild,
-            None if pixels.witness is None else pixels.witness[inner],
+            None if pixels.validation is None else pixels.validation[inner],
             wild,
             hidden=None if pixels.hidden is None else pixels.hidden[inner[1:]],
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:
-        """``(c, h, w)``: in colours a defect is one of all channels, in a cube each plane has its own."""
+        """Defects, ``(c, h, w)``: the same in all channels of colours, of each plane by itself in a cube."""
         if pixels.wild is not None:
-            # a wild value may not fit into float32
+            # a wild value may overflow float32
             pixels = replace(pixels, values=np.where(pixels.wild, 0, pixels.values))
         if not self.joint:
             planes = zip(pixels.values, pixels.valid, strict=True)

@@ -1,7 +1,7 @@
-"""Dead pixels and columns, blocks and borders without data: far below everything around them.
+"""Detection of dead pixels and columns, and of blocks and borders without data: values far below the scene.
 
-A detector has no light below its sky, so that what lies far under it is a fault, whatever its value. To a
-search for cosmic rays the good neighbours of such a pixel look like rays.
+A detector sees no light below the sky, so a value far below it is a fault. A search for cosmic rays would
+take the good neighbours of such a pixel for rays.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from glassplate.pipeline.scaling import Sample
 if TYPE_CHECKING:
     from glassplate.pipeline.defects.cosmic_rays import Detector
 
-# Standard deviations of the noise, or of the surroundings where these scatter more, by which a pixel lies
-# below the median around it, or below the darkest part of the image (docs/design/014-wild-pixels.md).
+# Standard deviations by which a low pixel lies below the median around it, or below the darkest part of the
+# image: of the noise, or of the surroundings where they scatter more (docs/design/014-wild-pixels.md).
 DEPTH = 10.0
-# Half-width of that median, pixels: it does not see a column of up to four pixels' width.
+# Half-width of that median in pixels: a column of up to four pixels' width does not affect it.
 RADIUS = 4
-# And what is low ends at once: beside it pixels are lower than usual by a third of its depth at most. Where a
-# galaxy or a gradient without noise falls off, they are nearly as low.
+# A run of low pixels has sharp ends: the pixels beside it are low by a third of its depth at most. Where a
+# galaxy or a gradient without noise falls off, they are almost as low.
 SHARP = Sharpness(narrow=RADIUS, even=RADIUS, share=1 / 3)
-# Pixels around a region on which it depends what is low in it: the median, that of what differs from it, the
+# Pixels around a region on which the low pixels in it depend: the median, the median of the deviations, the
 # longest run and its neighbour.
 REACH = 2 * RADIUS + SHARP.narrow + 1
-# Share of the level above the sky by which a pixel must be lower, too: beside and between bright stars the
-# median is theirs, and the sky far below it.
+# Share of the level above the sky by which a low pixel must be lower in addition: close to bright stars the
+# median is that of the stars, and the sky lies far below it.
 SHADE = 1.0
-# Side of the squares in which the level of the dark parts is taken, pixels: a gradient is small in them.
-# Percentiles between which it lies, and share of a square that must be of the scene. Below them as many times
-# their distance as SPREAD says may be of the scene.
+# The level of the dark parts is taken in squares of SQUARE pixels, in which a gradient is small and of which
+# LEAST_SHARE must show the scene. Values down to SPREAD times the distance of the two percentiles DARK below
+# the lower one may belong to the scene.
 SQUARE, DARK, SPREAD, LEAST_SHARE = 32, (25.0, 75.0), 2.0, 0.25
 
 
 def low_level(samples: Sequence[Sample], noise: NoiseModel, quantum: float) -> float:
-    """Value below which there is no light in any part of an image; minus infinity where that is not known.
+    """Value below every part of the scene; minus infinity where it is not known.
 
-    It tells blocks and borders that are wider than the median around a pixel.
+    It finds blocks and borders that are wider than the median around a pixel.
     """
     dark: list[float] = []
     for values, valid in samples:
@@ -63,7 +63,7 @@ def low_level(samples: Sequence[Sample], noise: NoiseModel, quantum: float) -> f
 
 
 def _dark_levels(values: npt.NDArray[np.floating], scene: BoolArray) -> list[float]:
-    """Lowest level of a square that may be of the scene, of each plane that shows enough of it."""
+    """Lowest value of a square that may belong to the scene, for each plane that shows enough of it."""
     levels = []
     for plane, seen in zip(values, scene, strict=True):
         if seen.sum() > LEAST_SHARE * SQUARE**2:
@@ -78,7 +78,7 @@ def low_pixels(values: FloatArray, valid: BoolArray, detector: Detector) -> Bool
     Parameters
     ----------
     values, valid
-        ``(h, w)`` float32, and where it says something.
+        ``(h, w)`` float32, and where they are valid.
     detector
         Of the image.
 
@@ -89,7 +89,7 @@ def low_pixels(values: FloatArray, valid: BoolArray, detector: Detector) -> Bool
     lowest = valid & (values < detector.low)
     level = median(np.where(valid & ~lowest, values, np.nan), RADIUS)
     noise = np.sqrt(detector.noise.variance(level) + (detector.quantum / 2) ** 2)
-    # NaN where nothing around says anything
+    # NaN where no pixel around is valid
     depth = np.where(valid, level - values, np.nan)
     with np.errstate(invalid="ignore"):
         candidates = depth > DEPTH * noise

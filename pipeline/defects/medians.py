@@ -1,4 +1,4 @@
-"""Medians over squares of pixels, and the growing of what they find; NaN says nothing."""
+"""Sliding medians that ignore NaN, and binary dilation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ FloatArray = npt.NDArray[np.float32]
 
 # Median absolute deviation to standard deviation, for a normal distribution.
 MAD_TO_SIGMA = 1.4826
-# Rows that a sliding median takes at once: its copies are as many as the window is long.
+# Rows of a sliding median that are computed at once: each is copied as many times as the window is long.
 BAND = 64
 
 
 def median(values: FloatArray, radius: int) -> FloatArray:
-    """Median along columns, then along rows, of ``2 radius + 1`` pixels; NaN says nothing.
+    """Median along columns, then along rows, of ``2 radius + 1`` pixels; NaN is ignored.
 
-    Beyond the border the image is reflected. NaN where the window has nothing else.
+    Beyond the border the image is reflected. The result is NaN where the window holds only NaN.
     """
     return _median_of_rows(_median_of_rows(values.T, radius).T, radius)
 
@@ -34,7 +34,7 @@ def _median_of_rows(values: FloatArray, radius: int) -> FloatArray:
 
 
 def _median_last(windows: FloatArray) -> FloatArray:
-    """Median over the last axis without its NaN; the lower of two where their number is even."""
+    """Median over the last axis without NaN; the lower of the middle two where the count is even."""
     ordered = np.sort(windows, axis=-1)  # NaN last
     count = np.isfinite(ordered).sum(-1, keepdims=True)
     middle = np.maximum(count - 1, 0) // 2
@@ -42,7 +42,7 @@ def _median_last(windows: FloatArray) -> FloatArray:
 
 
 def dilate(found: BoolArray, radius: int) -> BoolArray:
-    """Grow by squares of ``2 radius + 1`` pixels."""
+    """Binary dilation by a square of ``2 radius + 1`` pixels."""
     if radius == 0:
         return found
     wide = np.pad(found, radius)

@@ -1,4 +1,4 @@
-"""Short runs of pixels along rows or columns that fall off at both ends at once: sharper than any star."""
+"""Short runs of high pixels along rows or columns with sharp ends, sharper than any star."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy.typing as npt
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
-# Standard deviations of the noise that the neighbours of a run are granted in any case.
-GRANTED = 5.0
+# Standard deviations of the noise that the neighbours of a run may reach in any case.
+ALLOWED = 5.0
 
 
 @dataclass(frozen=True)
 class Sharpness:
-    """Which runs are meant."""
+    """Which runs are sharp."""
 
     narrow: int
-    """Most pixels of a run; at the border of the image, where it has one neighbour only, one."""
+    """Largest length of a run in pixels; at the border of the image, where it has one neighbour, 1."""
     even: int
-    """Most pixels of a run whose values are all the same."""
+    """Largest length of a run whose values are all the same."""
     share: float
-    """Of the height of a run that its neighbours reach at most."""
+    """Largest height of the neighbours of a run, as a share of its height."""
 
 
 @dataclass(frozen=True)
 class Heights:
-    """One plane, ``(h, w)`` each."""
+    """One plane; all arrays are ``(h, w)``."""
 
     high: FloatArray
-    """Height above what is usual, in standard deviations of the noise."""
+    """Height above the usual level, in standard deviations of the noise."""
     seen: BoolArray
-    """Runs are made of these pixels."""
+    """Pixels that form runs."""
     known: BoolArray
-    """Only such pixels can bound a run."""
+    """Pixels that may end a run."""
 
     @property
-    def turned(self) -> Heights:
-        """Columns as rows."""
+    def transposed(self) -> Heights:
+        """The plane with rows and columns exchanged."""
         return Heights(self.high.T, self.seen.T, self.known.T)
 
 
@@ -51,15 +51,15 @@ def sharp_runs(
     Parameters
     ----------
     plane
-        What is examined.
+        The plane to examine.
     sharpness
         What a sharp run is.
     whole
-        Whether there is nothing beyond the first row, the last row, the first column and the last column; a
-        run that ends at any other border is none.
+        Whether the first row, the last row, the first column and the last column are borders of the image; a
+        run that ends at any other border is not sharp.
     """
     along_rows = _along_rows(plane, sharpness, whole[2:])
-    return along_rows | _along_rows(plane.turned, sharpness, whole[:2]).T
+    return along_rows | _along_rows(plane.transposed, sharpness, whole[:2]).T
 
 
 def _along_rows(plane: Heights, sharpness: Sharpness, whole: tuple[bool, ...]) -> BoolArray:
@@ -72,10 +72,10 @@ def _along_rows(plane: Heights, sharpness: Sharpness, whole: tuple[bool, ...]) -
     width = plane.seen.shape[1]
     low, top = _extremes(plane.high, rows, first, after)
     at_border = (first == 0) & whole[0] | (after == width) & whole[1]
-    # a star cut off by the border may have two bright pixels
+    # a star that is cut by the border may have two bright pixels
     narrow = after - first <= np.where(at_border, 1, sharpness.narrow)
     even = (after - first <= sharpness.even) & (low == top)
-    most = np.maximum(sharpness.share * low, GRANTED)
+    most = np.maximum(sharpness.share * low, ALLOWED)
     left = np.where(first == 0, whole[0], _is_low(plane, rows, first - 1, most))
     right = np.where(after == width, whole[1], _is_low(plane, rows, after, most))
     for row, start, end in np.stack([rows, first, after], 1)[(narrow | even) & left & right]:
@@ -91,7 +91,7 @@ def _extremes(
 ) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest pixel of each run."""
     flat = np.pad(high, ((0, 0), (0, 1))).ravel()
-    # the gaps between runs are reduced, too, and left out
+    # the gaps between the runs are reduced as well, and dropped
     bounds = (rows[:, None] * (high.shape[1] + 1) + np.stack([first, after], 1)).ravel()
     return np.minimum.reduceat(flat, bounds)[::2], np.maximum.reduceat(flat, bounds)[::2]
 
@@ -99,6 +99,6 @@ def _extremes(
 def _is_low(
     plane: Heights, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], most: FloatArray
 ) -> BoolArray:
-    """Whether each pixel is known and no higher than `most`; of columns beyond the border anything."""
+    """Whether each pixel is known and no higher than `most`; arbitrary for columns beyond the border."""
     columns = columns.clip(0, plane.high.shape[1] - 1)
     return plane.known[rows, columns] & (plane.high[rows, columns] <= most)

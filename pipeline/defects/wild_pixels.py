@@ -1,7 +1,7 @@
-"""Pixels that no scene can hold: 1e30 in a border, 65535 in a hot column.
+"""Wild pixels: values that no scene has, such as 1e30 in a border or 65535 in a hot column.
 
-One such pixel decides the scaling of the whole image, and a few of them the noise. They are invalid wherever
-they lie. Both rules, their limits and what they were tried on: docs/design/014-wild-pixels.md.
+One such pixel would decide the scaling of the whole image, and a few of them the noise, so they are made
+invalid. Both rules, their limits and the images they were tried on: docs/design/014-wild-pixels.md.
 """
 
 from __future__ import annotations
@@ -18,56 +18,56 @@ from glassplate.models.noise.estimate import difference_sigma
 from glassplate.pipeline.defects.short_runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample
-from glassplate.pipeline.sources.source import Pixels, Source
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]
 
-# Far limit. A value is wild if it lies further from the median of the image than GAP times every ordinary
-# value, and than GAP times FAR typical deviations. Ordinary values follow one another without a gap of that
-# factor. The largest deviation in the real images of design note 013 is 4e4 typical ones.
+# Far limit. A value is wild if its distance from the median of the image is more than GAP times that of
+# every ordinary value, and more than GAP times FAR typical deviations. Sorted by distance, ordinary values
+# have no gap of that factor between them. The largest deviation in the real images of design note 013 is
+# 4e4 typical ones.
 FAR = 1e5
 GAP = 100.0
 # Largest magnitude, in units in which the image's typical deviation is between 2**-32 and 2**32, that a fit
 # may meet: its square is finite in float32.
 LARGEST = 2.0**60
 
-# Sharp limit: standard deviations of the noise from the sky beyond which a value is examined. No real image
-# has a star or a source as sharp as what follows; below the sky there is no light at all.
+# Sharp limit: standard deviations of the noise above (HOT) or below (DEAD) the sky beyond which a value is
+# examined. No star or source of a real image is as sharp as SHARP, and no light is darker than the sky.
 HOT, DEAD = 1000.0, 100.0
-# Share of the typical deviation that counts as noise in any case: the differences between neighbours are 0
-# where pixels are repeated (a scanned plate, enlarged), and next to nothing in smooth maps.
+# The noise is taken to be at least this share of the typical deviation: the differences between neighbours
+# are 0 where pixels are repeated (a scanned plate, enlarged), and almost 0 in smooth maps.
 LEAST_NOISE = 0.1
-# The runs that are wild. The sharpest stars of real images put some 10 % of their peak into the next pixel,
-# and 2 % where the peak is shared by two pixels.
+# Runs of pixels that are wild. The sharpest stars of real images put some 10 % of their peak into the next
+# pixel, and 2 % where the peak is shared by two pixels.
 SHARP = Sharpness(narrow=2, even=16, share=0.01)
-# Pixels around a region on which it depends what is wild in it: the longest run and its neighbour.
+# Pixels around a region on which the wild pixels in it depend: the longest run and its neighbour.
 MARGIN = SHARP.even + 1
 
 
 @dataclass(frozen=True)
 class WildLimits:
-    """What makes a value wild in one image, in the units of its values; small and picklable."""
+    """Limits beyond which a value of one image is wild, in the units of its values; small and picklable."""
 
     sky: float
     """Median of the image."""
     far: float
     """Greatest distance from the sky; infinite where there is no limit."""
     sigma: float
-    """Standard deviation of the noise between neighbours; 0 where nothing is examined for its sharpness."""
+    """Standard deviation of the noise between neighbours; 0 where sharpness is not examined."""
 
     def scaled(self, exponent: int) -> WildLimits:
         """The limits for values multiplied by ``2**exponent``."""
         return WildLimits(*(math.ldexp(value, exponent) for value in asdict(self).values()))
 
     def read_with(self, exponent: int) -> WildLimits:
-        """The limits for values that are read divided by ``2**exponent``; what no fit may meet is wild."""
+        """The limits for values that are read divided by ``2**exponent``, at most `LARGEST`."""
         limits = self.scaled(-exponent)
         return replace(limits, far=min(limits.far, LARGEST))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object, which has no infinity: None."""
+        """The fields as a JSON object; infinity, which JSON lacks, is None."""
         return {name: v if math.isfinite(v) else None for name, v in asdict(self).items()}
 
     @classmethod
@@ -81,7 +81,7 @@ class WildLimits:
         return np.abs(values.astype(np.float64) - self.sky) > self.far
 
     def may_be_sharp(self, values: FloatArray) -> BoolArray:
-        """Values that have to be examined for their sharpness, of any shape."""
+        """Values whose sharpness has to be examined, of any shape."""
         if self.sigma == 0:
             return np.zeros(values.shape, bool)
         high, low = self.sky + HOT * self.sigma, self.sky - DEAD * self.sigma
@@ -97,8 +97,8 @@ class WildLimits:
         values, valid
             ``(h, w)``.
         whole
-            Whether the first row, the last row, the first column and the last column are the image's own,
-            beyond which there is nothing; a run that ends at any other border is not judged.
+            Whether the first row, the last row, the first column and the last column are borders of the
+            image; a run that ends at any other border of the plane is not judged.
 
         Returns
         -------
@@ -117,15 +117,15 @@ class WildLimits:
         return wild
 
 
-class WildSource(WrappedSource):
-    """Another source whose wild pixels are invalid."""
+class WildMaskedSource(WrappedSource):
+    """A source whose wild pixels are invalid."""
 
     def __init__(self, source: Source, limits: WildLimits) -> None:
         super().__init__(source)
         self._limits = limits
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Read one box, and what lies around it where a pixel has to be compared with its neighbours."""
+        """Read one box, with a margin where a pixel has to be compared with its neighbours."""
         pixels = self._source.read(box, channels)
         seen = self._limits.may_be_sharp(pixels.values) | self._limits.too_far(pixels.values)
         if not (seen & pixels.valid).any():
@@ -139,7 +139,7 @@ class WildSource(WrappedSource):
         return replace(pixels, valid=pixels.valid & ~wild, wild=wild)
 
     def _found(self, pixels: Pixels, box: Box) -> BoolArray:
-        """``(c, h, w)``; of colours a pixel is wild in all channels, where one of them is."""
+        """Wild pixels, ``(c, h, w)``; in colours a pixel that is wild in one channel is wild in all."""
         whole = borders(box, self.shape)
         found = np.stack(
             [
@@ -151,27 +151,27 @@ class WildSource(WrappedSource):
 
 
 def borders(box: Box, shape: tuple[int, int, int]) -> tuple[bool, bool, bool, bool]:
-    """Whether the first row, last row, first column and last column of a box are those of the image."""
+    """Whether the first and last row and the first and last column of a box are those of the image."""
     _, height, width = shape
     return box.y0 == 0, box.y1 == height, box.x0 == 0, box.x1 == width
 
 
 def wild_limits(samples: Sequence[Sample], *, sharp: bool, quantum: float) -> WildLimits | None:
-    """Limits of an image from sampled windows.
+    """The limits of an image, from sampled windows.
 
     Parameters
     ----------
     samples
-        Windows of the image, as they stand in the file.
+        Windows of the image with the values of the file.
     sharp
-        Whether pixels are to be examined for their sharpness.
+        Whether the sharpness of pixels is to be examined.
     quantum
         Step between values: 1 for integers, 0 for floats.
 
     Returns
     -------
     WildLimits
-        None where all samples have one value, or no pixel of them is valid.
+        None where all samples have the same value, or none is valid.
     """
     parts = [v[varying(v, ok)].astype(np.float64) for v, ok in samples]
     pixels = np.concatenate(parts or [np.zeros(0)])
@@ -189,9 +189,9 @@ def wild_limits(samples: Sequence[Sample], *, sharp: bool, quantum: float) -> Wi
 
 
 def varying(values: FloatArray, valid: BoolArray) -> BoolArray:
-    """Valid pixels that differ from a neighbour, ``(c, h, w)``: a border of one value is none of the scene.
+    """Valid pixels that differ from a neighbour, ``(c, h, w)``.
 
-    It may be more than half of an image.
+    A border of one value does not show the scene, and it may be more than half of an image.
     """
     known = np.where(valid, values, np.nan)
     differs = np.zeros(known.shape, bool)
@@ -203,7 +203,7 @@ def varying(values: FloatArray, valid: BoolArray) -> BoolArray:
 
 
 def _far(distance: npt.NDArray[np.float64]) -> float:
-    """The far limit, of the distances of ordinary and wild values from the sky, all above 0."""
+    """The far limit, from the distances of ordinary and wild values from the sky, all above 0."""
     usual = FAR * float(np.median(distance))
     beyond = np.concatenate([[usual], np.sort(distance[distance > usual])])
     [gaps] = np.nonzero(beyond[1:] / beyond[:-1] > GAP)

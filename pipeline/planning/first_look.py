@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from glassplate.pipeline.defects.wild_pixels import DEAD, HOT, WildLimits, borders, wild_limits
-from glassplate.pipeline.open_source import open_exposures, open_source
+from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample, sample_windows
-from glassplate.pipeline.sources.source import Source, SourceSpec
+from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.units import unit_exponent
 
 
-def looked_at(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
-    """The source with what its first look gave, and what is to be said of it.
+def looked_at(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
+    """What the first look at a source finds, and what is to be said of it.
 
     Integers other than those of FITS cannot be wild: each of their values is a brightness that a photograph
     may have.
 
     Raises
     ------
-    SourceError, UsageError, CapacityError
-        As `open_source`, or if no pixel of the image is valid.
+    SourceError
+        If no pixel of the image is valid, or the image cannot be read.
     """
-    if not recipe.traits.measures or spec.overlay is not None:
-        return spec, []
+    if not recipe.traits.measures or files.spec.overlay is not None:
+        return NOTHING_FOUND, []
     # a variance in the square of a unit far from 1 cannot be read yet
-    source = open_source(replace(spec, variance=None))
-    others = open_exposures(spec, source)
-    try:
-        return _seen(spec, [source, *others])
-    finally:
-        for one in (source, *others):
-            one.close()
+    return _seen([files.source(without=("variance",)), *files.exposures()])
 
 
-def _seen(spec: SourceSpec, sources: Sequence[Source]) -> tuple[SourceSpec, list[str]]:
+def _seen(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
     limits: list[WildLimits | None] = []
     warnings: list[str] = []
     exponent = 0
@@ -59,7 +53,7 @@ def _seen(spec: SourceSpec, sources: Sequence[Source]) -> tuple[SourceSpec, list
         limits.append(found)
     # the limits of all exposures are in the units in which all are read
     read = tuple(one and one.read_with(exponent) for one in limits)
-    return replace(spec, exponent=exponent, limits=read if any(read) else ()), warnings
+    return SourceFindings(exponent, read if any(read) else ()), warnings
 
 
 def _without_wild(

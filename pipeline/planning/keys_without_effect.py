@@ -211,7 +211,7 @@ def _pixels(plan: Plan) -> Iterator[_Finding]:
         yield _Finding(tuple(k for k in flat_values(recipe) if k.startswith("noise.")), named)
     if "hints" in traits.needs:
         yield _Finding(("scaling.kind",), named)
-    detector = plan.spec.detector
+    detector = plan.findings.detector
     looked_for = recipe.defects if detector is None else detector.settings
     if not (detector and looked_for.cosmic_rays):
         keys = ("defects.cosmic_sigma", "defects.cosmic_contrast")

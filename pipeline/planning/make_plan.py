@@ -13,13 +13,13 @@ from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.companions.colour_hints import HintedSource, look_through
+from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
 from glassplate.pipeline.companions.exposures import align, kept_last
 from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.open_source import open_exposures, open_named, open_source
+from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.first_look import looked_at
@@ -28,16 +28,15 @@ from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
 from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.psf import ReadPsf, read_psf
 from glassplate.pipeline.planning.stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
-from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.source_findings import SourceFindings
+from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
 from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
-from glassplate.pipeline.sources.unreadable import refused
 from glassplate.pipeline.store.ome_zarr import Layout
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -74,42 +73,51 @@ def make_plan(
         If the recipe does not fit the source, the PSF or the machine.
     """
     check_companions(recipe, spec)
-    with refused(spec.path, "looked at"):
-        plan = _looked_at(spec, recipe, recipe_name, device)
+    with open_files(spec) as files:
+        return plan_files(
+            files, recipe, recipe_name=recipe_name, device=device, donor=donor, workers=workers
+        )
+
+
+def plan_files(
+    files: SourceFiles,
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    device: Device = "auto",
+    donor: Inherited | None = None,
+    workers: int = 1,
+) -> Plan:
+    """Decide how files that are open will be restored; as `make_plan`.
+
+    The caller has checked that the recipe uses these companions.
+    """
+    with as_source_errors(files.spec.path, "looked at"):
+        plan = _looked_at(files, recipe, recipe_name, device)
     plan = choose_stacking(plan if donor is None else _with_donor(plan, donor), workers)
     return replace(plan, warnings=(*plan.warnings, *key_warnings(plan)))
 
 
-def _looked_at(spec: SourceSpec, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
+def _looked_at(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     """The plan of an image from what it shows, without a donor and of one fit at a time."""
-    spec = resolved(spec)
-    spec, seen = looked_at(spec, recipe)
-    told = check_noise_image(spec, recipe)
-    spec, warnings = _combined(spec, recipe)
-    source = open_source(spec)
-    try:
-        found = None if spec.psf is None else read_psf(spec.psf)
-        plan = _plan_for(source, recipe, recipe_name, device, found)
-    finally:
-        source.close()
+    findings, seen = looked_at(files, recipe)
+    told = check_noise_image(files, recipe, findings)
+    findings, warnings = _combined(files, recipe, findings)
+    plan = _plan_for(files, findings, recipe, recipe_name, device)
     return replace(plan, warnings=(*seen, *plan.warnings, *told, *warnings))
 
 
-def _combined(spec: SourceSpec, recipe: Recipe) -> tuple[SourceSpec, list[str]]:
-    """The source with its exposures looked at, and what is odd about them."""
-    if not spec.exposures:
-        return spec, []
-    source = open_source(spec)
-    others = open_exposures(spec, source)
-    try:
-        noise = recipe.noise.scaled(-spec.exponent)
-        combination, warnings = align(source, others, noise)
-    finally:
-        for one in (source, *others):
-            one.close()
+def _combined(
+    files: SourceFiles, recipe: Recipe, findings: SourceFindings
+) -> tuple[SourceFindings, list[str]]:
+    """The findings with how the exposures are combined, and what is odd about them."""
+    if not files.spec.exposures:
+        return findings, []
+    noise = recipe.noise.scaled(-findings.exponent)
+    combination, warnings = align(files.source(findings), files.exposures(findings), noise)
     if recipe.stopping.rule == "exposure":
         combination = kept_last(combination)
-    return replace(spec, combination=combination), warnings
+    return replace(findings, combination=combination), warnings
 
 
 def _with_donor(plan: Plan, donor: Inherited) -> Plan:
@@ -121,15 +129,16 @@ def _with_donor(plan: Plan, donor: Inherited) -> Plan:
 
 
 def _plan_for(
-    source: Source, recipe: Recipe, recipe_name: str, device: Device, found: ReadPsf | None
+    files: SourceFiles, findings: SourceFindings, recipe: Recipe, recipe_name: str, device: Device
 ) -> Plan:
-    psf = None if found is None else found.psf
+    source = files.source(findings)
+    psf = None if files.psf is None else files.psf.psf
     grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
-    noise = _noise(samples, recipe, source.spec)
-    detector = _detector(samples, source, recipe, noise)
+    noise = _noise(samples, recipe, source.spec, findings.exponent)
+    detector = _detector(samples, recipe, noise, _quantum(source, findings.exponent))
     alpha = source.alpha is not None
     layout = Layout(
         source_shape=(source.shape[0] + alpha, *source.shape[1:]),
@@ -145,9 +154,9 @@ def _plan_for(
         mixes=operator.mixes,
         alpha=alpha,
     )
-    spec = replace(source.spec, detector=detector)
     plan = Plan(
-        spec=spec,
+        spec=source.spec,
+        findings=replace(findings, detector=detector),
         recipe=recipe,
         recipe_name=recipe_name,
         grid=grid,
@@ -162,10 +171,10 @@ def _plan_for(
         noise_before=_noise_between_neighbours(samples),
         psf=psf,
         quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
-        **_guide(spec),
+        **_guide(files.companions.get("guide")),
         warnings=(
-            *(() if found is None else found.warnings),
-            *contradicted(samples, noise, spec.exponent),
+            *(() if files.psf is None else files.psf.warnings),
+            *contradicted(samples, noise, findings.exponent),
         ),
     )
     return replace(plan, **_colouring(source, grid, samples))
@@ -186,29 +195,25 @@ def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[st
         "transform": PixelTransform("linear", offset=0.0, scale=LIGHTEST),
         "guide_channels": 1,
         "white": white,
-        "warnings": look_through(source, grid),
+        "warnings": check_tiles_have_hints(source, grid),
     }
 
 
-def _guide(spec: SourceSpec) -> dict[str, Any]:
+def _guide(guide: Source | None) -> dict[str, Any]:
     """Scaling and number of planes of the guide, where there is one, as fields of a plan."""
-    if spec.guide is None:
+    if guide is None:
         return {}
-    guide = open_named(spec.guide, "guide")
-    try:
-        samples = sample(guide)
-        # a guide has a unit of its own
-        exponent = unit_exponent(samples)
-        near = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
-        noise = estimate_noise(near, NoiseSettings())
-        transform = make_transform(near, ScalingSettings(), noise, guide.output_dtype)
-        return {"guide": transform.scaled(exponent), "guide_channels": guide.shape[0]}
-    finally:
-        guide.close()
+    samples = sample(guide)
+    # a guide has a unit of its own
+    exponent = unit_exponent(samples)
+    near = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
+    noise = estimate_noise(near, NoiseSettings())
+    transform = make_transform(near, ScalingSettings(), noise, guide.output_dtype)
+    return {"guide": transform.scaled(exponent), "guide_channels": guide.shape[0]}
 
 
 def _detector(
-    samples: list[Sample], source: Source, recipe: Recipe, noise: NoiseModel
+    samples: list[Sample], recipe: Recipe, noise: NoiseModel, quantum: float
 ) -> Detector | None:
     """What looks for defects; None where nothing is looked for."""
     pixels = np.concatenate([values[valid] for values, valid in samples])
@@ -216,20 +221,24 @@ def _detector(
     settings = recipe.defects
     if settings.cosmic_rays == "auto":
         settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
-    quantum = 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -source.spec.exponent)
     if not settings.any:
         return None
     low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
     return Detector(settings, noise, quantum, sky, low)
 
 
-def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec) -> NoiseModel:
+def _quantum(source: Source, exponent: int) -> float:
+    """Step between values as they are read; 0 for floats."""
+    return 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -exponent)
+
+
+def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec, exponent: int) -> NoiseModel:
     if not recipe.traits.measures:
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     if spec.exposures:
         # what the recipe knows is the noise of one exposure
         return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
-    return estimate_noise(samples, recipe.noise.scaled(-spec.exponent))
+    return estimate_noise(samples, recipe.noise.scaled(-exponent))
 
 
 def _numerics(device: Device, recipe: Recipe) -> Numerics:

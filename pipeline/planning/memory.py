@@ -162,7 +162,7 @@ def _restored_bytes(plan: Plan) -> int:
 
 def _inspecting(plan: Plan, shape: tuple[int, int]) -> int:
     """Bytes that combining exposures and finding defects take while a region ``(h, w)`` is read."""
-    detector = plan.spec.detector
+    detector = plan.findings.detector
     channels = plan.grid.window_shape[0]
     finding = 0 if detector is None else detector.projected_bytes(shape, channels)
     count = len(plan.spec.exposures)

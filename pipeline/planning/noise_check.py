@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,12 @@ import numpy.typing as npt
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample_windows
-from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind, SourceSpec
+from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind
 
 # Factor by which the given noise may differ from the estimate without a warning. The estimate errs by 3 % on
 # photographs and by 30 % on the finest textures (docs/design/004-noise-estimation.md).
@@ -62,15 +62,19 @@ def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) ->
     )
 
 
-def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
+def check_noise_image(
+    files: SourceFiles, recipe: Recipe, findings: SourceFindings = NOTHING_FOUND
+) -> tuple[str, ...]:
     """Compare the given image of the noise, if there is one, with what the image shows.
 
     Parameters
     ----------
-    spec
+    files
         With several exposures, the noise is that of the first.
     recipe
         A task that does not use the variance accepts any.
+    findings
+        Those of the first look.
 
     Returns
     -------
@@ -82,16 +86,17 @@ def check_noise_image(spec: SourceSpec, recipe: Recipe) -> tuple[str, ...]:
     UsageError
         If they differ by more than `MOST_OFF`, or if only another kind of noise image would agree.
     SourceError
-        As `open_source`.
+        If the image cannot be read.
     """
+    spec = files.spec
     if spec.variance is None or (not recipe.traits.fits and not spec.exposures):
         return ()
-    samples, sigmas = _sampled(spec)
+    samples, sigmas = _sampled(files, findings)
     if not len(sigmas):
         return ()  # no pixel is valid, which is refused when the image is sampled
     shown = estimate_noise(samples, NoiseSettings())
     measured, given = (
-        math.ldexp(sigma, spec.exponent)
+        math.ldexp(sigma, findings.exponent)
         for sigma in (_typical_sigma(samples, shown), float(np.median(sigmas)))
     )
     if _agree(given, measured, MOST_CONTRADICTION):
@@ -117,19 +122,18 @@ def _cause(other: NoiseKind | None) -> str:
     return f"it looks like {_IN_WORDS[other]}: give it as --{other}"
 
 
-def _sampled(spec: SourceSpec) -> tuple[list[Sample], npt.NDArray[np.float64]]:
+def _sampled(
+    files: SourceFiles, findings: SourceFindings
+) -> tuple[list[Sample], npt.NDArray[np.float64]]:
     """Windows of the image, and the given standard deviations of their valid pixels, ``(n,)``."""
-    source = open_source(replace(spec, combination=None, detector=None, hints=None))
+    source = files.source(findings, without=("hints",))
     samples: list[Sample] = []
     sigmas: list[npt.NDArray[np.float64]] = []
-    try:
-        for box, planes in sample_windows(source):
-            pixels = source.read(box, planes)
-            samples.append((pixels.values, pixels.valid))
-            if pixels.variance is not None:
-                sigmas.append(np.sqrt(pixels.variance[pixels.valid].astype(np.float64)))
-    finally:
-        source.close()
+    for box, planes in sample_windows(source):
+        pixels = source.read(box, planes)
+        samples.append((pixels.values, pixels.valid))
+        if pixels.variance is not None:
+            sigmas.append(np.sqrt(pixels.variance[pixels.valid].astype(np.float64)))
     return samples, np.concatenate(sigmas)
 
 

@@ -24,6 +24,7 @@ from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator
 from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.ome_zarr import Layout
 
@@ -38,6 +39,9 @@ class Plan:
     """All that decides the pixels of a result. It can be pickled, and is written to the manifest."""
 
     spec: SourceSpec
+    """What the user wished to be read."""
+    findings: SourceFindings
+    """What was found in it."""
     recipe: Recipe
     recipe_name: str
     grid: TileGrid
@@ -45,7 +49,7 @@ class Plan:
     working_dtype: str
     """Pixel type of the restored windows until they are stitched."""
     transform: PixelTransform
-    """Of values as they are read, as all numbers here with a unit: over ``2**exponent`` of `spec`."""
+    """Of values as they are read, as all numbers here with a unit: over ``2**exponent`` of `findings`."""
     noise: NoiseModel
     numerics: Numerics
     flux_factor: float
@@ -139,7 +143,7 @@ class Plan:
             pixels.variance,
             seed,
             guide,
-            pixels.witness,
+            pixels.validation,
             corner,
         )
 
@@ -163,7 +167,7 @@ class Plan:
 
     def in_source_units(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values as they were read or fitted, in the source's own units; exact but at the ends of a type."""
-        exponent = self.spec.exponent
+        exponent = self.findings.exponent
         if exponent == 0:
             return values
         given: npt.NDArray[Any] = np.ldexp(values, exponent)
@@ -186,13 +190,13 @@ class Plan:
             "batch_size": self.batch_size,
             "layout": asdict(self.layout),
             "working_dtype": self.working_dtype,
-            "unit_exponent": self.spec.exponent,
+            "unit_exponent": self.findings.exponent,
             "wild": [
-                limits and limits.scaled(self.spec.exponent).to_json()
-                for limits in self.spec.limits
+                limits and limits.scaled(self.findings.exponent).to_json()
+                for limits in self.findings.limits
             ],
-            "transform": self.transform.scaled(self.spec.exponent).to_json(),
-            "noise": self.noise.scaled(self.spec.exponent).to_json(),
+            "transform": self.transform.scaled(self.findings.exponent).to_json(),
+            "noise": self.noise.scaled(self.findings.exponent).to_json(),
             "numerics": asdict(self.numerics),
             "warm": self.warm,
             "donor": self.donor and self.donor.to_json(),
@@ -202,7 +206,9 @@ class Plan:
             "noise_before": self.stated_noise_before,
             "guide": None if self.guide is None else self.guide.to_json(),
             "psf_shape": None if self.psf is None else list(self.psf.shape),
-            "defects": None if self.spec.detector is None else asdict(self.spec.detector.settings),
+            "defects": None
+            if self.findings.detector is None
+            else asdict(self.findings.detector.settings),
             "low_level": self._low_level,
             "quantisation": None if self.quantisation is None else asdict(self.quantisation),
             "white": self.white,
@@ -211,22 +217,22 @@ class Plan:
 
     def exposures_to_json(self) -> dict[str, Any] | None:
         """How exposures were combined, in the source's own units."""
-        combination = self.spec.combination
-        return None if combination is None else combination.scaled(self.spec.exponent).to_json()
+        combination = self.findings.combination
+        return None if combination is None else combination.scaled(self.findings.exponent).to_json()
 
     @property
     def _low_level(self) -> float | None:
         """Value below which pixels are dead, in the source's own units; None where there is none."""
-        detector = self.spec.detector
+        detector = self.findings.detector
         if detector is None or math.isinf(detector.low):
             return None
-        return math.ldexp(detector.low, self.spec.exponent)
+        return math.ldexp(detector.low, self.findings.exponent)
 
     @property
     def stated_noise_before(self) -> float | None:
         """`noise_before` in the source's own units."""
         before = self.noise_before
-        return None if before is None else math.ldexp(before, self.spec.exponent)
+        return None if before is None else math.ldexp(before, self.findings.exponent)
 
     def as_recorded(self, recorded: dict[str, Any]) -> Plan:
         """This plan with what depends on the machine taken from an earlier run's manifest.
@@ -238,7 +244,7 @@ class Plan:
         noise = NoiseModel.from_json(recorded["noise"]).scaled(-exponent)
         return replace(
             self,
-            spec=_as_seen(replace(self.spec, exponent=exponent), noise, recorded),
+            findings=_as_recorded(self.findings, exponent, noise, recorded),
             numerics=Numerics(**recorded["numerics"]),
             noise=noise,
             transform=PixelTransform.from_json(recorded["transform"]).scaled(-exponent),
@@ -247,16 +253,22 @@ class Plan:
         )
 
 
-def _as_seen(spec: SourceSpec, noise: NoiseModel, recorded: dict[str, Any]) -> SourceSpec:
-    """The same source, its exposures joined, its wild pixels and defects judged as they once were."""
-    exponent, exposures, wild = spec.exponent, recorded.get("exposures"), recorded.get("wild", [])
-    limits = tuple(one and WildLimits.from_json(one).scaled(-exponent) for one in wild)
-    spec = replace(spec, limits=limits)
-    if exposures is not None:
-        combination = Combination.from_json(exposures).scaled(-exponent)
-        spec = replace(spec, combination=combination)
-    if spec.detector is None:
-        return spec
-    low = recorded.get("low_level")
-    level = -math.inf if low is None else math.ldexp(low, -exponent)
-    return replace(spec, detector=replace(spec.detector, noise=noise, low=level))
+def _as_recorded(
+    findings: SourceFindings, exponent: int, noise: NoiseModel, recorded: dict[str, Any]
+) -> SourceFindings:
+    """Findings of an earlier run: exposures, wild pixels and defects as they were judged then."""
+    exposures, detector = recorded.get("exposures"), findings.detector
+    if detector is not None:
+        low = recorded.get("low_level")
+        level = -math.inf if low is None else math.ldexp(low, -exponent)
+        detector = replace(detector, noise=noise, low=level)
+    return SourceFindings(
+        exponent=exponent,
+        limits=tuple(
+            one and WildLimits.from_json(one).scaled(-exponent) for one in recorded.get("wild", [])
+        ),
+        combination=None
+        if exposures is None
+        else Combination.from_json(exposures).scaled(-exponent),
+        detector=detector,
+    )

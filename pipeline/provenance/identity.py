@@ -64,13 +64,6 @@ class RunIdentity:
         return asdict(self)
 
 
-def input_paths(spec: SourceSpec) -> list[Path]:
-    """All files that the pixels are read from, without the extensions that may be named with them."""
-    companions = (getattr(spec, what) for what in COMPANIONS if what != "donor")
-    named = (spec.path, *companions, *spec.exposures)
-    return [split_extension(path)[0] for path in named if path is not None]
-
-
 def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None) -> RunIdentity:
     """Hash the inputs and name the software."""
     return RunIdentity(

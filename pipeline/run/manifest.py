@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.documents import now, read_manifest, write_manifest
 from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 from glassplate.pipeline.run.request import RestoreRequest
+from glassplate.pipeline.sources.source import Source
 
 
 def new_manifest(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[str, Any]:
@@ -34,14 +34,11 @@ def new_manifest(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> 
 
 
 def new_attributes(
-    request: RestoreRequest, plan: Plan, identity: RunIdentity, run_id: str
+    request: RestoreRequest, plan: Plan, identity: RunIdentity, run_id: str, source: Source
 ) -> dict[str, Any]:
     """Attributes of the group of a new result: the source's own header or tags, and ``glassplate``."""
-    source = open_source(request.spec)
-    metadata, unit, source_format = source.metadata, source.unit, source.format
-    source.close()
     return {
-        **metadata,
+        **source.metadata,
         "glassplate": {
             "version": identity.versions["glassplate"],
             "run_id": run_id,
@@ -52,11 +49,11 @@ def new_attributes(
             "shape": list(plan.layout.stored_shape),
             "dtype": plan.layout.dtype,
             "ndim": plan.layout.ndim,
-            "unit": unit,
+            "unit": source.unit,
             "flux_factor": plan.flux_factor,
             "source": {
                 "path": identity.source.path,
-                "format": source_format,
+                "format": source.format,
                 "sha256": identity.source.sha256,
                 "bytes": identity.source.bytes,
                 "hdu": request.spec.hdu,

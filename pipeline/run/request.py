@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
-from glassplate.pipeline.open_source import check_source
+from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.make_plan import Device
-from glassplate.pipeline.planning.psf import read_psf
 from glassplate.pipeline.recipe import Recipe
-from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
@@ -51,13 +50,13 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def check_request(request: RestoreRequest) -> RestoreRequest:
+def check_request(request: RestoreRequest) -> SourceFiles:
     """Refuse what cannot be restored, before gigabytes are hashed.
 
     Returns
     -------
-    request
-        The same, with the extensions of its companions as they were found.
+    files
+        The image and its companions, open; the caller closes them.
 
     Raises
     ------
@@ -69,10 +68,15 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
         If something other than a result is at the output's path.
     """
     check_companions(request.recipe, request.spec)
-    request = replace(request, spec=resolved(request.spec))
-    check_source(request.spec)
-    if request.spec.psf is not None:
-        read_psf(request.spec.psf)
+    with ExitStack() as opened:
+        files = opened.enter_context(open_files(request.spec))
+        _check_outputs(request)
+        opened.pop_all()
+    return files
+
+
+def _check_outputs(request: RestoreRequest) -> None:
+    """Refuse to write where something else lies."""
     if request.store.exists():
         try:
             read_attributes(request.store)
@@ -80,4 +84,3 @@ def check_request(request: RestoreRequest) -> RestoreRequest:
             raise StoreError(f"{error}; it will not be overwritten, choose another -o") from error
     if request.export is not None:
         check_target(request.export)
-    return request

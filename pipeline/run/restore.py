@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
 from glassplate.pipeline.export.export import write_export
-from glassplate.pipeline.open_source import forget_unpacked
+from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
-from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.planning.memory import check_capacity
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.provenance.damage import check_undamaged
 from glassplate.pipeline.provenance.documents import read_manifest
-from glassplate.pipeline.provenance.identity import RunIdentity, check_same, identify, input_paths
+from glassplate.pipeline.provenance.identity import RunIdentity, check_same, identify
 from glassplate.pipeline.provenance.input_watch import InputWatch, stamps_of
 from glassplate.pipeline.run.donor_stage import prepare_donor
 from glassplate.pipeline.run.manifest import finished_manifest, is_recorded, record_export
@@ -36,6 +36,7 @@ from glassplate.pipeline.run.session import (
 from glassplate.pipeline.run.shard_stages import write_levels
 from glassplate.pipeline.run.state import Run
 from glassplate.pipeline.run.tile_stage import restore_tiles
+from glassplate.pipeline.sources.unpack import forget_unpacked
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import clear_leftovers
 
@@ -67,20 +68,22 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = ignore_eve
         If every tile failed or the disk is full; what is done is kept.
     """
     start = time.monotonic()
-    request = check_request(request)
-    try:
-        inputs = None
-        finished = finished_manifest(request.store)
-        if finished is not None:
-            inputs = _identify_inputs(request)
-            check_same(request.store, finished, inputs.identity, request.recipe)
-            check_undamaged(request.store)
-            if not _wants_export(request, finished):
-                return _already_complete(request, finished, start)
-        with _locked(request):
-            return _restore(request, inputs or _identify_inputs(request), pool, listener, start)
-    finally:
-        forget_unpacked(request.spec)
+    with check_request(request) as opened:
+        request = replace(request, spec=opened.spec)
+        try:
+            inputs = None
+            finished = finished_manifest(request.store)
+            if finished is not None:
+                inputs = _identify_inputs(request, opened)
+                check_same(request.store, finished, inputs.identity, request.recipe)
+                check_undamaged(request.store)
+                if not _wants_export(request, finished):
+                    return _already_complete(request, finished, start)
+            with _locked(request):
+                inputs = inputs or _identify_inputs(request, opened)
+                return _restore(request, opened, inputs, pool, listener, start)
+        finally:
+            forget_unpacked(request.spec)
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ class _Inputs:
     donor: Inherited | None
 
 
-def _identify_inputs(request: RestoreRequest) -> _Inputs:
+def _identify_inputs(request: RestoreRequest, opened: SourceFiles) -> _Inputs:
     donor = None if request.donor is None else inherit(request.donor, request.store)
     # the time stamps are read before the files are hashed, so that a change meanwhile shows
-    stamps = stamps_of(input_paths(request.spec))
+    stamps = stamps_of(request.spec.files)
+    opened.check_unchanged()
     identity = identify(request.spec, request.recipe, None if donor is None else donor.file)
     return _Inputs(identity, InputWatch(stamps, identity), donor)
 
@@ -113,7 +117,12 @@ def _locked(request: RestoreRequest) -> Iterator[None]:
 
 
 def _restore(
-    request: RestoreRequest, inputs: _Inputs, pool: Pool, listener: Listener, start: float
+    request: RestoreRequest,
+    opened: SourceFiles,
+    inputs: _Inputs,
+    pool: Pool,
+    listener: Listener,
+    start: float,
 ) -> RunResult:
     """Go through the stages of a run, holding the locks."""
     manifest = _manifest_to_resume(request, inputs.identity)
@@ -122,8 +131,8 @@ def _restore(
         _export(request, manifest, listener)
         return _already_complete(request, manifest, start)
 
-    plan = make_plan(
-        request.spec,
+    plan = plan_files(
+        opened,
         request.recipe,
         recipe_name=request.recipe_name,
         device=request.device,
@@ -137,7 +146,8 @@ def _restore(
     inputs.watch.check()
     clear_leftovers(request.store)
     if manifest is None:
-        manifest = create_result(request, plan, inputs.identity)
+        manifest = create_result(request, plan, inputs.identity, opened.source())
+    opened.close()  # each worker opens its own
 
     run = Run(request.store, plan, pool, listener, inputs.watch, manifest)
     begin_session(run, request.spec.path, request.context)

@@ -23,14 +23,17 @@ from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
 from glassplate.pipeline.run.state import Run
 from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
+from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.store.ome_zarr import create, update_attributes
 from glassplate.pipeline.tiles.scratch import Scratch
 
 
-def create_result(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> dict[str, Any]:
+def create_result(
+    request: RestoreRequest, plan: Plan, identity: RunIdentity, source: Source
+) -> dict[str, Any]:
     """Make the empty result; return its manifest."""
     manifest = new_manifest(request, plan, identity)
-    attributes = new_attributes(request, plan, identity, manifest["run_id"])
+    attributes = new_attributes(request, plan, identity, manifest["run_id"], source)
 
     def fill(making: Path) -> None:
         write_static(making, manifest["recipe"])

@@ -1,1 +1,1 @@
-"""Image files in: one opened image, whatever its format."""
+"""Reading image files: the opened image is the same `Source` whatever its format."""

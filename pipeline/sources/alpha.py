@@ -1,4 +1,4 @@
-"""The alpha channel of an image: how opaque each pixel is, which is not restored but comes along."""
+"""The alpha channel of an image, its opacity: it is not restored, and is copied to the result."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any
 import numpy.typing as npt
 
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source, WrappedSource
 
-# TIFF's kinds of samples beyond the colours that are alpha: colours multiplied by it, and not.
+# TIFF's ExtraSamples that are alpha: associated (colours are multiplied by it) and unassociated.
 _ALPHA_KINDS = (1, 2)
 
 
-class OpaqueSource(WrappedSource):
-    """The colours of another source, whose last plane is alpha and stands beside them.
+class AlphaSplitSource(WrappedSource):
+    """The colours of a source whose last plane is alpha.
 
-    A pixel of alpha 0 is invalid: programs leave any colour there, such as black or what a mask was cut
-    from, so that it says nothing of its neighbours. It is also `hidden`: nothing is filled in there.
+    A pixel of alpha 0 is invalid: programs leave any colour there, so that it says nothing about its
+    neighbours. It is also `hidden`: it is not filled.
     """
 
     def __init__(self, source: Source) -> None:
@@ -32,7 +31,7 @@ class OpaqueSource(WrappedSource):
         """Read one box of the colours."""
         first, last = channels or (0, self.shape[0])
         if last == self.shape[0]:
-            # read at once: where samples lie together, each read takes them all
+            # one read: where the samples of a pixel are stored together, each read decodes them all
             pixels = self._source.read(box, (first, last + 1))
             values, valid, alpha = pixels.values[:-1], pixels.valid[:-1], pixels.values[-1]
         else:
@@ -49,12 +48,14 @@ class OpaqueSource(WrappedSource):
 
 
 def without_alpha(source: Source) -> Source:
-    """The colours of a source, where it has an alpha channel; else the source."""
-    return OpaqueSource(source) if has_alpha(source) else source
+    """The colours of a source that has an alpha channel; else the source itself."""
+    return AlphaSplitSource(source) if has_alpha(source) else source
 
 
 def has_alpha(source: Source) -> bool:
-    """Whether the last of several planes is alpha, by what the file says of its samples."""
+    """Whether the last of several planes is alpha, according to the file's metadata."""
+    if source.alpha is not None:
+        return False  # it is no plane any more
     found = source.metadata.get("tiff") or source.metadata.get("raster") or {}
     kinds = found.get("extra_samples") or [None]
     return source.shape[0] > 1 and source.ndim == 3 and kinds[-1] in _ALPHA_KINDS

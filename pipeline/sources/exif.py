@@ -1,7 +1,7 @@
-"""EXIF: the tags of a photograph, and its EXIF and GPS directories, read and written value by value.
+"""EXIF: the tags of a photograph and its EXIF and GPS directories, read and written value by value.
 
-A value is kept as it is stored, in its own type, so that what no program here understands (a maker's
-note, a rational of 0/0) comes out of an export as it went into it.
+Each value is kept with its stored bytes and type, so that values which are not interpreted here (a maker's
+note, a rational of 0/0) are exported unchanged.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from glassplate.pipeline.reader_warnings import collected_warnings
 EXIF, GPS = 34665, 34853
 POINTERS = {"exif": EXIF, "gps": GPS}
 
-# Bytes of a value, and of the numbers that a byte order turns round, by TIFF's type.
+# Bytes of a value by its TIFF type; a rational is two numbers, whose bytes are swapped one by one.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8}
 _RATIONALS = (5, 10)
 
-# More entries are damage: tifffile draws the line there too.
+# A directory of more entries is damaged; tifffile has the same limit.
 _MOST_ENTRIES = 4096
-# The largest value that is kept. Makers' notes take some ten thousand bytes; previews take more.
+# Largest value that is kept, in bytes. Makers' notes take some ten thousand bytes; previews take more.
 _MOST_BYTES = 1 << 20
 
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _WIDTH, _HEIGHT = 40962, 40963
-# Pixels for a unit of length on the sensor: finer pixels are more of them.
+# Pixels per unit of length on the sensor, which grow as pixels become finer.
 _FOCAL_PLANE = (41486, 41487)
-# Places and sizes in pixels: SubjectArea and SubjectLocation.
+# Positions and sizes in pixels: SubjectArea and SubjectLocation.
 _PLACES = (41492, 41996)
 # The pointer to the interoperability directory, which is not carried.
 _INTEROPERABILITY = 40965
 
 Reader = Callable[[int, int], bytes]
-"""Gives bytes of a file by offset and count, fewer at its end."""
+"""Returns bytes of a file by offset and count; fewer at its end."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,19 @@ def read_directory(read: Reader, offset: int, order: str, *, big: bool = False) 
         if length > len(inside):
             inside = read(struct.unpack(f"{order}{wide}", inside)[0], length)
         if len(inside) >= length:
-            raw = _turned(inside[:length], dtype) if order == ">" else inside[:length]
+            raw = _byteswapped(inside[:length], dtype) if order == ">" else inside[:length]
             entries.append(Entry(code, dtype, number, raw))
     return entries
 
 
-def _turned(raw: bytes, dtype: int) -> bytes:
-    """The numbers in the other byte order."""
+def _byteswapped(raw: bytes, dtype: int) -> bytes:
+    """The numbers with swapped bytes."""
     unit = 4 if dtype in _RATIONALS else _SIZES[dtype]
     return raw if unit == 1 else np.frombuffer(raw, f"u{unit}").byteswap().tobytes()
 
 
 def packed_directory(entries: Sequence[Entry], offset: int, *, big: bool) -> bytes:
-    """A little-endian directory with its values behind it, as it lies at an offset."""
+    """The bytes of a little-endian directory at an offset, followed by its values."""
     size, wide, room = (20, "Q", 8) if big else (12, "I", 4)
     at = offset + (8 if big else 2) + len(entries) * size + room
     table, values = [], b""
@@ -134,7 +134,7 @@ def packed_directory(entries: Sequence[Entry], offset: int, *, big: bool) -> byt
 def exif_tags(blob: bytes) -> tifffile.TiffTags | None:
     """Tags of the main directory of an EXIF block; None where it is damaged."""
     try:
-        # it complains that there are no pixels
+        # tifffile warns that there are no pixels
         with collected_warnings("EXIF"), tifffile.TiffFile(io.BytesIO(blob)) as tiff:
             return tiff.pages.first.tags
     # a damaged directory raises struct.error, ValueError, IndexError, ...
@@ -158,7 +158,7 @@ def exif_directories(blob: bytes) -> dict[str, list[list[Any]]]:
 def directories_of(
     read: Reader, main: Sequence[Entry], order: str, *, big: bool = False
 ) -> dict[str, list[list[Any]]]:
-    """The directories to which entries of the main one point, by ``exif`` and ``gps``."""
+    """The directories to which the main one points, under the keys ``exif`` and ``gps``."""
     found = {}
     for name, code in POINTERS.items():
         raw = next((entry.raw for entry in main if entry.code == code), b"")
@@ -169,23 +169,23 @@ def directories_of(
 
 
 def placeholders(found: Mapping[str, Any]) -> list[tuple[int, int, int, int, bool]]:
-    """Tags for tifffile's writer, which writes no such pointers, at the places that they will take."""
+    """Tags for tifffile's writer that reserve places for the pointers, which it cannot write itself."""
     return [(code - 1, _LONG, 1, 0, True) for name, code in POINTERS.items() if found.get(name)]
 
 
 def write_directories(
     path: Path, found: Mapping[str, Any], factor: float, size: tuple[int, int]
 ) -> None:
-    """Append the EXIF and GPS directories to a TIFF with `placeholders`, for pixels `factor` finer.
+    """Append the EXIF and GPS directories to a TIFF that was written with `placeholders`.
 
     Parameters
     ----------
     path
         A little-endian TIFF or BigTIFF.
     found
-        Entries by ``exif`` and ``gps``.
+        Entries under the keys ``exif`` and ``gps``.
     factor
-        How many times finer the pixels are than those that the entries speak of.
+        How many times finer the pixels are than those that the entries describe.
     size
         Height and width of the image in the file.
     """
@@ -213,7 +213,7 @@ def write_directories(
 
 
 def _scaled(entries: Sequence[Entry], factor: float, size: tuple[int, int]) -> list[Entry]:
-    """What speaks of pixels follows them; the rest stays byte for byte."""
+    """The entries with their counts of pixels scaled; the others keep their bytes."""
     height, width = size
     scaled = []
     for entry in entries:

@@ -23,8 +23,8 @@ _MAGIC: dict[bytes, Format] = {
 }
 
 
-# What people have under a familiar name, so that the message can say it.
-_FOREIGN = {
+# Formats that are not read, by their first bytes, so that the message can name them.
+_OTHER_FORMATS = {
     b"BM": "a BMP image",
     b"GIF8": "a GIF image",
     b"\x1f\x9d": "packed by compress (.Z); uncompress it first",
@@ -40,12 +40,12 @@ _FOREIGN = {
 
 
 def sniff_format(path: Path) -> Format:
-    """Format of a file by its first bytes, never by its name; of a packed one by what is inside.
+    """Format of a file by its first bytes, never by its name; a packed file is judged by its content.
 
     Raises
     ------
     SourceError
-        If there is no such file, it is empty, or of no format that is read.
+        If there is no such file, or it is empty, or its format is not read.
     """
     magic = first_bytes(path, 16)
     if not magic:
@@ -53,7 +53,7 @@ def sniff_format(path: Path) -> Format:
     for start, found in _MAGIC.items():
         if magic.startswith(start):
             return found
-    for start, name in _FOREIGN.items():
+    for start, name in _OTHER_FORMATS.items():
         if magic.startswith(start):
             raise SourceError(f"{path}: is {name}; FITS, TIFF, PNG and JPEG are read")
     raise SourceError(f"{path}: is no FITS, TIFF, PNG or JPEG; it begins with {magic[:8]!r}")

@@ -1,4 +1,7 @@
-"""What a JPEG says of itself, and whether its pixels are all there."""
+"""The header and metadata of a JPEG, and whether its pixels are complete.
+
+Pillow is not used for the header: it refuses JPEGs of two components or of 12 bits, which are read here.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,33 @@ from typing import Any
 
 import simplejpeg
 
-# JPEG markers of frames: baseline, extended, progressive, lossless and their arithmetic twins.
+# Markers of frames: baseline, extended, progressive and lossless, with Huffman or arithmetic coding.
 JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 _SCAN, _END, _ADOBE = 0xDA, 0xD9, 0xEE
 
-# A marker that is neither a stuffed byte, a restart nor padding ends the data of a scan.
+# The data of a scan end at a marker that is not a stuffed byte, a restart or padding.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 # Image resource of Photoshop that holds IPTC.
 _IPTC = 0x0404
 
-# What simplejpeg says of a JPEG that it does not decode, though it may be whole: two components, 12
-# bits, and the lossless kind with a sampling of its own.
+# Messages of simplejpeg about kinds of JPEG that it does not decode: two components, 12 bits, and the
+# lossless kind with unusual sampling.
 _NOT_ITS_KIND = ("subsampling", "precision", "color conversion", "Unsupported", "not supported")
 
 
 @dataclass
 class JpegHeader:
-    """What stands before the pixels."""
+    """The header and metadata of a JPEG."""
 
     width: int = 0
     height: int = 0
     channels: int = 0
     bits: int = 0
     adobe: int | None = None
-    """Adobe's transform of colours: 0 none, 1 Y'CbCr, 2 YCCK; None without Adobe's marker."""
+    """Adobe's colour transform: 0 none, 1 Y'CbCr, 2 YCCK; None without Adobe's marker."""
     resolution: tuple[int, int, int] | None = None
-    """Pixels along x and y for a unit of length, and the unit as JFIF counts it."""
+    """Pixels per unit of length along x and y, and JFIF's number of the unit."""
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
@@ -46,12 +49,12 @@ class JpegHeader:
 
 
 def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment, up to the first scan's and a guess beyond it.
+    """Marker and content of each segment; those after the start of the first scan are not reliable.
 
     Raises
     ------
     ValueError, struct.error
-        Where no marker stands in a marker's place.
+        If a segment does not begin with a marker.
     """
     at = 2
     while at + 4 <= len(raw):
@@ -72,7 +75,7 @@ def read_jpeg_header(raw: bytes) -> JpegHeader:
     Raises
     ------
     ValueError, struct.error, IndexError
-        If they are damaged, or describe no frame.
+        If they are damaged, or there is no frame.
     """
     header = JpegHeader()
     for marker, data in jpeg_segments(raw):
@@ -89,7 +92,7 @@ def read_jpeg_header(raw: bytes) -> JpegHeader:
 
 
 def _note(header: JpegHeader, marker: int, data: bytes) -> None:
-    """Keep what a segment says beside the frame."""
+    """Keep the metadata of a segment."""
     if marker == 0xE0 and data.startswith(b"JFIF\0"):
         unit, x, y = struct.unpack_from(">BHH", data, 7)
         if unit in (1, 2) and x and y:
@@ -107,7 +110,7 @@ def _note(header: JpegHeader, marker: int, data: bytes) -> None:
 
 
 def iptc_of(resources: bytes) -> bytes | None:
-    """IPTC among Photoshop's image resources."""
+    """The IPTC block in Photoshop's image resources; None without one."""
     at = 0
     while resources[at : at + 4] == b"8BIM" and at + 7 < len(resources):
         (number,) = struct.unpack_from(">H", resources, at + 4)
@@ -123,14 +126,14 @@ def iptc_of(resources: bytes) -> bytes | None:
 
 
 def jpeg_damage(raw: bytes) -> str | None:
-    """What is wrong with a JPEG, in one line; None where all of its data decode.
+    """What is wrong with a JPEG, in one line; None where all of its data can be decoded.
 
-    libjpeg paints what is missing and calls it a warning, which most programs never see. What follows
-    the end marker (padding of cameras, further images, films) does not count. A change that still
-    decodes to as many blocks as the image has cannot be seen.
+    libjpeg fills missing blocks and gives a warning, which most programs do not show. Bytes after the end
+    marker (padding of cameras, further images, films) are ignored. Damage that leaves the number of decoded
+    blocks as it was is not detected.
     """
     try:
-        # an eighth of the size: all data are decoded, little is transformed
+        # all data are decoded, but at an eighth of the size few blocks are transformed
         simplejpeg.decode_jpeg(raw, colorspace="GRAY", min_factor=8, strict=True)
     except ValueError as error:
         reason = " ".join(str(error).split())
@@ -141,7 +144,7 @@ def jpeg_damage(raw: bytes) -> str | None:
 
 
 def _has_an_end(raw: bytes) -> bool:
-    """Whether the image's own end marker is there: not that of a thumbnail in its header."""
+    """Whether the end marker of the image itself is there; a thumbnail in the header has one, too."""
     at = 2
     while at + 4 <= len(raw) and raw[at] == 0xFF:
         marker = raw[at + 1]
@@ -162,7 +165,7 @@ def _has_an_end(raw: bytes) -> bool:
 
 
 def jpeg_metadata(header: JpegHeader) -> dict[str, Any]:
-    """Profile and resolution as `RasterHeader.metadata` keeps them."""
+    """Profile and resolution in the form of `PngJpegHeader.metadata`."""
     found: dict[str, Any] = {}
     if header.resolution is not None:
         x, y, unit = header.resolution

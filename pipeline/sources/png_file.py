@@ -1,4 +1,8 @@
-"""What a PNG says of itself: size and type, profile, resolution, EXIF, XMP and IPTC."""
+"""The header and metadata of a PNG: size and type, profile, resolution, EXIF, XMP and IPTC.
+
+Pillow is not used for this. It refuses a file with a damaged chunk of metadata, reads the chunks behind the
+pixels only by decoding all pixels, and does not tell the depth of 16-bit colours.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +19,34 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
 
 _SIGNATURE_BYTES = 8
-# Profiles and EXIF take some ten thousand bytes, packed or not; more is no description of an image.
+# Largest metadata that is read. Profiles and EXIF take some ten thousand bytes, compressed or not.
 _MOST_BYTES = 16 << 20
 
-# How ImageMagick, and exiftool after it, spell EXIF, IPTC and XMP as text.
+# Keyword under which ImageMagick and exiftool store EXIF, IPTC and XMP as text.
 _RAW_PROFILE = b"Raw profile type "
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 
 @dataclass
 class PngHeader:
-    """What stands beside the pixels."""
+    """The header and metadata of a PNG."""
 
     width: int
     height: int
     channels: int
-    """As the codec gives them: with alpha where there is any."""
+    """Channels that the codec decodes, alpha included."""
     bits: int
     palette: bool
     alpha: bool
     found: dict[str, Any] = field(default_factory=dict)
-    """``icc``, ``resolution`` and ``resolution_unit`` as `RasterHeader.metadata` has them."""
+    """``icc``, ``resolution`` and ``resolution_unit`` as `PngJpegHeader.metadata` has them."""
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
 
 
 def read_png_header(file: IO[bytes]) -> PngHeader:
-    """Read all chunks but the pixels.
+    """Read all chunks but those of the pixels.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def read_png_header(file: IO[bytes]) -> PngHeader:
     file.seek(_SIGNATURE_BYTES + 12 + size)
     for name, data in _chunks(file):
         if name == b"tRNS" and kind in (0, 2):
-            # the codec makes an alpha channel of it
+            # the codec decodes it to an alpha channel
             header.channels, header.alpha = channels + 1, True
         else:
             _note(header, name, data)
@@ -67,7 +71,7 @@ def read_png_header(file: IO[bytes]) -> PngHeader:
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each chunk that is whole, without the pixels."""
+    """Name and content of each undamaged chunk but those of the pixels."""
     while len(start := file.read(8)) == 8:
         size, name = struct.unpack(">I4s", start)
         if name == b"IEND":
@@ -81,9 +85,9 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _note(header: PngHeader, name: bytes, data: bytes) -> None:
-    """Keep what a chunk says beside the pixels; one that cannot be understood says nothing."""
+    """Keep the metadata of a chunk; one that cannot be parsed is ignored."""
     if name == b"iCCP":
-        profile = _inflated(data.partition(b"\0")[2][1:])
+        profile = _decompressed(data.partition(b"\0")[2][1:])
         if profile:
             header.found["icc"] = base64.b64encode(profile).decode()
     elif name == b"pHYs" and data[8:9] == b"\1":
@@ -101,17 +105,17 @@ def _note(header: PngHeader, name: bytes, data: bytes) -> None:
 
 
 def _international(data: bytes) -> bytes | None:
-    """Text of an iTXt chunk: keyword, whether it is packed, language and translated keyword come first."""
+    """Text of an iTXt chunk, which follows the keyword, compression, language and translated keyword."""
     rest = data.partition(b"\0")[2]
     text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    return _inflated(text) if rest[:1] == b"\1" else text
+    return _decompressed(text) if rest[:1] == b"\1" else text
 
 
 def _note_raw_profile(header: PngHeader, name: bytes, data: bytes) -> None:
     keyword, _, text = data.partition(b"\0")
     if name == b"zTXt":
-        text = _inflated(text[1:]) or b""
-    # a line with the name, one with the length, then hexadecimal digits
+        text = _decompressed(text[1:]) or b""
+    # a line with the name, a line with the length, then hexadecimal digits
     try:
         profile = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
     except ValueError:
@@ -125,11 +129,11 @@ def _note_raw_profile(header: PngHeader, name: bytes, data: bytes) -> None:
         header.iptc = header.iptc or iptc_of(profile)
 
 
-def _inflated(packed: bytes) -> bytes | None:
-    """What is packed; None where it is damaged or larger than any description of an image."""
+def _decompressed(compressed: bytes) -> bytes | None:
+    """Decompressed bytes; None where they are damaged or more than `_MOST_BYTES`."""
     unpacker = zlib.decompressobj()
     try:
-        whole = unpacker.decompress(packed, _MOST_BYTES)
+        whole = unpacker.decompress(compressed, _MOST_BYTES)
     except zlib.error:
         return None
     return whole if unpacker.eof else None

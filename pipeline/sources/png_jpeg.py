@@ -1,4 +1,4 @@
-"""PNG and JPEG sources: decoded whole, once in each process, since neither can be read in parts."""
+"""The image of a PNG or JPEG file, decoded as a whole once in each process: neither can be read in parts."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from glassplate.pipeline.sources.source import (
 )
 from glassplate.pipeline.sources.tiff.tags import described
 
-# Components of a JPEG of cyan, magenta, yellow and black.
+# Components of a JPEG in cyan, magenta, yellow and black.
 _INKS = 4
-# TIFF's photometric interpretations: grey with black as 0, red green and blue, inks.
+# TIFF's photometric interpretations: grey with black as 0; red, green and blue; inks.
 _GREY, _RGB, _SEPARATED = 1, 2, 5
-# The tag InkSet, as `read_tags` gives it: 1 is CMYK.
+# The tag InkSet in the form of `read_tags`; 1 is CMYK.
 _INK_SET = [332, "InkSet", 3, 1, 1]
-# TIFF's kinds of samples beyond the colours: unspecified, and the alpha that a PNG has.
+# TIFF's ExtraSamples: unspecified, and unassociated alpha, which is that of a PNG.
 _UNSPECIFIED, _UNASSOCIATED = 0, 2
 
-# Room for the profile, EXIF and XMP that come before the pixels.
+# Bytes that are read for the header of a JPEG: the profile, EXIF and XMP come before the pixels.
 _HEAD_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class RasterHeader:
-    """What the header of a PNG or JPEG file says."""
+class PngJpegHeader:
+    """The header of a PNG or JPEG file."""
 
     width: int
     height: int
@@ -56,13 +56,13 @@ class RasterHeader:
     bits: int
     palette: bool
     metadata: dict[str, Any]
-    """JSON-able, where it is there: ``icc`` (base64), ``resolution`` ``[[n, d], [n, d]]``,
+    """JSON-able; each key where the file has it: ``icc`` (base64), ``resolution`` ``[[n, d], [n, d]]``,
     ``resolution_unit`` (2: inch, 3: centimetre), ``photometric``, ``software``, ``tags``, ``exif`` and
-    ``gps`` as a TIFF would have them."""
+    ``gps``, in the form of `read_tags`."""
     inks: bool = False
-    """Whether the channels are inks, stored as the light that they leave."""
+    """Whether the channels are inks, stored inverted."""
     reason: str | None = None
-    """Why it cannot be restored, beside its size and type."""
+    """Why the image cannot be restored, other than its size and type; None if it can."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,17 +77,17 @@ class RasterHeader:
 
     @property
     def decoded_bytes(self) -> int:
-        """Memory that the decoded image takes."""
+        """Memory of the decoded image."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class RasterSource:
+class PngJpegSource:
     """The image of a PNG or JPEG file, decoded when it is opened."""
 
     def __init__(
         self, spec: SourceSpec, path: Path, found: Format, *, bilevel: bool = False
     ) -> None:
-        """Decode the plain file `path`; `bilevel` lets 1-bit images pass.
+        """Decode the plain file `path`; `bilevel` allows images of 1 bit.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class RasterSource:
         self._pixels = self._pixels[:, :0, :0].copy()
 
 
-def raster_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
+def png_jpeg_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
     """The one image of a file, from its header alone.
 
     Raises
@@ -140,7 +140,7 @@ def raster_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
     return [_info(_header(path, path, found))], []
 
 
-def _info(header: RasterHeader, *, bilevel: bool = False) -> ImageInfo:
+def _info(header: PngJpegHeader, *, bilevel: bool = False) -> ImageInfo:
     reason = header.reason
     if header.palette:
         reason = "palette colours: its pixels are indices; convert it to RGB first"
@@ -156,12 +156,12 @@ def _info(header: RasterHeader, *, bilevel: bool = False) -> ImageInfo:
     return ImageInfo(0, "", header.shape, header.dtype.name, None, reason is None, reason)
 
 
-def _decoded(path: Path, named: Path, found: Format, header: RasterHeader) -> npt.NDArray[Any]:
+def _decoded(path: Path, named: Path, found: Format, header: PngJpegHeader) -> npt.NDArray[Any]:
     raw = path.read_bytes()
     try:
         decode = imagecodecs.png_decode if found == "png" else imagecodecs.jpeg_decode
         pixels: npt.NDArray[Any] = decode(raw)
-    # libpng's and libjpeg's errors come as RuntimeError of several classes
+    # the codecs raise several subclasses of RuntimeError
     except Exception as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"{named}: truncated or damaged {found.upper()}: {reason}") from error
@@ -171,12 +171,12 @@ def _decoded(path: Path, named: Path, found: Format, header: RasterHeader) -> np
     if damage is not None:
         raise SourceError(f"{named}: truncated or damaged JPEG: {damage}")
     if header.inks:
-        # Adobe's programs store how much light is left, TIFF how much ink there is
+        # Adobe's programs store 255 for no ink, TIFF 0
         pixels = np.invert(pixels)
     return pixels
 
 
-def _header(path: Path, named: Path, found: Format) -> RasterHeader:
+def _header(path: Path, named: Path, found: Format) -> PngJpegHeader:
     try:
         with path.open("rb") as file:
             return (
@@ -188,17 +188,17 @@ def _header(path: Path, named: Path, found: Format) -> RasterHeader:
         raise SourceError(f"{named}: damaged {found.upper()} header: {error}") from error
 
 
-def _png_header(png: PngHeader) -> RasterHeader:
+def _png_header(png: PngHeader) -> PngJpegHeader:
     metadata = {
         **described(png.exif, png.xmp, png.iptc),
         **png.found,
         "photometric": _RGB if png.channels >= 3 else _GREY,
         "extra_samples": [_UNASSOCIATED] * png.alpha,
     }
-    return RasterHeader(png.width, png.height, png.channels, png.bits, png.palette, metadata)
+    return PngJpegHeader(png.width, png.height, png.channels, png.bits, png.palette, metadata)
 
 
-def _jpeg_header(jpeg: JpegHeader) -> RasterHeader:
+def _jpeg_header(jpeg: JpegHeader) -> PngJpegHeader:
     inks = jpeg.channels == _INKS
     photometric = _SEPARATED if inks else _RGB if jpeg.channels == 3 else _GREY
     metadata = {
@@ -215,6 +215,6 @@ def _jpeg_header(jpeg: JpegHeader) -> RasterHeader:
             "CMYK without Adobe's marker: whether 0 or the largest value is full ink is not known; "
             "convert it to TIFF or RGB first"
         )
-    return RasterHeader(
+    return PngJpegHeader(
         jpeg.width, jpeg.height, jpeg.channels, jpeg.bits, False, metadata, inks=inks, reason=reason
     )

@@ -1,4 +1,4 @@
-"""Windows spread over an image, from which its noise and scaling are learned."""
+"""Windows spread over an image, from which its noise and scaling are estimated."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.grid import Axis, Box
 from glassplate.pipeline.scaling import Sample
+from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within
 from glassplate.pipeline.sources.source import Source
-from glassplate.pipeline.sources.unreadable import OPEN_S, answered_within
 
-# 64 windows of 128 x 128 are a megapixel: noise and percentiles to a few per mille, read in a
-# second, and all of an image of up to a megapixel.
+# 64 windows of 128 x 128 are a megapixel: they give noise and percentiles to a few per mille, are read in a
+# second, and cover an image of up to a megapixel.
 WINDOW = 128
 WINDOWS_PER_AXIS = 8
 
 
 def sample(source: Source) -> list[Sample]:
-    """Read windows on a regular grid over the image; the same ones at every run.
+    """Read windows on a regular grid over the image, the same ones in every run.
 
-    Of a cube whose planes are fitted one by one, the windows go through the planes in turn.
+    In a cube whose planes are fitted one by one, successive windows lie in successive planes.
 
     Raises
     ------
@@ -44,14 +44,14 @@ def _read_windows(source: Source) -> list[Sample]:
 def sample_windows(
     source: Source, count: int | None = None
 ) -> list[tuple[Box, tuple[int, int] | None]]:
-    """Where to read: box and planes of each sampled window.
+    """Box and planes of each sampled window.
 
     Parameters
     ----------
     source
-        Of a cube whose planes are fitted one by one, the windows go through the planes in turn.
+        In a cube whose planes are fitted one by one, successive windows lie in successive planes.
     count
-        Most windows to give, evenly spread over all; None for all.
+        Largest number of windows, spread evenly over all; None for all.
     """
     boxes = sample_boxes(source.shape)
     if count is not None and count < len(boxes):
@@ -64,7 +64,7 @@ def sample_windows(
 
 
 def sample_boxes(shape: tuple[int, int, int]) -> list[Box]:
-    """Windows on a regular grid over an image of ``(c, y, x)`` pixels; all of a small one."""
+    """Windows on a regular grid over an image of ``(c, y, x)`` pixels; they cover a small image."""
     _, height, width = shape
     return [
         Box(y, min(y + WINDOW, height), x, min(x + WINDOW, width))
@@ -80,7 +80,7 @@ def _starts(size: int) -> list[int]:
 
 
 def _any_valid(source: Source) -> bool:
-    """Look at every pixel, where the sampled ones were all invalid."""
+    """Whether any pixel of the whole image is valid, where the sampled ones are all invalid."""
     rows, cols = Axis(source.shape[1], 1024, 0), Axis(source.shape[2], 1024, 0)
     return any(
         bool(source.read(Box(*rows.core_bounds(i), *cols.core_bounds(j))).valid.any())

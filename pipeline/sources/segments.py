@@ -1,4 +1,4 @@
-"""Boxes out of files: rows of uncompressed pixels, and segments that are decoded whole and kept."""
+"""Reading boxes of pixels: from uncompressed rows, or from segments that are decoded and cached."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import numpy.typing as npt
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.grid import Box
 
-# Decoded strips and tiles that one source keeps. It holds one row of 320-pixel windows across a
-# 16-bit RGB scan 65000 pixels wide, so that no strip is decoded twice while a row is restored.
+# Bytes of decoded strips and tiles that one source keeps: enough for a row of 320-pixel windows across a
+# 16-bit RGB scan 65000 pixels wide, so that no strip is decoded twice while a row of tiles is restored.
 CACHE_BYTES = 128 << 20
 
-# A strip, a PNG or a JPEG decodes as a whole; beyond this, each worker process would hold more than
-# a run is meant to need (2 GiB at any image size).
+# Largest strip, PNG or JPEG, each of which is decoded as a whole; with a larger one, a worker process would
+# hold more than a run should need (2 GiB at any image size).
 SEGMENT_LIMIT_BYTES = 2 << 30
 
 
 class SegmentCache:
-    """Decoded segments, least recently used dropped first, bounded in bytes.
+    """A cache of decoded segments, bounded in bytes; the least recently used segment is dropped first.
 
-    A segment larger than the bound is kept alone: a file of one strip is decoded once.
+    A segment larger than the bound is kept alone, so that a file of one strip is decoded once.
     """
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
@@ -36,7 +36,7 @@ class SegmentCache:
         self._held: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
 
     def get(self, key: Hashable, decode: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """The segment of this key, decoded only where it is not held."""
+        """The segment of a key, decoded unless it is cached."""
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
@@ -48,7 +48,7 @@ class SegmentCache:
         return segment
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all segments."""
         self._held.clear()
         self.held_bytes = 0
 
@@ -65,9 +65,9 @@ def gather(
     box
         Region to assemble, inside the image.
     segment_shape
-        Height and width of a segment; segments at the far edges may be smaller or larger.
+        Height and width of a segment; the last ones of a row or column may be smaller or larger.
     fetch
-        Gives segment ``(row, column)`` of the grid as ``(c, h, w)``.
+        Returns segment ``(row, column)`` of the grid as ``(c, h, w)``.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def gather(
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Where uncompressed pixels lie in a file: planes of rows of pixels of samples, without gaps."""
+    """Where uncompressed pixels lie in a file: by plane, row, pixel and sample, without gaps."""
 
     offset: int
     """Byte of the first sample."""
@@ -116,8 +116,8 @@ class RowLayout:
 class RowReader:
     """Reads boxes of uncompressed pixels with positioned reads.
 
-    Not a memory map: mapped pages count as the process's memory, and reading a large image tile by
-    tile would seem to hold all of it.
+    A memory map is not used: mapped pages count as memory of the process, which would seem to hold all of a
+    large image that is read tile by tile.
     """
 
     def __init__(self, path: Path, layout: RowLayout) -> None:
@@ -140,7 +140,7 @@ class RowReader:
         out = np.empty((len(planes), height, width, layout.samples), layout.dtype)
         raw = out.reshape(-1).view(np.uint8).data
         pixel_bytes = layout.samples * layout.dtype.itemsize
-        # rows that span the image lie one after the other
+        # rows across the whole image are contiguous in the file
         rows, length = (1, height * width) if width == layout.width else (height, width)
         length *= pixel_bytes
         for place, plane in enumerate(planes):
@@ -166,7 +166,7 @@ class RowReader:
             done += count
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the file; it may be closed twice."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

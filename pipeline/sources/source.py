@@ -1,22 +1,17 @@
-"""An opened input: lazy pixels, valid, variance, header, unit; one module for each format beside it."""
+"""What an opened image offers, whatever its format: pixels read box by box, validity, metadata and unit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import Box
-
-if TYPE_CHECKING:
-    from glassplate.pipeline.companions.exposures import Combination
-    from glassplate.pipeline.defects.cosmic_rays import Detector
-    from glassplate.pipeline.defects.wild_pixels import WildLimits
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
 NoiseKind = Literal["variance", "sigma", "weight"]
@@ -26,65 +21,73 @@ NOISE_KINDS: tuple[NoiseKind, ...] = ("variance", "sigma", "weight")
 MOST_JOINT_PLANES = 4
 
 
+# The fields of `SourceSpec` that name files which go with the image: its companions.
+COMPANION_FIELDS = ("mask", "variance", "psf", "guide", "hints", "overlay", "exposures")
+
+
 @dataclass(frozen=True)
 class SourceSpec:
-    """Which image to restore; small, hashable and picklable, so that each worker opens its own."""
+    """Which image to restore; small, hashable and picklable, so that each worker opens its own.
+
+    A companion may be named with its extension or page: ``file.fits[DQ]``.
+    """
 
     path: Path
     hdu: int | str | None = None
     """FITS extension by index or EXTNAME; None: the first that can be restored."""
     page: int | Literal["all"] | None = None
-    """TIFF page; None: the first; all: every page a plane of a cube."""
+    """TIFF page; None: the first; ``"all"``: the pages are the planes of a cube."""
     mask: Path | None = None
-    """Image on the same grid: non-zero means the pixel is not to be trusted."""
+    """Image on the same grid; a pixel is invalid where it is not zero."""
     variance: Path | None = None
-    """Image on the same grid that says how noisy each pixel is."""
+    """Noise image on the same grid."""
     noise_kind: NoiseKind = "variance"
-    """What `variance` holds: variances in squared source units, standard deviations in source units, or
-    weights, which are inverse variances."""
+    """What `variance` holds: variances in squared source units, standard deviations ("sigma") in source
+    units, or weights, which are inverse variances."""
     psf: Path | None = None
     """Image of the point-spread function, on the grid of the estimate."""
     guide: Path | None = None
     """A second image of the same scene on the same grid, of one to four planes."""
     exposures: tuple[Path, ...] = ()
-    """Further images of the same scene, with noise of their own."""
-    combination: Combination | None = None
-    """How they become one measurement; the plan makes it, since it must have looked at them all."""
+    """Further images of the same scene with independent noise."""
     hints: Path | None = None
-    """RGB or RGBA image on the same grid: the colours that are known of a grey photograph."""
+    """RGB or RGBA image on the same grid: known colours of a grey photograph."""
     overlay: Path | None = None
     """Image with an alpha channel that was laid over this one."""
-    exponent: int = 0
-    """Values are read divided by ``2**exponent``, which brings them near 1; the plan makes it."""
-    limits: tuple[WildLimits | None, ...] = ()
-    """What makes a pixel wild, thus invalid: of this image and of each exposure; the plan makes them."""
-    detector: Detector | None = None
-    """Finds defects, which are then invalid; the plan makes it, since it must know the noise."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read, without extensions: the image's first, then those of its companions."""
+        named: list[Path | None] = [self.path]
+        for field in COMPANION_FIELDS:
+            given = getattr(self, field)
+            named += given if isinstance(given, tuple) else [given]
+        return tuple(split_extension(path)[0] for path in named if path is not None)
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pixels of one box, as read."""
+    """The pixels of one box of an image, as they are read."""
 
     values: npt.NDArray[np.floating]
-    """``(c, h, w)`` in source units, over ``2**exponent`` of its `SourceSpec`, as all that is read; in the
-    source's working dtype; finite, 0 where the file has NaN or BLANK."""
+    """``(c, h, w)`` in source units, divided by ``2**exponent`` of the `SourceFindings`, as all
+    that is read; in the source's working dtype; finite, 0 where the file has NaN or BLANK."""
     valid: npt.NDArray[np.bool_]
     """``(c, h, w)``; True means trust the pixel."""
     variance: npt.NDArray[np.float32] | None = None
     """``(c, h, w)`` in squared source units, where the user or the file gives it."""
     guide: npt.NDArray[np.float32] | None = None
-    """``(g, h, w)`` in the units of the guide, NaN where it is invalid; where there is one."""
+    """``(g, h, w)`` in the units of the guide, NaN where it is invalid; None without a guide."""
     found: npt.NDArray[np.bool_] | None = None
-    """``(c, h, w)``; True where a pixel is invalid only because a detector took it for a defect."""
-    witness: npt.NDArray[np.float32] | None = None
-    """``(c, h, w)`` in source units: the exposure that is kept from the fit; NaN where it says nothing."""
+    """``(c, h, w)``; True where a pixel is invalid only because it was detected as a defect."""
+    validation: npt.NDArray[np.float32] | None = None
+    """``(c, h, w)`` in source units: the exposure kept for validation; NaN where it is invalid."""
     wild: npt.NDArray[np.bool_] | None = None
-    """``(c, h, w)``; True where a pixel is invalid only because it is wild; where there are such pixels."""
+    """``(c, h, w)``; True where a pixel is invalid only because it is wild; None where none is."""
     hints: npt.NDArray[np.float32] | None = None
-    """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; of a photograph to be coloured."""
+    """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; None unless colours are restored."""
     hidden: npt.NDArray[np.bool_] | None = None
-    """``(h, w)``; True where alpha is 0: invalid, but nothing is missing. None without alpha."""
+    """``(h, w)``; True where alpha is 0: such a pixel is invalid and is not filled. None without alpha."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class ImageInfo:
 
 
 AlphaReader = Callable[[Box], npt.NDArray[Any]]
-"""Gives alpha of a box as it is stored, ``(h, w)``."""
+"""Reads the alpha of a box as it is stored, ``(h, w)``."""
 
 
 class Source(Protocol):
@@ -119,7 +122,8 @@ class Source(Protocol):
     ndim: Literal[2, 3]
     """2 where the result is ``(y, x)``, 3 where it is ``(c, y, x)``."""
     joint: bool
-    """Whether one network paints all channels (colours) or each plane is fitted by itself (cubes)."""
+    """True for colours, which one network restores together; False for a cube, whose planes are fitted one by
+    one."""
     dtype: np.dtype[Any]
     """Pixel type of the file."""
     working_dtype: np.dtype[Any]
@@ -128,27 +132,51 @@ class Source(Protocol):
     """Pixel type of the result: float32, or `dtype` for integer TIFF, PNG and JPEG."""
     unit: str | None
     alpha: AlphaReader | None
-    """Reads alpha, which is no channel of `shape` and not restored; None where the image has none."""
+    """Reads the alpha channel, which `shape` does not count and which is not restored; None without alpha."""
     resident_bytes: int
-    """Most memory that decoded pixels take between reads, in each process that reads: all of the
+    """Upper bound of the memory that decoded pixels take between reads, in each process that reads: the whole
     image where the format cannot be read in parts, 0 where nothing is compressed."""
     metadata: dict[str, Any]
-    """JSON-able: all that the exports need, under the key "fits", "tiff" or "raster"."""
+    """JSON-able: what the exports need, under the key "fits", "tiff" or "raster"."""
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Read one box of some channels, first to last + 1, or of all of them.
+        """Read one box of the channels from the first to one before the last given, or of all channels.
 
-        No more of the file is touched than its storage forces.
+        No more of the file is read than its storage requires.
         """
         ...
 
     def close(self) -> None:
-        """Close the file; what was unpacked for it stays until `forget_unpacked`."""
+        """Close the file; an unpacked copy of it stays until `forget_unpacked`."""
         ...
 
 
+class WrappedSource:
+    """What a source that changes or adds to the pixels of another one takes over from it.
+
+    A subclass defines `read`.
+    """
+
+    def __init__(self, source: Source, *companions: Source) -> None:
+        self._source, self._companions = source, companions
+        self.spec = source.spec
+        self.format, self.info, self.unit = source.format, source.info, source.unit
+        self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
+        self.dtype = source.dtype
+        self.working_dtype = source.working_dtype
+        self.output_dtype = source.output_dtype
+        self.metadata: dict[str, Any] = source.metadata
+        self.alpha: AlphaReader | None = source.alpha
+        self.resident_bytes = sum(one.resident_bytes for one in (source, *companions))
+
+    def close(self) -> None:
+        """Close the image and its companions, which this owns."""
+        for source in (self._source, *self._companions):
+            source.close()
+
+
 def white_of(source: Source) -> float:
-    """The value of white: of integers the largest that they may have, of floats 1."""
+    """The value of white: 1 for floats, the largest value of the type or of its used bits for integers."""
     if source.dtype.kind == "f":
         return 1.0
     bits = source.metadata.get("tiff", {}).get("bits_per_sample")
@@ -163,12 +191,12 @@ def choose_working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def noise_image(given: Mapping[NoiseKind, Path | None]) -> tuple[Path | None, NoiseKind]:
-    """The one image of the noise that is given, and what it holds.
+    """The noise image that is given, and what it holds; (None, "variance") without one.
 
     Raises
     ------
     UsageError
-        If there is more than one.
+        If more than one is given.
     """
     named = [(kind, path) for kind, path in given.items() if path is not None]
     if len(named) > 1:
@@ -182,7 +210,7 @@ def noise_image(given: Mapping[NoiseKind, Path | None]) -> tuple[Path | None, No
 def split_extension(path: Path) -> tuple[Path, int | str | None]:
     """Split ``file.fits[DQ]`` into the file and the extension or page in brackets.
 
-    A file whose real name ends in brackets is taken as it is; without brackets the second is None.
+    A file whose real name ends in brackets is not split; without brackets the second value is None.
     """
     if path.exists() or not path.name.endswith("]") or "[" not in path.name:
         return path, None

@@ -1,7 +1,7 @@
-"""Physical units far from 1, such as 1e-21 W/m2: values are read times a power of two.
+"""Physical units far from 1, such as 1e-21 W/m2: values are read divided by a power of two.
 
-Squares of float32 values below 1e-19 and above 1e19 vanish or overflow. A power of two is exact, so that it
-comes off again without a trace; ordinary images are read as they are.
+Squares of float32 values below 1e-19 underflow, and above 1e19 they overflow. Division by a power of two is
+exact, and the result is multiplied by it again. Ordinary images are read as they are.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ import numpy.typing as npt
 
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample
-from glassplate.pipeline.sources.source import Pixels, Source
-from glassplate.pipeline.sources.wrapped import WrappedSource
+from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
 
-# Typical deviations from the median of an image for which its values are read as they are: 2**-32 to 2**32,
-# 2e-10 to 4e9. The squares of values a million times larger, and of noise a million times smaller, are
-# finite and not 0 in float32.
+# An image whose typical deviation from its median lies between 2**-32 and 2**32, 2e-10 to 4e9, is read as it
+# is. The squares of values a million times larger, and of noise a million times smaller, are finite and not 0
+# in float32.
 ORDINARY = 32
-# Exponents are multiples of this: images that differ by such a power of two alone are restored bit by bit
-# alike.
+# Exponents are multiples of this, so that images that differ only by such a power of two are restored to the
+# same bits.
 STEP = 64
-# Percentile of the deviations that is still that of an ordinary image where their median is next to nothing:
-# a synthetic image without noise has wings of stars down to 1e-40.
+# This percentile of the deviations decides where their median is close to 0: a synthetic image without noise
+# has wings of stars down to 1e-40.
 BRIGHT = 99.9
 
 
 class ScaledSource(WrappedSource):
-    """Another source whose values are divided by ``2**exponent``, in float64, which loses nothing."""
+    """A source whose values are divided by ``2**exponent``, in float64, so that no bit is lost."""
 
     def __init__(self, source: Source, exponent: int) -> None:
         super().__init__(source)
@@ -40,23 +39,23 @@ class ScaledSource(WrappedSource):
         self.working_dtype = np.dtype(np.float64)
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Read one box of an image alone: without variance, guide or hints."""
+        """Read one box; the image has no variance, guide or hints yet."""
         pixels = self._source.read(box, channels)
         return replace(pixels, values=np.ldexp(pixels.values.astype(np.float64), -self._exponent))
 
 
 def scaled(source: Source, exponent: int) -> Source:
-    """The source with its values divided by ``2**exponent``; itself where that is 1."""
+    """The source with its values divided by ``2**exponent``; the source itself where the exponent is 0."""
     return ScaledSource(source, exponent) if exponent else source
 
 
 def unit_exponent(samples: Sequence[Sample]) -> int:
-    """Power of two by which the values of an image are divided at reading; 0 for ordinary ones.
+    """Exponent of the power of two by which an image is divided when it is read; 0 for ordinary images.
 
     Parameters
     ----------
     samples
-        Windows of the image, as they stand in the file, without wild pixels.
+        Windows of the image with the values of the file, wild pixels invalid.
     """
     pixels = np.concatenate([v[ok].astype(np.float64) for v, ok in samples] or [np.zeros(0)])
     deviations = _above_zero(pixels - np.median(pixels)) if pixels.size else pixels
@@ -78,10 +77,10 @@ def _above_zero(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def is_per_pixel(unit: str | None) -> bool:
-    """Whether values of this unit add up over pixels: counts and fluxes, not surface brightness.
+    """Whether values of this unit are summed over pixels: counts and fluxes, not surface brightness.
 
-    ``adu``, ``electron/s``, ``nanomaggy`` and the like do; ``MJy/sr``, ``Jy/beam``,
-    ``mag/arcsec2``, anything over an angle or in magnitudes, and what is not known do not.
+    True for ``adu``, ``electron/s``, ``nanomaggy`` and the like; False for ``MJy/sr``, ``Jy/beam``,
+    ``mag/arcsec2``, anything per angle or in magnitudes, and unknown units.
     """
     text = (unit or "").strip().lower()
     if any(word in text for word in ("sr", "arcsec", "beam", "deg", "mag/", "mag(", "as2")):

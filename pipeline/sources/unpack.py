@@ -1,6 +1,7 @@
-"""Packed files (.gz, .bz2) become plain ones in a scratch folder: a box of a packed file costs all of it.
+"""Packed files (.gz, .bz2) are unpacked to a scratch folder.
 
-Reading one 256x256 box of a 4000x4000 .fits.gz through astropy's sections took 56 s.
+A box of a packed file can only be read by unpacking all that comes before it: reading one 256x256 box of a
+4000x4000 .fits.gz through astropy's sections took 56 s.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from pathlib import Path
 from typing import IO
 
 from glassplate.pipeline.errors import CapacityError, SourceError
-from glassplate.pipeline.sources.source import SourceSpec, split_extension
-from glassplate.pipeline.sources.unreadable import FIRST_BYTES_S, answered_within, check_regular
+from glassplate.pipeline.sources.guarded_reading import (
+    FIRST_BYTES_S,
+    answered_within,
+    check_regular,
+)
+from glassplate.pipeline.sources.source import SourceSpec
 
 _STEP_BYTES = 4 << 20
 
-# The most that deflate can shrink: 258 bytes to 2 bits (zlib's technical notes).
+# Largest compression ratio of deflate: 258 bytes to 2 bits (zlib's technical notes).
 _MOST_SHRINKAGE = 1032
 
-# Free space is looked at again each time this much is written: the size of what comes out of a
-# .bz2 is not known beforehand, and that of a .gz only modulo 4 GiB.
+# Free space is checked again each time this much is written: the unpacked size of a .bz2 is not known
+# beforehand, and that of a .gz only modulo 4 GiB.
 _CHECK_BYTES = 64 << 20
 
 
@@ -44,7 +49,7 @@ def is_packed(path: Path) -> bool:
 
 
 def first_bytes(path: Path, count: int) -> bytes:
-    """The first bytes of a file, of a packed one the first of what is inside; fewer where it is short.
+    """The first bytes of a file, or of the content of a packed file; fewer where it is short.
 
     Raises
     ------
@@ -60,16 +65,16 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 
 def scratch_folder() -> Path:
-    """Where unpacked files lie: under ``GLASSPLATE_SCRATCH``, else under the system's temporary folder."""
+    """Folder of unpacked files: under ``GLASSPLATE_SCRATCH``, else under the system's temporary folder."""
     root = Path(os.environ.get("GLASSPLATE_SCRATCH") or tempfile.gettempdir())
     return root / f"glassplate-{os.getuid()}"
 
 
 def unpacked(path: Path) -> Path:
-    """The plain file of a packed one; the path itself where nothing is packed.
+    """The unpacked copy of a packed file; the path itself where the file is not packed.
 
-    The name in scratch comes from the path, size and time of the packed file, and the file appears
-    there complete or not at all: processes on one machine share it.
+    The name of the copy is made from the path, size and modification time of the packed file. The copy
+    appears complete or not at all, and the processes of one machine share it.
 
     Raises
     ------
@@ -88,25 +93,15 @@ def unpacked(path: Path) -> Path:
 
 
 def forget_unpacked(spec: SourceSpec) -> None:
-    """Remove what was unpacked for a source on this machine; what is open stays readable."""
-    companions = (
-        spec.mask,
-        spec.variance,
-        spec.psf,
-        spec.guide,
-        spec.hints,
-        spec.overlay,
-        *spec.exposures,
-    )
-    for named in (spec.path, *companions):
-        path = None if named is None else split_extension(named)[0]
-        if path is not None and path.is_file() and is_packed(path):
+    """Remove the unpacked copies of a source's files on this machine; open ones stay readable."""
+    for path in spec.files:
+        if path.is_file() and is_packed(path):
             _target(path).unlink(missing_ok=True)
 
 
 @contextmanager
 def unpacked_for_a_while(path: Path) -> Iterator[Path]:
-    """As `unpacked`, but leaves scratch as it was."""
+    """As `unpacked`, and remove the copy afterwards unless it was there before."""
     was_there = not is_packed(path) or _target(path).is_file()
     try:
         yield unpacked(path)
@@ -155,7 +150,7 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
             raise
         if error.errno == errno.ENOSPC:
             raise _no_room(path, target.parent, _CHECK_BYTES) from error
-        # bz2 reports damage as a bare OSError
+        # bz2 reports damage as a plain OSError
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -176,7 +171,7 @@ def _copy(packed: gzip.GzipFile | bz2.BZ2File, out: IO[bytes], path: Path, folde
 
 
 def _expected_bytes(path: Path, packing: str) -> int:
-    """Least size of what comes out; a gzip file ends with it, modulo 4 GiB."""
+    """Lower bound of the unpacked size; a gzip file ends with the size modulo 4 GiB."""
     size = path.stat().st_size
     if packing == "bzip2" or size < 18:
         return size

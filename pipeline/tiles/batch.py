@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.fit.loop import Measurement, Record, Restoration, fit_each
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.grid import Tile
-from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.windows_in_memory import windows_ahead
 from glassplate.pipeline.pool import OnProgress, throttled
@@ -98,7 +98,7 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
 
 def _windows(task: BatchTask, tiles: Sequence[int], reader: Executor) -> Iterator[Window]:
     """Read the windows of tiles, some of them in advance."""
-    source, grid = cached_source(task.plan.spec), task.plan.grid
+    source, grid = cached_source(task.plan.spec, task.plan.findings), task.plan.grid
 
     def read(index: int) -> Window:
         tile = grid.tile(index)

@@ -18,9 +18,9 @@ import numpy as np
 
 from glassplate.models.fit.donor import fit_donor
 from glassplate.models.fit.loop import Measurement, Weights
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import OnProgress, throttled
 from glassplate.pipeline.provenance.records import DonorRecord
@@ -85,7 +85,7 @@ def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
 
 def _measurements(plan: Plan, count: int) -> list[Measurement]:
     """Measurements of windows spread over the image."""
-    source = cached_source(plan.spec)
+    source = cached_source(plan.spec, plan.findings)
     return [
         plan.measurement(source.read(box, planes), donor_seed(plan.recipe.seed, place), box.corner)
         for place, (box, planes) in enumerate(sample_windows(source, count))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import cached_source
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import OnProgress
 from glassplate.pipeline.sources.source import Pixels
@@ -115,7 +115,7 @@ def _empty_arrays(task: StitchTask) -> dict[str, npt.NDArray[Any]]:
 def _stitch_strip(task: StitchTask, strip: Box, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Fill the rows of a strip in each array of a shard."""
     plan, layout, count = task.plan, task.plan.layout, task.count
-    source = cached_source(plan.spec)
+    source = cached_source(plan.spec, plan.findings)
     below = residual_box(strip, layout.scale)
     rows = strip.relative_to(task.shard.box).slices
     if count < len(arrays["0"]) and source.alpha is not None:

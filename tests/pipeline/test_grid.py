@@ -1,4 +1,4 @@
-"""Cores partition the image, windows contain what they must."""
+"""Cores partition the image, and windows contain their cores and halos."""
 
 import itertools
 
@@ -38,7 +38,7 @@ def test_windows_hold_core_and_halo_and_share_one_length(size, core, halo):
 
 
 @given(sizes, cores, halos, st.data())
-def test_touching_names_every_window_that_touches(size, core, halo, data):
+def test_touching_lists_every_window_that_touches(size, core, halo, data):
     axis = Axis(size, core, halo)
     start = data.draw(st.integers(0, size - 1))
     stop = data.draw(st.integers(start + 1, size))
@@ -92,12 +92,12 @@ def test_boxes_intersect_grow_and_scale():
     assert box.shape == (3, 8)
 
 
-def test_a_grid_refuses_a_tile_it_has_not():
+def test_a_grid_refuses_unknown_tiles():
     with pytest.raises(IndexError, match="tile 1 of a grid of 1"):
         TileGrid((1, 5, 5), True, 16, 2).tile(1)
 
 
 @pytest.mark.parametrize("bad", [(0, 1, 0), (5, 0, 0), (5, 1, -1)])
-def test_an_axis_refuses_the_impossible(bad):
+def test_an_axis_refuses_impossible_sizes(bad):
     with pytest.raises(ValueError, match="needs size and core"):
         Axis(*bad)

@@ -1,1 +1,1 @@
-"""FITS files in."""
+"""Reading FITS files."""

@@ -1,4 +1,4 @@
-"""Which extension of a FITS file goes with the image that is restored: that of the same EXTVER."""
+"""Matching the extensions of companions with that of the image, by EXTNAME and EXTVER."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from typing import TYPE_CHECKING
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
 from glassplate.pipeline.sources.unpack import unpacked
-from glassplate.pipeline.sources.unreadable import refused
 
 if TYPE_CHECKING:
     from glassplate.pipeline.sources.fits.file import FitsFile
 
-# Characters that would end a name in `FILE[NAME,VERSION]`, or make it another path.
+# Characters that a name in `FILE[NAME,VERSION]` must not contain: they end it, or change the path.
 _AWKWARD = frozenset(",[]/")
 
 
 @dataclass(frozen=True)
 class Extension:
-    """An image of a FITS file, by what tells it from the others."""
+    """What identifies an image of a FITS file."""
 
     index: int
     name: str
     version: int | None
-    """EXTVER; None where it has no such card."""
+    """EXTVER; None without this card."""
 
     def is_called(self, name: str) -> bool:
-        """Whether this is its EXTNAME."""
+        """Whether a name is its EXTNAME."""
         return self.name.upper() == name.strip().upper()
 
     @property
     def label(self) -> str:
-        """What to write in brackets behind the file to mean this one."""
+        """Text in brackets after the file's name that means this image."""
         if not self.name or _AWKWARD.intersection(self.name):
             return str(self.index)
         return f"{self.name},{self.version or 1}"
 
 
 def resolved(spec: SourceSpec) -> SourceSpec:
-    """The source with companions whose extension is named so that no other can be meant.
+    """The specification with unambiguous extensions of its companions.
 
-    Where a FITS file has several images of the name in ``FILE[NAME]``, that of the same EXTVER as the
-    source's image is taken; where a file of several images is named alone, that of the same EXTNAME and
-    EXTVER. The companion is then ``FILE[NAME,VERSION]``; what was unambiguous stays as it is.
+    Where several images of a FITS file have the name in ``FILE[NAME]``, the one of the same EXTVER as the
+    image to restore is chosen. Where a file of several images is given without a name, the one of the same
+    EXTNAME and EXTVER is chosen. The companion becomes ``FILE[NAME,VERSION]``; an unambiguous one is not
+    changed.
 
     Raises
     ------
     SourceError
-        If a file cannot be read, or has several images of which none is known to be meant.
+        If a file cannot be read, or it is not known which of its images goes with the image to restore.
     """
     if not any((spec.mask, spec.variance, spec.guide, spec.exposures)):
         return spec
@@ -68,7 +69,7 @@ def resolved(spec: SourceSpec) -> SourceSpec:
         variance=place(spec.variance, spec.noise_kind),
         guide=place(spec.guide, "guide"),
         exposures=tuple(
-            # without brackets it is the extension of the source's image: open_exposures
+            # an exposure without brackets has the same extension as the image, as `open_named` opens it
             one if split_extension(one)[1] is None else image.companion(one, "exposure")
             for one in spec.exposures
         ),
@@ -77,16 +78,16 @@ def resolved(spec: SourceSpec) -> SourceSpec:
 
 @dataclass(frozen=True)
 class _Image:
-    """The image to restore, as companions are matched with it."""
+    """What companions are matched with: the image to restore."""
 
     path: Path
     extension: Extension | None
-    """None where the format has no extensions."""
+    """None for a format without extensions."""
     chosen: bool
     """Whether the user named its extension."""
 
     def companion(self, named: Path, role: str) -> Path:
-        """The companion with its extension where several could be meant.
+        """The companion, with its extension where there are several.
 
         Raises
         ------
@@ -108,7 +109,7 @@ class _Image:
         if len(fitting) == 1 and not (itself and fitting[0] == self.extension):
             return path.with_name(f"{path.name}[{fitting[0].label}]")
         if part is None and not self.chosen and not itself:
-            return named  # of both files the first image
+            return named  # the first image of both files
         labels = [one.label for one in among]
         if len(set(labels)) < len(labels):
             labels = [str(one.index) for one in among]
@@ -124,7 +125,7 @@ class _Image:
             return False
         if same_name and not (mine.name and one.is_called(mine.name)):
             return False
-        # a name that only one image has needs no version
+        # an image without EXTVER whose name is unique matches by name alone
         return (same_name and mine.version is None) or (one.version or 1) == mine.version
 
     def __str__(self) -> str:
@@ -147,13 +148,13 @@ def _image_of(spec: SourceSpec) -> _Image:
     found = next(one for one in there if one.index == index)
     numbered = found.name and sum(one.is_called(found.name) for one in there) > 1
     if numbered and found.version is None:
-        # the first of a series may go without the card: 1 is its default
+        # the default of EXTVER is 1, and the first of a series may lack the card
         found = replace(found, version=1)
     return _Image(spec.path, found, chosen=spec.hdu is not None)
 
 
 def _images_of(path: Path) -> list[Extension]:
-    """The images of a FITS file that can be read; of another format none is told from the others."""
+    """The images of a FITS file that can be read; none for another format."""
     if sniff_format(path) != "fits":
         return []
     with _opened(path) as file:
@@ -177,7 +178,7 @@ def _images(file: FitsFile) -> list[Extension]:
 def _opened(path: Path) -> Iterator[FitsFile]:
     from glassplate.pipeline.sources.fits.file import FitsFile
 
-    with collected_warnings(path), refused(path):
+    with collected_warnings(path), as_source_errors(path):
         file = FitsFile(unpacked(path), path)
         try:
             yield file

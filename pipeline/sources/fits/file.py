@@ -1,4 +1,4 @@
-"""A FITS file opened by astropy, which sees no header that was not looked at, and only printable ones."""
+"""A FITS file opened by astropy, which is given only headers that are checked and printable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORBIDDEN = re.compile(rb"[^ -~]")
 
 
 class FitsFile:
-    """The HDUs of a file, read when they are asked for."""
+    """The HDUs of a file, read when they are accessed."""
 
     def __init__(self, path: Path, named: Path) -> None:
         """Open the plain file `path`.
@@ -28,7 +28,7 @@ class FitsFile:
         path
             The file.
         named
-            What the user calls it, for messages.
+            The file as the user named it, for messages.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class FitsFile:
             raise SourceError(f"{named}: not a readable FITS file: {one_line(error)}") from error
 
     def span(self, index: int) -> Span:
-        """Where an HDU lies.
+        """Position of an HDU in the file.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class FitsFile:
         return self._spans[index]
 
     def __getitem__(self, index: int) -> Any:
-        """An HDU as astropy has it, or the exception in place of one that cannot be read.
+        """An HDU of astropy; an exception in place of one that cannot be read.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class FitsFile:
         try:
             self.span(index)
         except SourceError as error:
-            # the one that is damaged, and none behind it
+            # the damaged HDU is reported, and those behind it cannot be found
             if index > len(self._spans):
                 raise IndexError(index) from error
             return error
@@ -87,12 +87,12 @@ class FitsFile:
             return self._hdus[index]
         except IndexError as error:
             return SourceError(f"astropy does not understand its header: {one_line(error)}")
-        # A damaged header makes astropy raise nearly anything, and one must not hide the others.
+        # astropy raises nearly anything on a damaged header, and one HDU must not hide the others
         except Exception as error:
             return error
 
     def each(self) -> Iterator[tuple[int, Any]]:
-        """Every HDU with its index; an exception in place of one that cannot be read."""
+        """Every HDU with its index, as `__getitem__` returns it."""
         for index in itertools.count():
             try:
                 hdu = self[index]
@@ -101,7 +101,7 @@ class FitsFile:
             yield index, hdu
 
     def raw_header(self, index: int) -> bytes:
-        """The cards of an HDU's header as they are stored, without END."""
+        """The stored cards of an HDU's header, without END."""
         span = self.span(index)
         with self.path.open("rb") as file:
             file.seek(span.start)
@@ -114,7 +114,7 @@ class FitsFile:
 
 
 class _CleanHeaders(io.FileIO):
-    """A file whose headers read as ASCII: astropy refuses cards with a NUL or a tab in them."""
+    """A file whose headers are read as printable ASCII: astropy refuses cards with a NUL or a tab."""
 
     def __init__(self, path: Path, known: Callable[[], list[Span]]) -> None:
         super().__init__(path, "rb")
@@ -134,8 +134,8 @@ class _CleanHeaders(io.FileIO):
 
 def _opened(file: _CleanHeaders) -> fits.HDUList:
     try:
-        # memmap=True is refused by astropy wherever there is BZERO, BSCALE or BLANK; scaling is
-        # done in this package, since astropy overlooks BLANK = 0 and BLANK of unsigned images
+        # astropy refuses memmap=True with BZERO, BSCALE or BLANK; values are scaled in this package, since
+        # astropy ignores BLANK = 0 and the BLANK of unsigned images
         return fits.open(
             file,
             memmap=False,

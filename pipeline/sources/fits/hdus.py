@@ -25,23 +25,23 @@ _RAW_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 @dataclass(frozen=True)
 class Scaling:
-    """How stored numbers become values: ``bzero + bscale * stored``."""
+    """Scaling of stored numbers to values: ``bzero + bscale * stored``."""
 
     bscale: float
     bzero: float
     blank: int | None
-    """Stored integer that means "no value"."""
+    """Stored integer of invalid pixels; None without BLANK."""
     dtype: np.dtype[Any]
-    """Type that presents the values: unsigned by the BZERO convention, float where scaled."""
+    """Type of the values: unsigned by the BZERO convention, float where they are scaled."""
 
     @classmethod
     def of(cls, header: fits.Header) -> Scaling:
-        """Read it from an image header; the FITS standard 4.0, section 4.4.2.5.
+        """The scaling of an image header; FITS standard 4.0, section 4.4.2.5.
 
         Raises
         ------
         SourceError
-            If BSCALE or BZERO is no number that can scale.
+            If BSCALE or BZERO is not a finite number, or BSCALE is 0.
         """
         bitpix = int(header["BITPIX"])
         bscale, bzero = _finite(header, "BSCALE", 1), _finite(header, "BZERO", 0)
@@ -63,9 +63,9 @@ class Scaling:
     def apply(
         self, stored: npt.NDArray[Any], working: np.dtype[Any]
     ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
-        """Values and valid of stored numbers of any shape; values are 0 where not valid.
+        """Values and validity of stored numbers of any shape; invalid values are 0.
 
-        astropy ignores ``BLANK = 0`` and BLANK beside the unsigned convention; here it counts.
+        ``BLANK = 0`` and the BLANK of unsigned images, which astropy ignores, are respected.
         """
         if stored.dtype.kind == "f":
             valid = np.isfinite(stored)
@@ -75,7 +75,7 @@ class Scaling:
             valid = np.ones(stored.shape, bool)
         with np.errstate(over="ignore", invalid="ignore"):
             values = self._scaled(stored).astype(working)
-        # a scale may take what is stored beyond the largest float
+        # scaling may overflow
         valid &= np.isfinite(values)
         values[~valid] = 0
         return values, valid
@@ -84,7 +84,7 @@ class Scaling:
         if self.bscale == 1 and self.bzero == 0:
             return stored
         if self.dtype.kind in "iu":
-            # the conventions for the other sign flip the highest bit; floats would lose low bits
+            # the conventions for the other signedness flip the highest bit; floats would lose low bits
             unsigned = np.dtype(f"u{stored.dtype.itemsize}")
             flipped = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
             presented: npt.NDArray[Any] = flipped.view(self.dtype)
@@ -94,7 +94,7 @@ class Scaling:
 
 
 def _finite(header: fits.Header, keyword: str, otherwise: float) -> float:
-    """A number of the header; some writers put it in quotes."""
+    """A finite number of the header, which some programs write in quotes."""
     value = header.get(keyword, otherwise)
     try:
         number = value if isinstance(value, int) else float(value)
@@ -106,7 +106,7 @@ def _finite(header: fits.Header, keyword: str, otherwise: float) -> float:
 
 
 def hdu_info(index: int, hdu: Any, file: FitsFile) -> ImageInfo:
-    """Describe an HDU of `file`, or the exception that reading it raised; never fails."""
+    """Description of an HDU of `file`, or of the exception that reading it raised; never raises."""
     if isinstance(hdu, Exception):
         return ImageInfo(index, "", (), "", None, False, f"damaged header: {one_line(hdu)}")
     name, dtype, unit = "", "", None
@@ -120,17 +120,17 @@ def hdu_info(index: int, hdu: Any, file: FitsFile) -> ImageInfo:
             dtype = Scaling.of(hdu.header).dtype.name
             unit = unit_of(index, hdu, file)
             reason = _unreadable(index, hdu, file)
-    # As above: "inspect" lists a file of which one HDU is odd.
+    # `inspect` lists all HDUs of a file even where one cannot be read
     except Exception as error:
         reason = f"cannot be read: {one_line(error)}"
     return ImageInfo(index, name, shape, dtype, unit, reason is None, reason)
 
 
 def unit_of(index: int, hdu: Any, file: FitsFile) -> str | None:
-    """BUNIT of an image, else that of the primary header where this one describes its extensions.
+    """BUNIT of an image, or of the primary header where the image inherits it.
 
-    A primary header without pixels of its own does, unless an extension says that it takes nothing
-    over (``INHERIT = F``); one with pixels where the extension says so.
+    An extension inherits from a primary header without pixels unless it has ``INHERIT = F``, and from one
+    with pixels only if it has ``INHERIT = T``.
     """
     own = _text_of(hdu.header, "BUNIT")
     if own is not None or index == 0:
@@ -143,7 +143,7 @@ def unit_of(index: int, hdu: Any, file: FitsFile) -> str | None:
 
 
 def _text_of(header: fits.Header, keyword: str) -> str | None:
-    """A value as text; None where it is missing, blank or cannot be read."""
+    """A text value; None where it is missing, blank or unreadable."""
     try:
         value = header.get(keyword)
     except fits.VerifyError:
@@ -152,7 +152,7 @@ def _text_of(header: fits.Header, keyword: str) -> str | None:
 
 
 def image_shape(hdu: Any) -> tuple[int, ...]:
-    """``(y, x)`` or ``(c, y, x)``: leading axes of length 1 do not count."""
+    """``(y, x)`` or ``(c, y, x)``, without leading axes of length 1."""
     shape = tuple(int(n) for n in hdu.shape)
     return (*(n for n in shape[:-2] if n != 1), *shape[-2:])
 
@@ -166,15 +166,15 @@ def row_layout(hdu: Any, span: Span) -> RowLayout:
 
 
 def header_text(index: int, hdu: Any, file: FitsFile) -> str:
-    """The header as lines of 80 characters, without END: exactly as stored where it is stored so.
+    """The header as lines of 80 characters without END, exactly as it is stored where that is possible.
 
-    Characters beyond ASCII are those of the bytes in latin-1.
+    Bytes beyond ASCII become characters of latin-1.
     """
     raw = stored_text(file.raw_header(index))
     lines = [raw[at : at + 80] for at in range(0, len(raw), 80)]
     if isinstance(hdu, fits.CompImageHDU):
-        # The header of the table, rewritten as that of an image. Cards that hold what FITS forbids are as
-        # stored; of these astropy may have written the blanks anew.
+        # astropy rewrites the header of the table as that of an image. Cards with characters that FITS
+        # forbids are taken as they are stored; astropy may have changed their blanks.
         stored = {_unspaced(line): line for line in lines if printable(line) != line}
         text = str(hdu.header.tostring(sep="\n", endcard=False, padding=False))
         return "\n".join(stored.get(_unspaced(line), line) for line in text.split("\n"))
@@ -186,12 +186,12 @@ def _unspaced(line: str) -> str:
 
 
 def find_hdu(file: FitsFile, wanted: int | str | None, named: Path) -> ImageInfo:
-    """The image that is meant: by index, EXTNAME or ``EXTNAME,EXTVER``; None: the first restorable.
+    """The image of an index, EXTNAME or ``EXTNAME,EXTVER``; for None the first that can be restored.
 
     Raises
     ------
     SourceError
-        If there is no such HDU or it cannot be restored; what there is is said of the file `named`.
+        If there is no such HDU or it cannot be restored; the message lists the HDUs of the file `named`.
     """
     for index, hdu in _candidates(file, wanted):
         if wanted is not None and not _is_meant(wanted, index, hdu):
@@ -245,10 +245,10 @@ def _not_an_image(hdu: Any) -> str | None:
 
 
 def _unreadable(index: int, hdu: Any, file: FitsFile) -> str | None:
-    """Why the pixels cannot be read: the file is cut, or a tile cannot be decoded."""
+    """Why the pixels cannot be read: the file is truncated, or a tile cannot be decoded."""
     size, end = file.path.stat().st_size, file.span(index).end
     if end > size:
         return f"truncated: the file has {size} bytes, the pixels go on to byte {end}"
     if isinstance(hdu, fits.CompImageHDU):
-        hdu.section[(0,) * len(hdu.shape)]  # raises where the compression is not known
+        hdu.section[(0,) * len(hdu.shape)]  # raises for an unknown compression
     return None

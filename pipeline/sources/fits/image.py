@@ -1,4 +1,4 @@
-"""FITS sources: uncompressed images by positioned reads, tile-compressed ones through sections."""
+"""An image of a FITS file: uncompressed ones are read by position, tile-compressed ones by astropy."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from glassplate.pipeline.sources.source import (
     choose_working_dtype,
 )
 
-# Tiles of one row each are the usual compression; a cell of this size holds enough of them that the
-# bookkeeping does not show, and few enough that a window reads little more than itself.
+# Compressed tiles usually are single rows. A cell of this size, in pixels, holds so many of them that the
+# overhead does not matter, and so few that a window reads little more than itself.
 _CELL = (64, 512)
 
 
@@ -50,7 +50,7 @@ class FitsSource:
         Raises
         ------
         SourceError
-            If the file is no FITS file, or has no such image, or it cannot be restored.
+            If the file is not FITS, or has no such image, or the image cannot be restored.
         """
         if spec.page is not None:
             raise UsageError(f"{spec.path}: --page is for TIFF, this is FITS; use --hdu")
@@ -87,7 +87,7 @@ class FitsSource:
         else:
             self._stored = RowReader(self._file.path, row_layout(hdu, self._file.span(index)))
             self.resident_bytes = 0
-            self._file.close()  # all that is needed of it is known
+            self._file.close()  # the pixels are read without astropy
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box.
@@ -108,7 +108,7 @@ class FitsSource:
 
 
 def fits_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
-    """Every HDU of a file, and what the reader complained about.
+    """Every HDU of a file, and the warnings of the reader.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def fits_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
 
 
 class _Compressed:
-    """Boxes of a tile-compressed image, with the decoded cells kept."""
+    """Reads boxes of a tile-compressed image, and caches the decoded cells."""
 
     def __init__(self, hdu: Any, shape: tuple[int, int, int]) -> None:
         self._hdu = hdu
@@ -136,7 +136,7 @@ class _Compressed:
             tile_width * max(1, -(-_CELL[1] // tile_width)),
         )
         self._cache = SegmentCache()
-        # the index before (y, x) of each plane: axes of length 1 are still there
+        # index of each plane over all leading axes, those of length 1 included
         self._leading = list(np.ndindex(*hdu.shape[:-2]))
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> npt.NDArray[Any]:
@@ -183,7 +183,7 @@ def _metadata(file: FitsFile, info: ImageInfo) -> dict[str, Any]:
 
 
 def _cards(text: str) -> list[list[Any]]:
-    """The cards as triples, for people and programs without a FITS reader."""
+    """The cards as (keyword, value, comment), for readers without a FITS library."""
     triples: list[list[Any]] = []
     for card in fits.Header.fromstring(printable(text), sep="\n").cards:
         if not is_sound(card):

@@ -1,8 +1,8 @@
-"""Where the HDUs of a FITS file begin and end, found without trusting a number that its headers give.
+"""Where the HDUs of a FITS file begin and end, with every number of their headers checked.
 
-astropy believes a header: one without END it reads to the end of the file, block by block, and of
-``NAXIS = 1000000000`` or ``TFIELDS = 2147483647`` it asks for each axis or column in turn. So each
-header is looked at here before astropy is let near it.
+astropy trusts a header: it reads one without END to the end of the file, block by block, and for
+``NAXIS = 1000000000`` or ``TFIELDS = 2147483647`` it looks up each axis or column in turn. So each header is
+checked here before astropy reads it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES
 
 BLOCK = 2880
 CARD = 80
-# Longest header that is read, in blocks: 36 000 cards, 2.9 MB, of which astropy takes 3 s to parse all.
-# The longest of 115 real files at hand has 360.
+# Longest header that is read, in blocks: 36 000 cards or 2.9 MB, which astropy parses in 3 s. The longest one
+# in 115 real files has 360.
 MOST_BLOCKS = 1000
 
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _MOST_AXES = 999
 _MOST_LENGTH = 2**62
-"""Positions beyond cannot be sought in a file."""
+"""A file cannot be read at positions beyond."""
 _SIZES = re.compile(
     rb"(XTENSION|GROUPS|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+)"
     rb" *= *('[^']*'|[^/]*)"
@@ -35,12 +35,12 @@ _END = re.compile(rb"END(?![A-Z0-9_-])")
 _KEYWORD = re.compile(rb"[A-Z0-9_-]+ *=")
 
 Cards = Mapping[str, str]
-"""Texts of the values that say how large an HDU is, by keyword; of each the first."""
+"""The values that give the size of an HDU, as text by keyword; the first card of a keyword counts."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where an HDU lies in its file, in bytes."""
+    """Position of an HDU in its file, in bytes."""
 
     start: int
     end_card: int
@@ -48,18 +48,18 @@ class Span:
     data: int
     """First byte after the header."""
     end: int
-    """First byte after the data, without what fills the last block; may lie beyond the file."""
+    """First byte after the data, padding not included; it may lie beyond the end of the file."""
 
 
 def spans(path: Path) -> Generator[Span, None, None]:
-    """The HDUs of a file in order, as far as they can be told.
+    """The HDUs of a file in their order.
 
-    What follows the last HDU and is no header ends them, unsaid.
+    Bytes after the last HDU that are not a header are ignored.
 
     Raises
     ------
     SourceError
-        At the HDU whose header has no END, or whose size cannot be or is not given.
+        At an HDU whose header has no END, or does not give a possible size.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -77,7 +77,7 @@ def spans(path: Path) -> Generator[Span, None, None]:
 
 
 def _header(file: IO[bytes], *, is_first: bool) -> bytes | None:
-    """The cards of the header that begins here, without END; None where none does."""
+    """The cards of the header that begins here, without END; None where no header begins."""
     read = b""
     while block := file.read(BLOCK):
         if not read and not is_first and not _KEYWORD.match(block[:9]):
@@ -101,7 +101,7 @@ def _structure(raw: bytes) -> dict[str, str]:
 
 
 def _data_bytes(cards: Cards) -> int:
-    """Size of the data; the FITS standard 4.0, sections 4.4.1.1, 6.1.1 and 7.3.1."""
+    """Size of the data in bytes; FITS standard 4.0, sections 4.4.1.1, 6.1.1 and 7.3.1."""
     bitpix = _bitpix(cards, "BITPIX")
     axes = _axes(cards, "NAXIS")
     is_groups = cards.get("GROUPS") == "T" and axes[:1] == [0]
@@ -119,10 +119,10 @@ def _data_bytes(cards: Cards) -> int:
 
 
 def _check_tiles(cards: Cards) -> None:
-    """Refuse a compressed image whose tiles cannot be those of its table, or decode to too much."""
+    """Refuse a compressed image whose tiles do not match its table, or are too large when decoded."""
     bitpix = _bitpix(cards, "ZBITPIX")
     axes = _axes(cards, "ZNAXIS")
-    # rows are the tiles where nothing else is said
+    # by default, a tile is a row
     tiles = [
         _whole(cards, f"ZTILE{n}", 1, _MOST_LENGTH, otherwise=max(1, axis) if n == 1 else 1)
         for n, axis in enumerate(axes, 1)
@@ -152,13 +152,13 @@ def _axes(cards: Cards, keyword: str) -> list[int]:
 
 
 def _whole(cards: Cards, keyword: str, low: int, high: int, *, otherwise: int | None = None) -> int:
-    """A whole number of the header between two limits, both allowed."""
+    """A whole number of the header from `low` to `high`, both included."""
     text = cards.get(keyword)
     if text is None and otherwise is not None:
         return otherwise
     if text is None:
         raise SourceError(f"its header has no {keyword}")
-    # int() would also take underscores and, beyond 4300 digits, raise
+    # int() accepts underscores, and raises beyond 4300 digits
     if not re.fullmatch(r"[+-]?[0-9]{1,70}", text) or not low <= int(text) <= high:
         most = "" if high == _MOST_LENGTH else f" to {high}"
         limits = str(low) if low == high else f"a whole number from {low}{most}"

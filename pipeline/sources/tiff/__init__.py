@@ -1,1 +1,1 @@
-"""TIFF files in."""
+"""Reading TIFF files."""

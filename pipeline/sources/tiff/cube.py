@@ -1,4 +1,4 @@
-"""The pages of a TIFF file as the planes of a cube: a sequence of frames, each restored by itself."""
+"""All pages of a TIFF file as the planes of a cube, such as the frames of a sequence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glassplate.pipeline.sources.tiff.directories import directories
 from glassplate.pipeline.sources.tiff.image import TiffSource
 from glassplate.pipeline.sources.tiff.pages import open_tiff, tiff_images
 
-# Pages kept open at once, each with two files and its decoded strips.
+# Largest number of open pages, each of which holds two file handles and decoded strips.
 MOST_OPEN = 4
 
 
@@ -27,7 +27,7 @@ class PagesSource:
     format: Format = "tiff"
 
     def __init__(self, spec: SourceSpec, path: Path) -> None:
-        """Look at every page of the plain file `path`; open the first.
+        """Check every page of the plain file `path`, and open the first.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class PagesSource:
 
 
 def _check(spec: SourceSpec, info: ImageInfo, first: ImageInfo) -> None:
-    """Refuse a page that is no frame like the first."""
+    """Refuse a page that does not match the first."""
     way_out = "restore it by its number with --page"
     if not info.restorable:
         raise SourceError(f"{spec.path}: page {info.index}: {info.reason}; {way_out}")

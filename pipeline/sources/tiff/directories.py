@@ -1,4 +1,4 @@
-"""The chain of directories of a TIFF: one for each page, each with the place of the next."""
+"""The chain of directories of a TIFF file: each describes a page and holds the offset of the next."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tifffile
 
 
 def directories(tiff: tifffile.TiffFile) -> Iterator[int]:
-    """Offsets of the directories, each once: a chain that comes back to itself ends there, with a warning.
+    """Offsets of the directories; a chain that returns to an earlier one ends there, with a warning.
 
-    tifffile follows a chain that comes back until it has counted 2**32 pages.
+    tifffile follows such a loop until it has counted 2**32 pages.
     """
     file, form = tiff.filehandle, tiff.tiff
     places: dict[int, int] = {}
@@ -41,7 +41,7 @@ def directories(tiff: tifffile.TiffFile) -> Iterator[int]:
 
 
 def page_at(tiff: tifffile.TiffFile, index: int, place: int) -> Any:
-    """The page whose directory stands at a byte, or the exception that it raises."""
+    """The page whose directory is at an offset, or the exception that reading it raises."""
     try:
         tiff.filehandle.seek(place)
         return tifffile.TiffPage(tiff, index)

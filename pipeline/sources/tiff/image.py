@@ -1,4 +1,4 @@
-"""TIFF sources: rows by positioned reads where nothing is encoded, else strips and tiles one by one."""
+"""A page of a TIFF file: uncompressed pixels are read by position, others by strip or tile."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ from glassplate.pipeline.sources.tiff.tags import read_tags
 
 
 class TiffSource:
-    """One page of a TIFF file; pixel values as they are stored, without any colour conversion."""
+    """One page of a TIFF file; pixel values are those stored, without colour conversion."""
 
     format: Format = "tiff"
 
     def __init__(
         self, spec: SourceSpec, path: Path, *, bilevel: bool = False, place: int | None = None
     ) -> None:
-        """Open the page of `spec` in the plain file `path`; `bilevel` lets 1-bit pages pass.
+        """Open the page of `spec` in the plain file `path`; `bilevel` allows pages of 1 bit.
 
-        `place` is the byte of its directory, where that is known: the way there along thousands of
-        others takes longer than to read it.
+        `place` is the offset of its directory, where it is known: to follow the chain of thousands of
+        directories takes longer than to read one.
 
         Raises
         ------
         SourceError
-            If the file is no TIFF file, or has no such page, or it cannot be restored.
+            If the file is not TIFF, or has no such page, or the page cannot be restored.
         """
         if spec.hdu is not None:
             raise UsageError(f"{spec.path}: --hdu is for FITS, this is TIFF; use --page")
@@ -63,7 +63,7 @@ class TiffSource:
             try:
                 self.info, page = find_page(self._tiff, spec, bilevel=bilevel, place=place)
                 self._use(page, path)
-            # tags of other types than theirs
+            # tags may be of wrong types
             except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
                 self._tiff.close()
                 raise SourceError(
@@ -110,7 +110,7 @@ class TiffSource:
         values = stored.astype(self.working_dtype)
         if self._nodata is not None:
             valid &= ~is_nodata(stored, self._nodata)
-        # the usual value, the lowest of its type, would overflow in what is computed of its neighbours
+        # the usual "no data" value, the lowest of its type, would overflow in computations with neighbours
         values[~valid if stored.dtype.kind == "f" else ~np.isfinite(values)] = 0
         return Pixels(values, valid)
 
@@ -121,7 +121,7 @@ class TiffSource:
 
 
 class _Segments:
-    """Boxes of a page stored in encoded strips or tiles, with the decoded ones kept."""
+    """Reads boxes of a page of encoded strips or tiles, and caches the decoded ones."""
 
     def __init__(self, page: Any, path: Path) -> None:
         self._page = page

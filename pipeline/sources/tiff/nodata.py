@@ -1,4 +1,4 @@
-"""The value by which a TIFF of GDAL says that a pixel has none, in the type of the pixels."""
+"""The "no data" value of a TIFF of GDAL, in the type of the pixels."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy.typing as npt
 
 NODATA_TAG = 42113
 
-# Floats are compared as GDAL compares them, within two steps of their type: the text is rounded.
+# Floats are compared within two steps of their type, as GDAL does, since the text is rounded.
 _STEPS = 2
-# Of the largest numbers of a type, which stand for "no data" everywhere, programs write seven digits.
+# Close to the largest number of a type, a common "no data" value, programs write only seven digits.
 _LARGEST = 0.999
 _SEVEN_DIGITS = 1e-6
 
 
 def parse_nodata(text: Any, dtype: np.dtype[Any]) -> float | int | None:
-    """The value that a text states.
+    """The value that a tag states, in the type of the pixels.
 
     Parameters
     ----------
     text
-        What the tag holds; most often text of a number, with blanks and zero bytes around it.
+        Content of the tag: usually a number as text, surrounded by blanks and zero bytes.
     dtype
         Type of the pixels, whole numbers or floats.
 
     Returns
     -------
     value
-        None where the text is no number, or one that no pixel of this type can have: -9999 in bytes,
-        1.5 in whole numbers. It is never wrapped into the type. None for NaN and infinities, too, which
+        None where the text is not a number, or no pixel of this type can have it: -9999 in bytes, 1.5 in
+        whole numbers. It is never wrapped into the type. NaN and infinities give None, too, as such pixels
         are invalid in any case.
     """
     if not isinstance(text, str):
@@ -53,7 +53,7 @@ def parse_nodata(text: Any, dtype: np.dtype[Any]) -> float | int | None:
 
 def _number(text: str) -> float | int | None:
     try:
-        return int(text)  # all digits of 64 bits, which a float would round
+        return int(text)  # a float would round integers of 64 bits
     except ValueError:
         pass
     try:
@@ -68,7 +68,7 @@ def _number(text: str) -> float | int | None:
 
 
 def is_nodata(stored: npt.NDArray[Any], nodata: float | int) -> npt.NDArray[np.bool_]:
-    """Where pixels have that value, each channel by itself."""
+    """Whether each pixel has the "no data" value, channel by channel."""
     same: npt.NDArray[np.bool_]
     if stored.dtype.kind != "f":
         same = stored == nodata

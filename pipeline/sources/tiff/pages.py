@@ -1,4 +1,4 @@
-"""What pages a TIFF file holds, where their pixels lie, and why some cannot be restored."""
+"""The pages of a TIFF file: where their pixels lie, and why some cannot be restored."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from glassplate.pipeline.sources.tiff.directories import directories, page_at
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.tags import JPEG_COMPRESSIONS
 
-# Photometric interpretations whose numbers are no amounts of light or ink.
+# Photometric interpretations whose numbers do not measure light or ink.
 _NO_IMAGES = {
     3: "palette colours: its pixels are indices; convert it to RGB first",
     4: "a transparency mask",
     32803: "a colour filter mosaic (raw camera data); develop it first",
 }
-# Start and end of a JPEG.
+# Markers of the start and end of a JPEG.
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# One strip is decoded to learn whether its codec works, unless it is large enough to be noticed.
+# One strip is decoded to check that its codec works, unless decoding it takes noticeable time.
 _TRIAL_BYTES = 64 << 20
 
 
 def tiff_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
-    """Every page of a file, and what the reader complained about.
+    """Every page of a file, and the warnings of the reader.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def tiff_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
 
 
 def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
-    """Decode one strip or tile, ``(h, w, samples)``; one that was never written holds "no data".
+    """Decode one strip or tile, ``(h, w, samples)``; one that was never written is "no data".
 
     Raises
     ------
@@ -69,7 +69,7 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
         if damage is not None:
             raise ValueError(damage)
         data, _, shape = page.decode(raw, index, **tables)
-    # each codec has exceptions of its own, and struct and numpy add theirs
+    # codecs, struct and numpy raise many kinds of exceptions
     except Exception as error:
         kind = "tile" if page.is_tiled else "strip"
         raise SourceError(
@@ -83,15 +83,15 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
 
 
 def nodata_of(page: Any) -> float | int | None:
-    """The value of pixels that have none, as GDAL writes it; None where there is no such value."""
+    """The "no data" value of a page, as GDAL writes it; None where there is none."""
     dtype = np.dtype(np.uint8) if page.dtype.kind == "b" else page.dtype
     return parse_nodata(page.tags.valueof(NODATA_TAG), dtype)
 
 
 def _damage_of_jpeg(raw: bytes | None, tables: bytes | None) -> str | None:
-    """What is wrong with a strip or tile that is a JPEG; its tables may stand in a tag, for all of them."""
+    """What is wrong with a JPEG strip or tile, whose tables may be stored in a tag; None if nothing is."""
     if raw is None or not raw.startswith(_JPEG_START):
-        return None  # the older kind of JPEG in TIFF, whose parts stand anywhere in the file
+        return None  # the older kind of JPEG in TIFF, whose parts lie anywhere in the file
     if tables and tables.startswith(_JPEG_START):
         raw = tables.removesuffix(_JPEG_END) + raw[len(_JPEG_START) :]
     return jpeg_damage(raw)
@@ -113,7 +113,7 @@ def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
 
 
 def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
-    """Every page with its index; an exception in place of the first that cannot be read."""
+    """Every page with its index, up to the first that cannot be read; an exception stands in its place."""
     for index, place in enumerate(directories(tiff)):
         page = page_at(tiff, index, place)
         yield index, page
@@ -124,12 +124,12 @@ def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
 def find_page(
     tiff: tifffile.TiffFile, spec: SourceSpec, *, bilevel: bool, place: int | None = None
 ) -> tuple[ImageInfo, Any]:
-    """The page that is meant; where none is named, the first restorable one, thumbnails last.
+    """The page of `spec`; without a number the first that can be restored, a thumbnail only as a last resort.
 
     Parameters
     ----------
     place
-        Byte of the directory of the page that `spec` names, where it is known.
+        Offset of the directory of the page that `spec` names, where it is known.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def find_page(
 def _wished_page(
     tiff: tifffile.TiffFile, spec: SourceSpec, wished: int, place: int | None, bilevel: bool
 ) -> tuple[ImageInfo, Any]:
-    """The page of a number; those before it are stepped over, unread."""
+    """The page of a number; pages before it are skipped without reading them."""
     if place is None:
         places = list(itertools.islice(directories(tiff), wished + 1))
         if len(places) <= wished:
@@ -181,11 +181,11 @@ def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
         if page.dtype is not None:
             dtype = page.dtype.name
             samples = page.shaped[0] * page.shaped[4]
-            # RGB and the like keep their axis even where there is one sample
+            # RGB pages keep the axis of channels even with one sample
             plane = (int(page.shaped[2]), int(page.shaped[3]))
             shape = (int(samples), *plane) if samples > 1 else plane
         reason = _not_restorable(page, bilevel)
-    # "inspect" lists a file of which one page is odd
+    # `inspect` lists all pages of a file even where one cannot be read
     except Exception as error:
         reason = f"cannot be read: {_one_line(error)}"
     return ImageInfo(index, name, shape, dtype, None, reason is None, reason)
@@ -208,7 +208,7 @@ def _not_restorable(page: Any, bilevel: bool) -> str | None:
 
 
 def _unreadable(page: Any) -> str | None:
-    """Why the pixels cannot be read: the file is cut, a strip is too large, the codec is unknown."""
+    """Why the pixels cannot be read: the file is truncated, a strip is too large, or its codec is unknown."""
     size = page.parent.filehandle.size
     layout = row_layout(page)
     if layout is not None:
@@ -229,7 +229,7 @@ def _unreadable(page: Any) -> str | None:
             f"one strip or tile decodes to {needed / 2**30:.1f} GiB, more than the "
             f"{SEGMENT_LIMIT_BYTES / 2**30:.0f} GiB that are held at once; save it in tiles first"
         )
-    page.decode(None, 0)  # raises where the codec is not known
+    page.decode(None, 0)  # raises for an unknown codec
     written = next((n for n, count in enumerate(counts) if count), None)
     if needed <= _TRIAL_BYTES and written is not None:
         return _trial(page, written)
@@ -261,7 +261,7 @@ def segment_bytes(page: Any) -> int:
 
 
 def row_layout(page: Any) -> RowLayout | None:
-    """Where the pixels lie, if they lie row by row without encoding or gaps."""
+    """Where the pixels lie, if they are stored row by row, without encoding or gaps; else None."""
     if not page.is_final:
         return None
     planes, _, height, width, samples = page.shaped

@@ -1,4 +1,4 @@
-"""TIFF tags that travel: read from a page as JSON, written back with a changed pixel size."""
+"""TIFF tags that are carried to the result: read as JSON, and written for another pixel size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from glassplate.pipeline.sources.exif import (
     read_directory,
 )
 
-# Code -> name of what an archive wants to keep. Tags of the encoding (strips, compression,
-# predictor, JPEG tables) belong to the file they are in; resolution, profile and Software are
-# handled by name.
+# Codes and names of the carried tags. Tags of the encoding (strips, compression, predictor, JPEG tables)
+# describe the file they are in and are not carried; resolution, profile and Software are handled by name.
 CARRIED = {
     269: "DocumentName",
     270: "ImageDescription",
@@ -64,9 +63,9 @@ CARRIED = {
 
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7
 _XMP, _IPTC, _SOFTWARE, _PROFILE = 700, 33723, 305, 34675
-# Of the older kind, the present one, of lossy DNG, and of Aperio's slides.
+# Compressions that are JPEG: the old and the present kind, that of lossy DNG, and that of Aperio's slides.
 JPEG_COMPRESSIONS = (6, 7, 34892, 33007)
-# How the struct module packs a number of each type; two of them for a rational.
+# Format of the struct module for each TIFF type; a rational is two numbers.
 _PACKED = {
     **{1: "B", 3: "H", 4: "I", 5: "2I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "2i", 11: "f", 12: "d"},
     **{13: "I", 16: "Q", 17: "q", 18: "Q"},
@@ -76,15 +75,15 @@ _MOST_RATIONAL = 2**32 - 1
 _RASTER_TYPE_KEY = 1025
 _PIXEL_IS_POINT = 2
 
-# Of the XMP, what states the size or the resolution of the image.
+# Properties of XMP that state the size or the resolution of the image.
 _XMP_SIZES = ("tiff:ImageWidth", "tiff:ImageLength", "exif:PixelXDimension", "exif:PixelYDimension")
 _XMP_RESOLUTIONS = ("tiff:XResolution", "tiff:YResolution")
 
 
 def read_tags(page: Any) -> dict[str, Any]:
-    """What the exports need of a page, JSON-able; bytes as ``{"base64": ...}``.
+    """The metadata of a page that the exports need, JSON-able; bytes as ``{"base64": ...}``.
 
-    ``photometric`` is that of the decoded pixels: JPEG strips of YCbCr come out as RGB. ``exif`` and
+    ``photometric`` describes the decoded pixels: JPEG strips of YCbCr are decoded to RGB. ``exif`` and
     ``gps`` are the entries of these directories, where there are any.
     """
     is_jpeg = int(page.compression) in JPEG_COMPRESSIONS
@@ -108,9 +107,9 @@ def read_tags(page: Any) -> dict[str, Any]:
 def described(
     exif: bytes | None = None, xmp: bytes | None = None, iptc: bytes | None = None
 ) -> dict[str, Any]:
-    """What EXIF, XMP and IPTC of a PNG or JPEG say, as `read_tags` gives that of a TIFF.
+    """The metadata in EXIF, XMP and IPTC of a PNG or JPEG, in the form of `read_tags`.
 
-    An EXIF block that is damaged says nothing.
+    A damaged EXIF block is ignored.
     """
     tags = exif_tags(exif) if exif else None
     found: dict[str, Any] = {}
@@ -128,7 +127,7 @@ def described(
 
 
 def _carried(tags: Any) -> dict[str, Any]:
-    """The carried tags of a directory, its program, and its resolution where that is whole."""
+    """The carried tags of a directory, its Software, and its resolution where that is complete."""
     found: dict[str, Any] = {
         "software": jsonable(tags.valueof(_SOFTWARE)),
         "tags": [
@@ -138,7 +137,7 @@ def _carried(tags: Any) -> dict[str, Any]:
         ],
     }
     ratios, unit = [tags.valueof(code) for code in (282, 283)], tags.valueof(296, 2)
-    # some writers put 0/0 for "not known", and damaged files anything
+    # some programs write 0/0 for "not known"
     if unit in (1, 2, 3) and all(_is_ratio(ratio) for ratio in ratios):
         found["resolution"] = [[int(n), int(d)] for n, d in ratios]
         found["resolution_unit"] = int(unit)
@@ -168,7 +167,7 @@ def _directories(page: Any) -> dict[str, Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """A tag's value as JSON; bytes as ``{"base64": ...}``, what JSON lacks as text."""
+    """The value of a tag as JSON; bytes as ``{"base64": ...}``, other types that JSON lacks as text."""
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, Mapping):
@@ -194,10 +193,9 @@ def from_jsonable(value: Any) -> Any:
 
 
 def extra_tags(found: Mapping[str, Any], factor: float) -> list[tuple[int, int, int, Any, bool]]:
-    """Carried tags for tifffile's writer, for pixels `factor` times finer.
+    """The carried tags for tifffile's writer, for pixels that are `factor` times finer.
 
-    The geographic tags and the sizes stated in XMP follow the pixels; positions on the page, in
-    units of length, stay.
+    Geographic tags and the sizes in XMP are scaled; positions on the page, in units of length, are not.
     """
     is_point = _pixel_is_point(found)
     extra: list[tuple[int, int, int, Any, bool]] = []
@@ -220,7 +218,7 @@ def _are_numbers(value: Any) -> bool:
 
 
 def _can_be_packed(dtype: int, count: int, value: Any) -> bool:
-    """Whether a value is of its type: that of a damaged tag may not be, and is not carried."""
+    """Whether a value fits its type; that of a damaged tag may not, and is not carried."""
     if isinstance(value, bytes):
         return dtype in (_BYTE, _ASCII, _UNDEFINED)
     numbers: Iterable[Any] = value if isinstance(value, tuple) else (value,)
@@ -232,14 +230,14 @@ def _can_be_packed(dtype: int, count: int, value: Any) -> bool:
 
 
 def scaled_resolution(found: Mapping[str, Any], factor: float) -> list[tuple[int, int]] | None:
-    """Resolution for pixels `factor` times finer, as ratios; the page keeps its physical size."""
+    """Resolution as ratios for pixels `factor` times finer; the page keeps its physical size."""
     if "resolution" not in found:
         return None
     return [_scaled_ratio(int(n), int(d), factor) for n, d in found["resolution"]]
 
 
 def scaled_xmp(xmp: bytes, factor: float) -> bytes:
-    """XMP whose statements of size and resolution follow the pixels; the rest byte for byte."""
+    """XMP with scaled sizes and resolutions; all other bytes are kept."""
 
     def resized(match: re.Match[bytes]) -> bytes:
         return match[1] + str(round(int(match[2]) * factor)).encode() + match[3]
@@ -256,7 +254,7 @@ def scaled_xmp(xmp: bytes, factor: float) -> bytes:
 
 
 def _xmp_pattern(name: str, value: bytes) -> re.Pattern[bytes]:
-    # both spellings of RDF: name="5" and <name>5</name>
+    # RDF has two spellings: name="5" and <name>5</name>
     start = re.escape(name).encode()
     return re.compile(b"(" + start + rb"\s*(?:=\s*[\"']|>)\s*)" + value + rb"(\s*(?:[\"']|</))")
 
@@ -280,7 +278,10 @@ def _pixel_is_point(found: Mapping[str, Any]) -> bool:
 def _scaled_geography(
     code: int, value: tuple[float, ...], factor: float, is_point: bool
 ) -> tuple[float, ...]:
-    """GeoTIFF 1.1, annex B: raster space counts from pixel corners, or from centres for points."""
+    """A geographic tag for finer pixels.
+
+    GeoTIFF 1.1, annex B: raster space counts from the corners of pixels, or for "point" from their centres.
+    """
     scaled = list(value)
     shift = 0.5 if is_point else 0.0
     if code == 33550 and len(value) >= 2:
@@ -293,7 +294,7 @@ def _scaled_geography(
         for row in (0, 4, 8):
             a, b = value[row], value[row + 1]
             scaled[row], scaled[row + 1] = a / factor, b / factor
-            # the old place of the new origin
+            # place of the new origin on the old grid
             origin = shift / factor - shift
             scaled[row + 3] = value[row + 3] + (a + b) * origin
     return tuple(scaled)

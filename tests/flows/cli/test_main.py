@@ -173,6 +173,6 @@ class TestFailures:
         def describe(path):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("glassplate.pipeline.open_source.describe", describe)
+        monkeypatch.setattr("glassplate.pipeline.sources.describe.describe", describe)
         run = gp("inspect", "x.fits")
         assert (run.code, run.err) == (130, "glassplate: interrupted\n")

@@ -120,13 +120,13 @@ def test_a_killed_service_leaves_no_process_and_the_next_one_marks_its_run_as_cr
 BLOCKED = """
 import time
 from glassplate.flows.processes import supervision
-from glassplate.pipeline import open_source
+from glassplate.pipeline.sources import open_image
 
 def blocks(path):
     print("blocked", flush=True)
     time.sleep(3600)
 
-open_source.sniff_format = blocks
+open_image.sniff_format = blocks
 supervision.GRACE_S = supervision.REPEAT_S
 
 from glassplate.flows.cli.main import main

@@ -1,4 +1,4 @@
-"""Colorize: lightness stays, colours come from the hints, and what cannot be coloured is refused."""
+"""Task colorize: lightness is kept, colours come from the hints, and unsuitable images are refused."""
 
 import imagecodecs
 import numpy as np
@@ -59,7 +59,7 @@ def as_light(result, white):
 
 
 class TestSource:
-    def test_presents_the_photograph_in_three_planes_with_the_hints(self, tmp_path):
+    def test_the_photograph_has_three_planes_and_its_hints(self, tmp_path):
         source = open_source(saved(tmp_path))
         pixels = source.read(Box(2, 10, 3, 20))
         assert source.shape == (3, 40, 50)
@@ -71,7 +71,7 @@ class TestSource:
         np.testing.assert_allclose(pixels.hints[:, 4, 4], expected, atol=1e-4)
         source.close()
 
-    def test_without_alpha_what_is_not_grey_is_a_hint(self, tmp_path):
+    def test_without_alpha_every_pixel_that_is_not_grey_is_a_hint(self, tmp_path):
         hints = np.stack([grey_image()] * 3, -1)
         hints[9, 9] = (90, 100, 90)
         source = open_source(saved(tmp_path, hints=hints))
@@ -98,7 +98,7 @@ def test_the_lightness_is_that_of_the_photograph(tmp_path, dtype):
     result = level0(tmp_path / "a.zarr")
     assert result.shape == (3, *grey.shape)
     assert result.dtype == ("f4" if dtype == "f8" else dtype)
-    # half a level of each colour at most, of 1 / white; the curve is steepest in the dark
+    # colours are rounded by half a level, of 1 / white; the curve is steepest in the dark
     step = 1e-5 if white == 1 else 0.5 / white
     light, wanted = as_light(result.astype("f8"), white), lightness(grey.astype("f8") / white)
     slack = lightness(np.minimum(grey / white + 3 * step, 1.2)) - wanted
@@ -153,7 +153,7 @@ def test_a_quarantined_tile_stays_grey(tmp_path):
     )
 
 
-def test_a_colour_tiff_comes_of_it(tmp_path):
+def test_the_export_is_a_colour_tiff(tmp_path):
     restore(request(saved(tmp_path), tmp_path / "a.zarr", COLOUR), InlinePool())
     export(tmp_path / "a.zarr", tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
@@ -164,7 +164,7 @@ def test_a_colour_tiff_comes_of_it(tmp_path):
         )
 
 
-def test_other_hints_do_not_resume(tmp_path):
+def test_a_run_does_not_resume_with_other_hints(tmp_path):
     spec = saved(tmp_path)
     restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())
     (tmp_path / "other.png").write_bytes(imagecodecs.png_encode(painted()[::-1].copy()))
@@ -183,7 +183,7 @@ def test_other_hints_do_not_resume(tmp_path):
         (np.stack([grey_image()] * 3, -1), UsageError, "no pixel of them has a colour"),
     ],
 )
-def test_hints_that_say_nothing_are_refused(tmp_path, hints, error, message):
+def test_hints_without_colour_are_refused(tmp_path, hints, error, message):
     spec = saved(tmp_path, grey_image(), hints)
     with pytest.raises(error, match=message):
         restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())

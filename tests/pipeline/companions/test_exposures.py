@@ -1,4 +1,4 @@
-"""Several exposures as one measurement: read alike whatever the box, part of what a result is made from."""
+"""Several exposures as one measurement, which does not depend on the box and is part of the identity."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from runs import COPY, FIT, UntidyPool, digest, level0, request
 
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import cached_source, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.summary import summarise
@@ -42,7 +43,7 @@ def scene(rows, columns):
 
 
 def exposure(path, seed, *, dy=0, dx=0, shape=(50, 70), leftover=0.0, wcs=True, gain=1.0):
-    """Write an exposure whose pixel (y + dy, x + dx) sees what (y, x) of the first does."""
+    """Write an exposure whose pixel (y + dy, x + dx) shows the same place as (y, x) of the first."""
     rows, columns = np.arange(shape[0]) - dy, np.arange(shape[1]) - dx
     noise = np.random.default_rng(seed).normal(0, SIGMA, shape)
     image = gain * (scene(rows, columns) + noise)
@@ -68,7 +69,8 @@ def plan_of(spec, raw=FIT):
 
 
 def whole(spec, raw=FIT):
-    source = open_source(plan_of(spec, raw).spec)
+    plan = plan_of(spec, raw)
+    source = open_source(plan.spec, plan.findings)
     pixels = source.read(Box(0, source.shape[1], 0, source.shape[2]))
     source.close()
     return pixels
@@ -83,20 +85,20 @@ class TestReading:
         assert np.std((pixels.values[0] - truth)[inside]) < 0.65 * alone.std()
         assert np.sqrt(np.median(pixels.variance)) == pytest.approx(SIGMA / np.sqrt(3), rel=0.15)
 
-    def test_a_ray_does_not_count(self, three):
+    def test_a_cosmic_ray_has_no_weight(self, three):
         truth = scene(np.arange(50), np.arange(70))
         ray = (whole(three).values[0] - truth)[30, 20:26]
         assert np.abs(ray).max() < 4 * SIGMA
 
-    def test_beyond_the_border_of_one_the_others_count(self, three):
+    def test_outside_one_exposure_the_others_have_weight(self, three):
         variance = whole(three).variance[0]
         # rows 47 and up and columns up to 4 are not on the second
         assert variance[48, 30] > 1.3 * variance[20, 30]
         assert variance[20, 2] > 1.3 * variance[20, 30]
 
-    def test_no_box_differs_from_the_whole(self, three):
+    def test_every_box_is_part_of_the_whole(self, three):
         plan, pixels = plan_of(three), whole(three)
-        source = open_source(plan.spec)
+        source = open_source(plan.spec, plan.findings)
         for box in (Box(0, 50, 0, 70), Box(7, 33, 11, 64), Box(49, 50, 69, 70), Box(0, 1, 0, 1)):
             part = source.read(box)
             for name in ("values", "valid", "variance"):
@@ -105,7 +107,7 @@ class TestReading:
                 )
         source.close()
 
-    def test_where_none_counts_a_pixel_is_invalid(self, three):
+    def test_a_pixel_is_invalid_where_no_exposure_has_weight(self, three):
         for path, place in (
             (three.path, (9, 9)),
             *zip(three.exposures, ((12, 4), (9, 9)), strict=True),
@@ -119,12 +121,12 @@ class TestReading:
     def test_flux_scale_and_level_are_those_of_the_first(self, three, tmp_path):
         bright = exposure(tmp_path / "d.fits", 4, gain=2.5)
         plan = plan_of(replace(three, exposures=(bright,)))
-        [_, second] = plan.spec.combination.alignments
+        [_, second] = plan.findings.combination.alignments
         assert second.match.scale == pytest.approx(1 / 2.5, rel=0.05)
         level = np.median(whole(replace(three, exposures=(bright,))).values)
         assert level == pytest.approx(100, abs=2)
 
-    def test_the_mask_and_the_variance_are_of_the_first(self, three, tmp_path):
+    def test_the_mask_and_the_variance_are_those_of_the_first(self, three, tmp_path):
         damage = np.zeros((50, 70), "u1")
         damage[10:12, 20:30] = 1
         fits.writeto(tmp_path / "mask.fits", damage)
@@ -141,7 +143,7 @@ class TestReading:
         expected = np.mean([fits.getdata(path) for path in paths], axis=0)
         np.testing.assert_allclose(pixels.values[0], expected, atol=3)
 
-    def test_the_same_extension_is_taken(self, tmp_path):
+    def test_the_exposures_have_the_same_extension(self, tmp_path):
         for name in "ab":
             hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.zeros((9, 9), "f4"), name="DQ")]
             hdus.append(fits.ImageHDU(np.full((40, 40), 7, "f4"), name="SCI"))
@@ -151,16 +153,16 @@ class TestReading:
         named = Path(f"{tmp_path / 'b.fits'}[SCI]")
         assert (whole(replace(spec, exposures=(named,))).values == 7).all()
 
-    def test_a_changed_exposure_is_opened_anew(self, three):
-        spec = plan_of(three).spec
-        before = cached_source(spec)
-        assert cached_source(spec) is before
+    def test_a_changed_exposure_is_opened_again(self, three):
+        plan = plan_of(three)
+        before = cached_source(plan.spec, plan.findings)
+        assert cached_source(plan.spec, plan.findings) is before
         exposure_again = fits.getdata(three.exposures[1]) + 1
         three.exposures[1].unlink()
         fits.writeto(three.exposures[1], np.pad(exposure_again, 2), header())
-        assert cached_source(spec) is not before
+        assert cached_source(plan.spec, plan.findings) is not before
 
-    def test_another_scene_is_warned_of(self, three, tmp_path):
+    def test_another_scene_causes_a_warning(self, three, tmp_path):
         other = exposure(tmp_path / "d.fits", 4, dy=9, dx=9, wcs=False)
         plan = plan_of(replace(three, exposures=(other,)))
         [warning] = plan.warnings
@@ -182,13 +184,13 @@ class TestRun:
         restore(request(three, tmp_path / "b.zarr", raw), UntidyPool(4))
         assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
-    def test_a_resumed_run_joins_them_as_it_began(self, three):
+    def test_a_resumed_run_combines_them_as_it_began(self, three):
         plan = plan_of(three)
         recorded = plan.to_json()
-        assert Combination.from_json(recorded["exposures"]) == plan.spec.combination
+        assert Combination.from_json(recorded["exposures"]) == plan.findings.combination
         recorded["exposures"]["alignments"][1]["noise"]["floor"] = 9.0
         again = plan.as_recorded(recorded)
-        assert again.spec.combination.alignments[1].noise.floor == 9.0
+        assert again.findings.combination.alignments[1].noise.floor == 9.0
 
     def test_they_are_recorded(self, three, tmp_path):
         store = tmp_path / "a.zarr"
@@ -204,7 +206,7 @@ class TestRun:
             file.write(b" ")
         assert [check.ok for check in verify(store) if check.name == "exposure"] == [False, True]
 
-    def test_others_do_not_resume(self, three, tmp_path):
+    def test_a_run_does_not_resume_with_other_exposures(self, three, tmp_path):
         store = tmp_path / "a.zarr"
         restore(request(three, store, COPY), InlinePool())
         fewer = replace(three, exposures=three.exposures[:1])
@@ -213,7 +215,7 @@ class TestRun:
         with pytest.raises(StoreError, match="made from 2 further exposures, not from the same 0"):
             restore(request(three.path, store, COPY), InlinePool())
 
-    def test_whole_numbers_stay_whole_and_reversible(self, tmp_path):
+    def test_integers_stay_integers_and_reversible(self, tmp_path):
         rng = np.random.default_rng(0)
         page = np.add.outer(np.arange(40), np.arange(50)) + 60
         for name in "abc":
@@ -225,7 +227,7 @@ class TestRun:
         assert copied.dtype == np.uint8
         assert np.std(copied - page) < 0.7 * 4
 
-    def test_memory_and_plan_say_so(self, three):
+    def test_memory_and_plan_count_the_exposures(self, three):
         alone = plan_of(SourceSpec(three.path))
         plan = plan_of(three)
         stages = [project(one, workers=1).stages for one in (alone, plan)]
@@ -236,28 +238,28 @@ class TestRun:
         assert summarise(alone, workers=1)["exposures"] is None
 
 
-class TestWitness:
+class TestValidation:
     RULE = {**FIT, "stopping": {"rule": "exposure"}}
 
-    def test_the_last_one_judges_and_is_not_fitted(self, three):
+    def test_the_last_exposure_validates_and_is_not_fitted(self, three):
         pixels = whole(three, self.RULE)
         fewer = whole(replace(three, exposures=three.exposures[:1]))
         np.testing.assert_allclose(pixels.values[0, :47, 5:], fewer.values[0, :47, 5:], atol=0.5)
-        ray = np.isnan(pixels.witness[0, 30, 20:26])
+        ray = np.isnan(pixels.validation[0, 30, 20:26])
         assert ray.all()
-        assert np.isfinite(pixels.witness).sum() == pixels.witness.size - 6
-        assert whole(three).witness is None
+        assert np.isfinite(pixels.validation).sum() == pixels.validation.size - 6
+        assert whole(three).validation is None
 
-    def test_of_two_neither_judges_where_they_disagree(self, three):
+    def test_of_two_exposures_neither_is_used_where_they_disagree(self, three):
         pair = replace(three, exposures=three.exposures[1:])
         pixels = whole(pair, self.RULE)
         np.testing.assert_array_equal(pixels.values[0], fits.getdata(three.path))
-        assert np.isnan(pixels.witness[0, 30, 20:26]).all()
+        assert np.isnan(pixels.validation[0, 30, 20:26]).all()
         np.testing.assert_allclose(
-            pixels.witness[0, 10, :5], fits.getdata(three.exposures[1])[10, :5], atol=2
+            pixels.validation[0, 10, :5], fits.getdata(three.exposures[1])[10, :5], atol=2
         )
 
-    def test_the_loss_is_of_that_exposure(self, three, tmp_path):
+    def test_the_validation_loss_is_that_of_the_last_exposure(self, three, tmp_path):
         restore(request(three, tmp_path / "a.zarr", self.RULE), InlinePool())
         spoilt = fits.getdata(three.exposures[1]).copy()
         assert np.isfinite(level0(tmp_path / "a.zarr")).all()
@@ -314,7 +316,7 @@ def quality_of(store):
         ("not there", SourceError, "exposure .*d\\.fits: no such file"),
     ],
 )
-def test_what_cannot_be_joined_is_refused(three, tmp_path, fault, error, message):
+def test_exposures_that_cannot_be_combined_are_refused(three, tmp_path, fault, error, message):
     path = tmp_path / "d.fits"
     if fault == "between pixels":
         exposure(path, 4, leftover=0.4)

@@ -1,4 +1,4 @@
-"""An overlay is taken off where it lets light pass, and what it hides is missing."""
+"""An overlay is removed where the image shows through; elsewhere pixels are missing."""
 
 import imagecodecs
 import numpy as np
@@ -37,7 +37,7 @@ def watermark(opacity, planes=4):
 
 
 def under(image, laid):
-    """The image as it looks through the overlay, rounded to 8 bits."""
+    """The image under the overlay, rounded to 8 bits."""
     alpha = laid[..., -1:] / 255
     return np.round((1 - alpha) * image + alpha * laid[..., :-1]).astype(np.uint8)
 
@@ -51,7 +51,7 @@ def marked(tmp_path):
     return SourceSpec(tmp_path / "marked.tif", overlay=tmp_path / "mark.png"), laid
 
 
-def test_what_shines_through_comes_back_to_what_rounding_left(marked):
+def test_the_image_under_the_overlay_is_recovered_up_to_rounding(marked):
     spec, laid = marked
     source = open_source(spec)
     pixels = source.read(Box(0, SIDE, 0, SIDE))
@@ -60,11 +60,11 @@ def test_what_shines_through_comes_back_to_what_rounding_left(marked):
     assert np.array_equal(pixels.valid[0], alpha < 0.9 * 255)
     clear, veiled = alpha == 0, (alpha > 0) & (alpha < 0.9 * 255)
     assert np.array_equal(pixels.values[:, clear], truth[:, clear])
-    # half a level, over what passes
+    # half a level, divided by the transparency
     assert np.abs(pixels.values - truth)[:, veiled].max() <= 0.5 / 0.4 + 1e-3
 
 
-def test_a_box_of_one_channel_is_that_of_the_whole(marked):
+def test_every_box_and_channel_is_part_of_the_whole(marked):
     source = open_source(marked[0])
     whole = source.read(Box(0, SIDE, 0, SIDE))
     part = source.read(Box(5, 40, 7, 60), (1, 2))
@@ -73,7 +73,7 @@ def test_a_box_of_one_channel_is_that_of_the_whole(marked):
     assert np.array_equal(part.valid, whole.valid[1:2, 5:40, 7:60])
 
 
-def test_a_variance_grows_with_what_was_taken_off(marked, tmp_path):
+def test_the_variance_grows_with_the_opacity(marked, tmp_path):
     tifffile.imwrite(tmp_path / "variance.tif", np.full((SIDE, SIDE), 4, np.float32))
     spec = SourceSpec(marked[0].path, overlay=marked[0].overlay, variance=tmp_path / "variance.tif")
     source = open_source(spec)
@@ -84,7 +84,7 @@ def test_a_variance_grows_with_what_was_taken_off(marked, tmp_path):
     np.testing.assert_allclose(variance[alpha == 153], 4 / 0.4**2, rtol=1e-5)
 
 
-def test_what_it_hides_is_filled_and_nothing_else_is_painted(marked, tmp_path):
+def test_only_hidden_pixels_are_filled(marked, tmp_path):
     spec, laid = marked
     recipe = load_recipe(
         "archive-repair", ["defects.specks=none", "fit.iterations=150", "tiles.core=64"]
@@ -100,7 +100,7 @@ def test_what_it_hides_is_filled_and_nothing_else_is_painted(marked, tmp_path):
 
 
 @pytest.mark.parametrize("planes", [2])
-def test_a_grey_overlay_lies_over_colours_and_grey_alike(tmp_path, planes):
+def test_a_grey_overlay_is_removed_from_colours_and_grey(tmp_path, planes):
     laid = watermark(0.5, planes)
     (tmp_path / "mark.png").write_bytes(imagecodecs.png_encode(laid))
     grey = photograph()[..., :1]
@@ -135,7 +135,7 @@ def test_a_grey_overlay_lies_over_colours_and_grey_alike(tmp_path, planes):
         (np.zeros((8, 8), "i2"), np.zeros((8, 8, 2), "u1"), "not TIFF of int16"),
     ],
 )
-def test_an_overlay_that_cannot_be_taken_off_is_refused(tmp_path, image, laid, message):
+def test_an_overlay_that_cannot_be_removed_is_refused(tmp_path, image, laid, message):
     tifffile.imwrite(
         tmp_path / "a.tif", image, photometric="rgb" if image.ndim == 3 else "minisblack"
     )
@@ -144,7 +144,7 @@ def test_an_overlay_that_cannot_be_taken_off_is_refused(tmp_path, image, laid, m
         open_source(SourceSpec(tmp_path / "a.tif", overlay=tmp_path / "b.png"))
 
 
-def test_another_overlay_is_another_result(marked, tmp_path):
+def test_a_run_does_not_resume_with_another_overlay(marked, tmp_path):
     spec, laid = marked
     store = tmp_path / "out.zarr"
     restore(request(spec, store, FILL), InlinePool())

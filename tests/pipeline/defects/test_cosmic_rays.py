@@ -1,4 +1,4 @@
-"""Defects: the rules are local, find what was put there and leave stars and texture alone."""
+"""The detection of defects is local, finds those of made images, and spares stars and texture."""
 
 import subprocess
 import sys
@@ -14,15 +14,17 @@ from rays import detector, rays, sky
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.models.noise.model import NoiseModel
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings, Detector
 from glassplate.pipeline.defects.medians import dilate, median
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import cached_source, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import SourceSpec
 
 
@@ -42,7 +44,7 @@ class TestSpecks:
         ("side", "bright", "dark"),
         [("none", False, False), ("bright", True, False), ("dark", False, True), ("both", 1, 1)],
     )
-    def test_finds_the_side_that_is_asked_for(self, side, bright, dark):
+    def test_finds_dark_or_bright_specks_as_set(self, side, bright, dark):
         values = np.random.default_rng(0).normal(100, 5, (40, 40)).astype("f4")
         values[10, 10], values[30, 30] = 300, -100
         found = detector(specks=side, grow=0).find(values, np.ones(values.shape, bool))
@@ -50,7 +52,7 @@ class TestSpecks:
         assert found[30, 30] == dark
         assert found.sum() == bright + dark
 
-    def test_grow_takes_the_edges(self):
+    def test_grow_includes_the_edges(self):
         values = np.full((30, 30), 100, "f4")
         values[10, 10] = 300
         found = detector(specks="both", grow=2).find(values, np.ones(values.shape, bool))
@@ -66,7 +68,7 @@ class TestSpecks:
         assert not found[:, :20].any()
         assert not found[:, 40:].any()
 
-    def test_a_step_of_integers_is_no_speck(self):
+    def test_a_step_of_integers_is_not_a_speck(self):
         values = np.full((30, 30), 100, "f4")
         values[10, 10] = 101
         quiet = NoiseModel(0.0, 0.0, 0.0, False, "given")
@@ -84,7 +86,7 @@ class TestCosmicRays:
         assert (found & where).sum() >= 0.9 * where.sum()
         assert (found & ~dilate(where, 1)).sum() <= 2
 
-    def test_finds_nothing_where_nothing_is(self):
+    def test_finds_nothing_without_rays(self):
         image = sky(seed=5)
         assert not detector(cosmic_rays=True).find(image, np.ones(image.shape, bool)).any()
 
@@ -105,7 +107,7 @@ class TestCosmicRays:
         {"specks": "dark", "speck_radius": 20, "cosmic_rays": True},
     ],
 )
-def test_what_is_found_does_not_depend_on_the_box(asked, y, height, x, width):
+def test_the_defects_do_not_depend_on_the_box(asked, y, height, x, width):
     hit, _ = rays(sky((130, 170)))
     valid = np.random.default_rng(2).random(hit.shape) > 0.01
     judge = detector(**asked)
@@ -118,7 +120,7 @@ def test_what_is_found_does_not_depend_on_the_box(asked, y, height, x, width):
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
-def test_the_median_is_the_median(height, width, radius):
+def test_the_sliding_median_is_that_of_numpy(height, width, radius):
     values = np.random.default_rng(height * 10 + width).normal(size=(height, width)).astype("f4")
     wide = np.pad(values, radius, mode="symmetric")
     span = 2 * radius + 1
@@ -133,7 +135,7 @@ def test_the_median_is_the_median(height, width, radius):
     np.testing.assert_allclose(median(values, radius), expected, rtol=1e-6)
 
 
-def test_nothing_is_known_of_invalid_pixels():
+def test_invalid_pixels_are_ignored():
     values = np.full((40, 40), 100, "f4")
     valid = np.ones(values.shape, bool)
     values[10:14, 10:14], valid[10:14, 10:14] = 5000, False
@@ -153,7 +155,7 @@ def frame(tmp_path):
 REPAIR = {**FIT, "task": "inpaint", "defects": {"cosmic_rays": True}, "donor": {"tiles": 0}}
 
 
-def test_a_repair_takes_the_rays_and_leaves_the_rest(frame, tmp_path):
+def test_a_repair_changes_only_the_rays(frame, tmp_path):
     path, where = frame
     restore(request(path, tmp_path / "a.zarr", REPAIR), InlinePool())
     before, after = fits.getdata(path), level0(tmp_path / "a.zarr")
@@ -163,7 +165,7 @@ def test_a_repair_takes_the_rays_and_leaves_the_rest(frame, tmp_path):
     assert np.isfinite(after).all()
 
 
-def test_denoising_fills_them_and_keeps_what_else_is_invalid(frame, tmp_path):
+def test_denoising_fills_defects_and_keeps_other_invalid_pixels(frame, tmp_path):
     path, where = frame
     image = fits.getdata(path).copy()
     image[:3, :5] = np.nan
@@ -182,7 +184,7 @@ def test_denoising_fills_them_and_keeps_what_else_is_invalid(frame, tmp_path):
     np.testing.assert_allclose((restored + residual)[known], image[known], rtol=1e-5)
 
 
-def test_an_interrupted_repair_ends_alike(frame, tmp_path):
+def test_an_interrupted_repair_ends_with_the_same_result(frame, tmp_path):
     restore(request(frame[0], tmp_path / "a.zarr", REPAIR), InlinePool())
     with pytest.raises(KeyboardInterrupt):
         restore(request(frame[0], tmp_path / "b.zarr", REPAIR), UntidyPool(3, interrupt_after=3))
@@ -190,24 +192,25 @@ def test_an_interrupted_repair_ends_alike(frame, tmp_path):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
-def test_a_resumed_run_judges_by_the_noise_that_it_began_with(frame):
+def test_a_resumed_run_detects_with_the_noise_that_it_began_with(frame):
     plan = make_plan(SourceSpec(frame[0]), parse_recipe(REPAIR, "t"), recipe_name="t")
-    assert plan.spec.detector.noise == plan.noise
+    assert plan.findings.detector.noise == plan.noise
     recorded = plan.to_json()
     recorded["noise"] = {**recorded["noise"], "floor": 9.0}
-    assert plan.as_recorded(recorded).spec.detector.noise.floor == 9.0
+    assert plan.as_recorded(recorded).findings.detector.noise.floor == 9.0
 
 
-def test_a_colour_image_is_judged_by_its_grey_and_a_cube_by_its_planes(tmp_path):
+def test_colours_have_the_defects_of_their_mean_and_planes_their_own(tmp_path):
     image = np.random.default_rng(0).normal(100, 5, (3, 40, 40)).astype("f4")
     image[1, 20, 20] = 1000
     valid = {}
     for name, planes in (("colours", image), ("cube", np.concatenate([image, image[:2]]))):
         fits.writeto(tmp_path / f"{name}.fits", planes)
-        spec = SourceSpec(tmp_path / f"{name}.fits", detector=detector(specks="both", grow=0))
-        source = open_source(spec)
+        spec = SourceSpec(tmp_path / f"{name}.fits")
+        findings = SourceFindings(detector=detector(specks="both", grow=0))
+        source = open_source(spec, findings)
         valid[name] = source.read(Box(0, 40, 0, 40)).valid[:, 20, 20].tolist()
-        assert cached_source(spec).shape == planes.shape
+        assert cached_source(spec, findings).shape == planes.shape
         source.close()
     assert valid["colours"] == [False, False, False]
     assert valid["cube"] == [True, False, True, True, False]

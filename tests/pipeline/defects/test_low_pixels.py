@@ -1,4 +1,4 @@
-"""What lies far below the sky is found by itself, and is no reason to find its neighbours."""
+"""Pixels far below the sky are found, and their good neighbours are not."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from astropy.io import fits
 from rays import WHITE, detector, rays, sky
 
 from glassplate.models.noise.model import NoiseModel
-from glassplate.pipeline.defects.cosmic_rays import InspectedSource
+from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
@@ -30,7 +30,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", [0, -999, -32768])
 @pytest.mark.parametrize("dtype", ["f4", "i4"])
-def test_low_pixels_are_found_and_no_good_neighbour(place, value, dtype):
+def test_low_pixels_are_found_and_good_neighbours_are_not(place, value, dtype):
     image = sky() + 900  # a sky of 1000 with noise of 5
     where = np.zeros(image.shape, bool)
     where[PLACES[place]] = True
@@ -45,7 +45,7 @@ def test_low_pixels_are_found_and_no_good_neighbour(place, value, dtype):
 
 
 @pytest.mark.parametrize("level", [-1000, 0, 3])
-def test_a_sky_near_zero_or_below_has_low_pixels_too(level):
+def test_low_pixels_are_found_below_a_sky_near_or_below_zero(level):
     image = sky() - 100 + level
     where = np.zeros(image.shape, bool)
     where[50, 60] = where[:, 100] = where[20:30, 20:30] = True
@@ -76,7 +76,7 @@ def test_without_a_limit_for_the_whole_image_neighbours_are_still_spared():
     assert found.sum() <= 2 * len(image) + 2
 
 
-def test_nothing_of_a_scene_is_low():
+def test_no_pixel_of_a_scene_is_low():
     """Stars that touch, a steep gradient, a galaxy without noise to speak of: their slopes are smooth."""
     y, x = np.mgrid[:120, :160]
     galaxy = 5000 / (1 + ((y - 60) ** 2 + (x - 80) ** 2) / 100)
@@ -94,19 +94,19 @@ def test_nothing_of_a_scene_is_low():
         assert not low_pixels(image, valid, judge).any()
 
 
-def test_a_noise_free_image_has_no_limit():
+def test_an_image_without_noise_has_no_limit():
     silent = NoiseModel(0.0, 0.0, 0.0, False, "given")
     image = np.arange(6400.0).reshape(1, 80, 80)
     assert low_level([(image, np.ones(image.shape, bool))], silent, 0.0) == -np.inf
 
 
 @pytest.mark.parametrize("box", [Box(0, 30, 0, 40), Box(25, 61, 33, 90), Box(118, 120, 60, 160)])
-def test_what_is_low_does_not_depend_on_the_box(tmp_path, box):
+def test_low_pixels_do_not_depend_on_the_box(tmp_path, box):
     image = sky() + 900
     image[30, 40], image[:, 70:72], image[100:, 90:94] = 0, 800, 700
     fits.writeto(tmp_path / "a.fits", image)
     judge = replace(detector(cosmic_rays=True), sky=1000.0)
-    source = InspectedSource(open_source(SourceSpec(tmp_path / "a.fits")), judge)
+    source = DefectMaskedSource(open_source(SourceSpec(tmp_path / "a.fits")), judge)
     whole, part = source.read(Box(0, 120, 0, 160)), source.read(box)
     source.close()
     np.testing.assert_array_equal(part.found, whole.found[(slice(None), *box.slices)])

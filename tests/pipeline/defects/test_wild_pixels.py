@@ -1,4 +1,4 @@
-"""Wild pixels are invalid wherever they lie, are said, and spoil nothing else; no star is one."""
+"""Wild pixels are invalid, are reported, and change nothing else; no star is wild."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,14 @@ from runs import FIT, request
 from glassplate.pipeline.defects.wild_pixels import WildLimits, wild_limits
 from glassplate.pipeline.events import Warned
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.planning.first_look import looked_at
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.run.summary import summary_warnings
+from glassplate.pipeline.source_findings import NOTHING_FOUND
 from glassplate.pipeline.sources.source import SourceSpec
 
 WHOLE = (True, True, True, True)
@@ -65,7 +66,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_wild_is_found_and_nothing_else(fault):
+def test_all_wild_pixels_are_found_and_no_others(fault):
     image = sky(peak=200.0)
     place, value = FAULTS[fault]
     where = np.zeros(image.shape, bool)
@@ -108,15 +109,20 @@ def test_a_synthetic_image_without_noise_has_no_far_limit_below_its_stars():
     assert not found_in(image).any()
 
 
+def first_look(spec, recipe=RECIPE):
+    with open_files(spec) as files:
+        return looked_at(files, recipe)
+
+
 @given(st.integers(0, 80), st.integers(1, 40), st.integers(0, 100), st.integers(1, 40))
-def test_what_is_found_does_not_depend_on_the_box(tmp_path_factory, y, height, x, width):
+def test_wild_pixels_do_not_depend_on_the_box(tmp_path_factory, y, height, x, width):
     path = tmp_path_factory.getbasetemp() / "wild-boxes.fits"
     if not path.exists():
         image = sky()
         image[:, 31], image[5, :], image[60:72, 80:92], image[20, 20] = 65535, -5e3, 7e4, 1e30
         fits.writeto(path, image)
-    spec, _ = looked_at(SourceSpec(path), RECIPE)
-    source = open_source(spec)
+    spec = SourceSpec(path)
+    source = open_source(spec, first_look(spec)[0])
     whole = source.read(Box(0, 90, 0, 110))
     box = Box(y, min(90, y + height), x, min(110, x + width))
     part = source.read(box)
@@ -126,49 +132,50 @@ def test_what_is_found_does_not_depend_on_the_box(tmp_path_factory, y, height, x
     assert not (whole.wild & whole.valid).any()
 
 
-def test_of_colours_all_channels_are_wild_of_a_cube_one_plane(tmp_path):
+def test_in_colours_all_channels_are_wild_in_a_cube_one_plane(tmp_path):
     planes = np.stack([sky(seed=seed, peak=100.0) for seed in range(5)])
     planes[1, 40, 40] = 1e30
     valid = {}
     for name, image in (("colours", planes[:3]), ("cube", planes)):
         fits.writeto(tmp_path / f"{name}.fits", image)
-        spec, _ = looked_at(SourceSpec(tmp_path / f"{name}.fits"), RECIPE)
-        source = open_source(spec)
+        spec = SourceSpec(tmp_path / f"{name}.fits")
+        source = open_source(spec, first_look(spec)[0])
         valid[name] = source.read(Box(40, 41, 40, 41)).valid.ravel().tolist()
         source.close()
     assert valid == {"colours": [False] * 3, "cube": [True, False, True, True, True]}
 
 
-def test_photographs_of_integers_are_not_looked_at(tmp_path):
+def test_photographs_of_integers_have_no_limits(tmp_path):
     import tifffile
 
     image = np.random.default_rng(0).normal(100, 3, (64, 64)).astype("u2")
     image[20, 20] = 65535
     tifffile.imwrite(tmp_path / "a.tif", image)
     spec = SourceSpec(tmp_path / "a.tif")
-    assert looked_at(spec, RECIPE) == (spec, [])
+    assert first_look(spec) == (NOTHING_FOUND, [])
 
 
-def test_a_float_tiff_has_a_far_limit_alone(tmp_path):
+def test_a_float_tiff_has_only_a_far_limit(tmp_path):
     import tifffile
 
     image = np.random.default_rng(0).normal(0.5, 0.1, (64, 64)).astype("f4")
     image[20, 20], image[40, 40] = 900.0, -3.4028234663852886e38
     tifffile.imwrite(tmp_path / "a.tif", image)
-    spec, [warning] = looked_at(SourceSpec(tmp_path / "a.tif"), RECIPE)
-    source = open_source(spec)
+    spec = SourceSpec(tmp_path / "a.tif")
+    findings, [warning] = first_look(spec)
+    source = open_source(spec, findings)
     valid = source.read(Box(0, 64, 0, 64)).valid[0]
     source.close()
     assert np.argwhere(~valid).tolist() == [[40, 40]]
     assert "sharper" not in warning
 
 
-def test_the_copy_keeps_wild_values(tmp_path):
+def test_task_identity_keeps_wild_values(tmp_path):
     image = sky()
     image[3, 3] = 1e30
     fits.writeto(tmp_path / "a.fits", image)
     spec = SourceSpec(tmp_path / "a.fits")
-    assert looked_at(spec, parse_recipe({**FIT, "task": "identity"}, "t")) == (spec, [])
+    assert first_look(spec, parse_recipe({**FIT, "task": "identity"}, "t")) == (NOTHING_FOUND, [])
 
 
 @pytest.fixture
@@ -182,7 +189,7 @@ def wild(tmp_path):
     return tmp_path / "wild.fits", where
 
 
-def test_they_decide_neither_noise_nor_scaling_and_are_said(wild):
+def test_they_change_neither_noise_nor_scaling_and_are_reported(wild):
     path, where = wild
     plan = make_plan(SourceSpec(path), RECIPE, recipe_name="t")
     assert 0.8 < plan.noise.variance(np.float64(10)) ** 0.5 < 1.2
@@ -192,7 +199,7 @@ def test_they_decide_neither_noise_nor_scaling_and_are_said(wild):
     assert "further than" in warning
 
 
-def test_they_have_no_value_and_are_counted(wild, tmp_path):
+def test_they_have_no_value_in_the_result_and_are_counted(wild, tmp_path):
     path, where = wild
     events = []
     done = restore(request(path, tmp_path / "a.zarr", FIT), InlinePool(), events.append)
@@ -201,14 +208,14 @@ def test_they_have_no_value_and_are_counted(wild, tmp_path):
     assert np.isfinite(group["residual"][...][~where]).all()
     assert np.abs(group["0"][...][~where] - 10).max() < 1000
     assert done.summary["wild_pixels"] == where.sum()
-    # a few iterations leave structure behind, not values of 1e30
+    # a few iterations leave structure in the residual, but no values of 1e30
     assert done.summary["chi2"]["median"] < 1000
     told = [event.message for event in events if isinstance(event, Warned)]
     assert sum("are wild" in line for line in told) == 1
     assert sum(f"{where.sum()} wild pixels" in line for line in told) == 1
 
 
-def test_a_recipe_that_fills_fills_them(wild, tmp_path):
+def test_a_recipe_that_fills_fills_wild_pixels(wild, tmp_path):
     path, where = wild
     raw = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
     restore(request(path, tmp_path / "a.zarr", raw), InlinePool())
@@ -223,19 +230,19 @@ def test_a_recipe_that_fills_fills_them(wild, tmp_path):
 def test_a_resumed_run_has_the_limits_that_it_began_with(wild):
     plan = make_plan(SourceSpec(wild[0]), RECIPE, recipe_name="t")
     recorded = plan.to_json()
-    assert plan.as_recorded(recorded).spec.limits == plan.spec.limits
+    assert plan.as_recorded(recorded).findings.limits == plan.findings.limits
     recorded["wild"][0]["sigma"] = 3.0
-    assert plan.as_recorded(recorded).spec.limits[0].sigma == 3.0
+    assert plan.as_recorded(recorded).findings.limits[0].sigma == 3.0
 
 
-def test_limits_come_back_from_json():
+def test_limits_are_restored_from_json():
     limits = WildLimits(1.5, np.inf, 0.25)
     assert WildLimits.from_json(limits.to_json()) == limits
     assert limits.scaled(3).scaled(-3) == limits
 
 
 @pytest.mark.parametrize(("chi2", "said"), [(None, 0), (1.0, 0), (49.0, 0), (266000.0, 1)])
-def test_a_chi2_far_above_one_is_said(tmp_path, chi2, said):
+def test_a_chi2_far_above_one_causes_a_warning(tmp_path, chi2, said):
     spread = None if chi2 is None else {"low": 1.0, "median": chi2, "high": 2.0}
     lines = summary_warnings(tmp_path / "a.fits", {"wild_pixels": 0, "chi2": spread})
     assert len(lines) == said

@@ -1,4 +1,4 @@
-"""Deartifact: the tables are the file's own, the tiles agree with the lattice, bad input is refused."""
+"""Task deartifact: the tables are those of the file, tiles align with its blocks, bad input is refused."""
 
 import imagecodecs
 import numpy as np
@@ -34,16 +34,16 @@ def save(path, image, quality=10, **more):
 class TestTables:
     @pytest.mark.parametrize("quality", [3, 10, 50, 75, 100])
     @pytest.mark.parametrize("subsampling", ["444", "422", "440", "420"])
-    def test_are_those_that_libjpeg_took(self, tmp_path, quality, subsampling):
+    def test_are_those_of_libjpeg(self, tmp_path, quality, subsampling):
         path = save(tmp_path / "a.jpg", scene(), quality, subsampling=subsampling)
         sampling = SAMPLING[":".join(subsampling)]
         assert read_quantisation(path) == standard_quantisation(quality, 3, sampling)
 
-    def test_of_a_grey_image_are_one(self, tmp_path):
+    def test_a_grey_image_has_one(self, tmp_path):
         path = save(tmp_path / "a.jpg", scene(channels=1), 30)
         assert read_quantisation(path) == standard_quantisation(30, 1, (1, 1))
 
-    def test_of_16_bits_are_read(self, tmp_path):
+    def test_tables_of_16_bits_are_read(self, tmp_path):
         raw = imagecodecs.jpeg_encode(scene(channels=1), level=50)
         at = raw.index(b"\xff\xdb")
         wide = b"".join(b"\0" + raw[n : n + 1] for n in range(at + 5, at + 69))
@@ -94,13 +94,13 @@ class TestPlan:
         assert plain.quantisation is None
         assert project(plan, workers=1).host_bytes > 0
 
-    def test_a_named_quality_goes_before_the_files_own(self, tmp_path):
+    def test_a_given_quality_takes_precedence_over_the_file(self, tmp_path):
         path = save(tmp_path / "a.jpg", scene(), 95, subsampling="444")
         plan = self.plan(path, jpeg_quality=20, jpeg_sampling="4:2:2")
         assert plan.quantisation == standard_quantisation(20, 3, (1, 2))
 
     @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-    def test_what_is_no_jpeg_any_more_needs_its_quality(self, tmp_path, name):
+    def test_a_converted_jpeg_needs_its_quality(self, tmp_path, name):
         decoded = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(scene(), level=30))
         if name == "a.png":
             (tmp_path / name).write_bytes(imagecodecs.png_encode(decoded))
@@ -114,12 +114,12 @@ class TestPlan:
             + standard_quantisation(30, 3, (1, 1)).tables[1:]
         )
 
-    def test_other_pixels_are_refused(self, tmp_path):
+    def test_other_pixel_types_are_refused(self, tmp_path):
         (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(scene().astype("u2")))
         with pytest.raises(UsageError, match="a JPEG has 8 bits in grey or RGB; convert it"):
             self.plan(tmp_path / "a.png", jpeg_quality=30)
 
-    def test_alpha_was_never_in_the_jpeg_and_is_let_alone(self, tmp_path):
+    def test_alpha_is_not_restored(self, tmp_path):
         (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(scene(channels=4)))
         plan = self.plan(tmp_path / "a.png", jpeg_quality=30)
         assert plan.grid.shape[0] == 3
@@ -165,7 +165,7 @@ def test_order_and_interruptions_do_not_matter(tmp_path, channels):
     assert level0(tmp_path / "a.zarr").dtype == "u1"
 
 
-def test_a_png_of_it_gives_the_same(tmp_path):
+def test_the_jpeg_saved_as_png_gives_the_same_result(tmp_path):
     path = save(tmp_path / "a.jpg", scene(), 15, subsampling="420")
     decoded = imagecodecs.jpeg_decode(path.read_bytes())
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(decoded))
@@ -184,7 +184,7 @@ def test_other_inputs_may_be_chosen(tmp_path, kind):
 
 
 @pytest.mark.slow
-def test_a_photograph_comes_nearer_to_what_it_was(real_data, tmp_path):
+def test_a_photograph_comes_closer_to_the_original(real_data, tmp_path):
     clean = imagecodecs.png_decode((real_data / "std/set9/lena.png").read_bytes())[160:256, 160:256]
     path = save(tmp_path / "a.jpg", clean)
     recipe = load_recipe("archive-deartifact", ["fit.iterations=120"])

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.planning.noise_check import check_noise_image
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance.documents import read_manifest
@@ -40,7 +40,8 @@ def spec_of(path, kind, holds=None):
 
 
 def check(spec, recipe="draft"):
-    return check_noise_image(spec, load_recipe(recipe))
+    with open_files(spec) as files:
+        return check_noise_image(files, load_recipe(recipe))
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 1.0, 30.0, 4e3])

@@ -71,7 +71,7 @@ def test_rays_on_a_scanned_plate_cannot_be_distinguished():
 def test_the_plan_looks_for_rays_where_stars_are_wide(tmp_path, fwhm, looks):
     fits.writeto(tmp_path / "a.fits", field(fwhm, rays=5)[0].astype("f4"))
     plan = make_plan(SourceSpec(tmp_path / "a.fits"), load_recipe("astro-denoise"), recipe_name="a")
-    assert (plan.spec.detector is not None) is looks
+    assert (plan.findings.detector is not None) is looks
     assert plan.layout.fills is looks
     said = plan.to_json()["defects"]
     assert (said is not None) is looks

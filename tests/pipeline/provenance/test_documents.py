@@ -13,7 +13,7 @@ from rocrate.rocrate import ROCrate
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.planning import memory as capacity
-from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import documents as provenance
 from glassplate.pipeline.provenance.journal import read_journal
@@ -95,10 +95,10 @@ def test_a_session_names_the_gpus_that_its_plan_uses(tmp_path, monkeypatch, devi
             raise KeyboardInterrupt
 
     def on_that(*args, **more):
-        plan = make_plan(*args, **more)
+        plan = plan_files(*args, **more)
         return replace(plan, numerics=replace(plan.numerics, device=device))
 
-    monkeypatch.setattr(run, "make_plan", on_that)
+    monkeypatch.setattr(run, "plan_files", on_that)
     monkeypatch.setattr(capacity, "device_memory", lambda workers: ())
     monkeypatch.setattr(provenance, "gpu_count", lambda device: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)

@@ -13,7 +13,7 @@ from glassplate.pipeline.events import StageStarted, TileDone
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import input_watch
 from glassplate.pipeline.provenance.documents import read_manifest
-from glassplate.pipeline.provenance.identity import file_identity, identify, input_paths
+from glassplate.pipeline.provenance.identity import file_identity, identify
 from glassplate.pipeline.provenance.input_watch import InputWatch, Stamp, stamps_of
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
@@ -164,7 +164,7 @@ def test_content_is_read_again_where_stamps_may_be_wrong_or_it_costs_nothing(
     sky, monkeypatch, fresh, small, reads
 ):
     spec, read = SourceSpec(sky), []
-    stamps = {p: Stamp(1, 2, 9999, 3, 4, fresh) for p in stamps_of(input_paths(spec))}
+    stamps = {p: Stamp(1, 2, 9999, 3, 4, fresh) for p in stamps_of(spec.files)}
     watch = InputWatch(stamps, identify(spec, parse_recipe(COPY, "test")))
     monkeypatch.setattr(input_watch, "SMALL_BYTES", 10**6 if small else 0)
     monkeypatch.setattr(

@@ -22,7 +22,7 @@ from glassplate.pipeline.errors import (
 )
 from glassplate.pipeline.events import RunEnded, RunStarted, StageStarted, TileDone, Warned
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.provenance.inspect import inspect_result
@@ -195,7 +195,7 @@ def test_a_resumed_run_is_checked_and_run_with_the_stack_that_it_began_with(
     sky, tmp_path, monkeypatch
 ):
     def in_pairs(*args, **more):
-        plan = make_plan(*args, **more)
+        plan = plan_files(*args, **more)
         assert (plan.numerics.stack, plan.batch_size) == (1, 1)
         return replace(plan, numerics=replace(plan.numerics, stack=2), batch_size=4)
 
@@ -206,7 +206,7 @@ def test_a_resumed_run_is_checked_and_run_with_the_stack_that_it_began_with(
 
     checked, run_with = [], []
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(run, "make_plan", in_pairs)
+        elsewhere.setattr(run, "plan_files", in_pairs)
         with pytest.raises(KeyboardInterrupt):
             restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(interrupt_after=1))
     monkeypatch.setattr(run, "check_capacity", lambda plan, store, pool: checked.append(plan))

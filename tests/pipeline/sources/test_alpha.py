@@ -1,4 +1,4 @@
-"""Alpha is not restored: it comes along, and what it hides neither counts nor changes."""
+"""Alpha is copied and not restored; hidden pixels have no influence and do not change."""
 
 import io
 from contextlib import closing
@@ -65,7 +65,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_alpha_and_what_it_hides_come_through(tmp_path, name):
+def test_alpha_and_hidden_pixels_are_copied(tmp_path, name):
     colours, dtype, tiff = FILES[name]
     stored = with_alpha(tmp_path / name, scene(colours), cut_out(), dtype, **tiff)
     target = tmp_path / "o.tif"
@@ -93,8 +93,8 @@ def test_alpha_and_what_it_hides_come_through(tmp_path, name):
 
 
 @pytest.mark.parametrize("alpha", ["opaque", "constant"])
-def test_a_constant_alpha_changes_nothing_of_the_colours(tmp_path, alpha):
-    """It once was a plane without noise, which halved the estimate and was itself restored."""
+def test_a_constant_alpha_does_not_change_the_colours(tmp_path, alpha):
+    """Alpha was once restored, and as a plane without noise it halved the noise estimate."""
     colours = scene()
     tifffile.imwrite(tmp_path / "plain.tif", colours, photometric="rgb")
     value = np.full((48, 56), 255 if alpha == "opaque" else 90)
@@ -106,8 +106,8 @@ def test_a_constant_alpha_changes_nothing_of_the_colours(tmp_path, alpha):
     )
 
 
-def test_hidden_colours_teach_nothing(tmp_path):
-    """Whatever stands where nothing is seen, the plan and the rest of the image are the same."""
+def test_hidden_colours_have_no_influence(tmp_path):
+    """The plan and the rest of the image do not depend on the hidden values."""
     plans = []
     for name, value in (("a", 0), ("b", 255)):
         colours = scene()
@@ -124,7 +124,7 @@ def test_hidden_colours_teach_nothing(tmp_path):
 
 
 def test_enlarged_by_repetition(tmp_path):
-    """A smooth edge would show colours that were hidden."""
+    """An interpolated edge would show hidden colours."""
     stored = with_alpha(tmp_path / "a.png", scene(), cut_out())
     restore(request(tmp_path / "a.png", tmp_path / "a.zarr", ENLARGE), InlinePool())
     final = level0(tmp_path / "a.zarr")
@@ -134,7 +134,7 @@ def test_enlarged_by_repetition(tmp_path):
     np.testing.assert_array_equal(final[:, hidden], stored.repeat(2, 1).repeat(2, 2)[:, hidden])
 
 
-def test_nothing_is_filled_where_nothing_is_missing(tmp_path):
+def test_hidden_pixels_are_not_filled(tmp_path):
     stored = with_alpha(tmp_path / "a.png", scene(), cut_out())
     mask = np.zeros((48, 56), "u1")
     mask[10:13, 5:30] = 255
@@ -148,7 +148,7 @@ def test_nothing_is_filled_where_nothing_is_missing(tmp_path):
     assert result.summary["filled_pixels"] == 3 * filled.sum()
 
 
-def test_of_a_cube_each_plane_is_restored_but_alpha(tmp_path):
+def test_each_plane_of_a_cube_is_restored_except_alpha(tmp_path):
     """Five spectral planes and alpha: no network of five, and none for alpha."""
     data = np.dstack([scene(5), np.full((48, 56), 200)]).astype("u1")
     tifffile.imwrite(
@@ -162,7 +162,7 @@ def test_of_a_cube_each_plane_is_restored_but_alpha(tmp_path):
     assert all(np.any(final[n] != data[..., n]) for n in range(5))
 
 
-def test_a_colour_that_png_calls_transparent_hides(tmp_path):
+def test_a_transparent_colour_of_a_png_hides_pixels(tmp_path):
     image = Image.fromarray(scene())
     stream = io.BytesIO()
     image.save(stream, "png", transparency=tuple(int(n) for n in scene()[3, 4]))
@@ -174,7 +174,7 @@ def test_a_colour_that_png_calls_transparent_hides(tmp_path):
         assert pixels.hidden.sum() == np.all(scene() == scene()[3, 4], axis=2).sum()
 
 
-def test_unspecified_samples_are_no_alpha(tmp_path):
+def test_unspecified_samples_are_not_alpha(tmp_path):
     data = np.dstack([scene(), scene(1)])
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", extrasamples=[0])
     with closing(open_source(SourceSpec(tmp_path / "a.tif"))) as source:
@@ -184,7 +184,7 @@ def test_unspecified_samples_are_no_alpha(tmp_path):
 
 @pytest.mark.parametrize("role", ["mask", "variance"])
 def test_a_mask_with_alpha_is_refused(tmp_path, role):
-    """What is transparent in it may mean either."""
+    """A transparent pixel of a mask may mean either."""
     with_alpha(tmp_path / "a.png", scene(), cut_out())
     with pytest.raises(
         SourceError, match=rf"{role} .*a.png: has an alpha channel; save it without"
@@ -192,7 +192,17 @@ def test_a_mask_with_alpha_is_refused(tmp_path, role):
         open_source(SourceSpec(tmp_path / "a.png", **{role: tmp_path / "a.png"}))
 
 
-def test_all_transparent_says_so(tmp_path):
+@pytest.mark.parametrize("colours", [1, 3])
+def test_a_guide_is_used_without_its_alpha(tmp_path, colours):
+    planes = with_alpha(tmp_path / "a.png", scene(colours), cut_out())
+    spec = SourceSpec(tmp_path / "a.png", guide=tmp_path / "a.png")
+    with closing(open_source(spec)) as source:
+        guide = source.read(Box(0, 48, 0, 56)).guide
+    np.testing.assert_array_equal(guide[:, :, 20:], planes[:-1, :, 20:])
+    assert np.isnan(guide[:, :, :10]).all()
+
+
+def test_a_transparent_image_is_refused(tmp_path):
     with_alpha(tmp_path / "a.png", scene(), np.zeros((48, 56)))
     with pytest.raises(SourceError, match="masked or transparent"):
         make_plan(SourceSpec(tmp_path / "a.png"), parse_recipe(FIT, "test"), recipe_name="t")

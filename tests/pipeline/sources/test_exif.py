@@ -1,4 +1,4 @@
-"""What a camera wrote arrives in an exported TIFF: EXIF, GPS, XMP, IPTC, orientation and resolution."""
+"""The metadata of a camera are exported: EXIF, GPS, XMP, IPTC, orientation and resolution."""
 
 import io
 import struct
@@ -96,7 +96,7 @@ def exported(tmp_path, name, raw):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_all_arrives(tmp_path, name):
+def test_all_metadata_are_exported(tmp_path, name):
     target = exported(tmp_path, name, COPY)
     with tifffile.TiffFile(target) as written:
         assert len(written.pages) == 1  # the thumbnail's directory is dropped
@@ -112,7 +112,7 @@ def test_all_arrives(tmp_path, name):
     assert (exif["PixelXDimension"], exif["PixelYDimension"]) == (40, 30)
     assert gps["GPSLatitudeRef"] == "N"
     assert gps["GPSLatitude"] == (51, 1, 30, 1, 25, 2)
-    # a reader of another make agrees
+    # another reader agrees
     with Image.open(target) as image:
         seen = image.getexif()
         assert seen.get_ifd(34665)[36867] == "2001:02:03 04:05:06"
@@ -143,7 +143,7 @@ def test_sizes_and_resolution_follow_the_pixels(tmp_path):
 @pytest.mark.parametrize(
     "exif", [b"", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff" + bytes(40), b"nonsense" * 9]
 )
-def test_damaged_exif_says_nothing(tmp_path, exif):
+def test_damaged_exif_is_ignored(tmp_path, exif):
     (tmp_path / "a.jpg").write_bytes(jpeg(exif))
     target = tmp_path / "o.tiff"
     restore(request(tmp_path / "a.jpg", tmp_path / "a.zarr", COPY, export=target), InlinePool())
@@ -153,7 +153,7 @@ def test_damaged_exif_says_nothing(tmp_path, exif):
 
 
 @pytest.mark.parametrize("big", [False, True])
-def test_a_directory_comes_back(big):
+def test_a_directory_is_read_back(big):
     entries = [
         Entry(1, 2, 4, b"abc\0"),
         Entry(2, 5, 3, struct.pack("<6I", 1, 2, 3, 4, 5, 0)),

@@ -1,4 +1,4 @@
-"""PNG and JPEG sources: decoded once, with their profile and resolution."""
+"""PNG and JPEG images: decoded once, with their profile and resolution."""
 
 import base64
 import io
@@ -15,9 +15,10 @@ from runs import COPY, request
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.jpeg_file import jpeg_damage
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -129,18 +130,18 @@ KINDS = {
 
 
 def thumbnailed(raw):
-    """The JPEG with a whole one in its EXIF block: another end marker before its own."""
+    """The JPEG with a second one in its EXIF block, whose end marker comes before its own."""
     small = jpeg(gradient(8, 8))
     block = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + small
     return raw[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(block)) + block + raw[2:]
 
 
 class TestDamagedJpeg:
-    """libjpeg paints what is missing grey and warns; the codec keeps the warning to itself."""
+    """libjpeg fills missing blocks with grey and warns; the codec does not show the warning."""
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("keep", [0.35, 0.6, 0.9, -2])
-    def test_cut_after_a_thumbnail(self, tmp_path, kind, keep):
+    def test_truncated_after_a_thumbnail(self, tmp_path, kind, keep):
         raw = thumbnailed(jpeg(gradient(), **KINDS[kind]))
         start = raw.rindex(b"\xff\xda") if keep > 0 and kind != "progressive" else 1200
         end = len(raw) + keep if keep < 0 else start + int(keep * (len(raw) - start))
@@ -159,7 +160,7 @@ class TestDamagedJpeg:
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("trailer", [b"", bytes(10), bytes(1 << 20), b"\xff" * 3, b"MPF"])
-    def test_whole_with_whatever_follows(self, tmp_path, kind, trailer):
+    def test_bytes_after_the_end_are_ignored(self, tmp_path, kind, trailer):
         raw = jpeg(gradient(), **KINDS[kind])
         tail = jpeg(gradient(16, 16)) if trailer == b"MPF" else trailer
         (tmp_path / "a.jpg").write_bytes(thumbnailed(raw) + tail)
@@ -167,8 +168,8 @@ class TestDamagedJpeg:
         expected = np.asarray(Image.open(io.BytesIO(raw)))
         np.testing.assert_array_equal(pixels.values, np.moveaxis(expected, -1, 0))
 
-    def test_kinds_that_only_their_end_tells(self, tmp_path):
-        """Two components and 12 bits: decoded, but by no codec that reports warnings."""
+    def test_kinds_of_which_only_the_end_marker_is_checked(self, tmp_path):
+        """Two components and 12 bits are decoded only by a codec that does not report warnings."""
         two = imagecodecs.jpeg8_encode(gradient()[..., :2].copy())
         deep = imagecodecs.jpeg8_encode(gradient()[..., 0].astype("u2") * 16, bitspersample=12)
         for raw, channels, dtype in ((two, 2, "u1"), (deep, 1, "u2")):
@@ -198,7 +199,7 @@ class TestDamagedJpeg:
         ):
             source.read(Box(0, 64, 0, 96))
 
-    def test_no_real_one_is_taken_for_damaged(self, real_data):
+    def test_no_real_jpeg_is_reported_as_damaged(self, real_data):
         paths = [path for path in real_data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")]
         assert len(paths) > 20
         assert [path.name for path in paths if jpeg_damage(path.read_bytes())] == []
@@ -210,8 +211,8 @@ class TestInks:
         image[:, :16, 0], image[:, 16:32, 3] = 200, 250
         return image
 
-    def test_cmyk_has_its_inks_the_right_way_round(self, tmp_path):
-        """It was exported as RGB with alpha: black became transparent white."""
+    def test_cmyk_is_not_inverted(self, tmp_path):
+        """It was once exported as RGB with alpha, and black became transparent white."""
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
         raw = jpeg(self.inks(), "CMYK", icc_profile=profile)
         (tmp_path / "a.jpg").write_bytes(raw)
@@ -233,7 +234,7 @@ class TestInks:
         source, _ = read(tmp_path / "a.jpg")
         assert (source.shape, source.joint, source.alpha) == ((4, 40, 48), True, None)
 
-    def test_without_adobes_marker_nobody_knows(self, tmp_path):
+    def test_without_adobes_marker_cmyk_is_refused(self, tmp_path):
         raw = jpeg(self.inks(), "CMYK")
         at = raw.index(b"\xff\xee")
         size = struct.unpack(">H", raw[at + 2 : at + 4])[0]
@@ -243,7 +244,7 @@ class TestInks:
         assert not describe(tmp_path / "a.jpg")["images"][0]["restorable"]
 
     @pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}])
-    def test_in_a_tiff_ink_is_ink(self, tmp_path, layout):
+    def test_ink_in_a_tiff_is_not_inverted(self, tmp_path, layout):
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, self.inks(), photometric="separated", compression="jpeg", **layout)
         _, pixels = read(path)
@@ -262,7 +263,7 @@ class TestRefusals:
             open_source(SourceSpec(path))
 
     @pytest.mark.parametrize("kind", ["png", "jpg"])
-    def test_cut_header(self, tmp_path, kind):
+    def test_truncated_header(self, tmp_path, kind):
         raw = (
             imagecodecs.png_encode(picture(3))
             if kind == "png"

@@ -1,8 +1,6 @@
-"""Opening: formats by content, bad input in one line, masks and variances, one source per thread."""
+"""Opening sources: formats by content, bad input refused in one line, masks and variances."""
 
 import json
-import pickle
-import threading
 from pathlib import Path
 
 import imagecodecs
@@ -13,12 +11,8 @@ from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import (
-    cached_source,
-    close_cached_sources,
-    describe,
-    open_source,
-)
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec, choose_working_dtype, split_extension
 
@@ -140,7 +134,7 @@ class TestMaskAndVariance:
     @pytest.mark.parametrize(
         "kind", ["fits", "png", "bilevel tiff", "miniswhite tiff", "bilevel png"]
     )
-    def test_non_zero_is_not_trusted_in_any_format(self, sky, bad, tmp_path, kind):
+    def test_non_zero_is_invalid_in_every_format(self, sky, bad, tmp_path, kind):
         path = tmp_path / "mask"
         if kind == "fits":
             fits.writeto(path, bad.astype("i2") * 4)
@@ -149,7 +143,7 @@ class TestMaskAndVariance:
         elif kind == "bilevel tiff":
             tifffile.imwrite(path, bad, photometric="minisblack", compression="packbits")
         elif kind == "miniswhite tiff":
-            # the stored number counts, not the colour it is shown in: black ink marks
+            # the stored number counts, not the colour in which it is displayed
             tifffile.imwrite(path, bad, photometric="miniswhite")
         else:
             path.write_bytes(_one_bit_png(bad))
@@ -158,7 +152,7 @@ class TestMaskAndVariance:
         # a masked pixel keeps its value: an integer result may give it back
         np.testing.assert_array_equal(pixels.values[0], np.arange(600).reshape(20, 30))
 
-    def test_a_flat_mask_holds_for_all_channels(self, colours, bad, tmp_path):
+    def test_a_two_dimensional_mask_holds_for_all_channels(self, colours, bad, tmp_path):
         fits.writeto(tmp_path / "mask.fits", bad.astype("u1"))
         pixels = read(colours, mask=tmp_path / "mask.fits")
         np.testing.assert_array_equal(pixels.valid, np.broadcast_to(~bad, (3, 20, 30)))
@@ -171,7 +165,7 @@ class TestMaskAndVariance:
         np.testing.assert_array_equal(source.read(ALL, (1, 2)).valid, mask[1:2] == 0)
         source.close()
 
-    def test_nan_in_a_mask_is_not_trusted(self, sky, tmp_path):
+    def test_nan_in_a_mask_is_invalid(self, sky, tmp_path):
         mask = np.zeros((20, 30), "f4")
         mask[1, 1] = np.nan
         fits.writeto(tmp_path / "mask.fits", mask)
@@ -252,66 +246,7 @@ def test_extension_in_brackets(name, expected):
     assert split_extension(Path("/d") / name) == (Path("/d") / expected[0], expected[1])
 
 
-def test_a_real_name_in_brackets_wins(tmp_path):
+def test_a_file_whose_name_has_brackets_is_not_split(tmp_path):
     path = tmp_path / "a.fits[1]"
     path.write_bytes(b"")
     assert split_extension(path) == (path, None)
-
-
-class TestCache:
-    @pytest.fixture(autouse=True)
-    def closed(self):
-        close_cached_sources()
-        yield
-        close_cached_sources()
-
-    def test_opened_once_until_the_file_changes(self, sky):
-        spec = SourceSpec(sky)
-        first = cached_source(spec)
-        assert cached_source(pickle.loads(pickle.dumps(spec))) is first
-        fits.writeto(sky, np.zeros((20, 30), "f4"), overwrite=True)
-        second = cached_source(spec)
-        assert second is not first
-        assert (second.read(ALL).values == 0).all()
-
-    def test_a_changed_mask_counts(self, sky, tmp_path):
-        mask = tmp_path / "mask.fits"
-        fits.writeto(mask, np.zeros((20, 30), "u1"))
-        spec = SourceSpec(sky, mask=mask)
-        assert cached_source(spec).read(ALL).valid.all()
-        fits.writeto(mask, np.ones((20, 30), "u1"), overwrite=True)
-        assert not cached_source(spec).read(ALL).valid.any()
-
-    def test_each_thread_has_its_own(self, sky):
-        found = []
-
-        def work():
-            found.append(cached_source(SourceSpec(sky)))
-            close_cached_sources()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        assert found[0] is not cached_source(SourceSpec(sky))
-
-    def test_the_end_of_a_thread_closes_them(self, sky):
-        kept = []
-        thread = threading.Thread(target=lambda: kept.append(cached_source(SourceSpec(sky))))
-        thread.start()
-        thread.join()
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            kept[0].read(ALL)
-
-    def test_only_few_stay_open(self, tmp_path):
-        specs = []
-        for n in range(4):
-            fits.writeto(tmp_path / f"{n}.fits", np.full((20, 30), n, "f4"))
-            specs.append(SourceSpec(tmp_path / f"{n}.fits"))
-        first = cached_source(specs[0])
-        for spec in specs[1:]:
-            cached_source(spec)
-        assert cached_source(specs[0]) is not first
-
-    def test_a_missing_file_is_a_source_error(self, tmp_path):
-        with pytest.raises(SourceError, match="no such file"):
-            cached_source(SourceSpec(tmp_path / "no.fits"))

@@ -1,4 +1,4 @@
-"""Any physical unit: an image times a power of two is restored to the result times that power."""
+"""Physical units: an image times a power of two is restored to the result times that power."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_a_power_of_two_changes_nothing_else(tmp_path, k, dtype):
 
 
 @pytest.mark.parametrize("companion", ["variance", "exposures"])
-def test_so_with_its_companions(tmp_path, companion):
+def test_a_power_of_two_with_companions(tmp_path, companion):
     group, _, _ = restored(tmp_path, "near", 1.0, **{companion: True})
     far, _, _ = restored(tmp_path, "far", 2.0**-64, **{companion: True})
     same_times(group, far, 2.0**-64)
@@ -80,7 +80,7 @@ def test_so_with_its_companions(tmp_path, companion):
 @pytest.mark.parametrize(
     "raw", [{"noise": {"sigma": 1.0}}, {"noise": {"gain": 2.0, "read_noise": 1.0}}]
 )
-def test_so_with_a_noise_that_is_given(tmp_path, raw):
+def test_a_power_of_two_with_a_given_noise(tmp_path, raw):
     group, _, _ = restored(tmp_path, "near", 1.0, {**ALL, **raw})
     there = {k: v * 2.0**-64 if k == "sigma" else v for k, v in raw["noise"].items()}
     if "gain" in there:
@@ -112,7 +112,7 @@ def test_physical_units_are_restored(tmp_path, factor, raw):
     assert np.nanmedian(apart) < 0.5
 
 
-def test_what_is_not_filled_stays_bit_for_bit(tmp_path):
+def test_pixels_that_are_not_filled_keep_their_bits(tmp_path):
     raw = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
     group, _, _ = restored(tmp_path, "far", 1e25, raw)
     given = fits.getdata(tmp_path / "far.fits")
@@ -126,7 +126,7 @@ def test_a_resumed_plan_reads_in_the_units_that_it_began_with(tmp_path):
     plan = make_plan(SourceSpec(tmp_path / "far.fits"), parse_recipe(FIT, "t"), recipe_name="t")
     again = plan.as_recorded(json.loads(json.dumps(plan.to_json())))
     assert again == plan
-    assert plan.spec.exponent == -64
+    assert plan.findings.exponent == -64
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_only_units_far_from_one_are_scaled(values, exponent):
     assert unit_exponent([(sample, np.ones(sample.shape, bool))]) == exponent
 
 
-def test_what_is_known_of_the_noise_follows_the_unit():
+def test_given_noise_follows_the_unit():
     settings = NoiseSettings(gain=2.0, read_noise=3.0).scaled(4)
     assert (settings.gain, settings.read_noise) == (0.125, 3.0)
     assert NoiseSettings(sigma=2.0).scaled(-1).sigma == 1.0

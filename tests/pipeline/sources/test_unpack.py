@@ -1,4 +1,4 @@
-"""Packed files: unpacked once, shared, removed at the end."""
+"""Packed files are unpacked once, shared, and removed at the end."""
 
 import bz2
 import gzip
@@ -10,8 +10,9 @@ from astropy.io import fits
 
 from glassplate.pipeline.errors import CapacityError, SourceError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources import unpack
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.unpack import forget_unpacked, scratch_folder, unpacked
@@ -62,7 +63,7 @@ def test_unpacked_once_until_the_file_changes(packed, scratch):
     assert unpacked(path) != first
 
 
-def test_masks_are_forgotten_too(packed, scratch, tmp_path):
+def test_unpacked_masks_are_removed_too(packed, scratch, tmp_path):
     path, data = packed
     mask = tmp_path / "mask.fits.gz"
     fits.writeto(tmp_path / "mask.fits", (data > 500).astype("u1"))
@@ -82,7 +83,7 @@ def test_describe_leaves_scratch_as_it_was(packed, scratch):
     assert files(scratch) == []
 
 
-def test_plain_files_are_taken_as_they_are(tmp_path):
+def test_plain_files_are_not_copied(tmp_path):
     (tmp_path / "a.fits").write_bytes(b"SIMPLE")
     assert unpacked(tmp_path / "a.fits") == tmp_path / "a.fits"
 

@@ -1,4 +1,4 @@
-"""Files of the wild: each is described, and what is called restorable reads as its own library reads it."""
+"""Files from archives: each is described, and a restorable one is read as its own library reads it."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,8 @@ from astropy.io import fits
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.export.fits_header import scaled_header, wcs_disagreement
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -88,7 +89,7 @@ def test_described_and_read(path):
 
 
 def test_most_of_them_can_be_restored():
-    """A guard against refusing what was read before; the rest are tables, 1-bit pages and the like."""
+    """No file that could be read before is refused; the others are tables, 1-bit pages and the like."""
     found = {"fits": [0, 0], "tiff": [0, 0]}
     for path in FILES:
         if path.parts[len(DATA.parts)] not in ("fits_variants", "tiff_variants"):

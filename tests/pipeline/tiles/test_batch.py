@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from runs import FIT
 
-from glassplate.pipeline.open_source import cached_source
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.recipe import parse_recipe
@@ -60,7 +60,7 @@ def test_no_more_windows_are_in_memory_than_projected(sky, tmp_path, monkeypatch
 
     class Watched:
         def read(self, box, channels):
-            return windows.seen(cached_source(plan.spec).read(box, channels))
+            return windows.seen(cached_source(plan.spec, plan.findings).read(box, channels))
 
     def fit_each(*args, **more):
         for place, found in real_fits(*args, **more):
@@ -72,7 +72,7 @@ def test_no_more_windows_are_in_memory_than_projected(sky, tmp_path, monkeypatch
         return real_write(*args)
 
     real_fits, real_write = batch_module.fit_each, Scratch.write_window
-    monkeypatch.setattr(batch_module, "cached_source", lambda spec: Watched())
+    monkeypatch.setattr(batch_module, "cached_source", lambda spec, findings: Watched())
     monkeypatch.setattr(batch_module, "fit_each", fit_each)
     monkeypatch.setattr(Scratch, "write_window", write)
     fit = {"iterations": 2, "members": members, "collaborative": False}

@@ -1,4 +1,4 @@
-"""Companions of an image that is one of several: those of the same EXTVER, or a refusal that names them."""
+"""Companions of one of several images have the same EXTVER, or are refused with a list of candidates."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,7 @@ def mosaic(tmp_path):
         ("SCI,2", "[NONE]", "[NONE]"),
     ],
 )
-def test_the_extension_of_the_same_version(mosaic, hdu, named, taken):
+def test_the_extension_has_the_same_version(mosaic, hdu, named, taken):
     spec = SourceSpec(mosaic, hdu=hdu, mask=Path(f"{mosaic}{named}"))
     found = resolved(spec)
     assert found.mask == Path(f"{mosaic}{taken}")
@@ -75,36 +75,36 @@ def test_the_extension_of_the_same_version(mosaic, hdu, named, taken):
 
 
 @pytest.mark.parametrize("role", ["mask", "variance", "guide"])
-def test_of_every_companion(mosaic, role):
+def test_so_has_that_of_every_companion(mosaic, role):
     spec = SourceSpec(mosaic, hdu="SCI,2", **{role: Path(f"{mosaic}[ERR]")})
     assert getattr(resolved(spec), role) == Path(f"{mosaic}[ERR,2]")
 
 
 class TestOtherFiles:
-    def test_of_the_same_version(self, mosaic, tmp_path):
+    def test_the_same_version_is_chosen(self, mosaic, tmp_path):
         masks = write(tmp_path / "masks.fits", *(image("BAD", v, bad_at(v)) for v in (2, 1)))
         spec = SourceSpec(mosaic, hdu="SCI,2", mask=Path(f"{masks}[BAD]"))
         assert resolved(spec).mask == Path(f"{masks}[BAD,2]")
 
-    def test_of_the_same_name_where_none_is_named(self, tmp_path):
+    def test_without_a_name_the_same_name_is_chosen(self, tmp_path):
         """As DECam's: an image, a mask and a weight file, each with all chips by name."""
         images = write(tmp_path / "ooi.fits", image("N1"), image("N2"))
         masks = write(tmp_path / "ood.fits", image("N1"), image("N2"))
         for hdu, taken in (("N2", "[N2,1]"), (2, "[N2,1]"), (None, "[N1,1]")):
             assert resolved(SourceSpec(images, hdu=hdu, mask=masks)).mask == Path(f"{masks}{taken}")
 
-    def test_the_first_where_neither_was_chosen(self, tmp_path):
+    def test_the_first_images_go_together_where_none_is_chosen(self, tmp_path):
         alone = write(tmp_path / "alone.fits", image())
         masks = write(tmp_path / "masks.fits", image("BAD", 1), image("BAD", 2))
         assert resolved(SourceSpec(alone, mask=masks)).mask == masks
 
-    def test_the_only_one_whatever_its_version(self, mosaic, tmp_path):
+    def test_a_unique_name_needs_no_version(self, mosaic, tmp_path):
         masks = write(tmp_path / "masks.fits", image("BAD", 7))
         for named in (masks, Path(f"{masks}[BAD]")):
             assert resolved(SourceSpec(mosaic, hdu="SCI,2", mask=named)).mask == named
 
 
-def test_what_is_not_known_to_go_together_is_refused(mosaic, tmp_path):
+def test_an_ambiguous_companion_is_refused(mosaic, tmp_path):
     alone = write(tmp_path / "alone.fits", image())
     many = write(tmp_path / "many.fits", image("DQ", 3), image("DQ", 4))
     twice = write(tmp_path / "twice.fits", image("DQ"), image("DQ"))
@@ -121,7 +121,7 @@ def test_what_is_not_known_to_go_together_is_refused(mosaic, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_the_manifest_says_which_was_taken(mosaic, tmp_path):
+def test_the_manifest_names_the_extension(mosaic, tmp_path):
     """`--hdu SCI,2 --mask FILE[DQ]` took the DQ of chip 1, and said so nowhere."""
     spec = SourceSpec(mosaic, hdu="SCI,2", mask=Path(f"{mosaic}[DQ]"))
     store = tmp_path / "o.zarr"

@@ -1,4 +1,4 @@
-"""FITS sources: every pixel type, scaling, invalid pixels, HDUs; only what is asked for is read."""
+"""FITS images: every pixel type, scaling, invalid pixels and HDUs; only the box is read."""
 
 import subprocess
 import sys
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
 
 
@@ -73,7 +74,7 @@ def test_scaled_integers(tmp_path, opened, raw):
     ("dtype", "blank"), [("i2", -32768), ("i2", 0), ("u2", 5), ("i4", 7), ("u1", 0)]
 )
 def test_blank_is_invalid(tmp_path, opened, dtype, blank, compressed):
-    """astropy overlooks BLANK = 0 and BLANK of unsigned images."""
+    """astropy ignores BLANK = 0 and the BLANK of unsigned images."""
     data = np.arange(1, 121, dtype=dtype).reshape(10, 12)
     offset = 32768 if dtype == "u2" else 0
     data[2, 3] = blank + offset
@@ -244,7 +245,7 @@ class TestHdus:
 
 
 class TestUnit:
-    """BUNIT may stand in the primary header, as in every DECam file; it was not seen there."""
+    """BUNIT may stand in the primary header, as in every DECam file, where it was not found before."""
 
     @pytest.mark.parametrize("compressed", [False, True])
     @pytest.mark.parametrize(
@@ -344,7 +345,7 @@ class TestDamage:
         (tmp_path / "a.fits").write_bytes(raw[: 2880 + data.nbytes])
         assert whole(opened(tmp_path / "a.fits")).values.sum() == 2500
 
-    def test_cut_while_it_is_open(self, tmp_path, opened):
+    def test_truncated_while_it_is_open(self, tmp_path, opened):
         fits.writeto(tmp_path / "a.fits", np.ones((50, 50), "f4"))
         source = opened(tmp_path / "a.fits")
         with (tmp_path / "a.fits").open("r+b") as file:
@@ -355,7 +356,7 @@ class TestDamage:
         ):
             source.read(Box(0, 21, 0, 50))
 
-    def test_cut_header(self, tmp_path):
+    def test_truncated_header(self, tmp_path):
         fits.writeto(tmp_path / "a.fits", np.ones((50, 50), "f4"))
         (tmp_path / "a.fits").write_bytes((tmp_path / "a.fits").read_bytes()[:400])
         with pytest.raises(SourceError, match="not a readable FITS file"):

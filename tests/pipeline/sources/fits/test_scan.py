@@ -1,4 +1,4 @@
-"""Damaged FITS headers: refused in one line, at once, whatever sizes they claim."""
+"""Damaged FITS headers are refused at once and in one line, whatever sizes they claim."""
 
 import time
 
@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.fits.scan import BLOCK, MOST_BLOCKS, spans
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -44,7 +45,7 @@ def give(path, keyword, value):
 
 
 def refusal(path, hdu=None):
-    """The one line that opening ends in, within seconds: before, some of these hung for ever."""
+    """The message of the refusal, which comes within seconds: some of these files once hung for ever."""
     start = time.monotonic()
     with pytest.raises(SourceError) as caught:
         open_source(SourceSpec(path, hdu=hdu))
@@ -137,7 +138,7 @@ def test_a_header_without_end(plain, fill):
     assert f"no END in the first {MOST_BLOCKS * 36} cards" in refusal(plain)
 
 
-def test_what_follows_the_last_image_is_not_searched(plain):
+def test_bytes_after_the_last_image_are_not_searched(plain):
     with plain.open("r+b") as file:
         file.truncate(1 << 40)
     assert [image["restorable"] for image in describe(plain)["images"]] == [True]
@@ -155,7 +156,7 @@ def test_a_damaged_extension_hides_none_before_it(extension):
 
 
 @pytest.mark.parametrize("value", ["0", "'x'", "1E400"])
-def test_a_scale_that_scales_nothing(tmp_path, value):
+def test_an_impossible_scale(tmp_path, value):
     hdu = fits.PrimaryHDU(PIXELS.astype("i2"))
     hdu.header["BSCALE"], hdu.header["BZERO"] = 2.0, 5.0
     hdu.writeto(tmp_path / "a.fits")

@@ -1,4 +1,4 @@
-"""Headers that hold what FITS forbids: read, kept as they are, exported as the standard allows."""
+"""Headers with forbidden characters are read, kept unchanged, and exported as the standard allows."""
 
 import json
 
@@ -7,10 +7,11 @@ import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.fits.text import parsed, printable, stored_text
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -77,7 +78,7 @@ def header_of(path):
 @pytest.mark.parametrize("kind", ["primary", "extension", "compressed"])
 @pytest.mark.parametrize("card", CARDS)
 def test_any_byte_in_any_place(tmp_path, card, kind):
-    """Each of these ended in a ValueError of astropy, or its card was lost."""
+    """Each of these once raised a ValueError of astropy, or its card was lost."""
     path = tmp_path / "a.fits"
     pixels = made(path, kind, [CARDS[card]])
     json.dumps(describe(path))
@@ -85,7 +86,7 @@ def test_any_byte_in_any_place(tmp_path, card, kind):
     header = header_of(export).decode("ascii")
     assert header.isprintable()
     replaced = sum(not 32 <= byte < 127 for byte in CARDS[card])
-    # an extension's name is dropped, the image being the primary one
+    # the name of an extension is dropped, since the image becomes the primary one
     is_written = replaced and not (card == "name" and kind != "primary")
     notes = " ".join("".join(str(fits.Header.fromstring(header)["HISTORY"])).split())
     assert (f"were replaced by ?: {replaced} of" in notes) == bool(is_written)
@@ -104,7 +105,7 @@ def test_continued_values(tmp_path):
     assert b"by ?: 3 of" in header_of(export)
 
 
-def test_cards_say_what_can_be_read(tmp_path):
+def test_cards_hold_what_can_be_parsed(tmp_path):
     made(tmp_path / "a.fits", "primary", [CARDS["latin-1"], CARDS["unparsable"]])
     source = open_source(SourceSpec(tmp_path / "a.fits"))
     source.close()
@@ -129,7 +130,7 @@ def test_text_keeps_every_byte():
     assert printable("a\nb") == "a\nb"
 
 
-def test_parsed_leaves_out_what_cannot_be_read():
+def test_parsed_drops_cards_that_cannot_be_parsed():
     text = "\n".join(card.decode("latin-1").replace("\n", " ").ljust(80) for card in CARDS.values())
     header = parsed(text)
     assert header["BUNIT"] == "ad?u"

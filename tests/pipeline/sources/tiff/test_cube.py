@@ -1,4 +1,4 @@
-"""All pages of a TIFF as planes of a cube: read and fitted one by one, and pages again at the end."""
+"""All pages of a TIFF as planes of a cube: read and fitted one by one, and exported as pages."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from glassplate.pipeline.sources.tiff import cube as module
 
 
 def frames(path, count=3, dtype="u1", shape=(40, 50), **more):
-    """Write a TIFF of several pages; return what is on them, ``(page, y, x)``."""
+    """Write a TIFF of several pages; return their pixels, ``(page, y, x)``."""
     rng = np.random.default_rng(count)
     data = rng.integers(0, 200, (count, *shape)).astype(dtype)
     with tifffile.TiffWriter(path) as tiff:
@@ -47,7 +47,7 @@ def test_pages_are_planes(tmp_path, count, layout):
     source.close()
 
 
-def test_a_single_page_is_still_meant_by_its_number(tmp_path):
+def test_a_single_page_can_be_chosen_by_its_number(tmp_path):
     data = frames(tmp_path / "a.tif")
     source = open_source(spec(tmp_path / "a.tif", 1))
     np.testing.assert_array_equal(source.read(Box(0, 40, 0, 50)).values[0], data[1])
@@ -56,7 +56,7 @@ def test_a_single_page_is_still_meant_by_its_number(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("count", [2, 6])
-def test_a_copy_gives_the_pages_back(tmp_path, dtype, count):
+def test_task_identity_exports_the_same_pages(tmp_path, dtype, count):
     data = frames(tmp_path / "a.tif", count, dtype, resolution=(300, 300))
     restore(request(spec(tmp_path / "a.tif"), tmp_path / "a.zarr", COPY), UntidyPool(2))
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), data)
@@ -97,7 +97,7 @@ def test_each_is_fitted_by_itself_from_one_donor(tmp_path):
         ("bilevel", "page 1: 1 bit per pixel"),
     ],
 )
-def test_pages_that_are_no_frames_are_refused(tmp_path, fault, message):
+def test_pages_of_different_kinds_are_refused(tmp_path, fault, message):
     other = {
         "shape": np.zeros((41, 50), "u1"),
         "type": np.zeros((40, 50), "u2"),

@@ -1,4 +1,4 @@
-"""Damaged TIFFs end restored, or in one line: never in a traceback, never not at all."""
+"""Damaged TIFFs are restored or refused in one line; none hangs or ends in a traceback."""
 
 import importlib
 import struct
@@ -10,9 +10,10 @@ import tifffile
 from runs import COPY, level0, request
 
 from glassplate.pipeline.errors import GlassplateError, SourceError
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
 
 COUNT = 42
@@ -53,7 +54,7 @@ def test_they_end_restored_or_refused(damaged, tmp_path):
     assert COUNT / 10 < refused < COUNT
 
 
-def test_the_same_seed_damages_alike(damaged):
+def test_the_same_seed_gives_the_same_damage(damaged):
     assert [damaged(seed) for seed in range(15)] == [damaged(seed) for seed in range(15)]
 
 
@@ -75,7 +76,7 @@ def chain(path, *links):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("links", [(0,), (1, 0), (1, 2, 1), (1, 2, 3, 3)])
 class TestLoops:
-    """tifffile follows a chain that comes back for ever, and `inspect` and batches did."""
+    """tifffile follows a looping chain for ever, as `inspect` and batches once did."""
 
     def test_pages_up_to_the_loop_are_listed(self, tmp_path, links):
         document = describe(chain(tmp_path / "a.tif", *links))
@@ -89,7 +90,7 @@ class TestLoops:
         restore(request(spec, tmp_path / "a.zarr", COPY), InlinePool())
         assert level0(tmp_path / "a.zarr")[:, 0, 0].tolist() == list(range(len(links)))
 
-    def test_no_page_lies_beyond(self, tmp_path, links):
+    def test_there_is_no_page_behind_the_loop(self, tmp_path, links):
         path = chain(tmp_path / "a.tif", *links)
         last = len(links) - 1
         with pytest.raises(SourceError, match=rf"no page {last + 1}; there are 0 to {last}"):

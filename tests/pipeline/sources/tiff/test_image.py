@@ -1,4 +1,4 @@
-"""TIFF sources: every layout gives the pixels as stored, and only what touches the box is decoded."""
+"""TIFF pages: every layout gives the stored pixels, and only strips and tiles of the box are decoded."""
 
 import subprocess
 import sys
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe, open_source
+from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources import segments
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
 
 
@@ -108,7 +109,7 @@ def test_jpeg_tiles_are_those_of_the_codec(tmp_path, opened):
     assert source.metadata["tiff"]["photometric"] == 2
 
 
-def test_white_is_zero_stays_so(tmp_path, opened):
+def test_white_as_zero_is_kept(tmp_path, opened):
     data = np.arange(99, dtype="u1").reshape(9, 11)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="miniswhite")
     source = opened(tmp_path / "a.tif")
@@ -143,7 +144,7 @@ class TestPages:
             tiff.write(np.zeros((40, 48), bool))
         return tmp_path / "a.tif"
 
-    def test_first_full_page_unless_named(self, pages, opened):
+    def test_the_first_full_page_is_the_default(self, pages, opened):
         assert opened(pages).info.index == 1
         assert opened(pages, page=0).shape == (1, 4, 5)
         assert (whole(opened(pages, page=2)).values == 2).all()
@@ -176,7 +177,7 @@ class TestDamage:
         with pytest.raises(SourceError, match=rf"{path}: .*truncated"):
             open_source(SourceSpec(path))
 
-    def test_cut_before_its_directory(self, tmp_path):
+    def test_truncated_before_its_directory(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.zeros((30, 30), "u1"))
         (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:20])
         with pytest.raises(SourceError, match=r"a\.tif: "):

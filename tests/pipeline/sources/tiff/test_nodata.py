@@ -1,4 +1,4 @@
-"""The value of GDAL that means "none": in the type of the pixels, never wrapped into it."""
+"""The "no data" value of GDAL, in the type of the pixels and never wrapped into it."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_texts(text, dtype, value):
 
 
 @pytest.mark.parametrize("text", ["-3.4028234663852886e+38", "-3.4028235e+38", "-3.402823e+38"])
-def test_the_lowest_float_however_it_was_rounded(text):
+def test_the_lowest_float_in_all_roundings(text):
     value = parse_nodata(text, np.dtype("f4"))
     pixels = np.array([LOWEST, -LOWEST, -3.3e38, 0, np.nan, -np.inf], "f4")
     assert is_nodata(pixels, value).tolist() == [True, False, False, False, False, False]
@@ -77,7 +77,7 @@ def image(dtype, value):
         ("f8", -1.7976931348623157e308, "-1.797693134862316e+308"),
     ],
 )
-def test_restored_without_it_and_exported_with_it(tmp_path, dtype, value, text):
+def test_it_is_not_restored_and_is_exported(tmp_path, dtype, value, text):
     data = image(dtype, value)
     path, target = written(tmp_path / "a.tif", data, text), tmp_path / "o.tif"
     restore(request(path, tmp_path / "a.zarr", FIT, export=target), InlinePool())
@@ -95,7 +95,7 @@ def test_restored_without_it_and_exported_with_it(tmp_path, dtype, value, text):
         np.testing.assert_array_equal(exported == value, none)
 
 
-def test_one_that_no_pixel_can_have_hides_nothing(tmp_path):
+def test_a_value_that_no_pixel_can_have_is_ignored(tmp_path):
     """-9999 in bytes once became 0, and 920 black pixels were repainted."""
     data = image("u1", 0)
     path = written(tmp_path / "a.tif", data, "-9999")
@@ -108,7 +108,7 @@ def test_one_that_no_pixel_can_have_hides_nothing(tmp_path):
     source.close()
 
 
-def test_each_channel_has_its_own(tmp_path):
+def test_channels_are_checked_one_by_one(tmp_path):
     data = np.random.default_rng(0).integers(1, 255, (20, 30, 3), dtype="u1")
     data[4, 5, 1] = 0
     path = written(tmp_path / "a.tif", data, "0", photometric="rgb")

@@ -1,4 +1,4 @@
-"""What the readers of foreign files raise is a refusal; what does not answer is given up."""
+"""Every exception of a reader becomes a SourceError; a file that does not answer is given up."""
 
 import os
 import socket
@@ -11,14 +11,18 @@ from astropy.io import fits
 from glassplate.pipeline import open_source
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import describe
+from glassplate.pipeline.sources import guarded_reading as guarded
+from glassplate.pipeline.sources import open_image, unpack
 from glassplate.pipeline.sources import sample_windows as sampling
-from glassplate.pipeline.sources import unpack
-from glassplate.pipeline.sources import unreadable as foreign
+from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.guarded_reading import (
+    answered_within,
+    as_source_errors,
+    check_regular,
+)
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.unreadable import answered_within, check_regular, refused
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def sky(tmp_path):
 
 @pytest.fixture
 def never():
-    """Something to wait for that does not come while a test runs."""
+    """An event that is not set while a test runs."""
     event = threading.Event()
     yield event
     event.set()
@@ -41,14 +45,14 @@ def opened(path):
     return open_source.open_source(SourceSpec(path))
 
 
-class TestRefused:
+class TestAsSourceErrors:
     @pytest.mark.parametrize(
         "error",
         [KeyError("NAXIS"), AssertionError(), RecursionError("too deep"), OSError(5, "I/O error")],
         ids=lambda error: type(error).__name__,
     )
     def test_whatever_a_reader_raises(self, tmp_path, error):
-        with pytest.raises(SourceError) as caught, refused(tmp_path / "a.fits"):
+        with pytest.raises(SourceError) as caught, as_source_errors(tmp_path / "a.fits"):
             raise error
         text = str(caught.value)
         assert text.startswith(f"{tmp_path}/a.fits: cannot be read: {type(error).__name__}")
@@ -56,30 +60,33 @@ class TestRefused:
         assert caught.value.__cause__ is error
 
     def test_in_one_line(self, tmp_path):
-        with pytest.raises(SourceError, match="first second") as caught, refused(tmp_path):
+        with pytest.raises(SourceError, match="first second") as caught, as_source_errors(tmp_path):
             raise ValueError("first\n  second")
         assert "\n" not in str(caught.value)
 
-    def test_memory_that_is_not_there(self, tmp_path):
-        with pytest.raises(SourceError, match="more memory than there is"), refused(tmp_path):
+    def test_too_little_memory(self, tmp_path):
+        with (
+            pytest.raises(SourceError, match="more memory than there is"),
+            as_source_errors(tmp_path),
+        ):
             raise MemoryError
 
-    def test_what_is_a_refusal_already_stays(self, tmp_path):
-        with pytest.raises(UsageError, match=r"^--page 7$"), refused(tmp_path):
+    def test_an_error_of_glassplate_is_kept(self, tmp_path):
+        with pytest.raises(UsageError, match=r"^--page 7$"), as_source_errors(tmp_path):
             raise UsageError("--page 7")
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_an_interruption_is_none(self, tmp_path, error):
-        with pytest.raises(error), refused(tmp_path):
+    def test_an_interruption_is_kept(self, tmp_path, error):
+        with pytest.raises(error), as_source_errors(tmp_path):
             raise error
 
 
 class TestAnsweredWithin:
-    def test_gives_what_comes(self, tmp_path):
+    def test_returns_the_result(self, tmp_path):
         assert answered_within(60, tmp_path, lambda: "pixels") == "pixels"
         assert answered_within(60, tmp_path, lambda: None) is None
 
-    def test_raises_what_is_raised(self, tmp_path):
+    def test_raises_the_exception(self, tmp_path):
         with pytest.raises(ZeroDivisionError):
             answered_within(60, tmp_path, lambda: 1 / 0)
 
@@ -87,14 +94,14 @@ class TestAnsweredWithin:
         with pytest.raises(SourceError, match=r"a.fits: did not answer within 0 s"):
             answered_within(0.05, tmp_path / "a.fits", never.wait)
 
-    def test_what_is_given_up_keeps_no_process_from_ending(self, tmp_path, never):
+    def test_an_abandoned_call_does_not_keep_the_process_alive(self, tmp_path, never):
         with pytest.raises(SourceError):
             answered_within(0.05, tmp_path, never.wait)
         left = [thread for thread in threading.enumerate() if thread.name == f"reading {tmp_path}"]
         assert [thread.daemon for thread in left] == [True]
 
 
-class TestWhatIsNoFile:
+class TestOtherKindsOfFiles:
     def pipe(self, folder):
         os.mkfifo(folder / "a.fits")
         return folder / "a.fits", "is a named pipe, not a file"
@@ -108,7 +115,7 @@ class TestWhatIsNoFile:
         return "/dev/zero", "is a device, not a file"
 
     @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
-    def test_is_refused_unopened(self, tmp_path, kind, monkeypatch):
+    def test_are_refused_without_opening(self, tmp_path, kind, monkeypatch):
         monkeypatch.chdir(tmp_path)
         path, why = getattr(self, kind)(tmp_path)
         path = tmp_path.__class__(path)
@@ -116,14 +123,14 @@ class TestWhatIsNoFile:
             with pytest.raises(SourceError, match=why):
                 reads(path)
 
-    def test_nor_as_a_companion(self, tmp_path, sky):
+    def test_are_refused_as_companions(self, tmp_path, sky):
         path, why = self.pipe(tmp_path)
         with pytest.raises(SourceError, match=f"^mask .*{why}"):
             open_source.open_source(SourceSpec(sky, mask=path))
 
 
-class TestWhatIsDead:
-    def test_before_its_first_bytes(self, sky, never, monkeypatch):
+class TestNoAnswer:
+    def test_before_the_first_bytes(self, sky, never, monkeypatch):
         monkeypatch.setattr(unpack, "FIRST_BYTES_S", 0.05)
         monkeypatch.setattr(unpack, "_packing", lambda path: never.wait())
         for reads in (describe, opened):
@@ -131,12 +138,12 @@ class TestWhatIsDead:
                 reads(sky)
 
     def test_while_it_is_opened(self, sky, never, monkeypatch):
-        monkeypatch.setattr(open_source, "OPEN_S", 0.05)
-        monkeypatch.setattr(open_source, "_opened_as", lambda *_: never.wait())
+        monkeypatch.setattr(open_image, "OPEN_S", 0.05)
+        monkeypatch.setattr(open_image, "_opened_as", lambda *_: never.wait())
         with pytest.raises(SourceError, match=r"sky.fits: did not answer"):
             opened(sky)
 
-    def test_while_it_is_looked_at(self, sky, never, monkeypatch):
+    def test_while_windows_are_sampled(self, sky, never, monkeypatch):
         source = opened(sky)
         monkeypatch.setattr(sampling, "OPEN_S", 0.05)
         monkeypatch.setattr(sampling, "_read_windows", lambda _: never.wait())
@@ -145,7 +152,7 @@ class TestWhatIsDead:
         source.close()
 
 
-def test_a_reader_that_fails_late_is_a_refusal_too(sky, monkeypatch):
+def test_an_exception_while_reading_becomes_a_source_error(sky, monkeypatch):
     source = opened(sky)
     monkeypatch.setattr(source._source._stored, "read", lambda *_: {}["rows"])
     with pytest.raises(SourceError, match=r"sky.fits: cannot be read: KeyError: 'rows'"):
@@ -155,5 +162,5 @@ def test_a_reader_that_fails_late_is_a_refusal_too(sky, monkeypatch):
 
 def test_the_limits_are_those_of_the_guide(repository):
     guide = (repository / "docs" / "trouble.md").read_text()
-    for limit in (foreign.FIRST_BYTES_S, foreign.OPEN_S):
+    for limit in (guarded.FIRST_BYTES_S, guarded.OPEN_S):
         assert f"{limit:.0f} s" in guide

@@ -1,4 +1,4 @@
-"""The user's point-spread function: read once, checked once, brought to a sum of 1."""
+"""The user's point-spread function: read, checked and normalised to a sum of 1."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy.typing as npt
 from glassplate.models.operators.blur import Psf
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.open_source import open_named
+from glassplate.pipeline.sources.open_image import open_named
 
-# Longest side that is read: beyond it a file is an image given by mistake (8 MiB as float64).
+# Longest side that is read; a larger image is given by mistake (this one takes 8 MiB as float64).
 MOST_SIDE = 1023
-# Negative values down to this share of the peak are rounding (float32, or an FFT that made the PSF).
+# Negative values down to this share of the peak are rounding errors of float32 or of an FFT.
 ROUNDING = 1e-6
-# How far the sum may be from 1 without a word.
+# Difference of the sum from 1 above which a warning is given.
 SUM_TOLERANCE = 0.01
-# Distance of the centroid from the middle pixel's centre, in pixels, along an axis, from which on the
-# result would be displaced by what may be seen.
+# Largest distance of the centroid from the centre of the middle pixel along an axis, in pixels; a larger one
+# would visibly displace the result.
 MOST_OFFSET = 0.5
 
 
 @dataclass(frozen=True)
 class ReadPsf:
-    """A PSF as it was read."""
+    """A PSF, and what is odd about its file."""
 
     psf: Psf
     warnings: tuple[str, ...]
-    """What the user should know of it, one line each."""
+    """What the user should know about it, one line each."""
 
 
 def read_psf(named: Path) -> ReadPsf:
@@ -39,8 +39,8 @@ def read_psf(named: Path) -> ReadPsf:
     Raises
     ------
     SourceError
-        If it cannot be read or cannot be a PSF: not two-dimensional, not finite, a side that is even or
-        too long, negative, without a positive sum, or not in the middle of its image.
+        If it cannot be read, or it is not a PSF: it is not two-dimensional or not finite, a side is even or
+        too long, a value or the sum is negative, or its centroid is not in the middle.
     """
     values = _pixels(named)
     height, width = values.shape
@@ -67,7 +67,7 @@ def read_psf(named: Path) -> ReadPsf:
 
 
 def _pixels(named: Path) -> npt.NDArray[np.float64]:
-    """Pixels of the image, ``(h, w)``, if its shape may be that of a PSF and all are finite."""
+    """Pixels of an image, ``(h, w)``, whose shape may be that of a PSF and which are all finite."""
     source = open_named(named, "psf")
     try:
         channels, height, width = source.shape

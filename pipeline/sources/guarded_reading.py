@@ -1,8 +1,8 @@
-"""Files of others: what their readers raise is a refusal of one line, and what does not answer is given up.
+"""Reading files that may be damaged or may not answer: every failure is a `SourceError` that names the file.
 
 astropy, tifffile and the codecs raise nearly anything on a damaged file: KeyError, struct.error,
-RecursionError, AssertionError. None of it is a fault of this program, and a user is to hear which file
-is meant.
+RecursionError, AssertionError. Such an exception is not a fault of this program, and by itself it does not
+tell the user which file is meant.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from glassplate.pipeline.errors import GlassplateError, SourceError
 
 Answer = TypeVar("Answer")
 
-# Seconds within which the first bytes of a file must come. No measurement: a disk that sleeps takes some ten
-# seconds to wake up, a file server that is gone takes for ever.
+# Seconds within which the first bytes of a file must be read. Not measured: a sleeping disk takes some ten
+# seconds to wake up, and a file server that is gone never answers.
 FIRST_BYTES_S = 60.0
-# Seconds within which a file must be opened, and those within which the windows that a plan looks at must
-# be read. No measurement either: wide of what the largest PNG takes, which is decoded as a whole when it is
-# opened (4 GiB at some 100 MB a second).
+# Seconds within which a file must be opened, and within which the windows that a plan samples must be read.
+# Not measured either: far more than the largest PNG takes, which is decoded as a whole when it is opened
+# (4 GiB at some 100 MB a second).
 OPEN_S = 600.0
 
 
 @contextmanager
-def refused(named: Path, done: str = "read") -> Iterator[None]:
-    """Turn whatever a file makes its readers raise into a refusal.
+def as_source_errors(named: Path, done: str = "read") -> Iterator[None]:
+    """Turn every exception of the body into a `SourceError` that names the file.
 
     Parameters
     ----------
     named
         The file as the user named it.
     done
-        What cannot be done with it: "read", "looked at".
+        What cannot be done with it: "read" or "looked at".
 
     Raises
     ------
     SourceError
-        In place of any exception of the body that is no `GlassplateError`; that one is its cause.
+        In place of any exception that is not a `GlassplateError`; the original is its cause.
     """
     try:
         yield
@@ -51,17 +51,17 @@ def refused(named: Path, done: str = "read") -> Iterator[None]:
         raise SourceError(
             f"{named}: cannot be {done}: it asks for more memory than there is; it may be damaged"
         ) from error
-    # the readers raise what they please, and so a refusal must cover everything
+    # a reader may raise any exception
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise SourceError(f"{named}: cannot be {done}: {why}; it may be damaged") from error
 
 
 def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> Answer:
-    """Do what may block in the system, such as reading from a server that is gone, for a limited time.
+    """Call a function that may block in the operating system, and wait for it for a limited time.
 
-    It is done in a thread of its own, which is left behind where it does not end: nothing else ends a call
-    that the system does not answer.
+    The call runs in a thread of its own, which is abandoned when the time is over: a blocked system call,
+    such as a read from a file server that is gone, cannot be interrupted.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     named
         The file as the user named it.
     work
-        Its result is returned, what it raises is raised.
+        Its result is returned, and its exception is raised.
 
     Raises
     ------
     SourceError
-        If it takes longer.
+        If the call takes longer.
     """
     answers: list[Answer] = []
     faults: list[BaseException] = []
@@ -83,7 +83,7 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     def ask() -> None:
         try:
             answers.append(work())
-        except BaseException as error:  # raised again by who asked
+        except BaseException as error:  # raised again in the calling thread
             faults.append(error)
 
     thread = threading.Thread(target=ask, name=f"reading {named}", daemon=True)
@@ -98,13 +98,32 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     return answers[0]
 
 
-def check_regular(path: Path) -> None:
-    """Refuse what is no file: a named pipe keeps whoever opens it waiting for ever, and a device never ends.
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Size and modification time of a file, by which a change is noticed; None where there is no file.
 
     Raises
     ------
     SourceError
-        If there is nothing at the path, or something else.
+        If the disk or server does not answer.
+    """
+
+    def look() -> tuple[int, int] | None:
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    return answered_within(FIRST_BYTES_S, path, look)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is not a regular file: opening a named pipe may wait for ever, and a device has no end.
+
+    Raises
+    ------
+    SourceError
+        If there is no such file, or it is of another kind.
     """
     try:
         mode = path.stat().st_mode

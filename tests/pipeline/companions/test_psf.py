@@ -1,12 +1,12 @@
-"""A PSF is read once and checked once: what cannot be one is refused in one line."""
+"""A PSF is read and checked; an image that is not a PSF is refused in one line."""
 
 import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
 
+from glassplate.pipeline.companions.psf import read_psf
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.planning.psf import read_psf
 
 
 def gaussian(height=9, width=11, at=(0.0, 0.0), sigma=1.5):
@@ -46,7 +46,7 @@ class TestReads:
         assert read_psf(tmp_path / "psf.fits").psf.values().min() == 0
 
     @pytest.mark.parametrize(("factor", "told"), [(1.009, False), (0.98, True), (250, True)])
-    def test_another_sum_is_divided_away_and_told(self, tmp_path, factor, told):
+    def test_a_sum_other_than_one_is_divided_out_with_a_warning(self, tmp_path, factor, told):
         path = tmp_path / "psf.fits"
         fits.writeto(path, factor * gaussian())
         found = read_psf(path)
@@ -82,14 +82,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("values", "message"), BAD)
-def test_what_is_no_psf_is_refused(tmp_path, values, message):
+def test_an_image_that_is_not_a_psf_is_refused(tmp_path, values, message):
     fits.writeto(tmp_path / "psf.fits", values)
     with pytest.raises(SourceError, match=rf"^psf .*psf\.fits: .*{message}") as error:
         read_psf(tmp_path / "psf.fits")
     assert "\n" not in str(error.value)
 
 
-def test_what_is_not_there_or_no_image_is_refused(tmp_path):
+def test_a_missing_file_or_one_without_an_image_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"^psf .*no\.fits: no such file"):
         read_psf(tmp_path / "no.fits")
     (tmp_path / "psf.txt").write_text("1 2 1")

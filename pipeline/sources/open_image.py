@@ -1,0 +1,113 @@
+"""Opening one image of a file, whatever its format, without what may go with it.
+
+The formats are imported when one is met: tifffile and astropy take half a second each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within, as_source_errors
+from glassplate.pipeline.sources.source import (
+    Format,
+    Pixels,
+    Source,
+    SourceSpec,
+    WrappedSource,
+    split_extension,
+)
+from glassplate.pipeline.sources.unpack import unpacked
+
+
+class GuardedSource(WrappedSource):
+    """A source as its format's reader gives it; whatever the reader raises is a `SourceError`."""
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
+        """Read one box."""
+        with as_source_errors(self.spec.path):
+            return self._source.read(box, channels)
+
+
+def open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
+    """Open the image of a specification, alone.
+
+    Parameters
+    ----------
+    spec
+        Its companions are not looked at.
+    bilevel
+        Whether an image of 1 bit is opened, which serves as a mask and cannot be restored.
+
+    Raises
+    ------
+    SourceError
+        If the file is missing, empty, truncated, of no known format, or has no image that can be restored.
+    UsageError
+        If an HDU of a TIFF or a page of a FITS file is asked for.
+    CapacityError
+        If there is no room to unpack a packed file.
+    """
+    found = sniff_format(spec.path)
+    path = unpacked(spec.path)
+    with as_source_errors(spec.path):
+        return GuardedSource(
+            answered_within(OPEN_S, spec.path, lambda: _opened_as(found, spec, path, bilevel))
+        )
+
+
+def _opened_as(found: Format, spec: SourceSpec, path: Path, bilevel: bool) -> Source:
+    """Open a plain file of a known format."""
+    if found == "fits":
+        from glassplate.pipeline.sources.fits.image import FitsSource
+
+        return FitsSource(spec, path)
+    if found == "tiff" and spec.page == "all":
+        from glassplate.pipeline.sources.tiff.cube import PagesSource
+
+        return PagesSource(spec, path)
+    if found == "tiff":
+        from glassplate.pipeline.sources.tiff.image import TiffSource
+
+        return TiffSource(spec, path, bilevel=bilevel)
+    from glassplate.pipeline.sources.png_jpeg import PngJpegSource
+
+    return PngJpegSource(spec, path, found, bilevel=bilevel)
+
+
+def open_named(
+    named: Path, role: str, like: SourceSpec | None = None, *, bilevel: bool = False
+) -> Source:
+    """Open an image that goes with another, which may be named with its extension: ``file.fits[DQ]``.
+
+    Parameters
+    ----------
+    named
+        The file.
+    role
+        What it is, "mask" for example: the first word of the message where it cannot be read.
+    like
+        Whose extension or page to take where `named` names none.
+    bilevel
+        As of `open_image`.
+
+    Raises
+    ------
+    SourceError, UsageError, CapacityError
+        As `open_image`.
+    """
+    path, part = split_extension(named)
+    try:
+        spec = SourceSpec(path)
+        if part is None and like is not None:
+            spec = SourceSpec(path, like.hdu, like.page)
+        elif isinstance(part, int) and sniff_format(path) == "tiff":
+            spec = replace(spec, page=part)
+        elif part is not None:
+            spec = replace(spec, hdu=part)
+        return open_image(spec, bilevel=bilevel)
+    except SourceError as error:
+        raise SourceError(f"{role} {error}") from error
