@@ -220,28 +220,47 @@ def align(
             Pair(pixels.values, values, pixels.valid & valid)
             for pixels, (values, valid) in zip(seen, parts, strict=True)
         ]
-        if not any(pair.valid.any() for pair in pairs):
-            raise UsageError(
-                f"exposure {other.spec.path}: has no valid pixel in common with {first.spec.path}; drop it"
-            )
-        sigmas = (_sigma(own, [pair.first for pair in pairs]), _sigma(model, [p[0] for p in parts]))
-        try:
-            matched = match_exposure(pairs, *sigmas)
-        except ValueError as error:
-            raise UsageError(
-                f"exposure {other.spec.path}: {error} against {first.spec.path}, must be positive; is it "
-                "of the same scene, and on the same grid?"
-            ) from error
+        labels = (f"exposure {other.spec.path}", str(first.spec.path))
+        matched = _matched(pairs, (own, model), labels)
         alignment = Alignment(dy, dx, leftover, matched, model)
         alignments.append(alignment)
         apart = _apart(pairs, alignments[0], alignment)
         if apart > MOST_APART or matched.overlap < LEAST_OVERLAP:
             warnings.append(
-                f"exposure {other.spec.path}: {100 * apart:.1f} % of its pixels differ from those of "
-                f"{first.spec.path} by more than five sigma, {100 * matched.overlap:.0f} % of what is "
-                "bright is so in both; is it of the same scene, on the same grid?"
+                f"{labels[0]}: {100 * apart:.1f} % of its pixels differ from those of {labels[1]} by more "
+                f"than five sigma, {100 * matched.overlap:.0f} % of what is bright is so in both; is it of "
+                "the same scene, on the same grid?"
             )
     return Combination(tuple(alignments)), warnings
+
+
+def _matched(
+    pairs: Sequence[Pair], noises: tuple[NoiseModel, NoiseModel], labels: tuple[str, str]
+) -> Match:
+    """Brightness of an exposure against the first, from windows of both.
+
+    Parameters
+    ----------
+    pairs
+        The same windows of the first exposure and of the other.
+    noises
+        Of the first exposure and of the other.
+    labels
+        What messages call the other exposure and the first.
+    """
+    if not any(pair.valid.any() for pair in pairs):
+        raise UsageError(f"{labels[0]}: has no valid pixel in common with {labels[1]}; drop it")
+    sigmas = (
+        _sigma(noises[0], [pair.first for pair in pairs]),
+        _sigma(noises[1], [pair.other for pair in pairs]),
+    )
+    try:
+        return match_exposure(pairs, *sigmas)
+    except ValueError as error:
+        raise UsageError(
+            f"{labels[0]}: {error} against {labels[1]}, must be positive; is it of the same scene, and on "
+            "the same grid?"
+        ) from error
 
 
 def _sigma(noise: NoiseModel, windows: Sequence[FloatArray]) -> float:
