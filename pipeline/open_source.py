@@ -26,7 +26,7 @@ from glassplate.pipeline.sources.units import scaled
 class SourceFiles:
     """An image and its companions as opened files, each checked against the image; a context manager.
 
-    What `source` and `exposures` give reads these files and is not to be closed by itself.
+    The sources that `source` and `exposures` return read these files, and must not be closed.
     """
 
     def __init__(self, spec: SourceSpec, *, with_exposures: bool, with_psf: bool) -> None:
@@ -71,12 +71,12 @@ class SourceFiles:
     def source(
         self, findings: SourceFindings = NOTHING_FOUND, *, without: Collection[str] = ()
     ) -> Source:
-        """The image with its companions, read as `findings` says.
+        """The image with its companions, read according to the findings.
 
         Parameters
         ----------
         findings
-            Exposures are joined only where it says how.
+            Exposures are combined only if their combination has been found.
         without
             Roles of companions that are left out.
         """
@@ -101,7 +101,7 @@ class SourceFiles:
         return join(source, companion, self.spec, findings.exponent)
 
     def exposures(self, findings: SourceFindings = NOTHING_FOUND) -> list[Source]:
-        """The further exposures, each read as `findings` says."""
+        """The further exposures, each read according to the findings."""
         return [
             _without_wild(scaled(one, findings.exponent), findings, place)
             for place, one in enumerate(self._exposures, 1)
@@ -140,15 +140,15 @@ class SourceFiles:
 def open_files(spec: SourceSpec) -> SourceFiles:
     """Open an image and all its companions, and refuse what does not go with it; reads no pixel of it.
 
-    The `SourceFiles.spec` names the extensions of companions so that no other can be meant.
+    `SourceFiles.spec` has unambiguous extensions of the companions.
 
     Raises
     ------
     SourceError
         If a file is missing, empty, truncated, of no known format, or has no image that can be restored;
-        if a companion does not fit the image, or the PSF is none.
+        if a companion does not fit the image, or the image of the PSF is not one.
     UsageError
-        If an HDU of a TIFF or a page of a FITS file is asked for, if an exposure cannot be laid over the
+        If an HDU of a TIFF or a page of a FITS file is requested, if an exposure cannot be laid over the
         image, or the image cannot be coloured.
     CapacityError
         If there is no room to unpack a packed file.
@@ -157,9 +157,10 @@ def open_files(spec: SourceSpec) -> SourceFiles:
 
 
 def open_source(spec: SourceSpec, findings: SourceFindings = NOTHING_FOUND) -> Source:
-    """Open the image of `spec` with its companions, read as `findings` says.
+    """Open the image of `spec` with its companions, read according to the findings.
 
-    Further exposures are opened and joined where `findings` says how. To close the source closes all files.
+    Further exposures are opened only if their combination has been found. Closing the source closes all
+    files.
 
     Raises
     ------

@@ -20,9 +20,9 @@ from glassplate.pipeline.sources.source import Source, SourceSpec
 from glassplate.pipeline.sources.units import scaled
 
 Check = Callable[[Source, Source, str], None]
-"""Refuses a companion of an image; the text is its role and name, with which the message begins."""
+"""Refuses a companion that does not go with its image; the text, its role and name, begins the message."""
 Join = Callable[[Source, Source, SourceSpec, int], Source]
-"""Wraps an image, which is read divided by ``2**exponent``, together with its companion."""
+"""Returns the image, whose values are divided by ``2**exponent``, wrapped with its companion."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Companion:
     check: Check | None
     """None where reading the companion is its check."""
     join: Join | None
-    """None where the companion is not read along with each box of the image in the same way."""
+    """None for a companion that does not wrap the image by itself."""
     takes_bilevel: bool = False
-    """Whether images of 1 bit serve."""
+    """Whether an image of 1 bit is accepted."""
     drops_alpha: bool = False
-    """Whether an alpha channel is no channel of it."""
+    """Whether an alpha channel is ignored."""
 
     def label(self, spec: SourceSpec, named: object) -> str:
-        """What messages about the companion begin with: ``mask dq.fits[DQ]``."""
+        """Role and name of the companion in messages: ``mask dq.fits[DQ]``."""
         words = {"variance": spec.noise_kind, "exposures": "exposure"}
         return f"{words.get(self.role, self.role)} {named}"
 
@@ -76,7 +76,7 @@ COMPANIONS = (
         lambda image, overlay, *_: OverlayRemovedSource(image, overlay),
     ),
     Companion("hints", "--hints", check_hints, lambda image, hints, *_: HintedSource(image, hints)),
-    # joined by `CombinedSource` as the plan says, once it has looked at all of them
+    # combined by `CombinedSource` once planning has found how
     Companion("exposures", "--exposure", check_exposure, None, drops_alpha=True),
     # part of the forward operator, read as a whole by `read_psf`
     Companion("psf", "--psf", None, None),

@@ -47,7 +47,7 @@ def open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
     SourceError
         If the file is missing, empty, truncated, of no known format, or has no image that can be restored.
     UsageError
-        If an HDU of a TIFF or a page of a FITS file is asked for.
+        If an HDU of a TIFF or a page of a FITS file is requested.
     CapacityError
         If there is no room to unpack a packed file.
     """

@@ -132,8 +132,8 @@ class _Image:
         if self.extension is None:
             return f"{self.path.name}, which has no extensions"
         version = self.extension.version
-        told = "has no EXTVER" if version is None else f"has EXTVER {version}"
-        return f"HDU {self.extension.index} of {self.path.name}, which {told}"
+        extver = "has no EXTVER" if version is None else f"has EXTVER {version}"
+        return f"HDU {self.extension.index} of {self.path.name}, which {extver}"
 
 
 def _image_of(spec: SourceSpec) -> _Image:
