@@ -29,7 +29,7 @@ def restore_tiles(run: Run) -> None:
         for attempt in range(ATTEMPTS):
             tasks = _single_tiles(run, attempt) if attempt else _batches(run)
             for task, outcome in run.pool.map(restore_batch, tasks, on_progress):
-                _take_in(run, journal, task, outcome)
+                _record_outcome(run, journal, task, outcome)
     failures = sorted(run.failures.values(), key=lambda failure: failure.reason)
     for failure in failures:
         refuse_damaged_source(failure)
@@ -68,13 +68,13 @@ def _single_tiles(run: Run, attempt: int) -> list[BatchTask]:
     ]
 
 
-def _take_in(
+def _record_outcome(
     run: Run,
     journal: Journal,
     task: BatchTask,
     outcome: list[TileRecord | FailedTile] | Failure,
 ) -> None:
-    """Journal what became of a batch, and tell the listener."""
+    """Journal the outcome of a batch, and report each of its tiles."""
     run.inputs.check()
     if isinstance(outcome, Failure):
         _stop_if_disk_is_full(run, outcome)

@@ -82,9 +82,9 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     records: dict[int, Future[TileRecord | FailedTile]] = {}
     with reader_and_writer(plan.numerics.stack) as (reader, writer):
         behind = WriteBehind(writer, plan.numerics.stack)
-        for window in _windows(
-            task, task.tiles if plan.recipe.traits.copied_because else (), reader
-        ):
+        may_be_copied = task.tiles if plan.recipe.traits.copied_because else ()
+        for window in _windows(task, may_be_copied, reader):
+            # one that needs a fit is read again for it, which costs a fraction of the fit
             if not _needs_a_fit(plan, window.pixels):
                 records[window.tile.index] = behind.submit(_copy, task, window)
         to_fit = [tile for tile in task.tiles if tile not in records]
