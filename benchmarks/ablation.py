@@ -34,7 +34,8 @@ from alone import Alone
 from speed import RESULTS, Image, Point, machine, reference, write
 from torch import nn
 
-from glassplate.models.fit.loop import Problem
+from glassplate.models.fit.loop import Network
+from glassplate.models.fit.problem import Problem
 from glassplate.models.networks.make import NetworkSettings, count_weights
 
 # Upsampling and last layer as in the paper. 32 channels, since 128 take sixteen times the time and an image
@@ -110,10 +111,9 @@ def begin(case: Case, image: Image, problem: Problem) -> Alone:
     """A fit of the loop that everything here goes through."""
     fit = Alone(image.measurement(), problem)
     if case.kind in WITHOUT:
-        _, _, height, width = fit.start.source.draw().z.shape
-        fit.start.network = Pixels((1, fit.start.window.channels, height, width)).to(
-            problem.numerics.device
-        )
+        _, _, height, width = fit.state.input.draw().z.shape
+        pixels = Pixels((1, fit.window.channels, height, width)).to(problem.numerics.device)
+        fit.network = Network(pixels, problem.fit.learning_rate)
     return fit
 
 
@@ -126,17 +126,17 @@ def fitted(case: Case, image: Image, options: argparse.Namespace) -> dict[str, A
         began = time.process_time()
         while fit.iteration < options.iterations:
             fit.step()
-            if fit.due:
+            if fit.record_due:
                 fit.look()
                 values = fit.mean()[0].cpu().numpy()
                 spent = time.process_time() - began
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
     alone = case.kind in WITHOUT
-    channels = fit.start.window.channels
+    channels = fit.window.channels
     weights = (
         image.clean.size
         if alone
-        else count_weights(problem.network, fit.start.source.channels, channels)
+        else count_weights(problem.network, fit.state.input.channels, channels)
     )
     best = max(points, key=lambda point: point.psnr_db)
     return {

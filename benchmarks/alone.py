@@ -1,51 +1,47 @@
-"""One fit in a stack of its own, to be looked at on its way."""
+"""One fit that goes step by step, to be looked at on its way."""
 
 from __future__ import annotations
 
+import time
+
 import torch
 
-from glassplate.models.fit.member import Fit, Start
-from glassplate.models.fit.problem import Measurement, Problem, Record, Weights
-from glassplate.models.fit.stack import Stack
-from glassplate.models.fit.window import Answer, filtered
+from glassplate.models.estimate.estimate import Answer, answer, similar_blocks
+from glassplate.models.fit.log import FitLog, Record
+from glassplate.models.fit.loop import advance, begin
+from glassplate.models.fit.problem import Measurement, Problem, Weights
+from glassplate.models.fit.window import Window
 
 
-class Alone(Fit):
-    """A fit that goes step by step; `Numerics.applied` is the caller's to enter.
+class Alone(FitLog):
+    """The log of a fit that goes step by step, with its state and its network.
 
-    What is to be another than usual, such as the network, is to be changed before the first step.
+    The caller enters `Numerics.applied`. Another network than usual is to be set before the first step.
     """
 
     def __init__(
         self, measurement: Measurement, problem: Problem, weights: Weights | None = None
     ) -> None:
-        super().__init__(problem)
-        self.start = Start(measurement, problem, weights)
-        self._stack: Stack | None = None
-
-    @property
-    def stack(self) -> Stack:
-        """Its stack, made at the first look."""
-        if self._stack is None:
-            self._stack = Stack([self.start.begun()])
-        return self._stack
+        super().__init__(problem, time.perf_counter())
+        self.window = Window(measurement, problem)
+        self.state, self.network = begin(self.window, weights)
 
     def step(self) -> None:
-        """One iteration."""
-        self.stack.advance()
+        """Do one iteration."""
+        advance(self.state, self.network)
         self.iteration += 1
 
     def mean(self) -> torch.Tensor:
         """The average so far, (1, C, H, W), source units."""
-        return self.stack.state.average.value()
+        return self.state.average.value()
 
     def answer(self) -> Answer:
-        """What would be the restoration."""
-        window, mean = self.start.window, self.mean()
-        [alike] = filtered([window], [mean])
-        return window.answer(mean, alike)
+        """What the restoration would be."""
+        mean = self.mean()
+        [filtered] = similar_blocks([self.window], [mean])
+        return answer(self.window, mean, filtered)
 
     def look(self) -> Record:
-        """The record that is due."""
-        [reading] = self.stack.state.read([0])
-        return self.record(reading)
+        """Make the record that is due."""
+        [reading] = self.state.read([0])
+        return self.add(reading)

@@ -27,7 +27,7 @@ from quality import InMemory, conditions
 from skimage import data, restoration
 
 from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.loop import Measurement, Problem
+from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.metrics import psnr
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.operators.blur import Blur, Psf
@@ -102,7 +102,7 @@ def ours(
         fit = Alone(Measurement(image, np.ones(image.shape, bool), None, seed), problem)
         while not fit.ended:
             fit.step()
-            if fit.due:
+            if fit.record_due:
                 record = fit.look()
                 now = score(fit.mean()[0, 0].numpy(), truth)
                 records.append((record.iteration, now, record.heldout_loss, record.chi2))

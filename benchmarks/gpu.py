@@ -38,27 +38,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import layers
+import joint_forms
 import numpy as np
 import torch
+from joint_forms import STACK_FORMS, stack_form
 from speed import DEFAULT_NETWORK, REFERENCE_FIT, REFERENCE_NETWORK, Image, everywhere
 from torch.utils.flop_counter import FlopCounterMode
 
-from glassplate.models.device.numerics import WAYS, resolve
+from glassplate.models.batching.fit_each import fit_batch, fit_each
+from glassplate.models.batching.slots import Slots
+from glassplate.models.device.numerics import resolve
 from glassplate.models.device.speed import measure_device
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit.loop import (
-    FitSettings,
-    Measurement,
-    Problem,
-    Weights,
-    fit_batch,
-    fit_each,
-)
-from glassplate.models.fit.member import Start
+from glassplate.models.fit.loop import begin
 from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.fit.stack import Stack
+from glassplate.models.fit.problem import FitSettings, Measurement, Problem, Weights
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.fit.window import Window
 from glassplate.models.metrics import psnr
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
@@ -124,7 +120,8 @@ def sky_problem(options: argparse.Namespace, precision: str = "auto") -> Problem
 
 
 def stacked(problem: Problem, width: int, way: str) -> Problem:
-    """The same with so many fits together."""
+    """The same with so many fits together; the caller enters `stack_form` of the way."""
+    way = "grouped" if way == "gemm" else way
     return replace(problem, numerics=replace(problem.numerics, stack=width, together=way))
 
 
@@ -135,16 +132,16 @@ def step_seconds(
 
     `ordered`: whether sums are to have a fixed order, as they have in every fit.
     """
-    with layers.working(problem.numerics, ordered=ordered):
+    with joint_forms.working(problem.numerics, ordered=ordered):
         width, device = problem.numerics.stack, problem.numerics.device
         windows = [replace(measurement, seed=n) for n in range(width)]
-        stack = Stack([Start(window, problem).begun() for window in windows])
+        slots = Slots([begin(Window(window, problem)) for window in windows])
         times: list[float] = []
         while len(times) < 8 or (len(times) < 40 and time.monotonic() < until):
-            layers.finish(device)
+            joint_forms.finish(device)
             began = time.perf_counter()
-            stack.advance()
-            layers.finish(device)
+            slots.advance()
+            joint_forms.finish(device)
             times.append(time.perf_counter() - began)
     return statistics.median(times[3:])
 
@@ -153,9 +150,9 @@ def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
     """Operations of one iteration of one fit, as torch counts those of its convolutions and products."""
     alone = replace(problem, numerics=replace(problem.numerics, stack=1, together="separate"))
     with problem.numerics.applied():
-        stack = Stack([Start(measurement, alone).begun()])
+        slots = Slots([begin(Window(measurement, alone))])
         with FlopCounterMode(display=False) as counter:
-            stack.advance()
+            slots.advance()
     return counter.get_total_flops()
 
 
@@ -165,10 +162,11 @@ def checks(options: argparse.Namespace, scale: Scale) -> list[dict[str, Any]]:
     alone = [values_of([window], problem)[0] for window in windows]
     sigma = (SKY + READ_NOISE**2) ** 0.5
     rows = []
-    for way in WAYS:
+    for way in STACK_FORMS:
         given = stacked(problem, 3, way)
-        found, again = (values_of(windows, given) for _ in range(2))
-        turned = values_of(windows[::-1], given)[::-1]
+        with stack_form(way):
+            found, again = (values_of(windows, given) for _ in range(2))
+            turned = values_of(windows[::-1], given)[::-1]
 
         def gap(others: list[np.ndarray], to: list[np.ndarray]) -> float:
             return max(float(np.abs(a - b).mean()) for a, b in zip(others, to, strict=True)) / sigma
@@ -189,7 +187,8 @@ def check_best(options: argparse.Namespace, scale: Scale, best: dict[str, Any]) 
     width = min(best["width"], 8)
     problem, windows = short_fits(options, scale, best["precision"], width + 2)
     given = stacked(problem, width, best["together"])
-    found, again = (values_of(windows, given) for _ in range(2))
+    with stack_form(best["together"]):
+        found, again = (values_of(windows, given) for _ in range(2))
     return {**which(best), "width": width, "same_bytes_twice": same_bytes(found, again)}
 
 
@@ -220,7 +219,7 @@ def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[
     precisions = list(dict.fromkeys(["fp32", sky_problem(options).numerics.precision]))
     flop = flop_per_iteration(sky_problem(options, "fp32"), window)
     rows = []
-    cases = list(itertools.product(precisions, scale.widths, WAYS))
+    cases = list(itertools.product(precisions, scale.widths, STACK_FORMS))
     for left, (precision, width, way) in zip(range(len(cases), 0, -1), cases, strict=True):
         if width == 1 and way != "separate":
             continue  # one network alone is always by itself
@@ -229,7 +228,8 @@ def steps(options: argparse.Namespace, scale: Scale, until: float) -> list[dict[
         now = time.monotonic()
         try:
             torch.cuda.empty_cache()
-            seconds = step_seconds(given, window, now + (until - now) / left)
+            with stack_form(way):
+                seconds = step_seconds(given, window, now + (until - now) / left)
         except RuntimeError as error:  # too little memory, or no way to compute it in a fixed order
             rows.append({**row, "error": str(error)})
             print(f"{precision} {width:3d} {way:9s} {error}", flush=True)
@@ -262,7 +262,8 @@ def unordered(options: argparse.Namespace, scale: Scale, best: dict[str, Any]) -
     """The fastest iteration where sums may have any order."""
     window = everywhere(frame(min(CORE + 2 * HALO, scale.frame)), 0)
     given = stacked(sky_problem(options, best["precision"]), best["width"], best["together"])
-    seconds = step_seconds(given, window, time.monotonic(), ordered=False)
+    with stack_form(best["together"]):
+        seconds = step_seconds(given, window, time.monotonic(), ordered=False)
     return {**which(best), "seconds": seconds}
 
 
@@ -278,7 +279,8 @@ def whole_frame(
     parts = [everywhere(np.ascontiguousarray(w[:, :128, :128]), n) for n, w in enumerate(windows)]
     start = fit_donor(parts[: scale.donor.windows], problem, scale.donor)
     donor_s = time.monotonic() - began
-    tiles = fit_tiles(windows, warm(problem, scale.donor), start, until)
+    with stack_form(best["together"]):
+        tiles = fit_tiles(windows, warm(problem, scale.donor), start, until)
     run = tiles["tiles_restored"] + tiles["tiles_diverged"]
     hours = (donor_s + tiles["tile_seconds"] * len(windows) / run) / 3600
     restored = scale.frame**2 / 1e6 * tiles["tiles_restored"] / run
@@ -374,8 +376,9 @@ def precisions(
     alone = [fit_batch([window], base)[0].values for window in windows]
     fast = replace(base, numerics=sky_problem(options, precision).numerics)
     width, rows = min(width, len(windows)), []
-    for way in WAYS:
-        together = fit_batch(windows, stacked(fast, width, way))
+    for way in STACK_FORMS:
+        with stack_form(way):
+            together = fit_batch(windows, stacked(fast, width, way))
         for name, truth, one, other in zip(pictures, clean, alone, together, strict=True):
             row = {
                 "name": name,
@@ -593,7 +596,7 @@ def run(options: argparse.Namespace, save: Save) -> dict[str, Any]:
 
     keep("rates", rates, options)
     keep("checks", checks, options, scale)
-    keep("layers", layers.timed, numerics, scale.widths, min(CORE, scale.frame))
+    keep("layers", joint_forms.timed, numerics, scale.widths, min(CORE, scale.frame))
     keep("steps", steps, options, scale, until(0.4))
     document["best"] = fastest(part(document, "steps") or [], numerics.precision)
     alone = {"precision": numerics.precision, "width": 1, "together": "separate"}

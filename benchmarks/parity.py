@@ -86,20 +86,20 @@ def in_their_order(network: SkipNetwork, scale: int = 0) -> list[torch.nn.Module
 def with_the_same_weights(noisy: np.ndarray) -> dict[str, float]:
     """Greatest difference of outputs and relative one of gradients, their network having our weights."""
     fit, network = our_fit(noisy, 0, 1), their_network()
-    mine = in_their_order(fit.start.network)
+    mine = in_their_order(fit.network.module)
     kinds = (torch.nn.Conv2d, torch.nn.BatchNorm2d)
     *layers, head = [layer for layer in network.modules() if isinstance(layer, kinds)]
     with torch.no_grad():
         for ours, theirs in zip(mine, layers, strict=True):
             theirs.weight.copy_(ours.weight)
             theirs.bias.zero_()  # of a convolution it is removed by the norm after it, of a norm it starts so
-        head.weight.copy_(fit.start.network.head.weight[:, :, None, None])
-        head.bias.copy_(fit.start.network.head.bias)
-    draw = fit.start.source.draw()
+        head.weight.copy_(fit.network.module.head.weight[:, :, None, None])
+        head.bias.copy_(fit.network.module.head.bias)
+    draw = fit.state.input.draw()
     y = torch.from_numpy(noisy)[None].float()
     with fit.problem.numerics.applied():
-        painted = fit.start.window.objective.estimate(fit.start.network(draw.z))
-        fit.start.window.objective.data_term(painted, draw.asked).backward()
+        painted = fit.window.objective.estimate(fit.network.paint(draw.z))
+        fit.window.objective.data_term(painted, draw.loss_mask).backward()
     out = network(draw.z)
     torch.nn.functional.mse_loss(out, y).backward()
     our_gradient = torch.cat([layer.weight.grad.flatten() for layer in mine])
@@ -135,7 +135,7 @@ def ours(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> C
     with fit.problem.numerics.applied():
         while not fit.ended:
             fit.step()
-            if fit.due:
+            if fit.record_due:
                 fit.look()
             if fit.iteration in looks:
                 curve[fit.iteration] = psnr(fit.mean()[0].numpy().astype("f8"), clean, 1.0)

@@ -53,8 +53,9 @@ from studies import (
     xmm,
 )
 
+from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.loop import Measurement, Problem, fit_batch
+from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
@@ -223,18 +224,18 @@ def stopped_by(rule: str, recipe: Recipe) -> Method:
             fit = Alone(plan.measurement(pixels, tile_seed(recipe.seed, 0, 0)), problem)
             while fit.iteration < problem.fit.iterations:
                 fit.step()
-                if not fit.due:
+                if not fit.record_due:
                     continue
                 fit.look()
                 looks[fit.iteration] = fit.answer()
                 if ended is None and fit.ended:
                     decision, ended = fit.decision, fit.iteration
-        best = fit.log[decision.best].iteration
+        best = fit.records[decision.best].iteration
         facts = {
             "iterations": ended,
             "best_iteration": best,
             "stop_reason": decision.reason,
-            "heldout_losses": [record.heldout_loss for record in fit.log],
+            "heldout_losses": [record.heldout_loss for record in fit.records],
             "looks": looks,
         }
         return looks[best].astype(np.float64), facts

@@ -46,7 +46,9 @@ import numpy as np
 import psutil
 from astropy.io import fits
 
-from glassplate.models.fit.loop import Measurement, fit_batch, seconds_per_iteration
+from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.batching.iteration_time import seconds_per_iteration
+from glassplate.models.fit.problem import Measurement
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.events import Event, StageStarted, TileDone
 from glassplate.pipeline.open_pool import open_pool

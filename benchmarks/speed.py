@@ -40,9 +40,10 @@ from alone import Alone
 from zsn2n import ITERATIONS as ZSN2N_ITERATIONS
 from zsn2n import ZeroShotNoise2Noise
 
+from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.device.numerics import WAYS, resolve
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit.loop import FitSettings, Measurement, Problem, Weights, fit_batch
+from glassplate.models.fit.problem import FitSettings, Measurement, Problem, Weights
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
@@ -130,10 +131,10 @@ def curve(
         while fit.iteration < problem.fit.iterations:
             began = time.perf_counter()
             fit.step()
-            if fit.due:
+            if fit.record_due:
                 fit.look()
             spent += time.perf_counter() - began
-            if fit.due:
+            if fit.record_due:
                 values = fit.answer().values
                 points.append(Point(fit.iteration, round(spent, 3), image.psnr(values)))
                 told(points)

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.loop import Measurement, Problem, fit_batch
+from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
 from glassplate.models.transform import PixelTransform

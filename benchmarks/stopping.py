@@ -15,17 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from alone import Alone
 from quality import conditions, measurement_of, problem_for
 
-from glassplate.models.fit.average import Wandering
-from glassplate.models.fit.loop import Record
-from glassplate.models.fit.stopping import StoppingSettings, decide
+from glassplate.models.fit.log import Record
+from glassplate.models.fit.stopping import Decision, StoppingSettings, decide, least
 from glassplate.models.metrics import psnr
 from glassplate.pipeline.recipe import Recipe, load_recipe
 
@@ -35,6 +35,41 @@ SIGMAS = (15, 25, 50)
 KINDS = ("gaussian", "poisson", "poisson-gaussian")
 CURVES = ("heldout_loss", "chi2", "variance")
 RULES = ("heldout", "chi2", "variance", "fixed")
+"""Those of recipes, and `variance`, which ends where the estimates vary least."""
+# Share of the newest estimate in the moving variance: that of Wang et al. (2023).
+NEWEST = 0.1
+
+
+@dataclass(frozen=True)
+class Watched(Record):
+    """A record with the moving variance of the estimates beside it."""
+
+    variance: float
+    """Squared units of the transform."""
+
+
+class MovingVariance:
+    """Exponential moving variance of the estimates of one fit, about an average of its own.
+
+    The ES-EMV of H. Wang et al., "Early Stopping for Deep Image Prior" (TMLR 2023): it falls while the
+    network takes in the scene and rises again with the noise.
+
+    Parameters
+    ----------
+    weight
+        (1, C, h, w): weight of each pixel's squares.
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight, self.mean = weight, torch.zeros_like(weight)
+        self.value = 0.0
+
+    def add(self, x: torch.Tensor) -> None:
+        """Add an estimate, (1, C, h, w)."""
+        step = x - self.mean
+        squares = float((self.weight * step.square()).mean())
+        self.mean.add_(step, alpha=NEWEST)
+        self.value = (1 - NEWEST) * (self.value + NEWEST * squares)
 
 
 def noisy(clean: np.ndarray, kind: str, sigma: float) -> np.ndarray:
@@ -52,18 +87,18 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
     """The log of a fit to the cap and the PSNR of every record."""
     problem = problem_for(recipe, image, threads)
     cap = problem.fit.iterations
-    # whatever the rule that is judged later, pixels are held out and nothing ends before the cap
+    # pixels are held out for every rule, and nothing ends before the cap
     problem = replace(problem, stopping=replace(problem.stopping, rule="heldout", patience=cap))
-    log: list[Record] = []
+    log: list[Watched] = []
     decibels: list[float] = []
     with problem.numerics.applied():
         fit = Alone(measurement_of(recipe, image), problem)
-        # watched beside whatever rule is asked for
-        fit.stack.state.wandering = Wandering(fit.start.window.y.shape, "cpu")
+        moving = MovingVariance(fit.window.objective.validation_weight)
         while fit.iteration < cap:
             fit.step()
-            if fit.due:
-                log.append(replace(fit.look(), variance=float(fit.stack.state.wandering.value())))
+            moving.add(problem.operator.forward(fit.state.average.latest))
+            if fit.record_due:
+                log.append(Watched(**asdict(fit.look()), variance=moving.value))
                 answer = fit.answer().values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
@@ -81,15 +116,26 @@ def short(value: float) -> float:
 
 
 def loss(
-    log: list[Record], decibels: list[float], settings: StoppingSettings, rule: Any, cap: int
+    log: list[Watched], decibels: list[float], settings: StoppingSettings, rule: Any, cap: int
 ) -> float:
     """What a rule gives away, dB: it sees the log grow and ends where it would have."""
-    settings = replace(settings, rule=rule)
     for n in range(1, len(log) + 1):
-        decision = decide(log[:n], settings, cap)
+        if rule == "variance":
+            decision = decide_by_variance(log[:n], settings, cap)
+        else:
+            decision = decide(log[:n], replace(settings, rule=rule), cap)
         if decision.reason is not None:
             return max(decibels) - decibels[decision.best]
     raise AssertionError("the last record is at the cap")
+
+
+def decide_by_variance(log: list[Watched], settings: StoppingSettings, cap: int) -> Decision:
+    """The rule `variance`: end where the moving variance is least, by the patience of `heldout`."""
+    best, waited = least([record.variance for record in log], log)
+    last = log[-1].iteration
+    if waited >= settings.patience and last >= settings.minimum:
+        return Decision(best, "variance minimum")
+    return Decision(best, "iteration cap" if last >= cap else None)
 
 
 def cases(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, str, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from glassplate.pipeline.errors import UsageError
 
 DROPPED_KEYS: Mapping[str, Any] = {
+    "fit.flips": False,
     "tiles.outliers": None,
     "stopping.chi2": 1,
     "scaling.softening": 10,

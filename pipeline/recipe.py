@@ -14,8 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from glassplate.models.fit.donor import DonorSettings
-from glassplate.models.fit.loop import FitSettings
-from glassplate.models.fit.problem import check_input
+from glassplate.models.fit.problem import FitSettings, check_input
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings

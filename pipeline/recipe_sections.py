@@ -31,10 +31,10 @@ class TilesSettings(Section):
     """Tiles that are fitted side by side, so that a large device is busy. auto: one on a CPU, where more gain
     nothing; on a GPU the number that `glassplate doctor` found fastest. Memory grows with it, and where a
     device has too little, half as many go on."""
-    together: Literal["auto", "separate", "grouped", "gemm"] = "auto"
-    """How the networks of a stack work: one after the other (separate), as one network of grouped
-    convolutions (grouped), or as one of matrix products (gemm); auto: what `glassplate doctor` has found
-    fastest, else separate. The last two differ from fits alone by rounding (docs/design/011-stack.md)."""
+    together: Literal["auto", "separate", "grouped"] = "auto"
+    """How the networks of a stack work: one after the other (separate), or as one network of grouped
+    convolutions (grouped); auto: what `glassplate doctor` has found fastest, else separate. Grouped networks
+    differ from fits alone by rounding (docs/design/011-stack.md)."""
     threads: int = Field(1, ge=1, le=64)
     """CPU threads of one fit; part of the recipe, since the last bit of a sum depends on it. Two fits on one
     core each are faster than one after the other on both cores, and do not stall when another program

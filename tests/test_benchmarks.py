@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.recipe import load_recipe
@@ -112,11 +114,49 @@ class TestGpu:
         dice = torch.Generator().manual_seed(0)
         x = torch.randn(3, 4, 10, 12, generator=dice)
         weight = torch.randn(3, 5, 4, 3, 3, generator=dice)
-        expected = gpu.layers.one_by_one(x, weight)
+        expected = gpu.joint_forms.one_by_one(x, weight)
         assert expected.shape == (3, 5, 8, 10)
-        for name, form in gpu.layers.FORMS.items():
+        for name, form in gpu.joint_forms.FORMS.items():
             found = form(x.view(1, 12, 10, 12) if name.startswith("grouped") else x, weight)
             torch.testing.assert_close(found.view_as(expected), expected, msg=name)
+
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        b=st.integers(1, 3),
+        inputs=st.integers(1, 4),
+        outputs=st.integers(1, 4),
+        size=st.sampled_from([1, 3, 5]),
+        height=st.integers(1, 6),
+        width=st.integers(1, 6),
+    )
+    def test_tap_products_are_the_convolution_of_each_window(
+        self, gpu, b, inputs, outputs, size, height, width
+    ):
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(b, inputs, height + size - 1, width + size - 1, generator=generator)
+        weight = torch.randn(b, outputs, inputs, size, size, generator=generator)
+        found = gpu.joint_forms.TapProducts.apply(x, weight)
+        expected = gpu.joint_forms.one_by_one(x, weight)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_the_gradient_of_tap_products_is_the_adjoint(self, gpu, size):
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((2, 3, 4 + size - 1, 5 + size - 1), (2, 2, 3, size, size))
+        x, weight = (
+            torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
+            for shape in shapes
+        )
+        assert torch.autograd.gradcheck(gpu.joint_forms.TapProducts.apply, (x, weight))
+
+    def test_matrix_products_are_used_by_whole_stacks(self, gpu):
+        problem, windows = gpu.short_fits(on_cpu(), gpu.SMALL, "fp32", 3)
+        grouped = gpu.values_of(windows, gpu.stacked(problem, 3, "grouped"))
+        with gpu.stack_form("gemm"):
+            products = gpu.values_of(windows, gpu.stacked(problem, 3, "gemm"))
+        assert not gpu.same_bytes(grouped, products)
+        for one, other in zip(grouped, products, strict=True):
+            assert np.abs(one - other).mean() < 0.1 * (gpu.SKY + gpu.READ_NOISE**2) ** 0.5
 
     @pytest.mark.slow
     def test_runs_where_there_is_no_gpu(self, gpu, monkeypatch):
@@ -125,7 +165,7 @@ class TestGpu:
         document = json.loads(json.dumps(gpu.run(on_cpu(), len)))
         assert not gpu.errors(document)
         assert [row["together"] for row in document["checks"] if row["same_bytes_twice"]] == [
-            *gpu.WAYS
+            *gpu.STACK_FORMS
         ]
         assert all(row["mean_gap_to_alone_sigma"] < 0.1 for row in document["checks"])
         assert document["check_best"]["same_bytes_twice"]
@@ -287,7 +327,7 @@ class TestStopping:
             (5.0, 0.7, 3.0),
         )
         log = [
-            stopping.Record(10 * n, 0.0, heldout, chi2, variance, float(n))
+            stopping.Watched(10 * n, 0.0, heldout, chi2, float(n), variance)
             for n, (heldout, chi2, variance) in enumerate(curves, 1)
         ]
         settings = stopping.StoppingSettings(patience=20, minimum=10)

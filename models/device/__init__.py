@@ -1,1 +1,1 @@
-"""What a device is, and how fast."""
+"""The device of a fit: precision, threads, determinism, and how fast it is."""

@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-Way: TypeAlias = Literal["separate", "grouped", "gemm"]
+Way: TypeAlias = Literal["separate", "grouped"]
 """How the networks of a stack work together."""
 WAYS: tuple[Way, ...] = get_args(Way)
 
-# What cuBLAS needs for sums in a fixed order, without which torch refuses products of matrices where
-# determinism is asked for. It is read once, at the first product of a process: so it is set here.
+# cuBLAS needs this to sum in a fixed order; without it torch refuses matrix products in deterministic mode.
+# It is read once, at the first product of a process, so it is set here.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
@@ -36,8 +36,8 @@ class Numerics:
     """Windows of one shape whose fits advance together."""
     together: Way = "separate"
     """How the networks of a stack work: separate, one after the other, each as it would alone; grouped, as
-    one network of grouped convolutions; gemm, as one of batched matrix products. What else windows of a
-    stack share may round otherwise in the last bit (docs/design/011-stack.md)."""
+    one network of grouped convolutions. Other operations that the windows of a stack share may round
+    differently in the last bit (docs/design/011-stack.md)."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -47,34 +47,34 @@ class Numerics:
     @property
     def layout(self) -> torch.memory_format:
         """Torch memory format of the network's activations and weights."""
-        # networks that work as one have their channels side by side
-        joint = self.together != "separate" and self.stack > 1
-        last = self.memory_format == "channels_last" and not joint
+        # grouped networks have their channels side by side
+        grouped = self.together != "separate" and self.stack > 1
+        last = self.memory_format == "channels_last" and not grouped
         return torch.channels_last if last else torch.contiguous_format
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set threads, and on CUDA determinism and the precision of sums; put back what was there."""
+        """Set threads, and on CUDA determinism and the precision of sums; restore the settings at the end."""
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            # Torch's CPU kernels used here are deterministic as they are; the switch would only make it
-            # fill every fresh buffer.
-            with _exactly() if self.device == "cuda" else nullcontext():
+            # Torch's CPU kernels used here are deterministic anyway; the switch would only make torch fill
+            # every fresh buffer.
+            with _deterministic_cuda() if self.device == "cuda" else nullcontext():
                 yield
         finally:
             torch.set_num_threads(threads)
 
 
 @contextmanager
-def _exactly() -> Iterator[None]:
-    """On CUDA sums in a fixed order, and float32 with all its digits, for the duration."""
+def _deterministic_cuda() -> Iterator[None]:
+    """Sum in a fixed order on CUDA, and in float32 with all its digits."""
     settings: tuple[tuple[Any, str, bool], ...] = (
         # convolutions in fp32 would have the 11 bits of TF32: of 60 000 counts 30
         (torch.backends.cudnn, "allow_tf32", False),
-        # products in bf16 would be summed in bf16 where they are split
+        # bf16 products would be summed in bf16 where they are split
         (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", False),
-        # determinism would fill every fresh buffer with NaN; none is read before it is written
+        # determinism would fill every fresh buffer with NaN; here none is read before it is written
         (torch.utils.deterministic, "fill_uninitialized_memory", False),
     )
     before = [getattr(owner, name) for owner, name, _ in settings]
@@ -91,7 +91,7 @@ def _exactly() -> Iterator[None]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had too little memory: torch says so, or a library of the device in its own words."""
+    """Whether an error means too little device memory, from torch or in the words of a CUDA library."""
     words = ("ALLOC_FAILED", "unable to find an engine")  # cuBLAS, cuFFT, cuSOLVER; cuDNN
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 

@@ -1,4 +1,4 @@
-"""What a device does at most: bytes copied and numbers multiplied in a second."""
+"""The highest rates of a device: bytes copied and numbers multiplied in a second."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 
 from glassplate.models.device.numerics import Numerics
 
-# What is copied at once: with its copy five times the largest cache of a GPU (50 MB), more than the cache
-# that a core of a server has to itself.
+# Size of the copied tensor. With its copy it is five times the largest cache of a GPU (50 MB), and more than
+# a server core's own cache.
 COPY_BYTES = 128 << 20
-# Time that one measurement must take to mean something: a thousand times what starting a kernel or reading
-# the clock costs. Work is doubled until it takes that long, so that no device's speed is built in.
+# Shortest time of one measurement: a thousand times that of starting a kernel or reading the clock. Work is
+# doubled until it takes that long, so that no device's speed is built in.
 LEAST_S = 0.02
-# Of so many measurements the shortest counts: what another program took of the device is not its rate.
+# The shortest of so many measurements counts, because other programs may use the device meanwhile.
 REPEATS = 3
-# Sides of the matrices: the first takes milliseconds where bf16 is emulated one number at a time, the last
-# 3 GiB for three in fp32.
+# Sides of the matrices. The first takes milliseconds where bf16 is emulated one number at a time; three of
+# the last take 3 GiB in fp32.
 FIRST_SIDE, LAST_SIDE = 128, 16384
-# Copies in a row, at most: 256 GiB read and written, more than any device does within LEAST_S.
+# Most copies in a row: 256 GiB read and written, more than any device does within LEAST_S.
 MOST_COPIES = 1024
 
 Work = Callable[[], object]
@@ -35,35 +35,35 @@ class DeviceRates:
 
     device: Literal["cpu", "cuda"]
     threads: int
-    """CPU threads that they were measured with: those of one fit."""
+    """CPU threads of the measurement: those of one fit."""
     copy_bytes_per_s: float
     """Bytes read and bytes written together, of a tensor copied on the device."""
     fp32_flop_per_s: float
     """Of a product of two square matrices, two operations for each of its side^3 multiplications."""
     bf16_flop_per_s: float
-    """The same in bf16; where the processor only emulates it, slower than fp32."""
+    """The same in bf16; slower than fp32 if the processor only emulates it."""
     fp32_side: int
     """Side of the matrices."""
     bf16_side: int
 
 
 def measure_device(numerics: Numerics) -> DeviceRates:
-    """Measure a device as a fit finds it, with its threads and its determinism.
+    """Measure a device with the threads and the determinism of a fit.
 
     Parameters
     ----------
     numerics
-        Those of a fit; both precisions are measured, whichever it takes.
+        Those of a fit. Both precisions are measured, whichever the fit uses.
 
     Returns
     -------
     DeviceRates
-        After one or two seconds, or a few where other programs want the device.
+        After one or two seconds, or a few more if other programs use the device.
 
     Raises
     ------
     RuntimeError
-        If the device has no room for the tensors, 3 GiB at most on a GPU, some 0.3 GiB on a CPU.
+        If the device has too little memory for the tensors, at most 3 GiB on a GPU, some 0.3 GiB on a CPU.
     """
     device = numerics.device
     with numerics.applied():
@@ -86,12 +86,12 @@ def measure_device(numerics: Numerics) -> DeviceRates:
 
 
 def _grown(prepare: Callable[[int], Work], first: int, last: int, device: str) -> tuple[int, float]:
-    """Double the work's size until it takes `LEAST_S`, or is the last.
+    """Double the size of the work until it takes `LEAST_S` or the size is `last`.
 
     Returns
     -------
     size, seconds
-        The size that took long enough, and the least time that it took.
+        The size that took long enough, and its shortest time.
     """
     size = first
     while True:
@@ -102,7 +102,7 @@ def _grown(prepare: Callable[[int], Work], first: int, last: int, device: str) -
 
 
 def _least_seconds(work: Work, device: str) -> float:
-    """Least time of several, after one that is not counted: it allocates and chooses kernels."""
+    """Shortest of several times. The first run allocates and chooses kernels; it is not counted."""
     work()
     times = []
     for _ in range(REPEATS):
@@ -115,14 +115,14 @@ def _least_seconds(work: Work, device: str) -> float:
 
 
 def _finish(device: str) -> None:
-    """Wait until a GPU has done what it was given; a CPU always has."""
+    """Wait until a GPU has done its work; a CPU always has."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def _copies(device: str, count: int) -> Work:
     """Copies in a row of one tensor on the device."""
-    # ones, not zeros: a CPU's fresh zeros are one page of memory, mapped again and again
+    # ones, not zeros: fresh zeros on a CPU are one page of memory, mapped many times
     source = torch.ones(COPY_BYTES // 4, device=device)  # float32
     target = torch.empty_like(source)
 
@@ -134,9 +134,9 @@ def _copies(device: str, count: int) -> Work:
 
 
 def _product(device: str, dtype: torch.dtype, side: int) -> Work:
-    """A product of two square matrices of random numbers: of equal ones a GPU takes less power."""
-    dice = torch.Generator(device).manual_seed(0)
+    """A product of two square matrices of random numbers; for equal numbers a GPU would use less power."""
+    generator = torch.Generator(device).manual_seed(0)
     left, right = (
-        torch.rand((side, side), dtype=dtype, device=device, generator=dice) for _ in range(2)
+        torch.rand((side, side), dtype=dtype, device=device, generator=generator) for _ in range(2)
     )
     return partial(torch.mm, left, right, out=torch.empty_like(left))

@@ -1,1 +1,1 @@
-"""From the average of a fit to the answer."""
+"""From a fit's average to the restoration: the measurement given back, holes, faint sources, uncertainty."""

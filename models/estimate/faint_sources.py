@@ -1,4 +1,4 @@
-"""A guard on faint sources: point-like light that a restoration took for noise."""
+"""A guard on faint sources: point-like light that a restoration removed as noise."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from glassplate.models.filters import gaussian_blur
 # Gaussian of the matched filter, pixels: a seeing disk of 2.4 pixels across at half its height. A filter of
 # half or twice a source's width still sees 80 % of its significance.
 SOURCE_RADIUS = 1.0
-# Half the side of the square around a peak that is its source's.
+# Half the side of the square around a peak that belongs to its source.
 FOOTPRINT = 2
 
 
-def left_over(
+def lost_sources(
     residual: torch.Tensor, sigma: torch.Tensor, valid: torch.Tensor, threshold: float
 ) -> torch.Tensor:
-    """Find the point-like sources that are left in a residual.
+    """Find the point-like sources that a restoration lost, from its residual.
 
-    The residual in units of the noise is filtered with the shape of a source, and its peaks compared with the
-    scatter of the filtered map itself (median of its absolute values), where that is more than noise has: so
-    correlated noise, or a noise model that is too low, raises no alarm; nor does a crowded field of which
-    nearly all light came back, so that the residual is next to nothing but for the stars (M13: a third of its
-    pixels).
+    The residual in units of the noise is filtered with the shape of a source. Its peaks are compared with the
+    scatter of the filtered map (median of its absolute values) where that is larger than the noise alone
+    gives. So neither correlated noise nor a noise model that is too low raises an alarm; nor does a crowded
+    field, whose residual is almost zero except for the stars (M13: a third of its pixels).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Carrying into holes what is known around them."""
+"""Continue into holes what is known around them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch.nn.functional as F
 
 from glassplate.models.filters import fill_unknown
 
-# Relaxations after a start from the means of surrounding squares. Text on F16, dB of the image: 37.13 with
-# none, 38.01 with 20, 38.03 with 200 (37.34 without a membrane).
+# Relaxations, which start from the means of surrounding squares. PSNR of F16 under text, dB: 37.13 with none,
+# 38.01 with 20, 38.03 with 200 (37.34 without a membrane).
 STEPS = 200
 
 
 def membrane(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Harmonic interpolation: each unknown pixel the mean of its four neighbours, as a soap film.
+    """Interpolate harmonically: each unknown pixel is the mean of its four neighbours.
 
-    What image editing calls Poisson blending (Perez, Gangnet & Blake 2003) adds the membrane of the
-    difference along the border. Solved by Jacobi's method, which has not converged in the middle of holes
-    wider than some twenty pixels: it is about as smooth there as the means it starts from.
+    Poisson blending (Perez, Gangnet & Blake 2003) adds such a membrane of the difference along the border.
+    Jacobi's method solves it. In the middle of holes wider than some twenty pixels it has not converged, and
+    the result is about as smooth as the means it starts from.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def membrane(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    (B, C, h, w): `values` where known; 0 everywhere else where nothing is.
+    (B, C, h, w): `values` where known; 0 everywhere if nothing is known.
     """
     known_values = torch.where(known, values, 0)
     film = fill_unknown(known_values, known)

@@ -1,4 +1,4 @@
-"""What a pixel itself measured comes back by Bayes' rule (Laine et al. 2019, with a local prior)."""
+"""Combine a prediction with the measurement by Bayes' rule (Laine et al. 2019, with a local prior)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from glassplate.models.filters import gaussian_blur
 from glassplate.models.operators.operator import Operator
 
-# Channels up to which the prior's covariance is a full matrix at each pixel; beyond, each channel goes
-# its own way, since the matrices would be many and poorly known.
+# Channels up to which the prior's covariance is a full matrix at each pixel. With more, each channel is
+# treated alone, since the matrices would be large and poorly known.
 COLOURS = 4
 # A GPU's library (cuSOLVER) is reported to refuse batches of some 32 000 matrices and more.
 DECOMPOSED_AT_ONCE = 2**14
@@ -28,15 +28,15 @@ def posterior_mean(
     radius: float,
     doubt: float = 1.0,
 ) -> torch.Tensor:
-    """Combine a blind-spot estimate with the measurement it never saw.
+    """Combine a blind-spot estimate with the measurement that it never saw.
 
     The estimate `mu` of a pixel is the prior's mean given all other pixels; its own measurement `y` has
     variance `variance`. With the residual ``r = (y - mu) / sigma``, a vector over the channels, the
-    covariance of the prior in units of the noise is ``S = <r r^T> - 1``, averaged over the neighbourhood,
-    since one pixel says too little, and without its negative part; then
-    ``x = mu + sigma S (S + 1)^-1 r``. The texture that a prior misses is shared between the channels of a
-    colour image while the noise is not, so the full matrix tells them apart much better than each channel
-    alone (F16, 300 iterations: 31.07 dB against 30.54, and 29.91 without this step).
+    covariance of the prior in units of the noise is ``S = <r r^T> - 1``, averaged over the neighbourhood
+    because one pixel says too little, and without its negative part. Then
+    ``x = mu + sigma S (S + 1)^-1 r``. The channels of a colour image share the texture that a prior misses
+    but not the noise, so the full matrix separates the two much better than each channel alone (F16,
+    300 iterations: 31.07 dB against 30.54, and 29.91 without this step).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def posterior_mean(
     radius
         Standard deviation of the Gaussian average, in pixels.
     doubt
-        Standard errors of that average below which it is taken for noise.
+        Standard errors of that average below which it counts as noise.
 
     Returns
     -------
@@ -79,12 +79,12 @@ def posterior_through(
     variance: torch.Tensor,
     valid: torch.Tensor,
 ) -> torch.Tensor:
-    """Combine an estimate with a measurement in which its pixels are mixed.
+    """Combine an estimate with a measurement in which the operator mixes its pixels.
 
-    With a prior that errs by s2 independently at each pixel about its mean `mu`, and noise N,
+    With a prior of mean `mu` and variance s2, independent from pixel to pixel, and noise N,
     ``x = mu + s2 A^T (s2 A A^T + N)^-1 (y - A mu)``, solved by conjugate gradients (Hestenes & Stiefel 1952).
-    s2 is such that the residual has the size it has: ``<(y - A mu)^2> = s2 <diag(A A^T)> + <N>``, no less
-    than 0. Where there is no noise it is the nearest estimate with ``A x = y``.
+    s2 follows from the size of the residual, ``<(y - A mu)^2> = s2 <diag(A A^T)> + <N>``, and is at least 0.
+    Without noise, x is the estimate nearest to `mu` with ``A x = y``.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def posterior_through(
 
     Returns
     -------
-    x, (B, C, H, W): `mu` itself where the residual is no larger than the noise.
+    x, (B, C, H, W): `mu` itself if the residual is no larger than the noise.
     """
     residual = torch.where(valid, y - operator.forward(mu), 0)  # (B, C, h, w)
     noise = torch.where(valid, variance, 0)
@@ -142,24 +142,24 @@ def posterior_variance(
     combined: bool = True,
     inflation: float = 1.0,
 ) -> torch.Tensor:
-    """Variance of the error of what `posterior_mean` gives, by the same rule.
+    """Variance of the error of `posterior_mean`, by the same rule.
 
     With S the prior's covariance in units of the noise it is ``sigma^2 diag(S (S + 1)^-1)``. Where S is
-    too small to be told from noise it is taken for its own standard error: the truth is somewhere between.
+    smaller than its own standard error, the standard error is used: the truth lies between 0 and it.
 
     Parameters
     ----------
     mu, y, variance, valid, radius
         As for `posterior_mean`.
     combined
-        Whether the estimate was combined with the measurement; else it is `mu` itself, and the variance
-        that of the prior, ``sigma^2 diag(S)``.
+        Whether the estimate was combined with the measurement. Otherwise it is `mu` itself, and the variance
+        is the prior's, ``sigma^2 diag(S)``.
     inflation
-        Factor on S, where the residual is known to be smaller than the error.
+        Factor on S, for a residual that is known to be smaller than the error.
 
     Returns
     -------
-    (B, C, h, w), squared source units: that of the prior at invalid pixels, next to 0 where a valid pixel
+    (B, C, h, w), squared source units: the prior's variance at invalid pixels, almost 0 where a valid pixel
     has no noise and the measurement is the answer.
     """
     if mu.shape[1] > COLOURS:
@@ -171,7 +171,7 @@ def posterior_variance(
         ]
         return torch.cat(alone, 1)
     residual = torch.where(valid, y - mu, 0)
-    # without noise the residual is all the prior's: as if there were next to none
+    # without noise the whole residual is the prior's: treated as if there were almost no noise
     least = 1e-9 * residual.square().mean() + torch.finfo(mu.dtype).tiny
     noise = torch.maximum(variance, least)  # (B, C, h, w)
     r = residual / noise.sqrt()
@@ -182,10 +182,7 @@ def posterior_variance(
 
 
 def _diagonal(axes: torch.Tensor, eigenvalues: torch.Tensor) -> torch.Tensor:
-    """Diagonal of the matrices with these axes, columns of (B, h, w, C, C), and (B, h, w, C) values.
-
-    Returns (B, C, h, w).
-    """
+    """Diagonal, (B, C, h, w), of matrices with these axes (B, h, w, C, C) and eigenvalues (B, h, w, C)."""
     return (axes.square() @ eigenvalues.unsqueeze(-1)).squeeze(-1).permute(0, 3, 1, 2)
 
 
@@ -195,25 +192,25 @@ def _each(mu: torch.Tensor) -> list[slice]:
 
 
 def _standard_error(radius: float) -> float:
-    """Of the Gaussian average of squared normal values: sqrt(2 / n), n pixels being averaged."""
+    """Standard error of a Gaussian average of squared normal values, sqrt(2 / n) for n averaged pixels."""
     return math.sqrt(2 / (4 * math.pi * radius**2))
 
 
 def _axes(covariances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvalues, (B, h, w, C), and eigenvectors, (B, h, w, C, C), of each pixel's (C, C)."""
+    """Eigenvalues, (B, h, w, C), and eigenvectors, (B, h, w, C, C), of each pixel's covariance."""
     shape = covariances.shape
     parts = torch.split(covariances.flatten(0, 2), DECOMPOSED_AT_ONCE)
     values, axes = zip(*(torch.linalg.eigh(part) for part in parts), strict=True)
     return torch.cat(values).view(shape[:-1]), torch.cat(axes).view(shape)
 
 
-def _local_covariance(r: torch.Tensor, counts: torch.Tensor, radius: float) -> torch.Tensor:
-    """Gaussian average of ``r r^T`` over pixels that count in both channels; (B, h, w, C, C).
+def _local_covariance(r: torch.Tensor, mask: torch.Tensor, radius: float) -> torch.Tensor:
+    """Gaussian average of ``r r^T`` over pixels in the mask of both channels; (B, h, w, C, C).
 
-    Where no pixel of the neighbourhood counts it is 0.
+    It is 0 where the neighbourhood has no such pixel.
     """
     _, c, _, _ = r.shape
-    one = counts.to(r.dtype)
+    one = mask.to(r.dtype)
     rows = []
     for i in range(c):
         products = gaussian_blur(r[:, i : i + 1] * r, radius)  # (B, C, h, w)

@@ -1,4 +1,4 @@
-"""What blocks that look alike say of each other: BM3D's Wiener step, with a prior's answer as pilot."""
+"""Filter similar blocks together: BM3D's Wiener step, with the answer of a prior as the pilot."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SIDE = 6
 STEP = 3
 REACH = 16
 GROUPS = (32, 16, 8, 4, 2, 1)
-# Mean squared difference of the pilot's pixels, in units of the noise variance, up to which two blocks look
-# alike: BM3D's 400 for 8 bits at its sigma of 25.
-ALIKE = 0.64
-# Factor on the noise variance in the gain: the pilot has lost energy, and Wiener's gain would take as much
+# Mean squared difference of the pilot's pixels, in units of the noise variance, up to which two blocks are
+# similar: BM3D's 400 for 8 bits at its sigma of 25.
+SIMILAR = 0.64
+# Factor on the noise variance in the gain: the pilot has lost energy, and Wiener's gain would remove as much
 # again. 1, 0.7 and 0.5 are within 0.05 dB on photographs; stars at ten times the noise of a matched filter
 # keep 84, 87 and 89 % of their flux (docs/design/010-blocks-alike.md).
 DISCOUNT = 0.6
@@ -34,12 +34,12 @@ LEAST = 1e-9
 
 
 class Filtered(NamedTuple):
-    """An estimate and how far it may err."""
+    """A filtered measurement and the variance of its error."""
 
     values: torch.Tensor
     """(B, C, h, w), source units."""
     variance: torch.Tensor
-    """(B, C, h, w), squared source units: of the noise that is left, and of what was taken for noise."""
+    """(B, C, h, w), squared source units: of the noise that remains, and of what was removed as noise."""
 
 
 def collaborative_wiener(
@@ -49,38 +49,38 @@ def collaborative_wiener(
     valid: torch.Tensor,
     lag1: float = 0.0,
 ) -> Filtered:
-    """Filter a measurement with a pilot estimate of it, in groups of blocks that look alike in the pilot.
+    """Filter a measurement with a pilot estimate of it, in groups of blocks that are similar in the pilot.
 
     The second step of BM3D (Dabov et al. 2007, 10.1109/TIP.2007.901238, section III.B): the blocks of a
     group are stacked, transformed together by cosines over rows, columns, group and colours, and each
     coefficient of the measurement is multiplied by ``P^2 / (P^2 + V)``, P being the pilot's and V the
-    variance of its noise. Blocks overlap; they are averaged with weights ``1 / sum(G^2 V)``. A prior fitted
-    to pixels alone paints an edge anew wherever it appears; the group tells what its copies share.
+    variance of its noise. Blocks overlap; they are averaged with weights ``1 / sum(G^2 V)``. A prior that is
+    fitted to pixels alone paints each copy of an edge by itself; the group has what the copies share.
 
-    Four things differ from the paper. The mean of a group is the pilot's, so that nothing depends on where
-    zero is and no flux is lost: the pilot knows it from a larger neighbourhood than the group, whose blocks
-    overlap (on photographs their mean has eight times the noise variance of as many pixels apart). A block
-    that nothing looks like stays as the pilot has it. Noise that differs from pixel to pixel is propagated
-    exactly to each coefficient (``V = (T o T) variance``). And in the gain it counts `DISCOUNT` times, since
+    Four things differ from the paper. The mean of a group is the pilot's, so that the zero point does not
+    matter and no flux is lost: the pilot knows it from a larger neighbourhood than the group, whose blocks
+    overlap (on photographs their mean has eight times the noise variance of as many separate pixels). A block
+    without similar ones stays as the pilot has it. Noise that differs from pixel to pixel is propagated
+    exactly to each coefficient (``V = (T o T) variance``). In the gain it counts `DISCOUNT` times, because
     the pilot has lost energy.
 
     Parameters
     ----------
     pilot, y, variance
-        (B, C, h, w), source units, and squared source units for the variance. Where `y` is not valid the
-        pilot stands in for it, as if measured without noise.
+        (B, C, h, w), source units, and squared source units for the variance. Where `y` is not valid, the
+        pilot replaces it, without noise.
     valid
         (B, C, h, w) bool.
     lag1
-        Autocorrelation of the noise between direct neighbours: it is taken for a separable autoregressive
-        process of order one.
+        Autocorrelation of the noise between direct neighbours, modelled as a separable autoregressive process
+        of order one.
 
     Returns
     -------
     Filtered, finite everywhere; `y` where a valid pixel has no noise, the pilot where one is not valid.
     """
     shape = pilot.shape
-    if shape[1] > COLOURS:  # each channel goes its own way
+    if shape[1] > COLOURS:  # each channel alone
         pilot, y, variance, valid = (
             t.reshape(-1, 1, *shape[2:]) for t in (pilot, y, variance, valid)
         )
@@ -90,9 +90,9 @@ def collaborative_wiener(
     if not noisy.any():
         return Filtered(measured.reshape(shape), torch.zeros(shape).to(y))
     # in units of the usual noise, squares of faint fluxes stay within single precision
-    unit = _usual(noise, noisy).sqrt()
+    unit = _median_variance(noise, noisy).sqrt()
     whole = (pilot / unit, measured / unit, noise / unit.square())
-    # one after the other they stay in a processor's cache; a GPU would start as many kernels for each
+    # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
     found = [_in_units_of_noise(p, m, v, lag1) for p, m, v in parts]
@@ -101,10 +101,10 @@ def collaborative_wiener(
     return Filtered(values.reshape(shape), (unit.square() * left).reshape(shape))
 
 
-def _usual(variance: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
-    """Median of each image where it is noisy, (B, 1, 1, 1); 1 where none of it is."""
+def _median_variance(variance: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
+    """Median variance of each image over its noisy pixels, (B, 1, 1, 1); 1 if there is none."""
     some = torch.where(noisy, variance, torch.nan)
-    # one by one: along an axis CUDA has none that is deterministic
+    # one by one: CUDA has no deterministic median along an axis
     medians = torch.stack([of_one.nanmedian() for of_one in some])
     return medians.nan_to_num(nan=1.0).view(-1, 1, 1, 1)
 
@@ -124,7 +124,7 @@ def _in_units_of_noise(
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
             painted, measured, noise = (_gathered(whole, place) for whole in (pilot, y, variance))
             values, left, weight = basis.filtered(painted, measured, noise)
-            # a block alone has nobody to learn from: the filter would only give its noise back
+            # for a block without similar ones the filter would only give its noise back
             _add(totals, place, painted if basis.group == 1 else values, left, weight)
     weight = totals[-1].clamp(min=torch.finfo(totals.dtype).tiny)
     sums = (totals[:-1] / weight).view(2, c, b, height, width)[..., :h, :w].transpose(1, 2)
@@ -147,33 +147,33 @@ def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
     """Corners of the blocks of every group, (n, size) for each size of `GROUPS` there is.
 
     `pilot` is (B, C, h, w), in units of the noise; corners are flat indices into (B, h, w). A group has as
-    many blocks of one image as look alike, rounded down.
+    many blocks of one image as are similar, rounded down to a size.
     """
-    # one after the other they stay in a processor's cache (0.6 s a window of 3x256x256, all at once 5 s); a
-    # GPU would start thousands of kernels for them
+    # one by one, shifts stay in a CPU's cache (0.6 s a window of 3x256x256, all at once 5 s); a GPU would
+    # start thousands of kernels for them
     at_once = 1 if pilot.device.type == "cpu" else 2 * REACH + 1
-    rows = list(_most_alike(pilot, at_once))
+    rows = list(_most_similar(pilot, at_once))
     corners, distances = (torch.cat(parts) for parts in zip(*rows, strict=True))  # (n, most)
-    alike = (distances < ALIKE).sum(1)
+    similar = (distances < SIMILAR).sum(1)
     most = corners.shape[1]
     above = most + 1
     for size in GROUPS:
-        chosen = corners[(alike >= size) & (alike < above), :size]
+        chosen = corners[(similar >= size) & (similar < above), :size]
         if size <= most and len(chosen):
             yield chosen
             above = size
 
 
-def _most_alike(pilot: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """For each row of reference blocks of (B, C, h, w) the corners and distances of those nearest.
+def _most_similar(pilot: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Find the corners and distances of the most similar blocks, for each row of reference blocks.
 
-    Both (B n, most). So many shifts down are compared at once.
+    `pilot` is (B, C, h, w), both results are (B n, most). `at_once` shifts down are compared at once.
     """
     b, c, h, w = pilot.shape
     side = 2 * REACH + 1
-    # what a corner of the image has within reach
+    # blocks within reach of a corner of the image
     most = math.prod(min(REACH, size - SIDE) + 1 for size in (h, w))
-    # blocks that leave the image are infinitely far
+    # blocks beyond the border are infinitely far
     wide = F.pad(pilot, (REACH,) * 4, value=math.inf)  # (B, C, h + 2 REACH, w + 2 REACH)
     first = torch.arange(b, device=pilot.device).view(-1, 1, 1) * (h * w)
     columns = torch.arange(0, w - SIDE + 1, STEP, device=pilot.device)
@@ -186,7 +186,7 @@ def _most_alike(pilot: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tenso
         squares = torch.cat([(there - own).square().sum((1, 3)) for there in parts], 1)
         squares = squares.flatten(1, 2)  # (B, side * side, w)
         distance = F.avg_pool1d(squares, SIDE, STEP) / (c * SIDE)  # (B, side * side, n)
-        # each belongs to its own group, so that all are covered
+        # each block belongs to its own group, so that all pixels are covered
         distance[:, REACH * side + REACH] = -1
         nearest = distance.mT.topk(min(max(GROUPS), most), largest=False, sorted=True)
         dy, dx = nearest.indices // side - REACH, nearest.indices % side - REACH
@@ -209,7 +209,7 @@ def _add(
     """Add weighted blocks, (n, C, group, SIDE * SIDE), to the sums, and their weights to the last row."""
     flat = place.reshape(-1)
     planes = [*(values * weight).unbind(1), *(left * weight).unbind(1), weight[:, 0]]
-    # a row at a time: of one dimension the sum has one order on a CPU, and is many times faster
+    # one row at a time: in one dimension the sum has a fixed order on a CPU, and is many times faster
     for row, plane in zip(totals, planes, strict=True):
         row.index_add_(0, flat, plane.expand(place.shape).reshape(-1))
 

@@ -1,1 +1,1 @@
-"""One fit: a prior network fitted to one window."""
+"""One fit of a prior network to one window: its input, objective, loop, log and stopping rule."""

@@ -1,8 +1,8 @@
-"""A donor: one prior network fitted to windows all over an image, from which every tile's fit starts.
+"""A donor: one prior network fitted to windows all over an image, from whose weights its tiles start.
 
-Untrained like the rest, and of this image alone. Where a tile's network starts from the donor's weights
-it needs a few dozen iterations instead of hundreds, and over-fits less, since the donor saw more pixels
-than the tile has (docs/design/005-speed.md).
+The donor is fitted to this image alone. A tile's network that starts from the donor's weights needs a few
+dozen iterations instead of hundreds, and over-fits less, because the donor saw more pixels than the tile has
+(docs/design/005-speed.md).
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from glassplate.models.batching.networks_together import Begun, Separate
-from glassplate.models.fit.loop import CAUTION
-from glassplate.models.fit.member import begin, load
+from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import Measurement, Problem, Weights
-from glassplate.models.fit.stack import descend
 from glassplate.models.fit.window import Window
 from glassplate.models.networks import make as networks
 
-# The learning rate falls to this share of itself along a cosine: the last steps settle.
+# The learning rate falls to this share of itself along a cosine, so that the weights converge.
 LAST_RATE = 0.1
 
 OnLoss = Callable[[int, float], None]
@@ -29,7 +26,7 @@ OnLoss = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class DonorSettings:
-    """Warm starts: when, and from what."""
+    """When tiles start from a donor, and how the donor is fitted."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -38,14 +35,14 @@ class DonorSettings:
     iterations: int = 1000
     """Optimiser steps of the donor, each on one of its windows; at most `fit.iterations`."""
     windows: int = 32
-    """Windows of 128x128 pixels, spread over the image, that it is fitted to."""
+    """Windows of 128x128 pixels, spread over the image, that the donor is fitted to."""
     tile_iterations: int = 200
     """Cap on optimiser steps of a tile that starts from the donor; at most `fit.iterations`."""
     tile_learning_rate: float = 0.003
-    """Adam's step size there."""
+    """Adam's step size of such a tile."""
     refine: int = 100
-    """Optimiser steps that a donor taken over from another result (`--donor`, `sequence` of a job) is fitted
-    on to this image, at `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations`."""
+    """Optimiser steps on this image of a donor taken from another result (`--donor`, `sequence` of a job), at
+    `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations`."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "windows", "tile_iterations"):
@@ -58,10 +55,10 @@ class DonorSettings:
 
 
 def warm(problem: Problem, settings: DonorSettings) -> Problem:
-    """The problem of a tile that starts from a donor: fewer and smaller steps, and less patience."""
+    """The problem of a tile that starts from a donor: fewer, smaller steps and less patience."""
     steps = min(settings.tile_iterations, problem.fit.iterations)
     fit = replace(problem.fit, iterations=steps, learning_rate=settings.tile_learning_rate)
-    # a third of the run without a better prediction is as telling as hundreds of steps of a cold one
+    # a third of the iterations without a better loss says as much as hundreds from random weights
     third = max(1, steps // 3)
     stopping = replace(
         problem.stopping,
@@ -72,13 +69,14 @@ def warm(problem: Problem, settings: DonorSettings) -> Problem:
 
 
 def donor_iterations(problem: Problem, settings: DonorSettings, *, inherited: bool = False) -> int:
-    """Optimiser steps of the donor, from random weights or from those of another image's."""
-    wished = settings.refine if inherited else settings.iterations
-    return min(wished, problem.fit.iterations)
+    """Optimiser steps of the donor, from random weights or from those of another image's donor."""
+    steps = settings.refine if inherited else settings.iterations
+    return min(steps, problem.fit.iterations)
 
 
 def weight_shapes(problem: Problem, channels: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of a donor's weights: a blind-spot input has one channel for what is kept, and the guide's."""
+    """Shapes of a donor's weights, for a blind-spot input of an image with so many channels."""
+    # one more channel for the share of channels kept
     inputs = channels + 1 + problem.guide_channels
     return networks.weight_shapes(problem.network, inputs, channels)
 
@@ -96,84 +94,83 @@ def fit_donor(
     Parameters
     ----------
     measurements
-        Windows of one channel count; at least one with a valid pixel. The seed of the first decides
-        the order and the weights at the start.
+        Windows of one channel count; at least one has a valid pixel. The seed of the first decides the order
+        and the first weights.
     problem
-        What tiles that start from random weights are fitted by.
+        How tiles are fitted that start from random weights.
     settings
-        How long.
+        How long the donor is fitted.
     on_loss
         Called once a log period with the iteration and the mean data term since the last call.
     start
-        Weights of an earlier donor of the same network, which `DonorSettings.refine` smaller steps fit on
-        to these windows; None for random ones.
+        Weights of an earlier donor of the same network, refined by `DonorSettings.refine` smaller steps; None
+        for random ones.
 
     Returns
     -------
-    Weights for `fit_batch`. On the same device, software and thread count the same measurements give
+    Weights that fits start from. On the same device, software and thread count the same measurements give
     the same bytes.
 
     Raises
     ------
     FloatingPointError
-        If the fit runs to infinity, and again with a tenth of the learning rate.
+        If the fit diverges, and again with a tenth of the learning rate.
     """
     usable = [measurement for measurement in measurements if measurement.valid.any()]
     if not usable:
         raise ValueError("donor: none of its windows has a valid pixel")
-    # always alone, whatever the tiles are
+    # always alone, whatever the tiles' stack is
     problem = replace(problem, numerics=replace(problem.numerics, stack=1))
     with problem.numerics.applied():
         inherited = start is not None
         iterations = donor_iterations(problem, settings, inherited=inherited)
         rate = settings.tile_learning_rate if inherited else problem.fit.learning_rate
         try:
-            return _fit(usable, problem, _Course(iterations, rate, start), on_loss)
+            return _fit(usable, problem, _Steps(iterations, rate, start), on_loss)
         except FloatingPointError:
-            return _fit(usable, problem, _Course(iterations, CAUTION * rate, start), on_loss)
+            return _fit(usable, problem, _Steps(iterations, RETRY_RATE * rate, start), on_loss)
 
 
 @dataclass(frozen=True)
-class _Course:
-    """How a donor is fitted."""
+class _Steps:
+    """The optimiser steps of a donor."""
 
     iterations: int
-    rate: float
-    """Learning rate of the first step."""
+    learning_rate: float
+    """Of the first step."""
     start: Weights | None
 
 
 def _fit(
     measurements: Sequence[Measurement],
     problem: Problem,
-    course: _Course,
+    steps: _Steps,
     on_loss: OnLoss | None,
 ) -> Weights:
-    dice = torch.Generator().manual_seed(measurements[0].seed)
+    generator = torch.Generator().manual_seed(measurements[0].seed)
     windows = [Window(measurement, problem) for measurement in measurements]
-    sources = [window.input() for window in windows]
-    network = begin(windows[0], sources[0].channels, dice)
-    if course.start is not None:
-        load(network, course.start)
-    alone = Separate([Begun(network, course.rate)])
-    total, counted = torch.zeros((), device=problem.numerics.device), 0
-    for iteration in range(1, course.iterations + 1):
-        share = 0.5 + 0.5 * math.cos(math.pi * iteration / course.iterations)
-        alone.set_rate(course.rate * (LAST_RATE + (1 - LAST_RATE) * share))
-        place = int(torch.randint(len(windows), (), generator=dice))
-        _, [loss] = descend(alone, windows[place].objective, sources[place].draw())
-        total += loss
-        counted += 1
-        if iteration % problem.fit.log_period and iteration != course.iterations:
+    inputs = [window.input() for window in windows]
+    network = Network.for_window(
+        windows[0], inputs[0].channels, steps.learning_rate, steps.start, generator
+    )
+    loss_sum, count = torch.zeros((), device=problem.numerics.device), 0
+    for iteration in range(1, steps.iterations + 1):
+        cosine = 0.5 + 0.5 * math.cos(math.pi * iteration / steps.iterations)
+        network.set_learning_rate(steps.learning_rate * (LAST_RATE + (1 - LAST_RATE) * cosine))
+        place = int(torch.randint(len(windows), (), generator=generator))
+        _, [loss] = descend(network, windows[place].objective, inputs[place].draw())
+        loss_sum += loss
+        count += 1
+        if iteration % problem.fit.log_period and iteration != steps.iterations:
             continue
-        data_term = float(total) / counted
+        data_term = float(loss_sum) / count
         if not math.isfinite(data_term):
             raise FloatingPointError(
                 f"donor: data term {data_term} at iteration {iteration}, must be finite; lower "
                 f"fit.learning_rate from {problem.fit.learning_rate:g}"
             )
-        total.zero_()
-        counted = 0
+        loss_sum.zero_()
+        count = 0
         if on_loss is not None:
             on_loss(iteration, data_term)
-    return {name: weight.cpu().numpy() for name, weight in network.state_dict().items()}
+    return {name: weight.cpu().numpy() for name, weight in network.module.state_dict().items()}

@@ -1,11 +1,10 @@
-"""The input of a network that removes the artefacts of a JPEG: the JPEG, with artefacts of its own again."""
+"""The input of a network that removes the artefacts of a JPEG: the JPEG, quantised again."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-from glassplate.models.batching.slots import Dice, Slotted
 from glassplate.models.filters import fill_unknown
 from glassplate.models.fit.inputs import Draw, Scene, prepare
 from glassplate.models.operators.jpeg import (
@@ -18,15 +17,16 @@ from glassplate.models.operators.jpeg import (
     split_blocks,
     ycbcr_to_rgb,
 )
+from glassplate.models.slotted import RandomGenerators, Slotted
 from glassplate.models.transform import PixelTransform
 
 
 class Requantised(Slotted):
     """The measurement, quantised again as the JPEG was, on a lattice shifted at random at each iteration.
 
-    The network is asked for the JPEG from a copy that has more of the same artefacts elsewhere, so that it
-    learns what they look like and what is under them, and it sees the JPEG's own only through others: what
-    a blind spot is to noise. The mean over all shifts is a known filter by itself (Nosratinia 2001), which
+    The network paints the JPEG from a copy that has more of the same artefacts elsewhere. So it learns what
+    they look like and what is under them, and it sees the JPEG's own artefacts only through others, as a
+    blind spot hides the noise. The mean over all shifts is a known filter by itself (Nosratinia 2001), which
     the network starts from and surpasses. It over-fits late. (Lena, 128x128, quality 10, 25.24 dB: 26.17
     after 50 iterations, 26.22 after 200, 26.20 after 300, with colours compressed again at full resolution;
     fed with noise 26.19 after 300, 26.15 after 500; the mean over the shifts 25.97.)
@@ -34,12 +34,12 @@ class Requantised(Slotted):
     Parameters
     ----------
     scene
-        What an input is made from.
+        The measurement that the input is made from.
     quantisation
         Of the JPEG.
     transform
         Between the scene's values and 0 to 255.
-    dice
+    generators
         On the CPU, so that no device is waited for.
     """
 
@@ -48,12 +48,12 @@ class Requantised(Slotted):
         scene: Scene,
         quantisation: Quantisation,
         transform: PixelTransform,
-        dice: Dice,
+        generators: RandomGenerators,
     ) -> None:
         self.channels = scene.values.shape[1] + 1 + scene.guide_channels
-        self.scene, self.transform, self.dice = scene, transform, dice
+        self.scene, self.transform, self.generators = scene, transform, generators
         self.sampling = quantisation.sampling
-        self.usable = scene.parts.usable
+        self.usable = scene.split.usable
         filled = fill_unknown(torch.where(self.usable, scene.values, 0), self.usable)
         self.components = rgb_to_ycbcr(transform.inverse(filled))  # (B, C, h, w)
         tables = torch.tensor(quantisation.tables).to(filled)
@@ -61,17 +61,12 @@ class Requantised(Slotted):
         self.dither, self.everywhere = scene.dither(), scene.everywhere()
 
     def draw(self) -> Draw:
-        """Quantise anew; ask about every usable pixel."""
-        shifts = zip(*(self.dice.below(BLOCK * n) for n in self.sampling), strict=True)
+        """Quantise with other shifts; the data term has every usable pixel."""
+        shifts = zip(*(self.generators.integers(BLOCK * n) for n in self.sampling), strict=True)
         windows = zip(torch.split(self.components, 1), self.steps, shifts, strict=True)
-        again = torch.cat(
-            [
-                requantised(components, steps, shift, self.sampling)
-                for components, steps, shift in windows
-            ]
-        )
-        again = ycbcr_to_rgb(again)  # (B, C, h, w)
-        z = prepare(self.transform.forward(again), self.usable, self.scene) + self.dither
+        each = [requantised(*window, self.sampling) for window in windows]
+        shifted = ycbcr_to_rgb(torch.cat(each))  # (B, C, h, w)
+        z = prepare(self.transform.forward(shifted), self.usable, self.scene) + self.dither
         return Draw(self.scene.guided(z), self.usable, self.everywhere)
 
 
@@ -99,16 +94,16 @@ def requantised(
     (1, C, h, w).
     """
     near = (shift[0] % BLOCK, shift[1] % BLOCK)
-    luma = _again(components[:, :1], steps[:1], near, (1, 1))
+    luma = _round_components(components[:, :1], steps[:1], near, (1, 1))
     if components.shape[1] == 1:
         return luma
-    return torch.cat([luma, _again(components[:, 1:], steps[1:], shift, sampling)], 1)
+    return torch.cat([luma, _round_components(components[:, 1:], steps[1:], shift, sampling)], 1)
 
 
-def _again(
+def _round_components(
     planes: torch.Tensor, steps: torch.Tensor, shift: tuple[int, int], sampling: tuple[int, int]
 ) -> torch.Tensor:
-    """The same of components (1, c, h, w) that are sampled alike."""
+    """Round the coefficients of components (1, c, h, w) of one sampling."""
     h, w = planes.shape[-2:]
     top, left = shift
     down, right = sampling
@@ -117,8 +112,8 @@ def _again(
     basis = block_cosine_matrix(planes)
     coefficients = basis @ split_blocks(samples) @ basis.T  # (c, blocks, 8, 8)
     rounded = basis.T @ (steps * torch.round(coefficients / steps)) @ basis
-    again = join_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
+    planes = join_blocks(rounded, (samples.shape[1], samples.shape[2]))[None]
     if sampling != (1, 1):
-        # the triangles by which libjpeg's decoder interpolates
-        again = F.interpolate(again, scale_factor=(down, right), mode="bilinear")
-    return again[..., top : top + h, left : left + w]
+        # libjpeg's decoder interpolates with triangles
+        planes = F.interpolate(planes, scale_factor=(down, right), mode="bilinear")
+    return planes[..., top : top + h, left : left + w]

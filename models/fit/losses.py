@@ -1,19 +1,19 @@
-"""Data terms and penalties: how far A(x) is from the measurement y, what x costs, what the residual says."""
+"""Data terms, penalties, and statistics of the residual between A(x) and the measurement y."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-# Gradient, in units of what counts as one (the noise), below which total variation counts squares. The
-# square root has no derivative at 0; a tenth of the noise is far below every edge. Chosen, not tuned.
+# Gradient, in units of the noise, below which total variation becomes quadratic. The square root has no
+# derivative at 0; a tenth of the noise is far below every edge. Chosen, not tuned.
 TV_SMOOTHING = 0.1
 
 
 def weighted_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """``sum w (x - y)^2 / count(w > 0)`` of each window, (B,); 0 where no pixel has a weight.
 
-    `x`, `y` and `weight` are (B, C, h, w); a weight of 0 means the pixel does not count, whatever `y`
+    `x`, `y` and `weight` are (B, C, h, w); a pixel of weight 0 is ignored, whatever `y`
     holds there.
     """
     squares = weight * (x - y).square()
@@ -21,22 +21,22 @@ def weighted_squares(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> 
 
 
 def huber_weight(size: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
-    """``min(1, bound / size)``, of the shape of `size`: what turns the gradient of squares into Huber's.
+    """``min(1, bound / size)``, of the shape of `size`: turns the gradient of squares into Huber's.
 
-    `size` are absolute residuals, (B, C, h, w), and `bound`, (B, 1, 1, 1), the one beyond which the pull
-    grows no more (Huber, Annals of Mathematical Statistics 35, 1964).
+    `size` are absolute residuals, (B, C, h, w), and `bound`, (B, 1, 1, 1), is the residual beyond which the
+    gradient no longer grows (Huber, Annals of Mathematical Statistics 35, 1964).
     """
     return torch.where(size > bound, bound / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
 
 
-def typical_size(size: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Median of `size` where `counts`, over 0.6745: the standard deviation of normal residuals.
+def typical_size(size: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Median of `size` where `mask` is True, over 0.6745: the standard deviation of normal residuals.
 
-    Both are (B, C, h, w), the result (B, 1, 1, 1); 0 where nothing counts.
+    Both are (B, C, h, w), the result is (B, 1, 1, 1); 0 where the mask is empty.
     """
-    some = torch.where(counts, size, torch.nan)
-    # one by one: along an axis CUDA has none that is deterministic; and without picking out those that
-    # count, of which a device would have to tell how many they are
+    some = torch.where(mask, size, torch.nan)
+    # one by one: CUDA has no deterministic median along an axis; and NaN instead of indexing, for which the
+    # device would have to be waited for
     medians = torch.stack([of_one.nanmedian() for of_one in some])
     return medians.nan_to_num().view(-1, 1, 1, 1) / 0.67448975
 
@@ -45,17 +45,17 @@ def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -
     """``mean weight (sqrt((dy^2 + dx^2) / unit^2 + E^2) - E)`` of each window, (B,); E is `TV_SMOOTHING`.
 
     The isotropic total variation of Rudin, Osher & Fatemi (1992), smoothed as by Charbonnier et al.
-    (1994): 0 for a constant, as good as the absolute gradient well above E units, its square below.
+    (1994): 0 for a constant, close to the absolute gradient well above E units, quadratic below.
 
     Parameters
     ----------
     u
-        (B, C, H, W). dy and dx are the differences to the next pixel, 0 at the last row and column;
-        each channel is taken for itself.
+        (B, C, H, W). dy and dx are the differences to the next pixel, 0 at the last row and column; each
+        channel has its own.
     unit
-        (B, C, H, W) or what spreads to it, above 0: the gradient that counts as one.
+        Above 0, broadcast to (B, C, H, W): the gradient that counts as one.
     weight
-        (B, C, H, W) or what spreads to it: the cost of it.
+        Broadcast to (B, C, H, W): the cost of such a gradient.
     """
     dy = F.pad(u.diff(dim=-2), (0, 0, 0, 1))  # (B, C, H, W)
     dx = F.pad(u.diff(dim=-1), (0, 1))  # (B, C, H, W)
@@ -63,9 +63,9 @@ def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -
     return (weight * ((squares + TV_SMOOTHING**2).sqrt() - TV_SMOOTHING)).flatten(1).mean(1)
 
 
-def masked_mean(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Mean of `values` where `counts` is True, both (B, C, h, w); (B,), NaN where it is True nowhere."""
-    return torch.where(counts, values, 0).flatten(1).sum(1) / counts.flatten(1).sum(1)
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of `values` where `mask` is True, both (B, C, h, w); (B,), NaN where the mask is empty."""
+    return torch.where(mask, values, 0).flatten(1).sum(1) / mask.flatten(1).sum(1)
 
 
 def chi2(
@@ -73,8 +73,8 @@ def chi2(
 ) -> torch.Tensor:
     """``mean (y - x)^2 / var`` over valid pixels of non-zero variance, (B,).
 
-    1 where the residual is what the noise model says, below where the fit follows the noise, above where
-    it misses structure; NaN where no pixel is valid and noisy. All arguments are (B, C, h, w).
+    1 if the residual agrees with the noise model, less if the fit follows the noise, more if it misses
+    structure; NaN if no pixel is valid and noisy. All arguments are (B, C, h, w).
     """
     noisy = valid & (variance > 0)
     return masked_mean((y - x).square() / variance.clamp(min=torch.finfo(x.dtype).tiny), noisy)
@@ -86,9 +86,9 @@ def whiteness(residual: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     residual
-        (B, C, h, w), in units of the noise where the noise varies.
+        (B, C, h, w), in units of the noise if the noise varies.
     valid
-        (B, C, h, w) bool; a pair counts where both pixels are valid.
+        (B, C, h, w) bool; a pair counts if both pixels are valid.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a fit takes: memory by formula, held against measurement in the tests."""
+"""Projected memory of a fit: a formula, compared with measurements in the tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from glassplate.models.networks.make import (
     padded_size,
 )
 
-# What torch takes at the first fit whatever its size: its optimiser's modules, oneDNN's kernels and
+# Memory that torch takes at the first fit whatever its size: the optimiser's modules, oneDNN's kernels and
 # scratch. Measured 107 MiB (torch 2.13, CPU).
 FIRST_FIT_BYTES = 128 << 20
-# Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale.
-# Those that the network keeps are half of them; the rest is gradients and oneDNN's reordered copies.
+# Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale. Half
+# of them are kept by the network; the rest is gradients and oneDNN's reordered copies.
 # Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,
 # 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320;
 # hourglass, fp32: 338 MiB for 288x288.
@@ -24,8 +24,8 @@ SKIP_MAPS = {"skip": (20, 13), "hourglass": (20, 0), "lean": (15, 9)}
 # 361 MiB for 3x128x128 with 32 (of which some 150 for its 8.6 million weights).
 UNET_MAPS = 26
 # The same for each channel at full resolution, without blocks and for each block. Measured in fp32: 387 MiB
-# for 224x224 with 32 channels and 4 blocks, 46 maps a channel; a block keeps 5 itself, so that the split
-# overrates the many rather than the few.
+# for 224x224 with 32 channels and 4 blocks, 46 maps a channel. A block keeps 5 itself, so the split is too
+# high for many blocks rather than for few.
 RESNET_MAPS, BLOCK_MAPS = 18, 8
 # The same for each channel of a scale. Measured in fp32: 218 to 283 MiB for 3x256x256 with 64 channels and 4
 # scales, in eight runs.
@@ -36,15 +36,15 @@ WEIGHT_COPIES = 6
 # Bytes of a bf16 value at the peak of a fit on a CPU, for each kind of network: some of oneDNN's copies are
 # float32. On a processor that multiplies bf16 (AVX-512): lean 511 MiB for 512x512 and 390 MiB for 320x320
 # with 64 and 32 channels; skip 197 MiB for 224x224 and 1022 MiB for 640x640, both with 32 and 32 channels,
-# 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds are as lean. None was
+# 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds take no more. None was
 # measured on a GPU.
 BF16_BYTES = {
     "lean": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
 }  # fmt: skip
-# The same on a processor that emulates bf16, where a fit takes it only if it goes on with a run that another
-# machine began. Kernels then copy whole maps to float32, and how many at once varies from run to run. On AVX2
-# (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; of the
-# other kinds no case took more than the above projects.
+# The same on a processor that emulates bf16, which a fit uses only to continue a run that began on another
+# machine. Kernels then copy whole maps to float32, and the number of copies varies from run to run. On AVX2
+# (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; the other
+# kinds never took more than projected above.
 EMULATED_BF16_BYTES = {**BF16_BYTES, "unet": 4.2, "resnet": 6.2}
 # float32 maps of the window: measurement, split, weights, averages, their temporaries.
 PIXEL_MAPS = 24
@@ -58,17 +58,17 @@ CODE_MAPS = 4
 
 
 def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count: int) -> int:
-    """Memory that one call of `fit_batch` takes beyond the bare process, from above.
+    """Upper bound of the memory that one call of `fit_batch` takes beyond the bare process.
 
     Parameters
     ----------
     problem
         What would be fitted.
     window_shape
-        ``(c, h, w)`` of the largest window, in pixels of the measurement.
+        ``(c, h, w)`` of a window, in pixels of the measurement.
     count
-        Windows at hand; `problem.numerics.stack` of them are fitted together, of the others only the
-        pixels add up.
+        Windows in memory. `problem.numerics.stack` of them are fitted together; the others add only their
+        pixels.
     """
     c, h, w = window_shape
     s, network = problem.operator.scale, problem.network
@@ -85,14 +85,14 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
         border = 2 * problem.operator.support
         maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
     batch = count * c * h * w * (4 + 1 + 4 + 4 * s * s)  # values, valid, variance; restored
-    # answers that wait for those of the other members
+    # averages that wait for those of the other members
     members = 4 * count * c * h * s * w * s * (problem.fit.members - 1)
     at_once = min(count, problem.numerics.stack)
     return FIRST_FIT_BYTES + at_once * (features + maps + weights) + batch + members
 
 
 def weight_bytes(problem: Problem, channels: int) -> int:
-    """Memory of the weights of one network that paints so many channels."""
+    """Memory of the weights of one network with so many output channels."""
     return 4 * count_weights(problem.network, _inputs(problem, channels), channels)
 
 
@@ -106,13 +106,13 @@ def _value_bytes(problem: Problem) -> float:
 
 
 def _inputs(problem: Problem, channels: int) -> int:
-    """Channels that a network sees."""
+    """Channels of a network's input."""
     own = problem.fit.input_depth if problem.input == "noise" else channels + 1
     return own + problem.guide_channels
 
 
 def _feature_maps(network: NetworkSettings) -> float:
-    """Feature maps of full resolution that take as much as all those alive at the peak."""
+    """Number of full-resolution feature maps that take as much memory as all those alive at the peak."""
     wide = network.channels
     if network.kind == "unet":
         # every scale has a quarter of the last one's pixels and twice its channels
@@ -125,7 +125,7 @@ def _feature_maps(network: NetworkSettings) -> float:
 
 
 def _skip_maps(network: NetworkSettings) -> float:
-    """The same for a network with skip connections, or with their place."""
+    """The same for the kinds `skip`, `lean` and `hourglass`."""
     per_channel, per_skip = SKIP_MAPS[network.kind]
     wide, skip = network.channels, network.skip_channels
     fine, fine_skip = wide, skip

@@ -1,13 +1,13 @@
-"""What an iteration minimises: how far an estimate is from the measurement, and what it costs by itself."""
+"""What an iteration minimises: the data term of an estimate and its penalty."""
 
 from __future__ import annotations
 
 import torch
 
-from glassplate.models.batching.slots import Slotted
-from glassplate.models.fit.losses import huber_weight, typical_size, weighted_squares
+from glassplate.models.fit import losses
 from glassplate.models.fit.penalties import Penalty
 from glassplate.models.fit.problem import Problem
+from glassplate.models.slotted import Slotted
 
 
 class Objective(Slotted):
@@ -26,7 +26,7 @@ class Objective(Slotted):
     moments
         Mean and standard deviation of each channel in the network's domain, two (B, C, 1, 1).
     penalty
-        What the estimate pays for itself.
+        Extra term on the estimate.
     """
 
     def __init__(
@@ -40,15 +40,16 @@ class Objective(Slotted):
     ) -> None:
         self.problem = problem
         self.y, self.precision, self.slope = y, precision, slope
-        self.judging = precision * slope.square()
+        # of squared residuals in a validation loss, (B, C, h, w)
+        self.validation_weight = precision * slope.square()
         self.centre, self.spread = moments
         self.penalty = penalty
 
     def estimate(self, output: torch.Tensor) -> torch.Tensor:
-        """Network output (B, C, H', W') to source units, without its padding: (B, C, H, W).
+        """Convert network output (B, C, H', W') to source units, without its padding: (B, C, H, W).
 
-        A linear output is in units of the window's own spread about its own mean: the optimiser's steps
-        are then as large as they should be, whatever the window holds. (F16, 100 iterations: 28.8 dB,
+        A linear output is in units of the window's own spread about its own mean, so that the optimiser's
+        steps have the right size for every window. (F16, 100 iterations: 28.8 dB,
         against 26.8 in units of the image's range.)
         """
         scale = self.problem.operator.scale
@@ -58,8 +59,8 @@ class Objective(Slotted):
             u = self.centre + self.spread * u
         return self.problem.transform.inverse(u)
 
-    def data_term(self, x: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        """Weighted squares of each window in source units, (B,).
+    def data_term(self, x: torch.Tensor, loss_mask: torch.Tensor) -> torch.Tensor:
+        """Weighted squares of each window where the loss mask is True, (B,).
 
         With the weight ``du/dx`` at x times ``du/dx`` at the level of the neighbours, the gradient that
         reaches the network is ``du/dx(level) (x - y)``: linear in x, so its mean vanishes where the mean
@@ -68,13 +69,16 @@ class Objective(Slotted):
         seen = self.problem.operator.forward(x)  # (B, C, h, w)
         weight = self.precision * self.slope * self.problem.transform.derivative(seen.detach())
         if self.problem.fit.robust is not None:
-            weight = weight * self.pull(seen.detach(), asked)
-        return weighted_squares(seen, self.y, weight * asked)
+            weight = weight * self.huber_weight(seen.detach(), loss_mask)
+        return losses.weighted_squares(seen, self.y, weight * loss_mask)
 
-    def pull(self, seen: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Huber's weight of each pixel's residual, (B, C, h, w): 1 where it is of a usual size."""
+    def huber_weight(self, seen: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Huber's weight of each pixel's residual, (B, C, h, w): 1 where the residual has a usual size.
+
+        The usual size is taken over the pixels where `mask` is True.
+        """
         bound = self.problem.fit.robust
         if bound is None:
             return torch.ones_like(seen)
-        size = self.judging.sqrt() * (seen - self.y).abs()
-        return huber_weight(size, bound * typical_size(size, counts))
+        size = self.validation_weight.sqrt() * (seen - self.y).abs()
+        return losses.huber_weight(size, bound * losses.typical_size(size, mask))

@@ -1,4 +1,4 @@
-"""Penalties: what an estimate pays for itself, beside the data term."""
+"""Penalties: extra terms on the estimate, beside the data term."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
-from glassplate.models.batching.slots import Slotted
 from glassplate.models.fit.losses import total_variation
+from glassplate.models.slotted import Slotted
 from glassplate.models.transform import PixelTransform
 
 
@@ -15,31 +15,31 @@ class Penalty(Protocol):
     """An extra term on the estimate."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Of (B, C, H, W) in source units, (B,) in squared units of the transform."""
+        """Map estimates (B, C, H, W) in source units to (B,) in squared units of the transform."""
 
 
 class NoPenalty(Slotted):
-    """Every estimate is as good as any other."""
+    """No penalty."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """0."""
+        """Return zeros, (B,)."""
         return torch.zeros(len(x), device=x.device)
 
 
 class TotalVariation(Slotted):
-    """``weight mean p sigma^2 (sqrt(|grad u|^2 / sigma^2 + E^2) - E)`` with u the painted estimate.
+    """``weight mean p sigma^2 (sqrt(|grad u|^2 / sigma^2 + E^2) - E)`` with u the estimate.
 
-    u is in the network's domain and sigma the noise there, so that neither the source's units nor the
-    depth of its noise change what a weight means: ``p sigma^2`` is what pure noise costs a pixel in the
-    data term, and a gradient of one standard deviation costs about `weight` times as much.
+    u is in the network's domain and sigma the noise there, so that a weight means the same whatever the
+    source's units and noise: ``p sigma^2`` is what pure noise costs a pixel in the data term, and a gradient
+    of one standard deviation costs about `weight` times as much.
 
     Parameters
     ----------
     weight
         Above 0.
     sigma
-        (1, C, h, w), standard deviation of the measurement's noise in the network's domain; 0 where
-        nothing is to be paid.
+        (1, C, h, w), standard deviation of the measurement's noise in the network's domain; 0 for no
+        penalty.
     precision
         (1, C, h, w), the data term's relative weights p.
     transform
@@ -64,5 +64,5 @@ class TotalVariation(Slotted):
         )  # (1, C, H, W)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """The formula."""
+        """Evaluate the formula; (B, C, H, W) to (B,)."""
         return total_variation(self.transform.forward(x), self.unit, self.cost)

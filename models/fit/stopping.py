@@ -17,20 +17,20 @@ class StoppingSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    rule: Literal["heldout", "exposure", "chi2", "variance", "fixed"] = "heldout"
+    rule: Literal["heldout", "exposure", "chi2", "fixed"] = "heldout"
     """heldout: at the minimum of the loss on pixels kept from the fit; exposure: of that on the last
     `--exposure`, which is kept from the fit; chi2: as soon as the residual is what the noise model says;
-    variance: where the estimates wander least (ES-EMV, for comparison); fixed: at the cap."""
+    fixed: at the cap."""
     heldout: float = 0.02
     """Share of valid pixels kept from the fit."""
     patience: int = 200
-    """Iterations without a better held-out loss, or a smaller variance, after which the fit ends."""
+    """Iterations without a better held-out loss after which the fit ends."""
     minimum: int = 100
     """Iterations before which no fit ends."""
 
 
 class LogRecord(Protocol):
-    """What a stopping rule reads of a record of the iteration log."""
+    """The fields of a log record that a stopping rule reads."""
 
     @property
     def iteration(self) -> int:
@@ -44,10 +44,6 @@ class LogRecord(Protocol):
     def chi2(self) -> float:
         """Mean squared residual of the average over the noise variance; NaN where there is no noise."""
 
-    @property
-    def variance(self) -> float:
-        """Moving variance of the estimates; NaN where the rule does not look at it."""
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -60,7 +56,7 @@ class Decision:
 
 
 def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> Decision:
-    """Judge a log after each of its records.
+    """Decide whether a fit ends, after each record of its log.
 
     Parameters
     ----------
@@ -73,26 +69,22 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 
     Returns
     -------
-    With the rules `heldout`, `exposure` and `variance`, best is the record where that number is least; with
-    `chi2` the first that is small enough; where there is no such number, and with the rule `fixed`, the
-    last one.
+    With the rules `heldout` and `exposure` the best record is that of the least held-out loss; with `chi2` it
+    is the first that is small enough. Where no loss is finite, and with the rule `fixed`, it is the last.
     """
     last = log[-1]
-    best, reason = _judged(log, settings)
+    best, reason = _by_rule(log, settings)
     if reason is not None and last.iteration >= settings.minimum:
         return Decision(best, reason)
     return Decision(best, "iteration cap" if last.iteration >= cap else None)
 
 
-def _judged(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, str | None]:
+def _by_rule(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, str | None]:
     """Position of the best record by the rule, and why it would end the fit there."""
     match settings.rule:
         case "heldout" | "exposure":
-            best, waited = _least(log, [record.heldout_loss for record in log])
+            best, waited = least([record.heldout_loss for record in log], log)
             return best, "held-out minimum" if waited >= settings.patience else None
-        case "variance":
-            best, waited = _least(log, [record.variance for record in log])
-            return best, "variance minimum" if waited >= settings.patience else None
         case "chi2":
             reached = log[-1].chi2 <= EXPECTED_CHI2
             return len(log) - 1, "chi2 reached" if reached else None
@@ -100,10 +92,10 @@ def _judged(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int, 
             return len(log) - 1, None
 
 
-def _least(log: Sequence[LogRecord], curve: Sequence[float]) -> tuple[int, int]:
-    """Position of the least value that is finite, and iterations since; the last one where none is."""
-    judged = [n for n, value in enumerate(curve) if math.isfinite(value)]
-    if not judged:
+def least(curve: Sequence[float], log: Sequence[LogRecord]) -> tuple[int, int]:
+    """Position of the least finite value of a curve over the log, the last if none is; iterations since."""
+    finite = [n for n, value in enumerate(curve) if math.isfinite(value)]
+    if not finite:
         return len(log) - 1, 0
-    best = min(judged, key=lambda n: curve[n])
+    best = min(finite, key=lambda n: curve[n])
     return best, log[-1].iteration - log[best].iteration

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from glassplate.models.colour import lightness
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.fit.donor import donor_iterations, warm
-from glassplate.models.fit.loop import Measurement, Problem
+from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.jpeg import Quantisation

@@ -18,7 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.fit.loop import Measurement, Record, Restoration, fit_each
+from glassplate.models.batching.fit_each import fit_each
+from glassplate.models.estimate.restoration import Restoration
+from glassplate.models.fit.log import Record
+from glassplate.models.fit.problem import Measurement
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.grid import Tile
@@ -35,7 +38,7 @@ from glassplate.pipeline.tiles.seeds import tile_seed
 FloatArray = npt.NDArray[np.float32]
 
 # Columns of an iteration log.
-LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "variance", "seconds")
+LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from glassplate.models.fit.donor import fit_donor
-from glassplate.models.fit.loop import Measurement, Weights
+from glassplate.models.fit.problem import Measurement, Weights
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.files import sha256_of

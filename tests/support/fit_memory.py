@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from peak_memory import status_bytes
 
-from glassplate.models.fit.loop import Measurement, fit_batch
+from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.fit.problem import Measurement
 
 BARE = status_bytes("VmRSS")
 

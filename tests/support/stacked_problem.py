@@ -1,7 +1,7 @@
 """A small problem whose fits may be stacked."""
 
 from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.loop import FitSettings, Problem
+from glassplate.models.fit.problem import FitSettings, Problem
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel

@@ -1,4 +1,4 @@
-"""Fits that advance together: problems of every kind, and how alike the results must be."""
+"""Fits that advance together: problems of every kind, and how close the results must be."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ PLAIN = windows()
 GUIDE = np.random.default_rng(1).random((2, 20, 24), np.float32)
 
 
-WITNESS = sky(20, 24, 8)[1]
+EXPOSURE = sky(20, 24, 8)[1]
 
 
 CASES = {
@@ -57,31 +57,29 @@ CASES = {
     "asinh": (problem(transform=ASINH), PLAIN),
     "robust": (fitted(robust=1.5), PLAIN),
     "total variation": (fitted(tv=1.0), PLAIN),
-    "flips": (fitted(flips=True), PLAIN),
     "ensemble": (fitted(members=2, uncertainty=True), PLAIN),
     "answer": (fitted(collaborative=True, guard=4.0, uncertainty=True), PLAIN),
-    "watched": (problem(stopping=StoppingSettings("variance")), PLAIN),
     "variance": (
         problem(),
         [replace(one, variance=np.full_like(one.values, 20 + n)) for n, one in enumerate(PLAIN)],
     ),
     "guided": (problem(guide_channels=2), [replace(one, guide=GUIDE) for one in PLAIN]),
-    "judged": (
+    "validated on an exposure": (
         problem(stopping=StoppingSettings("exposure")),
-        [replace(one, witness=WITNESS) for one in PLAIN],
+        [replace(one, validation_exposure=EXPOSURE) for one in PLAIN],
     ),
 }
 
 
-# Those whose elementwise work holds convolutions, which round otherwise for several windows at once.
+# Cases with convolutions outside the networks, which round differently for several windows at once.
 ROUNDED = ("squares", "upscaled", "deconvolved")
 
 
-def assert_alike(some, others):
-    """Alike but for rounding.
+def assert_close(some, others):
+    """Assert that two lists of restorations are equal up to rounding.
 
-    Here and there an activation lies within rounding of 0, where the slope changes, and six iterations make
-    of that what they can: up to 0.09 was seen, where the noise is 5.
+    Some activations lie within rounding of 0, where the slope changes, and six iterations amplify that: up
+    to 0.09 was seen, where the noise is 5.
     """
     for one, other in zip(some, others, strict=True):
         np.testing.assert_allclose(other.values, one.values, rtol=0, atol=0.5)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.loop import FitSettings, Measurement, Problem
+from glassplate.models.fit.problem import FitSettings, Measurement, Problem
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from glassplate.models.fit.loop import seconds_per_iteration
+from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.timing.iteration import Timer, Trial, time_window
 from glassplate.pipeline.sources.sample_windows import sample_boxes

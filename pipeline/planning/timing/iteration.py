@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from glassplate.models.fit.loop import FitSettings, Problem, seconds_per_iteration
+from glassplate.models.batching.iteration_time import seconds_per_iteration
+from glassplate.models.fit.problem import FitSettings, Problem
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import padded_size
 

@@ -14,8 +14,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import Way
-from glassplate.models.fit.loop import seconds_per_iteration
 from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.make_plan import Device, make_plan
 from glassplate.pipeline.planning.memory import device_memory

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
+from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import WAYS
-from glassplate.models.fit.loop import Problem, seconds_per_iteration
 from glassplate.models.fit.memory import projected_bytes
+from glassplate.models.fit.problem import Problem
 from glassplate.pipeline.planning.stack_record import ALONE, Stacking
 from glassplate.pipeline.planning.stacking import STACKS_PER_BATCH
 from glassplate.pipeline.planning.timing.iteration import TRIALS, Timer, WindowShape, timed_problem

@@ -13,7 +13,7 @@ def test_names_become_torch_types():
     assert (plain.dtype, plain.layout) == (torch.float32, torch.contiguous_format)
 
 
-def test_what_is_asked_for_is_given():
+def test_explicit_choices_are_kept():
     numerics = resolve("cpu", "fp32", threads=2)
     assert (numerics.device, numerics.precision, numerics.threads) == ("cpu", "fp32", 2)
 
@@ -27,7 +27,7 @@ def test_bf16_only_where_the_processor_has_it(monkeypatch, flags, expected):
     assert resolve("cpu").precision == expected
 
 
-def test_old_torch_that_does_not_tell_gets_fp32(monkeypatch):
+def test_old_torch_without_capabilities_gets_fp32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert resolve("cpu").precision == "fp32"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from glassplate.models.estimate.faint_sources import FOOTPRINT, left_over
+from glassplate.models.estimate.faint_sources import FOOTPRINT, lost_sources
 from glassplate.models.filters import gaussian_blur
 
 N = 128
@@ -28,7 +28,7 @@ def star(y, x, significance, sigma=5.0, fwhm=2.5):
 def found(residual, sigma=5.0, valid=None, threshold=4.0):
     residual = tensor(residual)
     valid = torch.ones_like(residual, dtype=torch.bool) if valid is None else valid
-    return left_over(residual, torch.full_like(residual, sigma), valid, threshold)[0, 0].numpy()
+    return lost_sources(residual, torch.full_like(residual, sigma), valid, threshold)[0, 0].numpy()
 
 
 @pytest.mark.parametrize("fwhm", [1.5, 2.5, 4.0])

@@ -46,7 +46,7 @@ class TestPosteriorMean:
         valid = torch.ones_like(y, dtype=torch.bool)
         assert torch.equal(posterior_mean(mu, y, 0 * variance, valid, 3.0), mu + (y - mu))
 
-    def test_invalid_pixels_keep_the_estimate_and_tell_nothing(self):
+    def test_invalid_pixels_keep_the_estimate_and_have_no_influence(self):
         _, y, mu, variance = scene()
         valid = torch.ones_like(y, dtype=torch.bool)
         valid[..., 10:20, 10:20] = False
@@ -72,7 +72,7 @@ class TestChannels:
         mu = np.full_like(truth, 100)
         return [torch.from_numpy(a) for a in (truth, y, mu, np.full_like(truth, 100.0))]
 
-    def test_what_channels_share_is_told_from_what_they_do_not(self):
+    def test_signal_shared_by_channels_is_separated_from_noise(self):
         truth, y, mu, variance = self.colour()
         valid = torch.ones_like(y, dtype=torch.bool)
         together = (posterior_mean(mu, y, variance, valid, 5.0) - truth).square().mean()
@@ -93,7 +93,7 @@ class TestChannels:
         assert torch.equal(x[:, 1], mu[:, 1])
         assert (x[:, 0] - truth[:, 0]).square().mean() < 45
 
-    def test_many_channels_go_their_own_way(self):
+    def test_many_channels_are_treated_one_by_one(self):
         _, y, mu, variance = (t.repeat(1, 2, 1, 1) for t in self.colour())
         valid = torch.ones_like(y, dtype=torch.bool)
         x = posterior_mean(mu, y, variance, valid, 3.0)
@@ -134,7 +134,7 @@ class TestPosteriorVariance:
         risk = (x - truth).square()[rough].mean()
         assert 0.9 * risk < stated[rough].mean() < 1.1 * risk
 
-    def test_is_never_less_than_what_can_be_told_from_noise(self):
+    def test_is_never_less_than_the_standard_error_of_the_prior(self):
         _, y, mu, variance = scene()
         valid = torch.ones_like(y, dtype=torch.bool)
         smooth = np.s_[..., :36]
@@ -173,7 +173,7 @@ class TestPosteriorVariance:
         other = posterior_variance(unit * mu, unit * y, unit**2 * variance, valid, 3.0)
         torch.testing.assert_close(other / unit**2, one, rtol=1e-3, atol=1e-2)
 
-    def test_many_channels_go_their_own_way(self):
+    def test_many_channels_are_treated_one_by_one(self):
         _, y, mu, variance = (t.expand(1, 6, -1, -1) for t in scene())
         valid = torch.ones_like(y, dtype=torch.bool)
         stated = posterior_variance(mu, y, variance, valid, 3.0)
@@ -223,7 +223,7 @@ class TestPosteriorThrough:
         valid = torch.ones_like(y, dtype=torch.bool)
         assert torch.equal(posterior_through(operator, mu, y, 100 * variance, valid), mu)
 
-    def test_what_is_not_valid_says_nothing(self):
+    def test_invalid_pixels_have_no_influence(self):
         operator = Downsample(2, "box")
         _, mu, y, variance = self.scene(operator, 0.0)
         valid = torch.ones_like(y, dtype=torch.bool)

@@ -8,7 +8,7 @@ from glassplate.models.estimate.similar_blocks import (
     STEP,
     _Basis,
     _in_units_of_noise,
-    _most_alike,
+    _most_similar,
     _transformed,
     collaborative_wiener,
 )
@@ -19,7 +19,7 @@ def stripes(seed=0, shape=(48, 60), sigma=5.0, blur=0.7, colours=1):
     rng = np.random.default_rng(seed)
     wave = 20 * np.sin(np.arange(shape[1]) * 2 * np.pi / 7)
     truth = 100 + np.broadcast_to(wave, (1, colours, *shape)).copy()
-    # errors of its own: of blocks exactly alike, rounding would choose
+    # errors of its own: rounding would choose between equal blocks
     pilot = 100 + (1 - blur) * (truth - 100) + 0.5 * rng.standard_normal(truth.shape)
     y = truth + sigma * rng.standard_normal(truth.shape)
     return (
@@ -43,7 +43,7 @@ def test_what_repeats_comes_out_of_the_noise_though_the_pilot_had_lost_it():
 @pytest.mark.parametrize("at_once", [7, 2 * REACH + 1])
 def test_how_many_shifts_are_compared_at_once_changes_no_group(at_once):
     _, pilot, _, _ = stripes(colours=3)
-    rows = zip(_most_alike(pilot, 1), _most_alike(pilot, at_once), strict=True)
+    rows = zip(_most_similar(pilot, 1), _most_similar(pilot, at_once), strict=True)
     for (corners, distances), (again, distances_again) in rows:
         assert torch.equal(corners, again)
         torch.testing.assert_close(distances, distances_again)
@@ -67,7 +67,9 @@ def test_nothing_depends_on_where_zero_is(offset):
     torch.testing.assert_close(moved - offset, x, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("factor", [2.0**-56, 2.0**20])  # exact, so that the same blocks look alike
+@pytest.mark.parametrize(
+    "factor", [2.0**-56, 2.0**20]
+)  # exact, so that the same blocks are similar
 def test_nor_on_the_unit_even_in_single_precision(factor):
     _, pilot, y, variance = (t.float() for t in stripes())
     x = collaborative_wiener(pilot, y, variance, everywhere(y))
@@ -86,14 +88,14 @@ def test_without_noise_the_measurement_is_the_answer():
     assert not torch.equal(x[..., 20:], y[..., 20:])
 
 
-def test_a_block_that_nothing_looks_like_stays_as_the_pilot_has_it():
+def test_a_block_without_similar_ones_stays_as_the_pilot_has_it():
     # regression: filtered alone, it got its noise back, and the residual of a star cluster showed the blocks
     _, pilot, y, variance = stripes()
     x = collaborative_wiener(pilot, y, 1e-9 * variance, everywhere(y)).values
     torch.testing.assert_close(x, pilot)
 
 
-def test_invalid_pixels_tell_nothing():
+def test_invalid_pixels_have_no_influence():
     _, pilot, y, variance = stripes()
     valid = everywhere(y)
     valid[..., 10:20, 10:20] = False
@@ -133,7 +135,7 @@ def test_a_constant_pilot_leaves_no_pixel_out():
     assert (x - 100).abs().max() < 10
 
 
-def test_what_is_alone_keeps_its_light():
+def test_a_source_alone_keeps_its_flux():
     truth, _, _, variance = (torch.zeros(1, 1, 64, 64, dtype=torch.float64) for _ in range(4))
     variance += 25
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
@@ -146,7 +148,7 @@ def test_what_is_alone_keeps_its_light():
     assert kept[..., :16].abs().max() < 1.5  # of noise of 5
 
 
-def test_images_of_a_batch_and_channels_beyond_colours_go_their_own_way():
+def test_images_of_a_batch_and_channels_beyond_colours_are_filtered_one_by_one():
     _, pilot, y, variance = stripes(colours=6)
     x = collaborative_wiener(pilot, y, variance, everywhere(y))
     alone = collaborative_wiener(pilot[:, 4:5], y[:, 4:5], variance[:, 4:5], everywhere(y)[:, 4:5])

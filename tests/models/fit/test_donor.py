@@ -5,9 +5,9 @@ import pytest
 import torch
 from windows import measurement, problem, sky
 
+from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import donor as module
 from glassplate.models.fit.donor import DonorSettings, fit_donor, warm, weight_shapes
-from glassplate.models.fit.loop import fit_batch
 from glassplate.models.networks.make import make_network
 
 SHORT = DonorSettings(iterations=12, tile_iterations=6)
@@ -44,13 +44,13 @@ class TestFitDonor:
         with pytest.raises(ValueError, match="none of its windows has a valid pixel"):
             weights([empty])
 
-    def test_tells_of_its_loss(self):
+    def test_reports_its_loss(self):
         heard = []
         fit_donor(windows(), problem(iterations=12), SHORT, lambda *told: heard.append(told))
         assert [iteration for iteration, _ in heard] == [3, 6, 9, 12]
         assert all(loss > 0 for _, loss in heard)
 
-    def test_fits_another_one_on(self):
+    def test_refines_another_donor(self):
         first = weights()
         given = replace(SHORT, refine=3)
         told = []
@@ -66,8 +66,8 @@ class TestFitDonor:
     def test_starts_again_with_smaller_steps_once(self, monkeypatch):
         rates = []
 
-        def descend(networks, objective, draw):
-            rates.append(networks.optimisers[0].param_groups[0]["lr"])
+        def descend(network, objective, draw):
+            rates.append(network.optimiser.param_groups[0]["lr"])
             return torch.zeros(()), torch.tensor([float("nan")])
 
         monkeypatch.setattr(module, "descend", descend)
@@ -77,7 +77,7 @@ class TestFitDonor:
         assert rates[3] == pytest.approx(rates[0] / 10)
 
 
-class TestStart:
+class TestWarmStart:
     def test_a_fit_begins_with_the_donors_weights(self):
         given = problem(iterations=1, log_period=1)
         start, [window] = weights(), windows(1)
@@ -85,7 +85,7 @@ class TestStart:
         [from_chance] = fit_batch([window], given)
         assert from_donor.log[0].data_term < from_chance.log[0].data_term
 
-    def test_a_window_does_not_know_its_batch(self):
+    def test_a_window_does_not_depend_on_its_batch(self):
         start, three = weights(), windows()
         together = fit_batch(three, problem(), start=start)
         for window, other in zip(three, together, strict=True):

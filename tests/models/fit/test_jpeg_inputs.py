@@ -5,8 +5,7 @@ import pytest
 import torch
 from jpegs import photograph, saved, tensor
 
-from glassplate.models.batching.slots import Dice
-from glassplate.models.fit.inputs import Scene, split
+from glassplate.models.fit.inputs import Scene, split_pixels
 from glassplate.models.fit.jpeg_inputs import Requantised, requantised
 from glassplate.models.operators.jpeg import (
     join_blocks,
@@ -15,6 +14,7 @@ from glassplate.models.operators.jpeg import (
     standard_quantisation,
     ycbcr_to_rgb,
 )
+from glassplate.models.slotted import RandomGenerators
 from glassplate.models.transform import PixelTransform
 
 ONE = (1, 1)
@@ -27,10 +27,10 @@ def steps(quantisation):
 
 def source(y, quantisation, valid=None, size=None, seed=0):
     valid = torch.ones_like(y, dtype=torch.bool) if valid is None else valid
-    parts = split(valid, 0.0, False, torch.Generator().manual_seed(0))
-    draws, thrown = (Dice([torch.Generator().manual_seed(seed)]) for _ in range(2))
-    scene = Scene(RANGE.forward(y), parts, 1, size or tuple(y.shape[-2:]), False, draws)
-    return Requantised(scene, quantisation, RANGE, thrown)
+    split = split_pixels(valid, 0.0, False, torch.Generator().manual_seed(0))
+    on_device, on_cpu = (RandomGenerators([torch.Generator().manual_seed(seed)]) for _ in range(2))
+    scene = Scene(RANGE.forward(y), split, 1, size or tuple(y.shape[-2:]), False, on_device)
+    return Requantised(scene, quantisation, RANGE, on_cpu)
 
 
 def test_on_its_own_lattice_a_jpeg_stays_what_it_is():
@@ -83,7 +83,7 @@ def test_any_size(channels, shape):
     draw = made.draw()
     assert draw.z.shape == (1, made.channels, 32, 32)
     assert draw.z.isfinite().all()
-    assert draw.asked.shape == draw.answered.shape == y.shape
+    assert draw.loss_mask.shape == draw.averaging_mask.shape == y.shape
 
 
 def test_draws_differ_and_repeat_with_the_seed():
@@ -95,14 +95,14 @@ def test_draws_differ_and_repeat_with_the_seed():
     assert torch.equal(same.draw().z, second)
 
 
-def test_invalid_pixels_are_never_seen_nor_asked_about():
+def test_invalid_pixels_are_neither_in_the_input_nor_in_the_loss_mask():
     y, quantisation = saved(photograph(), 10)
     valid = torch.ones_like(y, dtype=torch.bool)
     valid[..., 20:30, 33:40] = False
     wild = torch.where(valid, y, 1e4)
     a, b = (source(values, quantisation, valid).draw() for values in (y, wild))
     assert torch.equal(a.z, b.z)
-    assert torch.equal(a.asked, valid)
+    assert torch.equal(a.loss_mask, valid)
 
 
 def test_blocks_and_components_come_back():

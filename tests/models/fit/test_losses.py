@@ -29,7 +29,7 @@ class TestWeightedSquares:
 
 
 class TestHuber:
-    def test_the_pull_of_a_pixel_grows_no_more_beyond_the_bound(self):
+    def test_the_gradient_stays_constant_beyond_the_bound(self):
         size, bound = tensor([[0.0, 1.0, 2.0, 8.0, 1e30]]), torch.tensor(2.0)
         pull = huber_weight(size, bound) * size
         torch.testing.assert_close(pull, tensor([[0.0, 1.0, 2.0, 2.0, 2.0]]))

@@ -7,9 +7,10 @@ import pytest
 import torch
 from windows import SIGMA, measurement, problem, sky
 
-from glassplate.models.fit.loop import FitSettings, fit_batch
+from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit.losses import TV_SMOOTHING, total_variation
 from glassplate.models.fit.penalties import NoPenalty, TotalVariation
+from glassplate.models.fit.problem import FitSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.downsample import Downsample
@@ -96,7 +97,7 @@ class TestPenaltyOfAWindow:
         assert float(window.objective.penalty(x)) == pytest.approx(1.6 * 0.01, rel=0.15)
         assert float(window.objective.penalty(flat)) == 0
 
-    def test_without_noise_nothing_is_paid(self):
+    def test_without_noise_there_is_no_penalty(self):
         window, values = self.window(noise=NoiseModel(0.0, 0.0, 0.0, False, "given"))
         x = torch.from_numpy(values)[None].requires_grad_()
         cost = window.objective.penalty(x)
@@ -104,7 +105,7 @@ class TestPenaltyOfAWindow:
         assert cost == 0
         assert (x.grad == 0).all()
 
-    def test_a_hole_pays_as_what_surrounds_it(self):
+    def test_a_hole_has_the_penalty_of_its_surroundings(self):
         _, noisy = sky(20, 24)
         valid = np.ones(noisy.shape, bool)
         valid[:, 5:12, 5:12] = False
@@ -115,7 +116,7 @@ class TestPenaltyOfAWindow:
         assert window.objective.penalty.unit.isfinite().all()
         assert (window.objective.penalty.cost > 0).all()
 
-    def test_is_paid_at_the_resolution_of_the_estimate(self):
+    def test_is_counted_at_the_resolution_of_the_estimate(self):
         window, _ = self.window(operator=Downsample(2))
         _, c, h, w = window.y.shape
         x = torch.full((1, c, 2 * h, 2 * w), 100.0)
@@ -142,7 +143,7 @@ class TestFit:
             roughness.append(float(np.abs(np.diff(result.values)).mean()))
         assert roughness[1] < 0.9 * roughness[0]
 
-    def test_the_log_tells_the_data_term_alone(self):
+    def test_the_log_has_the_data_term_alone(self):
         _, noisy = sky(20, 24)
         first = []
         for tv in (0.0, 50.0):

@@ -8,7 +8,8 @@ from scipy import ndimage
 from skimage import io
 from windows import problem, sky
 
-from glassplate.models.fit.loop import FitSettings, Measurement, fit_batch
+from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.fit.problem import FitSettings, Measurement
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings

@@ -11,7 +11,6 @@ class Line:
     iteration: int
     heldout_loss: float = math.nan
     chi2: float = math.nan
-    variance: float = math.nan
 
 
 def log(*values, period=10, of="heldout_loss"):
@@ -54,19 +53,6 @@ def test_fixed_rule_takes_the_last_whatever_the_loss():
     fixed = StoppingSettings("fixed")
     assert decide(log(1, 2, 3), fixed, 1000) == Decision(2, None)
     assert decide(log(1, 2, 3), fixed, 30) == Decision(2, "iteration cap")
-
-
-@pytest.mark.parametrize(
-    ("values", "cap", "expected"),
-    [
-        ((5, 4, 3), 1000, Decision(2, None)),
-        ((5, 4, 4.1, 4.2, 4.3), 1000, Decision(1, "variance minimum")),
-        ((5, 3, 4), 30, Decision(1, "iteration cap")),
-    ],
-)
-def test_variance_rule_waits_for_the_calmest_estimates(values, cap, expected):
-    rule = StoppingSettings("variance", patience=30, minimum=20)
-    assert decide(log(*values, of="variance"), rule, cap) == expected
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,10 @@ def test_batches_partition_the_tiles(sky, batch):
 
 
 def test_a_unit_of_work_has_more_tiles_than_its_stack(sky):
-    stacked = {"core": 32, "halo": 8, "stack": 2, "together": "gemm"}
+    stacked = {"core": 32, "halo": 8, "stack": 2, "together": "grouped"}
     plan = plan_of(sky, {**SMALL, "tiles": stacked})
     assert [len(batch) for batch in plan.batches] == [8, 4]
-    assert (plan.numerics.stack, plan.numerics.together) == (2, "gemm")
+    assert (plan.numerics.stack, plan.numerics.together) == (2, "grouped")
     alone, together = (
         summarise(plan_of(sky, {**SMALL, "tiles": {"core": 32, "halo": 8, **tiles}}), workers=1)
         for tiles in ({"batch": 8}, stacked)

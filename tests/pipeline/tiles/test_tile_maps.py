@@ -58,7 +58,6 @@ def test_the_iteration_log_has_a_row_for_each_tile(store):
         "data_term",
         "heldout_loss",
         "chi2",
-        "variance",
         "seconds",
     }
     np.testing.assert_array_equal(log["iteration"][...], np.tile([2.0, 4.0, 6.0], (6, 1)))

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from glassplate.models.fit.loop import Problem, seconds_per_iteration
+from glassplate.models.batching.iteration_time import seconds_per_iteration
+from glassplate.models.fit.problem import Problem
 from glassplate.pipeline.planning.timing.iteration import (
     LEAST_TRIAL_S,
     TRIALS,

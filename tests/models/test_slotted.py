@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.models.batching.slots import Dice, Slotted
+from glassplate.models.slotted import RandomGenerators, Slotted
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Outer(Slotted):
     def __init__(self, number, scale=2):
         self.values = torch.full((1, 2, 3), float(number))
         self.inner = Inner(torch.full((1, 1), 10.0 * number))
-        self.dice = Dice([torch.Generator().manual_seed(number)])
+        self.generators = RandomGenerators([torch.Generator().manual_seed(number)])
         self.scale, self.nothing = scale, None
 
     @property
@@ -31,8 +31,8 @@ class TestSlotted:
         whole = Outer.joined([Outer(number) for number in numbers])
         assert whole.numbers == numbers
         assert whole.inner.map.flatten().tolist() == [10.0 * number for number in numbers]
-        alone = [Outer(number).dice.uniform(4) for number in numbers]
-        assert torch.equal(whole.dice.uniform(4), torch.cat(alone))
+        alone = [Outer(number).generators.uniform(4) for number in numbers]
+        assert torch.equal(whole.generators.uniform(4), torch.cat(alone))
         assert whole.scale == 2
 
     @given(numbers=st.lists(st.integers(0, 9), min_size=2, max_size=5), place=st.integers(0, 4))
@@ -46,7 +46,7 @@ class TestSlotted:
         assert whole.values is buffer
         assert whole.numbers == numbers
         assert torch.equal(whole.inner.map, again.inner.map)
-        assert torch.equal(whole.dice.uniform(4), again.dice.uniform(4))
+        assert torch.equal(whole.generators.uniform(4), again.generators.uniform(4))
 
     @given(
         numbers=st.lists(st.integers(0, 9), min_size=2, max_size=5),
@@ -58,7 +58,7 @@ class TestSlotted:
         again = Outer.joined([Outer(numbers[slot]) for slot in slots])
         assert fewer.numbers == again.numbers
         assert torch.equal(fewer.inner.map, again.inner.map)
-        assert torch.equal(fewer.dice.uniform(4), again.dice.uniform(4))
+        assert torch.equal(fewer.generators.uniform(4), again.generators.uniform(4))
 
     def test_parts_are_left_as_they_were(self):
         one, other = Outer(1), Outer(2)
@@ -72,21 +72,21 @@ class TestSlotted:
         one = Outer(1)
         assert Outer.joined([one]) is one
 
-    def test_what_a_stack_has_once_must_be_alike(self):
+    def test_attributes_that_are_no_tensors_must_be_equal(self):
         with pytest.raises(ValueError, match=r"Outer\.scale differs .* \[2, 3\]"):
             Outer.joined([Outer(1), Outer(2, scale=3)])
 
 
-class TestDice:
+class TestRandomGenerators:
     def test_a_window_draws_the_same_whatever_its_neighbours(self):
-        def dice(*seeds):
-            return Dice([torch.Generator().manual_seed(seed) for seed in seeds])
+        def generators(*seeds):
+            return RandomGenerators([torch.Generator().manual_seed(seed) for seed in seeds])
 
-        assert torch.equal(dice(1, 2, 3).uniform(5, 4)[1:2], dice(2).uniform(5, 4))
-        assert torch.equal(dice(1, 2, 3).normal(5, 4)[2:], dice(3).normal(5, 4))
-        assert dice(1, 2).below(1000)[1:] == dice(2).below(1000)
+        assert torch.equal(generators(1, 2, 3).uniform(5, 4)[1:2], generators(2).uniform(5, 4))
+        assert torch.equal(generators(1, 2, 3).normal(5, 4)[2:], generators(3).normal(5, 4))
+        assert generators(1, 2).integers(1000)[1:] == generators(2).integers(1000)
 
     def test_every_number_below_the_limit_comes(self):
-        dice = Dice([torch.Generator().manual_seed(seed) for seed in (0, 1)])
-        drawn = [dice.below(4) for _ in range(60)]
+        generators = RandomGenerators([torch.Generator().manual_seed(seed) for seed in (0, 1)])
+        drawn = [generators.integers(4) for _ in range(60)]
         assert {one for one, _ in drawn} == {other for _, other in drawn} == {0, 1, 2, 3}

@@ -11,7 +11,7 @@ from stacks import (
     CASES,
     PLAIN,
     ROUNDED,
-    assert_alike,
+    assert_close,
     ensemble_of,
     stacked,
     windows,
@@ -19,15 +19,21 @@ from stacks import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from windows import measurement, problem, sky
 
-from glassplate.models.fit import loop
-from glassplate.models.fit.loop import fit_batch, fit_each
-from glassplate.models.fit.member import Start
-from glassplate.models.fit.stack import Stack
+from glassplate.models.batching import queue
+from glassplate.models.batching.fit_each import fit_batch, fit_each
+from glassplate.models.batching.slots import Slots
+from glassplate.models.fit.loop import RETRY_RATE, begin
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.transform import PixelTransform
 
-WAYS = ("separate", "grouped", "gemm")
+WAYS = ("separate", "grouped")
+
+
+def begun(measured, given):
+    """State and network of a window's fit."""
+    return begin(Window(measured, given))
 
 
 @cache
@@ -43,18 +49,17 @@ class TestTogetherAsAlone:
         given, measured = CASES[case]
         together = fit_batch(measured, stacked(given, 3))
         if case in ROUNDED:
-            assert_alike(alone(case), together)
+            assert_close(alone(case), together)
         else:
             expected = [r.values.tobytes() for r in alone(case)]
             assert [r.values.tobytes() for r in together] == expected
 
-    @pytest.mark.parametrize("way", ["grouped", "gemm"])
-    def test_joint_networks_differ_by_rounding(self, case, way):
+    def test_grouped_networks_differ_by_rounding(self, case):
         given, measured = CASES[case]
-        assert_alike(alone(case), fit_batch(measured, stacked(given, 3, way)))
+        assert_close(alone(case), fit_batch(measured, stacked(given, 3, "grouped")))
 
 
-def test_jpegs_are_shaken_each_by_its_own_dice():
+def test_each_jpeg_is_shifted_by_its_own_random_generator():
     y, quantisation = saved(photograph(), 10)
     values = y[0].numpy().astype("f4")
     given = problem(
@@ -71,39 +76,39 @@ def test_jpegs_are_shaken_each_by_its_own_dice():
 class TestNeighbours:
     def test_order_does_not_matter(self, way):
         one = fit_batch(PLAIN, stacked(problem(), 4, way))
-        assert_alike(one, fit_batch(PLAIN[::-1], stacked(problem(), 4, way))[::-1])
+        assert_close(one, fit_batch(PLAIN[::-1], stacked(problem(), 4, way))[::-1])
 
-    def test_a_fit_that_runs_to_infinity_harms_no_other(self, way):
+    def test_a_fit_that_diverges_harms_no_other(self, way):
         spoilt = sky(20, 24, 5)[1]
         spoilt[0, 3, 3] = np.inf
         given = stacked(problem(), 3, way)
-        stack = Stack([Start(one, given).begun() for one in (measurement(spoilt), *PLAIN[2:])])
+        slots = Slots([begun(one, given) for one in (measurement(spoilt), *PLAIN[2:])])
         for _ in range(6):
-            stack.advance()
-        spoilt, *others = stack.state.read([0, 1, 2])
+            slots.advance()
+        spoilt, *others = slots.read([0, 1, 2])
         assert not np.isfinite(spoilt.data_term)
         for measured, reading in zip(PLAIN[2:], others, strict=True):
-            alone = Stack([Start(measured, problem()).begun()])
+            alone = Slots([begun(measured, problem())])
             for _ in range(6):
                 alone.advance()
-            [expected] = alone.state.read([0])
+            [expected] = alone.read([0])
             torch.testing.assert_close(reading.mean, expected.mean, rtol=0, atol=0.5)
             assert reading.data_term == pytest.approx(expected.data_term, rel=0.01)
 
     def test_it_starts_again_in_its_slot(self, way, monkeypatch):
         usual = problem().fit.learning_rate
 
-        class Unlucky(Start):
-            def begun(self):
-                if self.rate == usual and self.window.y[0, 0, 0, 0] == PLAIN[2].values[0, 0, 0]:
-                    next(self.network.parameters()).data.fill_(np.nan)
-                return super().begun()
+        def spoilt(window, start, rate):
+            state, network = begin(window, start, rate)
+            if rate == 1 and window.y[0, 0, 0, 0] == PLAIN[2].values[0, 0, 0]:
+                next(network.module.parameters()).data.fill_(np.nan)
+            return state, network
 
-        fit = replace(problem().fit, learning_rate=loop.CAUTION * usual)
+        fit = replace(problem().fit, learning_rate=RETRY_RATE * usual)
         expected = fit_batch(PLAIN, problem())
         expected[2] = fit_batch(PLAIN[2:3], problem(fit=fit))[0]
-        monkeypatch.setattr(loop, "Start", Unlucky)
-        assert_alike(expected, fit_batch(PLAIN, stacked(problem(), 3, way)))
+        monkeypatch.setattr(queue, "begin", spoilt)
+        assert_close(expected, fit_batch(PLAIN, stacked(problem(), 3, way)))
 
 
 class TestDivergence:
@@ -120,13 +125,13 @@ class TestDivergence:
         assert [r.values.tobytes() for r in got] == [r.values.tobytes() for r in expected]
 
 
-class TestTurns:
+class TestQueue:
     def coming(self, measured, taken):
         for place, window in enumerate(measured):
             taken.append(place)
             yield place, window
 
-    def test_windows_are_brought_in_when_a_slot_is_free(self):
+    def test_windows_are_taken_when_a_slot_is_free(self):
         taken, seen = [], []
         for place, _ in fit_each(self.coming(windows(6), taken), stacked(problem(), 2)):
             seen.append((place, len(taken)))
@@ -143,7 +148,7 @@ class TestTurns:
         alone = [fit_batch([one], given)[0] for one in measured]
         together = fit_batch(measured, stacked(given, 3, way))
         assert alone[0].iterations < alone[1].iterations
-        assert_alike(alone, together)
+        assert_close(alone, together)
 
     def test_windows_without_valid_pixels_take_no_slot(self):
         empty = measurement(np.zeros((1, 20, 24)), np.zeros((1, 20, 24), bool))
@@ -153,7 +158,7 @@ class TestTurns:
 
 
 class Refused(TorchDispatchMode):
-    """Torch on a GPU where sums are to have a fixed order, as far as its documentation tells."""
+    """Torch in deterministic mode on a GPU, as far as its documentation says."""
 
     NAMES = (
         "reflection_pad2d_backward",
@@ -182,7 +187,7 @@ class TestFixedOrder:
         return fit_batch(PLAIN[:2], stacked(given, 2, way))
 
     @pytest.mark.parametrize("way", ["separate", "grouped"])
-    def test_nothing_is_asked_of_a_gpu_that_it_would_refuse(self, kind, way):
+    def test_no_operation_is_used_that_a_gpu_would_refuse(self, kind, way):
         usual = self.fitted(kind, way)
         torch.use_deterministic_algorithms(True)
         try:
@@ -190,7 +195,7 @@ class TestFixedOrder:
                 strict = self.fitted(kind, way)
         finally:
             torch.use_deterministic_algorithms(False)
-        assert_alike(usual, strict)
+        assert_close(usual, strict)
 
     def test_without_the_switch_it_would(self, kind):
         if kind == "decoder":
@@ -202,12 +207,12 @@ class TestFixedOrder:
             self.fitted(kind, "separate")
 
 
-class Cramped:
-    """A device that holds fewer fits than are wanted: the real stack, but for what it refuses."""
+class SmallDevice:
+    """A device with memory for fewer fits than are asked for: the real slots, except that they refuse."""
 
     def __init__(self, monkeypatch, room, at=0):
         self.widths = []
-        whole = loop.Stack
+        whole = queue.Slots
 
         class Small(whole):
             def __init__(inner, begun):
@@ -216,52 +221,52 @@ class Cramped:
                 super().__init__(begun)
 
             def advance(inner):
-                if len(inner.state.total) > room and inner.count >= at:
+                if inner.width > room and inner.count >= at:
                     raise torch.OutOfMemoryError("CUDA out of memory")
                 inner.count += 1
                 super().advance()
 
-        monkeypatch.setattr(loop, "Stack", Small)
+        monkeypatch.setattr(queue, "Slots", Small)
 
 
 @pytest.fixture
-def forgetful(monkeypatch):
+def no_known_widths(monkeypatch):
     """A process that has not run out of memory yet."""
-    monkeypatch.setattr(loop, "_ROOM", {})
+    monkeypatch.setattr(queue, "_WIDTHS", {})
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("no_known_widths")
 class TestOutOfMemory:
     @pytest.mark.parametrize("at", [0, 4])
     def test_half_as_many_go_on(self, monkeypatch, at):
         measured = windows(6)
         alone = fit_batch(measured, problem())
-        cramped = Cramped(monkeypatch, room=2, at=at)
+        device = SmallDevice(monkeypatch, room=2, at=at)
         found = fit_batch(measured, stacked(problem(), 6))
-        assert cramped.widths == [6, 3, 1]
+        assert device.widths == [6, 3, 1]
         assert {r.slots for r in found} == {1}
         assert [r.values.tobytes() for r in found] == [r.values.tobytes() for r in alone]
 
-    def test_the_next_batch_asks_for_no_more(self, monkeypatch):
-        cramped = Cramped(monkeypatch, room=3)
+    def test_the_next_batch_starts_with_as_few(self, monkeypatch):
+        device = SmallDevice(monkeypatch, room=3)
         fit_batch(windows(6), stacked(problem(), 6))
         fit_batch(windows(6), stacked(problem(), 6))
-        assert cramped.widths == [6, 3, 3]
+        assert device.widths == [6, 3, 3]
 
-    def test_windows_of_another_shape_do(self, monkeypatch):
-        Cramped(monkeypatch, room=3)
+    def test_windows_of_another_shape_start_with_all(self, monkeypatch):
+        SmallDevice(monkeypatch, room=3)
         fit_batch(windows(6), stacked(problem(), 6))
         small = [measurement(sky(12, 12, n)[1], seed=n) for n in range(3)]
         found = fit_batch(small, stacked(problem(), 6))
         assert {r.slots for r in found} == {6}  # that there might be, of which three are taken
 
-    @pytest.mark.parametrize("name", ["Start", "Window", "restorations"])
+    @pytest.mark.parametrize("name", ["begin", "Window", "restorations"])
     @pytest.mark.parametrize("call", [2, 3, 4])
     def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):
         measured = windows(6)
         given = ensemble_of(2)
         alone = fit_batch(measured, given)
-        real, calls = getattr(loop, name), []
+        real, calls = getattr(queue, name), []
 
         def refusing(*args, **kwargs):
             calls.append(name)
@@ -269,13 +274,13 @@ class TestOutOfMemory:
                 raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(loop, name, refusing)
+        monkeypatch.setattr(queue, name, refusing)
         # each window can be read once only, as from a reader that is ahead
         found = list(fit_each(iter(enumerate(measured)), stacked(given, 3)))
         assert sorted(place for place, _ in found) == list(range(6))
         assert all(r.values.tobytes() == alone[place].values.tobytes() for place, r in found)
 
-    def test_one_alone_that_is_too_large_is_said(self, monkeypatch):
-        Cramped(monkeypatch, room=0)
+    def test_one_fit_that_is_too_large_is_an_error(self, monkeypatch):
+        SmallDevice(monkeypatch, room=0)
         with pytest.raises(torch.OutOfMemoryError):
             fit_batch(PLAIN, stacked(problem(), 4))

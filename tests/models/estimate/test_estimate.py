@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from windows import PSF, SIGMA, measurement, problem, sky
+
+from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.fit.problem import member_measurement
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.operators.blur import Blur
+from glassplate.models.operators.downsample import Downsample
+from glassplate.models.operators.operator import Identity
+
+
+def ensemble(members, **changes):
+    fit = replace(problem().fit, members=members, posterior=False, **changes)
+    return problem(fit=fit)
+
+
+class TestUncertainty:
+    @pytest.mark.parametrize("collaborative", [False, True])
+    def test_is_given_where_asked_for(self, collaborative):
+        _, noisy = sky(20, 24, channels=3)
+        [silent] = fit_batch([measurement(noisy)], problem(collaborative=collaborative))
+        assert silent.uncertainty is None
+        fit = replace(problem(collaborative=collaborative).fit, uncertainty=True)
+        [stated] = fit_batch([measurement(noisy)], problem(fit=fit))
+        assert stated.values.tobytes() == silent.values.tobytes()
+        assert stated.uncertainty.shape == stated.values.shape
+        assert stated.uncertainty.dtype == np.float32
+        assert (stated.uncertainty > 0).all()
+        assert np.median(stated.uncertainty) < 3 * SIGMA
+
+    def test_of_an_ensemble_that_is_not_blind_it_is_how_members_differ(self):
+        _, noisy = sky(20, 24)
+        given = ensemble(3, uncertainty=True, input="noise")
+        [together] = fit_batch([measurement(noisy)], given)
+        seeds = [member_measurement(measurement(noisy), number).seed for number in range(3)]
+        alone = fit_batch(
+            [measurement(noisy, seed=seed) for seed in seeds], ensemble(1, input="noise")
+        )
+        spread = np.std([one.values for one in alone], 0, ddof=1) / np.sqrt(3)
+        np.testing.assert_allclose(together.uncertainty, spread, rtol=1e-3, atol=1e-4)
+
+
+class TestOperatorsThatMix:
+    @pytest.mark.parametrize(
+        ("operator", "expected"),
+        [(Identity(), "blindspot"), (Downsample(3), "measurement"), (Blur(PSF), "measurement")],
+    )
+    def test_the_input_depends_on_it(self, operator, expected):
+        assert problem(operator=operator).input == expected
+        assert problem(operator=operator, input="noise").input == "noise"
+
+    def test_what_the_measurement_still_says_is_given_back(self):
+        _, noisy = sky(20, 24)
+        quiet = NoiseModel(1e-4, 0.0, 0.0, False, "given: sigma")
+        with_step = problem(operator=Downsample(2), noise=quiet)
+        without = replace(with_step, fit=replace(with_step.fit, posterior=False))
+
+        def residual(given):
+            [result] = fit_batch([measurement(noisy)], given)
+            seen = given.operator.forward(torch.from_numpy(result.values)[None])[0].numpy()
+            return np.sqrt(np.mean((seen - noisy) ** 2))
+
+        assert residual(with_step) < 0.01 * residual(without)
