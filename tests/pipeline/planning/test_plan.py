@@ -126,7 +126,7 @@ def forks():
     server.close()
 
 
-STACK = ("tiles.stack=4", "fit.iterations=3", "fit.collaborative=false")
+STACK = ("tiles.stack=4", "fit.iterations=2", "fit.collaborative=false")
 
 
 @pytest.mark.slow
@@ -134,18 +134,18 @@ STACK = ("tiles.stack=4", "fit.iterations=3", "fit.collaborative=false")
     "settings",
     [
         ["identity"],
-        ["astro-denoise", "fit.iterations=3"],
-        ["draft", "task=superres", "operator.scale=2", "fit.iterations=3"],
+        ["astro-denoise", "fit.iterations=2"],
+        ["draft", "task=superres", "operator.scale=2", "fit.iterations=2"],
         ["draft", *STACK, "tiles.core=192"],
         ["draft", *STACK, "tiles.core=128", "tiles.together=grouped", "fit.uncertainty=true"],
     ],
 )
 def test_projected_memory_is_at_least_what_is_measured(forks, tmp_path, settings):
-    # of this size every setting has whole windows, and four tiles or more
+    # at this size every setting has whole windows and four tiles or more; two iterations, because the second
+    # is the first in which the optimiser has its moments
     image = np.random.default_rng(0).normal(100, 5, (400, 600)).astype("f4")
     fits.writeto(tmp_path / "a.fits", image)
     measured, projected = forks.call("restore_peak", str(tmp_path / "a.fits"), *settings)
-    print(f"RATIO {settings} {measured >> 20} {projected >> 20} {projected / measured:.2f}")
     assert measured <= projected <= 1.5 * measured
 
 
