@@ -1,9 +1,4 @@
-"""The documentation: commands and options exist, links lead somewhere, examples run.
-
-Each bash example runs in a folder of its own that holds the files of `example_files`, with fits of three
-iterations. An HTML comment right before an example changes that: `<!-- not run: REASON -->`, or
-`<!-- run with: OPTIONS -->` for options that every `glassplate restore` of it needs here.
-"""
+"""The documentation: commands and options exist, links lead somewhere, messages are those of the program."""
 
 from __future__ import annotations
 
@@ -13,38 +8,20 @@ import itertools
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from astropy.io import fits
-from command_server import command_server
-from example_files import write_examples
+from doc_pages import FENCE, GUIDE, NOTES, PAGES, REPOSITORY, blocks
 
 from glassplate.pipeline.recipe import known_keys, load_recipe, parse_recipe, recipe_names
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-GUIDE = sorted((REPOSITORY / "docs").glob("*.md"))
-NOTES = sorted((REPOSITORY / "docs" / "design").glob("*.md"))
-PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *GUIDE,
-    *NOTES,
-]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Recipes and jobs that examples give names to; everything else must be shipped.
 OWN_FILES = {"mine.yaml", "job.yaml"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """Fenced code of one language, in order."""
-    return [text for kind, text in FENCE.findall(page.read_text("utf-8")) if kind == language]
 
 
 def command_lines(page: Path, program: str) -> list[list[str]]:
@@ -62,13 +39,11 @@ def command_lines(page: Path, program: str) -> list[list[str]]:
     ]
 
 
-def glassplate(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def glassplate(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command."""
     command = [str(Path(sys.executable).with_name("glassplate")), *words]
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=cwd, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +98,14 @@ def test_links_lead_somewhere(page):
             heads = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in slugs, f"{page.name}: {link}"
+
+
+@pages
+def test_paths_exist(page):
+    """The files and folders of the repository that a page names are there."""
+    folders = "models|pipeline|flows|configs|tests|benchmarks|examples"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", page.read_text("utf-8"))
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
 
 
 @pages
@@ -194,105 +177,6 @@ class TestRecipeKeys:
     def test_each_says_what_it_means(self):
         rows = re.findall(r"^\| `[\w.]+` \|.*\|$", self.page.read_text("utf-8"), re.MULTILINE)
         assert [row for row in rows if re.search(r"\|\s*\|$", row)] == []
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with an image and its result, of three levels, as the examples assume."""
-    folder = tmp_path_factory.mktemp("examples")
-    values = np.random.default_rng(0).normal(100, 5, (600, 80)).astype(np.float32)
-    fits.writeto(folder / "image.fits", values)
-    words = ("restore", "image.fits", "-o", "image.zarr", "--recipe", "identity")
-    done = glassplate(*words, "--pool", "inline", "--progress", "none", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-class TestPythonExamples:
-    @pages
-    def test_compile(self, page):
-        for text in blocks(page, "python"):
-            compile(text, page.name, "exec")
-
-    @pytest.mark.parametrize("name", ["results.md", "python.md"])
-    def test_run_in_order(self, name, folder, monkeypatch, capsys):
-        monkeypatch.chdir(folder)
-        names: dict[str, object] = {"__name__": "example"}
-        for text in blocks(REPOSITORY / "docs" / name, "python"):
-            exec(compile(text, name, "exec"), names)
-        assert "nan" not in capsys.readouterr().out
-
-
-BASH = re.compile(
-    r"^(?:<!-- (not run|run with): (.+?) -->\n)?```(?:bash|sh|console)\n(.*?)^```",
-    re.MULTILINE | re.DOTALL,
-)
-BASH_EXAMPLES = [
-    pytest.param(page, found[2] or "", found[3], id=f"{page.name}:{found[3].splitlines()[0][:60]}")
-    for page in PAGES
-    for found in BASH.finditer(page.read_text("utf-8"))
-    if found[1] != "not run"
-]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    """A folder with every file that the bash examples read."""
-    folder = tmp_path_factory.mktemp("inputs")
-    write_examples(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    """A folder with the command `glassplate`."""
-    with command_server(tmp_path_factory.mktemp("commands")) as folder:
-        yield folder
-
-
-@pytest.mark.slow
-class TestBashExamples:
-    @pytest.mark.parametrize(("page", "options", "text"), BASH_EXAMPLES)
-    def test_run(self, page, options, text, inputs, folder, commands, tmp_path):
-        work = tmp_path / "work"
-        shutil.copytree(inputs, work)
-        if "image.zarr" in text and "-o image.zarr" not in text:
-            shutil.copytree(folder / "image.zarr", work / "image.zarr")
-            shutil.copy2(folder / "image.fits", work / "image.fits")
-        write_job(page, work)
-        environment = {
-            **os.environ,
-            "PATH": f"{commands}:{os.environ['PATH']}",
-            "EXTRA_OPTIONS": options,
-            "GLASSPLATE_SCRATCH": str(tmp_path),
-        }
-        script = text.replace("/data/tmp", str(tmp_path))
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=work,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def test_a_failing_example_is_noticed(self, commands, tmp_path):
-        environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
-        command = ["bash", "-c", "glassplate restore missing.fits -o missing.zarr"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
-        )
-        assert done.returncode == 2
-        assert "missing.fits" in done.stderr
-
-
-def write_job(page: Path, folder: Path) -> None:
-    """Write the first job of a page as job.yaml, with short fits in this process."""
-    jobs = [yaml.safe_load(text) for text in blocks(page, "yaml")]
-    for job in [job for job in jobs if "inputs" in job][:1]:
-        short = {"pool": "inline", "device": "cpu", "set": {"fit.iterations": 3}}
-        (folder / "job.yaml").write_text(yaml.safe_dump({**job, **short}), "utf-8")
 
 
 @pytest.fixture(scope="module")
