@@ -19,7 +19,7 @@ CODE_AMPLITUDE = 0.1
 # epsilon, and the gradient grow 316-fold a layer, to infinity.
 DITHER = 1e-3
 # Side of the squares dropped where the noise is correlated, pixels: their centre is then two pixels
-# from anything the network sees (DESIGN section 6: 19.0 dB of gain on DECam against 17.7).
+# from anything the network sees (DECam exposure a: 19.0 dB of gain, 17.7 with single pixels dropped).
 SQUARE = 3
 # Gaussian with which dropped squares are filled from what surrounds them, pixels.
 FILL_RADIUS = 2.0
@@ -157,7 +157,7 @@ class NoiseCode(Slotted):
 
 
 class BlindSpot(Slotted):
-    """The measurement itself, with random pixels dropped and filled (DESIGN, decision 5).
+    """The measurement itself, with random pixels dropped and filled.
 
     The data term has the dropped pixels only, so that what a pixel measured never reaches its own estimate.
     Invalid and held-out pixels are always dropped; the others at random, all channels together. Where the
