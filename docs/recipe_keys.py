@@ -86,7 +86,7 @@ def section_table(name: str, settings: type, defaults: Any) -> str:
     return "\n".join(lines)
 
 
-OPTIONS = {"psf": "`--psf`", "guide": "`--guide`", "hints": "`--hints`", "noise": "`--variance`"}
+OPTIONS = {"psf": "`--psf`", "guide": "`--guide`", "hints": "`--hints`", "variance": "`--variance`"}
 
 
 def tasks_table() -> str:

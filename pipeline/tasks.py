@@ -19,8 +19,8 @@ TaskName: TypeAlias = Literal[
     "colorize",
     "identity",
 ]
-Companion: TypeAlias = Literal["psf", "guide", "hints", "noise"]
-"""A second input that only some tasks use; `noise` is an image of the noise (`--variance` and its kin)."""
+Role: TypeAlias = Literal["psf", "guide", "hints", "variance"]
+"""Role of a companion that only some tasks use, as in `companions.table`."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class TaskTraits:
 
     result: str
     """What the result is, for the documentation."""
-    needs: frozenset[Companion] = frozenset()
+    needs: frozenset[Role] = frozenset()
     """Companions without which the task is refused."""
-    takes: frozenset[Companion] = frozenset({"guide", "noise"})
+    takes: frozenset[Role] = frozenset({"guide", "variance"})
     """Companions that may be given; any other is refused."""
     fits: bool = True
     """Whether networks are fitted; otherwise each pixel is copied."""
@@ -64,13 +64,13 @@ TASKS: Mapping[TaskName, TaskTraits] = {
     ),
     "superres": TaskTraits(
         "the image on a grid `operator.scale` times as fine",
-        takes=frozenset({"psf", "guide", "noise"}),
+        takes=frozenset({"psf", "guide", "variance"}),
         enlarges=True,
     ),
     "deconvolve": TaskTraits(
         "the image before it was blurred by a known point-spread function",
         needs=frozenset({"psf"}),
-        takes=frozenset({"psf", "guide", "noise"}),
+        takes=frozenset({"psf", "guide", "variance"}),
     ),
     "inpaint": TaskTraits(
         "the image with its invalid pixels filled, and all others the same to the bit",
@@ -94,7 +94,7 @@ TASKS: Mapping[TaskName, TaskTraits] = {
     ),
     "identity": TaskTraits(
         "a copy, through the whole pipeline",
-        takes=frozenset({"noise"}),
+        takes=frozenset({"variance"}),
         fits=False,
         measures=False,
         copied_because="identity",

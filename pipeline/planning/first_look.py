@@ -1,4 +1,4 @@
-"""A first look at a source as it stands in the file: its wild pixels, and a unit far from 1."""
+"""Find an image's wild pixels, and the power of two that brings its unit near 1, before anything else."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.units import unit_exponent
 
 
-def looked_at(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
-    """What the first look at a source finds, and what is to be said of it.
+def first_look(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
+    """Find the limits of wild pixels and the exponent of the unit; and warnings about them.
 
-    Integers other than those of FITS cannot be wild: each of their values is a brightness that a photograph
-    may have.
+    Integers of formats other than FITS have no wild pixels: each value is a brightness that a photograph
+    can have.
 
     Raises
     ------
@@ -29,11 +29,11 @@ def looked_at(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[
     """
     if not recipe.traits.measures or files.spec.overlay is not None:
         return NOTHING_FOUND, []
-    # a variance in the square of a unit far from 1 cannot be read yet
-    return _seen([files.source(without=("variance",)), *files.exposures()])
+    # the variance is in the square of the unit, which may not fit into float32 before it is scaled
+    return _findings([files.source(without=("variance",)), *files.exposures()])
 
 
-def _seen(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
+def _findings(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
     limits: list[WildLimits | None] = []
     warnings: list[str] = []
     exponent = 0
@@ -46,12 +46,12 @@ def _seen(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
             samples, sharp=source.format == "fits", quantum=float(source.dtype.kind != "f")
         )
         if found is not None:
-            samples, said = _without_wild(source, samples, found)
-            warnings += said
+            samples, lines = _without_wild(source, samples, found)
+            warnings += lines
         if place == 0:
             exponent = unit_exponent(samples)
         limits.append(found)
-    # the limits of all exposures are in the units in which all are read
+    # every exposure is read in the unit of the first
     read = tuple(one and one.read_with(exponent) for one in limits)
     return SourceFindings(exponent, read if any(read) else ()), warnings
 
@@ -59,7 +59,7 @@ def _seen(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
 def _without_wild(
     source: Source, samples: Sequence[Sample], limits: WildLimits
 ) -> tuple[list[Sample], list[str]]:
-    """The samples with their wild pixels invalid, and a line that says how many there are."""
+    """Mark wild pixels of the samples as invalid; and a warning if there are any."""
     kept: list[Sample] = []
     wild = valid_pixels = 0
     for (box, _), (values, valid) in zip(sample_windows(source), samples, strict=True):

@@ -1,4 +1,4 @@
-"""Opening a source, looking at it, and deciding how it will be restored."""
+"""Decide how an image will be restored, from its recipe and from samples of its pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
-from glassplate.pipeline.planning.first_look import looked_at
+from glassplate.pipeline.planning.first_look import first_look
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
@@ -41,8 +41,8 @@ from glassplate.pipeline.store.ome_zarr import Layout
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
-# L of white.
-LIGHTEST = 100.0
+# Lightness L of white.
+WHITE_L = 100.0
 
 
 def make_plan(
@@ -54,16 +54,16 @@ def make_plan(
     donor: Inherited | None = None,
     workers: int = 1,
 ) -> Plan:
-    """Open the source, look at it, and decide how it will be restored.
+    """Open an image, sample it, and decide how it will be restored.
 
     Parameters
     ----------
     spec, recipe, recipe_name, device
         As in `RestoreRequest`.
     donor
-        Of an earlier result, from which this one's is made; None for one of its own.
+        Donor of an earlier result that is reused; None to fit one, where there are enough tiles.
     workers
-        Who share the tiles.
+        Number of workers that share the tiles.
 
     Raises
     ------
@@ -88,29 +88,26 @@ def plan_files(
     donor: Inherited | None = None,
     workers: int = 1,
 ) -> Plan:
-    """Decide how files that are open will be restored; as `make_plan`.
-
-    The caller has checked that the recipe uses these companions.
-    """
+    """As `make_plan`, for files that are open, and whose companions have been checked."""
     with as_source_errors(files.spec.path, "looked at"):
-        plan = _looked_at(files, recipe, recipe_name, device)
+        plan = _plan_alone(files, recipe, recipe_name, device)
     plan = choose_stacking(plan if donor is None else _with_donor(plan, donor), workers)
     return replace(plan, warnings=(*plan.warnings, *key_warnings(plan)))
 
 
-def _looked_at(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
-    """The plan of an image from what it shows, without a donor and of one fit at a time."""
-    findings, seen = looked_at(files, recipe)
-    told = check_noise_image(files, recipe, findings)
-    findings, warnings = _combined(files, recipe, findings)
+def _plan_alone(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
+    """Plan an image without a reused donor, and with one fit at a time."""
+    findings, of_pixels = first_look(files, recipe)
+    of_noise = check_noise_image(files, recipe, findings)
+    findings, of_exposures = _combined(files, recipe, findings)
     plan = _plan_for(files, findings, recipe, recipe_name, device)
-    return replace(plan, warnings=(*seen, *plan.warnings, *told, *warnings))
+    return replace(plan, warnings=(*of_pixels, *plan.warnings, *of_noise, *of_exposures))
 
 
 def _combined(
     files: SourceFiles, recipe: Recipe, findings: SourceFindings
 ) -> tuple[SourceFindings, list[str]]:
-    """The findings with how the exposures are combined, and what is odd about them."""
+    """Add to the findings how exposures are combined, if there are several; and warnings about them."""
     if not files.spec.exposures:
         return findings, []
     noise = recipe.noise.scaled(-findings.exponent)
@@ -146,7 +143,7 @@ def _plan_for(
         joint=source.joint,
         scale=operator.scale,
         dtype=source.output_dtype.name,
-        # the residual's chunks are the image's by the scale
+        # chunks of the residual are those of the image divided by the scale
         chunk=-(-recipe.output.chunk // operator.scale) * operator.scale,
         max_shard=recipe.output.shard,
         fills=recipe.fills or detector is not None,
@@ -181,7 +178,7 @@ def _plan_for(
 
 
 def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[str, Any]:
-    """What a plan knows of a photograph to be coloured, as its fields; of another image nothing."""
+    """Fields of the plan of a photograph that is coloured; none for any other image."""
     if not isinstance(source, HintedSource):
         return {}
     white = white_of(source)
@@ -191,8 +188,8 @@ def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[st
             "white, or save it as integers"
         )
     return {
-        # a and b as they are, about 0
-        "transform": PixelTransform("linear", offset=0.0, scale=LIGHTEST),
+        # chroma a and b lie around 0 already
+        "transform": PixelTransform("linear", offset=0.0, scale=WHITE_L),
         "guide_channels": 1,
         "white": white,
         "warnings": check_tiles_have_hints(source, grid),
@@ -200,22 +197,22 @@ def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[st
 
 
 def _guide(guide: Source | None) -> dict[str, Any]:
-    """Scaling and number of planes of the guide, where there is one, as fields of a plan."""
+    """Fields of the plan of an image with a guide; none without a guide."""
     if guide is None:
         return {}
     samples = sample(guide)
-    # a guide has a unit of its own
+    # the guide has a unit of its own
     exponent = unit_exponent(samples)
-    near = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
-    noise = estimate_noise(near, NoiseSettings())
-    transform = make_transform(near, ScalingSettings(), noise, guide.output_dtype)
+    scaled = [(np.ldexp(values, -exponent), valid) for values, valid in samples]
+    noise = estimate_noise(scaled, NoiseSettings())
+    transform = make_transform(scaled, ScalingSettings(), noise, guide.output_dtype)
     return {"guide": transform.scaled(exponent), "guide_channels": guide.shape[0]}
 
 
 def _detector(
     samples: list[Sample], recipe: Recipe, noise: NoiseModel, quantum: float
 ) -> Detector | None:
-    """What looks for defects; None where nothing is looked for."""
+    """The detector of defects; None where the recipe looks for none."""
     pixels = np.concatenate([values[valid] for values, valid in samples])
     sky = float(np.median(pixels)) if pixels.size else 0.0
     settings = recipe.defects
@@ -228,7 +225,7 @@ def _detector(
 
 
 def _quantum(source: Source, exponent: int) -> float:
-    """Step between values as they are read; 0 for floats."""
+    """Step between integer values as they are read; 0 for floats."""
     return 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -exponent)
 
 
@@ -236,7 +233,7 @@ def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec, exponent: in
     if not recipe.traits.measures:
         return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
     if spec.exposures:
-        # what the recipe knows is the noise of one exposure
+        # the recipe states the noise of one exposure, not of their mean
         return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
     return estimate_noise(samples, recipe.noise.scaled(-exponent))
 

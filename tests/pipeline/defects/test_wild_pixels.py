@@ -12,7 +12,7 @@ from glassplate.pipeline.defects.wild_pixels import WildLimits, wild_limits
 from glassplate.pipeline.events import Warned
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_files, open_source
-from glassplate.pipeline.planning.first_look import looked_at
+from glassplate.pipeline.planning.first_look import first_look
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
@@ -111,7 +111,7 @@ def test_a_synthetic_image_without_noise_has_no_far_limit_below_its_stars():
 
 def first_look(spec, recipe=RECIPE):
     with open_files(spec) as files:
-        return looked_at(files, recipe)
+        return first_look(files, recipe)
 
 
 @given(st.integers(0, 80), st.integers(1, 40), st.integers(0, 100), st.integers(1, 40))

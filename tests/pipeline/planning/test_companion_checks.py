@@ -52,18 +52,17 @@ def test_a_psf_that_is_used_is_accepted(made, spec):
     check_companions(made, spec)
 
 
-@pytest.mark.parametrize("companion", ["psf", "guide", "hints", "noise"])
+@pytest.mark.parametrize("role", ["psf", "guide", "hints", "variance"])
 @pytest.mark.parametrize("task", TASKS)
-def test_the_table_of_tasks_decides(task, companion):
-    field = "variance" if companion == "noise" else companion
+def test_the_table_of_tasks_decides(task, role):
     traits = TASKS[task]
-    needed = {("variance" if n == "noise" else n): Path("b.fits") for n in traits.needs}
+    needed = {name: Path("b.fits") for name in traits.needs}
     made = recipe(task, 2 if traits.enlarges else 1)
-    spec = replace(WITHOUT, **{**needed, field: Path("b.fits")})
-    if companion in traits.takes | traits.needs:
+    spec = replace(WITHOUT, **{**needed, role: Path("b.fits")})
+    if role in traits.takes | traits.needs:
         check_companions(made, spec)
     else:
-        with pytest.raises(UsageError, match=f"--{field} b.fits: task {task} uses no"):
+        with pytest.raises(UsageError, match=f"--{role} b.fits: task {task} uses no"):
             check_companions(made, spec)
     for name in needed:
         with pytest.raises(UsageError, match=f"task {task} needs"):
