@@ -109,7 +109,7 @@ def test_a_synthetic_image_without_noise_has_no_far_limit_below_its_stars():
     assert not found_in(image).any()
 
 
-def first_look(spec, recipe=RECIPE):
+def look_at(spec, recipe=RECIPE):
     with open_files(spec) as files:
         return first_look(files, recipe)
 
@@ -122,7 +122,7 @@ def test_wild_pixels_do_not_depend_on_the_box(tmp_path_factory, y, height, x, wi
         image[:, 31], image[5, :], image[60:72, 80:92], image[20, 20] = 65535, -5e3, 7e4, 1e30
         fits.writeto(path, image)
     spec = SourceSpec(path)
-    source = open_source(spec, first_look(spec)[0])
+    source = open_source(spec, look_at(spec)[0])
     whole = source.read(Box(0, 90, 0, 110))
     box = Box(y, min(90, y + height), x, min(110, x + width))
     part = source.read(box)
@@ -139,7 +139,7 @@ def test_in_colours_all_channels_are_wild_in_a_cube_one_plane(tmp_path):
     for name, image in (("colours", planes[:3]), ("cube", planes)):
         fits.writeto(tmp_path / f"{name}.fits", image)
         spec = SourceSpec(tmp_path / f"{name}.fits")
-        source = open_source(spec, first_look(spec)[0])
+        source = open_source(spec, look_at(spec)[0])
         valid[name] = source.read(Box(40, 41, 40, 41)).valid.ravel().tolist()
         source.close()
     assert valid == {"colours": [False] * 3, "cube": [True, False, True, True, True]}
@@ -152,7 +152,7 @@ def test_photographs_of_integers_have_no_limits(tmp_path):
     image[20, 20] = 65535
     tifffile.imwrite(tmp_path / "a.tif", image)
     spec = SourceSpec(tmp_path / "a.tif")
-    assert first_look(spec) == (NOTHING_FOUND, [])
+    assert look_at(spec) == (NOTHING_FOUND, [])
 
 
 def test_a_float_tiff_has_only_a_far_limit(tmp_path):
@@ -162,7 +162,7 @@ def test_a_float_tiff_has_only_a_far_limit(tmp_path):
     image[20, 20], image[40, 40] = 900.0, -3.4028234663852886e38
     tifffile.imwrite(tmp_path / "a.tif", image)
     spec = SourceSpec(tmp_path / "a.tif")
-    findings, [warning] = first_look(spec)
+    findings, [warning] = look_at(spec)
     source = open_source(spec, findings)
     valid = source.read(Box(0, 64, 0, 64)).valid[0]
     source.close()
@@ -175,7 +175,7 @@ def test_task_identity_keeps_wild_values(tmp_path):
     image[3, 3] = 1e30
     fits.writeto(tmp_path / "a.fits", image)
     spec = SourceSpec(tmp_path / "a.fits")
-    assert first_look(spec, parse_recipe({**FIT, "task": "identity"}, "t")) == (NOTHING_FOUND, [])
+    assert look_at(spec, parse_recipe({**FIT, "task": "identity"}, "t")) == (NOTHING_FOUND, [])
 
 
 @pytest.fixture
