@@ -40,7 +40,7 @@ class FitSettings:
     for a decoder network, which takes nothing else, requantised for deartifact, measurement where A mixes
     pixels (super-resolution, deconvolution), else blindspot."""
     iterations: int = 1000
-    """Cap on optimiser steps of any fit."""
+    """Cap on optimiser steps of any fit; tiles that start from a donor have `donor.tile_iterations`."""
     learning_rate: float = 0.01
     """Adam's step size."""
     drop: float = 0.3
