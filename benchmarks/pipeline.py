@@ -43,11 +43,12 @@ from glassplate.pipeline.events import Event, StageStarted
 from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.provenance.documents import machine
+from glassplate.pipeline.provenance.machine import this_machine
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.store.ome_zarr import Shard, create, open_array
+from glassplate.pipeline.store.layout import Shard
+from glassplate.pipeline.store.ome_zarr import create, open_array
 
 RESULTS = Path(__file__).parent / "results"
 MEGAPIXEL_64, GIGAPIXEL = 8192, 32768
@@ -301,7 +302,7 @@ def conditions() -> dict[str, Any]:
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"python benchmarks/pipeline.py {' '.join(sys.argv[1:])}".strip(),
-        "machine": {key: value for key, value in machine().items() if key != "host"},
+        "machine": {key: value for key, value in asdict(this_machine()).items() if key != "host"},
         "load_before": os.getloadavg()[0],
         "versions": {name: importlib.metadata.version(name) for name in names},
     }

@@ -26,7 +26,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -286,12 +286,12 @@ def through_the_pipeline(recipe: Recipe) -> Method:
             values = np.asarray(open_array(store, "0")[...], np.float64)
         facts = {
             "tiles": result.tiles,
-            "iterations": round(result.summary["iterations"]),
-            "best_iteration": round(result.summary["iterations"]),
-            "stop_reasons": result.summary["stop_reasons"],
-            "filled_pixels": result.summary["filled_pixels"],
-            "guarded_pixels": result.summary["guarded_pixels"],
-            "chi2": result.summary["chi2"],
+            "iterations": round(result.summary.iterations),
+            "best_iteration": round(result.summary.iterations),
+            "stop_reasons": result.summary.stop_reasons,
+            "filled_pixels": result.summary.filled_pixels,
+            "guarded_pixels": result.summary.guarded_pixels,
+            "chi2": result.summary.chi2 and asdict(result.summary.chi2),
         }
         return values.reshape(image.shape), facts
 
@@ -319,7 +319,7 @@ def of_the_file(recipe: Recipe) -> Method:
             request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
             result = restore(request, InlinePool())
             values = np.asarray(open_array(store, "0")[...], np.float64) / 255
-        iterations = round(result.summary["iterations"])
+        iterations = round(result.summary.iterations)
         facts = {"iterations": iterations, "best_iteration": iterations}
         return values.reshape(-1, *values.shape[-2:]), facts
 
@@ -339,7 +339,7 @@ def of_grey_and_hints(recipe: Recipe) -> Method:
             spec, store = SourceSpec(source, hints=hints), Path(folder, "image.zarr")
             result = restore(RestoreRequest(spec, store, recipe, "benchmark", "cpu"), InlinePool())
             values = np.asarray(open_array(store, "0")[...], np.float64) / 255
-        iterations = round(result.summary["iterations"])
+        iterations = round(result.summary.iterations)
         return values, {"iterations": iterations, "best_iteration": iterations}
 
     return run

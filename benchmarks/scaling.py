@@ -56,8 +56,9 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import Pool
-from glassplate.pipeline.provenance.documents import environment, machine, now
 from glassplate.pipeline.provenance.journal import read_journal
+from glassplate.pipeline.provenance.machine import installed_distributions, this_machine
+from glassplate.pipeline.provenance.manifest import now
 from glassplate.pipeline.provenance.records import tiles_journal
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -540,10 +541,10 @@ def conditions(wish: argparse.Namespace) -> dict[str, Any]:
     return {
         "when": now(),
         "command": f"python benchmarks/scaling.py {' '.join(sys.argv[1:])}".strip(),
-        "machine": {key: value for key, value in machine().items() if key != "host"},
+        "machine": {key: value for key, value in asdict(this_machine()).items() if key != "host"},
         "load_before": round(os.getloadavg()[0], 2),
         "repeats": wish.repeats,
-        "environment": environment().splitlines(),
+        "environment": installed_distributions().splitlines(),
     }
 
 

@@ -16,7 +16,7 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
 from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.provenance.documents import environment, machine, now
+from glassplate.pipeline.provenance.machine import installed_distributions, this_machine
+from glassplate.pipeline.provenance.manifest import now
 from glassplate.pipeline.recipe import load_recipe
 
 
@@ -106,11 +107,11 @@ def main() -> None:
     document = {
         "command": " ".join(sys.argv),
         "when": now(),
-        "machine": machine(),
+        "machine": asdict(this_machine()),
         "iterations": options.iterations,
         "repeats": options.repeats,
         "rows": rows,
-        "environment": environment().splitlines(),
+        "environment": installed_distributions().splitlines(),
     }
     options.output.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -17,6 +17,7 @@ from typing import Any
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.pool import OnProgress, Task, Work, attempt
+from glassplate.pipeline.text import one_line
 
 # Submitted tasks for each worker: one runs and one waits, so that no worker idles while the client takes in a
 # result. More would only increase the loss when a worker dies.
@@ -258,7 +259,7 @@ def connected(address: str) -> Iterator[Any]:
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(
-            f"--pool {address}: no Dask scheduler answers there ({' '.join(str(error).split())})"
+            f"--pool {address}: no Dask scheduler answers there ({one_line(error)})"
         ) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:

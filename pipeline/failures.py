@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from glassplate.pipeline.errors import SourceError, is_disk_full
+from glassplate.pipeline.text import one_line
 
 
 class FailureKind(StrEnum):
@@ -39,7 +40,7 @@ class Failure:
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe an error; to be called where it is caught, since its class does not travel."""
-        return cls(_kind_of(error), " ".join(str(error).split()), type(error).__name__)
+        return cls(_kind_of(error), one_line(error), type(error).__name__)
 
     @property
     def reason(self) -> str:

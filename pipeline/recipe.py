@@ -29,6 +29,7 @@ from glassplate.pipeline.recipe_sections import (
 )
 from glassplate.pipeline.scaling import ScalingSettings
 from glassplate.pipeline.tasks import TASKS, TaskName, TaskTraits
+from glassplate.pipeline.text import one_line
 
 
 class Recipe(Section):
@@ -204,7 +205,7 @@ def load_recipe(
     try:
         raw = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise UsageError(f"recipe {name_or_path}: not YAML: {_one_line(error)}") from error
+        raise UsageError(f"recipe {name_or_path}: not YAML: {one_line(error)}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"recipe {name_or_path}: expected sections, got {type(raw).__name__}")
     for override in overrides:
@@ -259,7 +260,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
     try:
         place[leaf] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: {_one_line(error)}") from error
+        raise UsageError(f"--set {text}: {one_line(error)}") from error
 
 
 def _fault(error: ValidationError) -> str:
@@ -277,7 +278,3 @@ def _fault(error: ValidationError) -> str:
 def _nearest(word: str, known: Sequence[str]) -> str:
     matches = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glassplate.flows.report.text import amount, duration, one_line, per_second, plural, reason
+from glassplate.flows.report.text import amount, duration, per_second, plural, reason
+from glassplate.pipeline.text import one_line
 
 if TYPE_CHECKING:
     from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
@@ -239,9 +240,11 @@ def _restore() -> Finding:
         with open_pool("inline") as pool:
             result = restore(request, pool)
         bad = [check for check in verify(store) if not check.ok]
-    before, after = result.summary["noise_before"], result.summary["noise_after"]
+    before, after = result.summary.noise_before, result.summary.noise_after
     if bad:
         return Finding("restore", False, f"{bad[0].name}: {bad[0].detail}")
+    if before is None or after is None:
+        return Finding("restore", False, "the noise of the test image cannot be measured")
     detail = f"noise {before:.3g} before, {after:.3g} after, in {duration(result.seconds)}"
     facts = {"noise_before": before, "noise_after": after, "seconds": result.seconds}
     return Finding("restore", after < before, detail, facts)

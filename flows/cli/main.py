@@ -29,8 +29,9 @@ from glassplate.flows.processes.signals import (
     stop_requested,
 )
 from glassplate.flows.processes.supervision import INTERRUPTED, supervise
-from glassplate.flows.report.text import one_line, reason
+from glassplate.flows.report.text import reason
 from glassplate.pipeline.errors import GlassplateError, is_disk_full
+from glassplate.pipeline.text import one_line
 
 DEBUG = "--debug"
 

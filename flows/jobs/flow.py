@@ -38,7 +38,7 @@ from glassplate.flows.report.progress import (  # noqa: E402
     start_text,
 )
 from glassplate.flows.report.reports import ImageReport, JobReport  # noqa: E402
-from glassplate.flows.report.text import one_line, printable, reason  # noqa: E402
+from glassplate.flows.report.text import reason  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
@@ -52,6 +52,7 @@ from glassplate.pipeline.export.export import check_target, is_export  # noqa: E
 from glassplate.pipeline.pool import Pool  # noqa: E402
 from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
 from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
+from glassplate.pipeline.text import one_line, printable  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
-from glassplate.flows.report.text import one_line
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.text import one_line
 
 # Prefect validates the parameters of a deployment by this schema. It allows what a job file may hold.
 INPUTS_SCHEMA = {

@@ -18,10 +18,11 @@ from glassplate.flows.jobs.job import Job
 from glassplate.flows.processes.liveness import announce_service
 from glassplate.flows.processes.signals import stop_cause
 from glassplate.flows.processes.supervision import kill_descendants
-from glassplate.flows.report.text import duration, one_line, plural
+from glassplate.flows.report.text import duration, plural
 from glassplate.flows.server.server import prefect_api
 from glassplate.flows.server.settings import apply_settings, make_home
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.text import one_line
 
 if TYPE_CHECKING:
     from prefect.runner import Runner

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from glassplate.flows.report.text import duration, number, plural, printable
+from glassplate.flows.report.text import duration, number, plural
+from glassplate.pipeline.text import printable
 
 if TYPE_CHECKING:
     from glassplate.pipeline.run.restore import RunResult
@@ -46,6 +47,7 @@ class ImageReport:
     @classmethod
     def from_result(cls, source: Path, result: RunResult, part: str = "") -> ImageReport:
         """Make the report of a run that has ended."""
+        summary = result.summary
         status: Status = "partial" if result.status == "partial" else "restored"
         if result.already_complete and status == "restored":
             status = "done before"
@@ -56,14 +58,14 @@ class ImageReport:
             status=status,
             tiles=result.tiles,
             quarantined=result.quarantined,
-            noise_before=result.summary.get("noise_before"),
-            noise_after=result.summary.get("noise_after"),
-            unit=result.summary.get("unit"),
-            filled_pixels=result.summary.get("filled_pixels", 0),
-            iterations=result.summary.get("iterations"),
-            stop_reasons=dict(result.summary.get("stop_reasons") or {}),
+            noise_before=summary.noise_before,
+            noise_after=summary.noise_after,
+            unit=summary.unit,
+            filled_pixels=summary.filled_pixels,
+            iterations=summary.iterations,
+            stop_reasons=dict(summary.stop_reasons),
             seconds=result.seconds,
-            exports=tuple(printable(str(path)) for path in result.summary.get("exports") or ()),
+            exports=tuple(printable(str(path)) for path in [result.export] if path is not None),
         )
 
     def to_json(self) -> dict[str, Any]:

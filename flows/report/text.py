@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from glassplate.pipeline.errors import GlassplateError, is_disk_full
-
-# Characters of the longest message of an error. Some libraries put whole requests into a message.
-LONGEST = 600
+from glassplate.pipeline.text import one_line
 
 
 def duration(seconds: float) -> str:
@@ -48,20 +46,6 @@ def number(value: float | None, unit: str | None = None) -> str:
 def plural(count: int, noun: str) -> str:
     """Format a count with its noun: ``1 tile`` or ``5 tiles``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def printable(text: str) -> str:
-    """Replace characters that a terminal or Prefect cannot show by escapes.
-
-    File names may hold newlines, and bytes that are not UTF-8.
-    """
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line; its type if the message is empty."""
-    text = printable(" ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def reason(error: BaseException) -> str:

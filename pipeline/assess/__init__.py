@@ -1,1 +1,1 @@
-"""A result compared with a reference."""
+"""Comparison of a result with a reference image of the same scene."""

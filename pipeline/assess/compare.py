@@ -1,4 +1,4 @@
-"""Compare a result with a reference of the same scene, cell by cell, in source units."""
+"""Compares a result with a reference of the same scene, cell by cell, in source units."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
 from glassplate.pipeline.sources.unpack import forget_unpacked
@@ -27,34 +27,34 @@ from glassplate.pipeline.store.ome_zarr import read_attributes
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-# Side of the cells: one of 1024 x 1024 needs about 300 MB for each channel while its structural
-# similarity is computed, whatever the size of the image.
+# Side of a cell in pixels. Structural similarity of a cell of 1024 x 1024 pixels needs about 300 MB for each
+# channel.
 CELL = 1024
 
 
 class Image(Protocol):
-    """Pixels to compare, read in boxes."""
+    """An image to compare, read in boxes."""
 
     shape: tuple[int, int, int]
     """``(c, y, x)``."""
     dtype: np.dtype[Any]
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Values ``(c, h, w)`` in source units, and where they are valid."""
+        """Return values ``(c, h, w)`` in source units, and where they are valid."""
         ...
 
 
 @dataclass
 class _Sums:
-    """What is added up over the cells."""
+    """Sums over the cells."""
 
     pixels: int = 0
     square: float = 0.0
-    """Of the difference."""
+    """Squares of the difference."""
     flux: float = 0.0
     reference_flux: float = 0.0
     weighted_square: float = 0.0
-    """Square of the difference over the noise's variance."""
+    """Squares of the difference over the variance of the noise."""
     weighted: int = 0
     similarity: float = 0.0
     windows: int = 0
@@ -70,17 +70,17 @@ def assess(store: Path, reference: Path) -> dict[str, Any]:
     store
         A result.
     reference
-        FITS, TIFF, PNG, JPEG or Zarr of the result's shape; ``file.fits[SCI]`` names an extension.
+        FITS, TIFF, PNG, JPEG or Zarr of the shape of the result. ``file.fits[SCI]`` names an extension.
 
     Returns
     -------
     figures
-        JSON-able; null where a figure is infinite or there is nothing to compute it from.
-        `psnr_db` against `data_range`: that of the reference's type for integers, else from its
-        least to its greatest valid value. `ssim` by Wang et al. 2004. `mse` in squared source units.
-        `bias`: mean difference. `chi2`: mean squared difference over the variance of the input's
-        noise; about 1 against another exposure of the same noise, less against the truth; null for
-        super-resolution. `flux_ratio`: sum over sum.
+        JSON-able; None for a figure that is infinite or cannot be computed. `psnr_db` refers to
+        `data_range`: the range of the reference's type for integers, else from its least to its greatest
+        valid value. `ssim` is that of Wang et al. 2004. `mse` is in squared source units. `bias` is the mean
+        difference. `chi2` is the mean squared difference over the variance of the input's noise: about 1
+        against another exposure with the same noise, less against the truth, None for super-resolution.
+        `flux_ratio` is the ratio of the sums.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def assess(store: Path, reference: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A region whose pixels are counted, and the larger one in which its windows end."""
+    """A region whose pixels are counted, and the larger region that contains its similarity windows."""
 
     box: Box
     around: Box
@@ -122,7 +122,7 @@ class _Cell:
 
 
 def _cells(shape: tuple[int, int, int]) -> Iterator[_Cell]:
-    """Cut an image; each similarity window lies whole in exactly one of the larger regions."""
+    """Cut an image into cells. Each similarity window lies in exactly one of the larger regions."""
     _, height, width = shape
     for y in range(0, height, CELL):
         for x in range(0, width, CELL):
@@ -189,7 +189,7 @@ def _figures(sums: _Sums, data_range: float) -> dict[str, Any]:
 
 
 class _Result:
-    """Level 0 of a result, with what it says of the noise of its input."""
+    """Level 0 of a result, with the noise model of its input."""
 
     def __init__(self, store: Path) -> None:
         own = read_attributes(store)["glassplate"]
@@ -198,22 +198,22 @@ class _Result:
             footprint: zarr.Array[Any] = zarr.open_array(store / "footprint", mode="r")
         except (FileNotFoundError, ValueError) as error:
             raise StoreError(f"{store}: an array is missing; `glassplate verify` it") from error
-        self._level, self._footprint = _Arrayed(level), _Arrayed(footprint)
+        self._level, self._footprint = _ZarrImage(level), _ZarrImage(footprint)
         self.shape = self._level.shape
         self.dtype = self._level.dtype
         self.noise: NoiseModel | None = None
         if own["scale"] == 1:
-            self.noise = NoiseModel.from_json(read_manifest(store)["plan"]["noise"])
+            self.noise = NoiseModel.from_json(read_manifest(store).plan["noise"])
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Values and where something valid contributed to them."""
+        """Return values, and where a valid pixel contributed to them."""
         values, finite = self._level.read(box)
         contributions, _ = self._footprint.read(box)
         return values, finite & (contributions > 0)
 
 
-class _Arrayed:
-    """A Zarr array of two or three dimensions; NaN is invalid."""
+class _ZarrImage:
+    """A Zarr array of two or three dimensions. NaN is invalid."""
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array
@@ -222,14 +222,14 @@ class _Arrayed:
         self.dtype = np.dtype(array.dtype)
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Values and where they are finite."""
+        """Return values, and where they are finite."""
         whole = (slice(None),) * (self._array.ndim - 2)
         pixels = np.asarray(self._array[(*whole, *box.slices)], np.float64)
         values = pixels.reshape(self.shape[0], *box.shape)  # (c, h, w)
         return values, np.isfinite(values)
 
 
-class _Filed:
+class _FileImage:
     """An image file."""
 
     def __init__(self, source: Source) -> None:
@@ -239,11 +239,11 @@ class _Filed:
         self.dtype = source.dtype
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Values and where the file says they hold."""
+        """Return values, and where they are valid in the file."""
         pixels = self._source.read(box)
         values, valid = pixels.values.astype(np.float64), pixels.valid
         if self._source.alpha is not None:
-            # alpha is not restored, and not compared
+            # alpha is not restored, so it is not compared
             values = np.concatenate([values, self._source.alpha(box)[None]])
             valid = np.concatenate([valid, np.zeros((1, *box.shape), bool)])
         return values, valid
@@ -252,7 +252,7 @@ class _Filed:
 @contextmanager
 def _opened(reference: Path) -> Iterator[Image]:
     if reference.is_dir():
-        yield _Arrayed(_array_of(reference))
+        yield _ZarrImage(_open_zarr(reference))
         return
     path, part = split_extension(reference)
     on_page = isinstance(part, int) and sniff_format(path) == "tiff"
@@ -263,14 +263,14 @@ def _opened(reference: Path) -> Iterator[Image]:
     )
     source = open_source(spec)
     try:
-        yield _Filed(source)
+        yield _FileImage(source)
     finally:
         source.close()
         forget_unpacked(spec)
 
 
-def _array_of(folder: Path) -> zarr.Array[Any]:
-    """A Zarr array, or the finest level of an OME-Zarr group."""
+def _open_zarr(folder: Path) -> zarr.Array[Any]:
+    """Open a Zarr array, or the finest level of an OME-Zarr group."""
     try:
         node = zarr.open(folder, mode="r")
         if isinstance(node, zarr.Group):

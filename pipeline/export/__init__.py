@@ -1,1 +1,1 @@
-"""A result written as FITS or TIFF."""
+"""Export of a result to FITS and TIFF files that any program reads, with the input's header or tags."""

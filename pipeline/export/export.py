@@ -1,13 +1,12 @@
-"""Back to FITS and TIFF: one level of a result as a file that needs no glassplate to be read.
+"""Export of a level of a result as a FITS or TIFF file.
 
-A file is an export by what stands in it, and one process at a time writes it. It is made from a result whose
-run has ended and whose files are as that run wrote them, or not at all.
+The content of a file shows that it is an export. One process at a time writes it, and only from a result
+whose run has ended and whose files are undamaged.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +19,14 @@ from glassplate.pipeline.errors import CapacityError, GlassplateError, StoreErro
 from glassplate.pipeline.export.fits import write_fits
 from glassplate.pipeline.export.level import ExportedImage, open_level
 from glassplate.pipeline.export.tiff import write_tiff
-from glassplate.pipeline.provenance.damage import check_undamaged
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.files import replacing
+from glassplate.pipeline.provenance.checksums import check_undamaged
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.fits.scan import BLOCK, CARD, MOST_BLOCKS
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.text import one_line_with_type
 
 _WRITERS = {
     ".fits": write_fits,
@@ -37,9 +38,9 @@ _WRITERS = {
 
 
 def export(store: Path, target: Path, level: int = 0) -> Path:
-    """Write one level of a result as FITS or TIFF, as the name of the target says.
+    """Write a level of a result as FITS or TIFF, according to the suffix of the target.
 
-    The image is copied in blocks: memory does not grow with it. The file appears under its name
+    The image is copied in blocks, so that memory does not grow with it. The file appears under its name
     whole or not at all.
 
     Parameters
@@ -47,10 +48,10 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     store
         A result whose run has ended. Nothing is written into it.
     target
-        ``.fits``, ``.fit``, ``.fts``, ``.tif`` or ``.tiff``. An existing file is replaced only
-        where it is an earlier export, of whichever result.
+        ``.fits``, ``.fit``, ``.fts``, ``.tif`` or ``.tiff``. An existing file is replaced only if it is an
+        export of glassplate.
     level
-        Level of the pyramid; each is half the size of the one before.
+        Level of the pyramid. Each is half the size of the one before.
 
     Returns
     -------
@@ -60,8 +61,8 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     Raises
     ------
     UsageError
-        If the name, the level or the folder will not do, the file exists and is not an export, or
-        another process is writing it.
+        If the name, the level or the folder is not suitable, the file exists and is no export, or another
+        process is writing it.
     StoreError
         If there is no result, its run has not ended, it is damaged, or it was changed meanwhile.
     CapacityError
@@ -73,9 +74,9 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
 
 
 def write_export(store: Path, target: Path, level: int = 0) -> Path:
-    """Do what `export` does, for a caller that holds the lock of the target."""
+    """Do what `export` does. The caller must hold the lock of the target."""
     check_target(target)
-    read_attributes(store)  # the clearest refusal where there is no result at all
+    read_attributes(store)  # has the clearest message if there is no result
     before = _state_of_run(store)
     check_undamaged(store, under=f"{level}/", thorough=True)
     image = open_level(store, level)
@@ -87,7 +88,7 @@ def write_export(store: Path, target: Path, level: int = 0) -> Path:
 
 
 def _state_of_run(store: Path) -> tuple[Any, ...]:
-    """What changes in the manifest as soon as another run takes up or replaces a result.
+    """Return what changes in the manifest as soon as another run resumes or replaces the result.
 
     Raises
     ------
@@ -95,17 +96,16 @@ def _state_of_run(store: Path) -> tuple[Any, ...]:
         If the run has not ended.
     """
     manifest = read_manifest(store)
-    status = manifest["status"]
-    if status not in ("complete", "partial"):
+    if not manifest.has_ended:
         raise StoreError(
-            f"{store}: its run has not ended (status {status}); let it end, or give the same restore command "
-            "again, then export"
+            f"{store}: its run has not ended (status {manifest.status}); let it end, or give the same "
+            "restore command again, then export"
         )
-    return status, manifest["run_id"], manifest["sessions"]
+    return manifest.status, manifest.run_id, manifest.sessions
 
 
 def check_target(target: Path) -> None:
-    """Refuse a target that `export` could not write, before any work is done.
+    """Refuse a target that `export` could not write.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def check_target(target: Path) -> None:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file is an export of glassplate: by GPRUNID in FITS, by Software in TIFF.
+    """Whether a file is an export of glassplate: it has GPRUNID in FITS, or names it as Software in TIFF.
 
-    What is no regular file is none, and is not opened: a named pipe would keep the process waiting.
+    Only regular files are opened, because opening a named pipe would block.
     """
     if not path.is_file():
         return False
@@ -140,13 +140,13 @@ def is_export(path: Path) -> bool:
     try:
         with collected_warnings(path), tifffile.TiffFile(path) as tiff:
             return str(tiff.pages[0].tags.valueof(305) or "").startswith("glassplate")
-    # whatever cannot be read was not written here
+    # glassplate writes no file that cannot be read
     except Exception:
         return False
 
 
 def _names_its_run(file: IO[bytes]) -> bool:
-    """Whether the first header of a FITS file has the card of an export."""
+    """Whether the first header of a FITS file has the card GPRUNID."""
     for _ in range(MOST_BLOCKS):
         block = file.read(BLOCK)
         cards = [block[at : at + CARD] for at in range(0, len(block), CARD)]
@@ -158,35 +158,34 @@ def _names_its_run(file: IO[bytes]) -> bool:
 
 
 def _write(image: ExportedImage, target: Path, partial: Path) -> None:
-    """Write a level as the suffix of the target says.
+    """Write a level in the format of the target's suffix.
 
     Raises
     ------
     StoreError
-        If the header or the tags that the source had cannot be carried over.
+        If the header or the tags of the source cannot be carried over.
     """
     try:
         _WRITERS[target.suffix.lower()](image, partial)
     except (GlassplateError, OSError):
         raise
-    # astropy and tifffile raise what they please at what another program has written
+    # astropy and tifffile raise many kinds of error for headers and tags of other programs
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
         raise StoreError(
-            f"{target}: the header or the tags of {image.origin} cannot be carried over: {why}; the result "
-            "itself is whole, export it in the other format"
+            f"{target}: the header or the tags of {image.origin} cannot be carried over: "
+            f"{one_line_with_type(error)}; the result itself is whole, export it in the other format"
         ) from error
 
 
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
-    """A name beside the target that becomes the target when the body ends well."""
-    # the one who holds the lock writes it, so that it takes the place of what a killed one has left
+    """Yield a name beside the target. The file of that name becomes the target when the body ends well."""
+    # always the same name, so that the next export replaces what a killed one left; the lock protects it
     partial = target.with_name(f".{target.name}.partial")
     try:
         _clear_leftovers(target)
-        yield partial
-        os.replace(partial, target)
+        with replacing(target, partial):
+            yield partial
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise CapacityError(
@@ -195,12 +194,10 @@ def _appearing(target: Path) -> Iterator[Path]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove what killed exports of earlier versions have left, which put the process into the name."""
+    """Remove files of killed exports of earlier versions, which have the process number in their name."""
     name = re.compile(re.escape(f".{target.name}.") + r"\d+\.partial")
     for path in target.parent.iterdir():
         if name.fullmatch(path.name):

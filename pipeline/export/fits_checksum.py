@@ -18,13 +18,13 @@ class OnesComplementSum:
         self.value = 0
 
     def add(self, data: bytes | memoryview) -> None:
-        """Add bytes, of which there must be a multiple of four."""
+        """Add a multiple of four bytes."""
         words = np.frombuffer(data, ">u4")
         self.value = _folded(self.value + int(words.sum(dtype=np.uint64)))
 
 
 def encoded_checksum(total: int) -> str:
-    """The CHECKSUM that makes an HDU sum to -0.
+    """Compute the CHECKSUM with which an HDU sums to -0.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def encoded_checksum(total: int) -> str:
 
 
 def combined(*totals: int) -> int:
-    """Ones' complement sum of sums."""
+    """Add ones' complement sums."""
     return _folded(sum(totals))
 
 

@@ -1,4 +1,4 @@
-"""What is exported: one level of a result with what the file formats need to know of its origin."""
+"""The image that is exported: one level of a result, with what the file formats record of its origin."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
-# Pixels that an export holds at once, decoded: some tens of MB whatever the size of the image.
+# Decoded pixels that are read at once, so that an export needs some tens of MB for an image of any size.
 BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
 class ExportedImage:
-    """One level of a result, read in blocks."""
+    """A level of a result, read in blocks."""
 
     array: Any
     """The level's Zarr array, ``(y, x)`` or ``(c, y, x)``."""
@@ -54,30 +54,30 @@ class ExportedImage:
 
     @property
     def factor(self) -> float:
-        """How many times finer than the input's its pixels are; below 1 for coarse levels."""
+        """Pixels per pixel of the input along an axis; below 1 for coarse levels."""
         return float(self.run.get("scale", 1) / 2**self.level)
 
     @property
     def software(self) -> str:
-        """Who made it, for the tags and cards that name a program."""
+        """Name and version of glassplate, for the tags and cards that name a program."""
         return f"glassplate {self.run.get('version', '')}".strip()
 
     @property
     def origin(self) -> str:
-        """Name of the input's file."""
+        """File name of the input."""
         return Path(str(self.run.get("source", {}).get("path", ""))).name
 
     def read(self, box: Box, planes: slice) -> npt.NDArray[Any]:
-        """Pixels of some planes, ``(c, *box.shape)``."""
+        """Read a region of some planes, ``(c, h, w)``."""
         index = (planes, *box.slices) if self.ndim == 3 else box.slices
         return np.asarray(self.array[index]).reshape(-1, *box.shape)
 
     def bands(self, plane: int) -> Iterator[npt.NDArray[Any]]:
-        """The rows of one plane from the first to the last, ``(h, x)`` each."""
+        """Yield the rows of a plane from the first to the last in bands ``(h, x)``."""
         _, height, width = self.shape
         fitting = BLOCK_BYTES // (width * self.dtype.itemsize)
         chunk = int(self.array.chunks[-2])
-        # whole chunks where they fit, so that none is decoded twice
+        # bands of whole chunks if one fits, so that no chunk is decoded twice
         step = max(1, fitting // chunk * chunk if fitting >= chunk else fitting)
         for y in range(0, height, step):
             box = Box(y, min(y + step, height), 0, width)
@@ -85,7 +85,7 @@ class ExportedImage:
 
 
 def open_level(store: Path, level: int) -> ExportedImage:
-    """Open one level of a result.
+    """Open a level of a result.
 
     Raises
     ------

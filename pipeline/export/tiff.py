@@ -1,4 +1,4 @@
-"""Writing a result as TIFF: tiles, deflate, and what the input's tags said."""
+"""Writes a result as a tiled, deflated TIFF with the tags of the input."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from glassplate.pipeline.sources.tiff.tags import extra_tags, scaled_resolution
 
 TILE = 256
 
-# Classic TIFF ends at 4 GiB; deflate may not shrink noise, and tags need room too.
+# Classic TIFF ends at 4 GiB. Deflate may not shrink noise, and tags need room too.
 _BIG_BYTES = 2 << 30
 
-# Samples that a photometric interpretation takes; what is above is alpha and the like.
+# Number of colours of each photometric interpretation. Further samples are alpha and the like.
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 _MINISBLACK, _RGB = 1, 2
 
-# Encoded tiles in flight; tifffile's own default is 256 MiB.
+# Encoded tiles that wait to be written. The default of tifffile is 256 MiB.
 _BUFFER_BYTES = 8 << 20
 
 
 def write_tiff(image: ExportedImage, path: Path) -> None:
-    """Write one page of tiles, or as many as the input had; BigTIFF above 2 GiB of pixels.
+    """Write one page, or as many as the input has; BigTIFF above 2 GiB of pixels.
 
-    Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``: who wrote the
-    file, and who wrote the one it was made from. The other carried tags stay as they are, except
-    that resolution, GeoTIFF and the sizes in EXIF and XMP follow the pixels. The pixels are not turned:
-    Orientation says how to look at them, as in the input.
+    The tag Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``: the program that
+    wrote the file, and the one that wrote the input. Other tags are carried over unchanged, except that
+    resolution, GeoTIFF and the sizes in EXIF and XMP follow the pixels. The pixels are not rotated:
+    Orientation stays as in the input.
     """
     planes, height, width = image.shape
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
@@ -65,7 +65,7 @@ def write_tiff(image: ExportedImage, path: Path) -> None:
                 planarconfig=("separate" if apart else "contig") if channels > 1 else None,
                 extrasamples=extra_samples or None,
                 bitspersample=bits,
-                # packed integers of odd depths are stored plain: no codec takes them
+                # packed integers of odd depths are stored without compression, since no codec takes them
                 compression=None if bits else "zlib",
                 predictor=not bits and image.dtype.itemsize <= 4,
                 software=_software(image, found),
@@ -88,11 +88,11 @@ def _is_big(image: ExportedImage) -> bool:
 def _tiles(
     image: ExportedImage, page: slice, apart: bool, bits: int | None, nodata: float | None
 ) -> Iterator[npt.NDArray[Any]]:
-    """Tiles of a page in the order of the file, ``(TILE, TILE, c)``, or by plane ``(TILE, TILE)``."""
+    """Yield the tiles of a page in the file's order, ``(TILE, TILE, c)`` or by plane ``(TILE, TILE)``."""
     _, height, width = image.shape
     groups = [slice(c, c + 1) for c in range(page.start, page.stop)] if apart else [page]
     for planes in groups:
-        # a run of tiles is read at once: a shard's index is not read anew for each tile
+        # several tiles are read at once, so that the index of a shard is not read again for each tile
         tile_bytes = (planes.stop - planes.start) * TILE * TILE * image.dtype.itemsize
         run = max(1, BLOCK_BYTES // tile_bytes) * TILE
         for y in range(0, height, TILE):
@@ -109,14 +109,14 @@ def _tiles(
 
 
 def _padded(tile: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A whole tile, its last row and column repeated: zeros would cost more to compress."""
+    """Pad a tile at the edge by repeating its last row and column, which compress better than zeros."""
     missing = [(0, TILE - tile.shape[0]), (0, TILE - tile.shape[1]), (0, 0)]
     whole = np.pad(tile, missing, mode="edge")
     return whole[:, :, 0] if whole.shape[2] == 1 else np.ascontiguousarray(whole)
 
 
 def _interpretation(found: Mapping[str, Any], channels: int) -> tuple[int, list[int]]:
-    """Photometric interpretation, and the kinds of the samples beyond its colours."""
+    """Return the photometric interpretation and the kinds of the samples that are no colours."""
     if "photometric" in found:
         photometric = int(found["photometric"])
     else:
@@ -129,7 +129,7 @@ def _interpretation(found: Mapping[str, Any], channels: int) -> tuple[int, list[
 
 
 def _packed_bits(found: Mapping[str, Any], dtype: np.dtype[Any]) -> int | None:
-    """Bits per sample, where they are not those of the type."""
+    """Return the bits per sample if they are fewer than those of the type."""
     bits = found.get("bits_per_sample")
     if not isinstance(bits, int) or dtype.kind != "u" or bits >= dtype.itemsize * 8:
         return None
@@ -137,7 +137,7 @@ def _packed_bits(found: Mapping[str, Any], dtype: np.dtype[Any]) -> int | None:
 
 
 def _nodata(found: Mapping[str, Any], dtype: np.dtype[Any]) -> float | None:
-    """What stands for NaN where the input named such a value: GDAL takes NaN for data then."""
+    """Return the input's nodata value, which replaces NaN: GDAL then takes NaN for data."""
     if dtype.kind != "f":
         return None
     stated = [tag[4] for tag in found.get("tags", ()) if tag[0] == NODATA_TAG]
@@ -149,7 +149,7 @@ def _software(image: ExportedImage, found: Mapping[str, Any]) -> bytes:
     text = f"{image.software}; recipe {run.get('recipe', '')}; run {run.get('run_id', '')}"
     before = found.get("software")
     if isinstance(before, str) and before.strip():
-        # of a chain of restorations the last one and the first program are named
+        # after several restorations, name the last one and the first program
         first = before.rpartition("input by ")[2] if before.startswith("glassplate") else before
         if not first.startswith("glassplate"):
             text += f"; input by {first.strip()}"

@@ -7,7 +7,6 @@ earlier result.
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +18,10 @@ import numpy as np
 from glassplate.models.fit.donor import weight_shapes
 from glassplate.models.fit.problem import Problem
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.provenance.documents import provenance_path, read_manifest
+from glassplate.pipeline.files import sha256_of, write_atomically
+from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
 from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.records import read_donor_records
 
 WEIGHTS = "donor.npz"
@@ -63,11 +64,11 @@ def find_donor(store: Path) -> Inherited:
         raise UsageError(
             f"--donor {store}: has no donor, each of its tiles started from random weights; {way_out}"
         )
-    if not path.is_file() or file_identity(path).sha256 != records[-1].sha256:
+    if not path.is_file() or sha256_of(path) != records[-1].sha256:
         raise UsageError(
             f"--donor {store}: its weights {WEIGHTS} are missing or damaged; {way_out}"
         )
-    return Inherited(store, file_identity(path), manifest["recipe"]["network"])
+    return Inherited(store, file_identity(path), manifest.recipe["network"])
 
 
 def recorded_donor(store: Path) -> Inherited | None:
@@ -76,16 +77,15 @@ def recorded_donor(store: Path) -> Inherited | None:
         manifest = read_manifest(store)
     except StoreError:
         return None
-    file = manifest["identity"].get("donor")
+    file = manifest.identity.donor
     if file is None:
         return None
-    identity = FileIdentity(**file)
-    return Inherited(Path(identity.path).parents[1], identity, manifest["recipe"]["network"])
+    return Inherited(Path(file.path).parents[1], file, manifest.recipe["network"])
 
 
 def is_begun(store: Path) -> bool:
     """Whether there is a result, complete or not."""
-    return provenance_path(store, "manifest.json").is_file()
+    return provenance_path(store, MANIFEST).is_file()
 
 
 def begun_with(store: Path) -> Path | None:
@@ -126,14 +126,12 @@ def take_over(inherited: Inherited, store: Path) -> Path:
             f"{here}: the weights taken over from {inherited.store} are missing or damaged, and so are "
             f"those there; remove {store} to start afresh"
         )
-    partial = here.with_name(here.name + ".partial")
-    partial.write_bytes(origin.read_bytes())
-    os.replace(partial, here)
+    write_atomically(here, origin.read_bytes())
     return here
 
 
 def _is(path: Path, sha256: str) -> bool:
-    return path.is_file() and file_identity(path).sha256 == sha256
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def check_inherited(inherited: Inherited, problem: Problem, channels: int, least: int) -> None:

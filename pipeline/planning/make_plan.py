@@ -37,7 +37,7 @@ from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
 from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
-from glassplate.pipeline.store.ome_zarr import Layout
+from glassplate.pipeline.store.layout import Layout
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 

@@ -26,7 +26,7 @@ from glassplate.pipeline.planning.operator import make_operator
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
-from glassplate.pipeline.store.ome_zarr import Layout
+from glassplate.pipeline.store.layout import Layout
 
 # Lightness L that is 1 in the network's input: the photograph then has several times the contrast of the
 # random code, so that colours follow it. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations,

@@ -18,7 +18,7 @@ import torch
 
 from glassplate.models.device.numerics import WAYS, Way
 from glassplate.models.fit.problem import Problem
-from glassplate.pipeline.provenance.documents import processor
+from glassplate.pipeline.provenance.machine import processor
 
 _WRITING = threading.Lock()
 

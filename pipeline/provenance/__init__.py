@@ -1,1 +1,1 @@
-"""How a result came to be, and whether it is still what it was."""
+"""The record of a result: what it was made from, how, on which machine, and whether it is still intact."""

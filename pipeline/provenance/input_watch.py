@@ -1,13 +1,13 @@
-"""Whether the input files of a run are still those that it began with.
+"""Checks that the input files of a run do not change while it lasts.
 
-A file that changes while it is restored would give a result of both contents. So each file is looked at
-again before anything that was made from it is taken for done, and once more before the result is recorded.
+If a file changed during a restoration, the result would mix both contents. Therefore each input is checked
+before any work that was made from it counts as done, and again before the result is recorded.
 
-Its content would say it for certain, but reading a file of 100 GB anew for each tile is out of the question.
-So its time stamps, size and inode decide while the run goes on, and content is compared where one of these
-has changed: a file that was touched, copied back, or given other rights is the same file. At the end content
-is compared again wherever the stamps might be wrong: where they were so fresh that a second change may
-have left them as they were, and, since that costs nothing, in every file of moderate size.
+Reading a file of 100 GB again for each tile is too slow. During the run, time stamps, size and inode are
+compared, and the content only if one of these has changed: a file that was touched, copied back or given
+other permissions is the same file. At the end, the content is compared again if the stamps may be wrong:
+if they were so recent that a second change may have left them as they were, and in every file of moderate
+size, since that costs nothing.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from pathlib import Path
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 
-# The coarsest clock of a file system in use is that of FAT: two seconds. Two changes within one tick of it
+# FAT has the coarsest clock of the file systems in use: two seconds. Two changes within one tick
 # leave the same stamp.
 CLOCK_NS = 2_000_000_000
 
-# Files up to here are read again at the end whatever their stamps say: at SHA-256's 0.4 GB/s without
-# instructions of its own (1 to 2 GB/s with) that is less than a second.
+# Files up to this size are always read again at the end. It takes less than a second: SHA-256 runs at
+# 0.4 GB/s, and at 1 to 2 GB/s on processors with instructions for it.
 SMALL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file system says of a file without reading it."""
+    """State of a file that the file system knows without reading it."""
 
     device: int
     inode: int
     size: int
     modified_ns: int
     changed_ns: int
-    """Of content, name or rights; no program can set it back, as it can the time before."""
+    """Last change of content, name or permissions. Unlike `modified_ns`, no program can set it."""
     is_fresh: bool
-    """Whether it changed so shortly before it was looked at that the stamp may outlive the next change."""
+    """Whether the last change is so recent that another change may leave the same stamp."""
 
     def is_same(self, other: Stamp) -> bool:
-        """Whether two stamps are of the same state of a file; how fresh they were does not count."""
+        """Whether two stamps show the same state of a file, whatever their `is_fresh`."""
         return _state(self) == _state(other)
 
 
@@ -53,14 +53,14 @@ def _state(stamp: Stamp) -> tuple[int, ...]:
 
 
 class InputWatch:
-    """The input files of a run, and what they held when it began.
+    """The input files of a run and their content at its start.
 
     Parameters
     ----------
     stamps
-        Of each file by its absolute path, taken before it was hashed.
+        Stamp of each file by its absolute path, taken before the file was hashed.
     identity
-        What the files held.
+        Content of the files.
     """
 
     def __init__(self, stamps: Mapping[Path, Stamp], identity: RunIdentity) -> None:
@@ -68,17 +68,17 @@ class InputWatch:
         self._digests = {Path(file.path): file.sha256 for file in identity.input_files()}
 
     def check(self) -> None:
-        """Refuse to go on where a file's stamp has changed, and its content with it.
+        """Refuse to go on if the stamp and the content of a file have changed.
 
         Raises
         ------
         SourceError
-            Naming the file.
+            With the name of the file.
         """
         for path, before in self._stamps.items():
             now = _stamp(path)
             if not now.is_same(before):
-                if not self._holds_the_same(path):
+                if not self._has_same_content(path):
                     raise SourceError(
                         f"{path}: has changed while it was being restored; put it back as it was and give "
                         "the same command again, or remove what is begun of the result to start afresh"
@@ -86,38 +86,38 @@ class InputWatch:
                 self._stamps[path] = now
 
     def check_content(self) -> None:
-        """Refuse a result where a file's content has changed though its stamp has not.
+        """Refuse the result if the content of a file has changed although its stamp has not.
 
         Raises
         ------
         SourceError
-            Naming the file.
+            With the name of the file.
         """
         for path, stamp in self._stamps.items():
             doubtful = stamp.is_fresh or stamp.size <= SMALL_BYTES
-            if doubtful and not self._holds_the_same(path):
+            if doubtful and not self._has_same_content(path):
                 raise SourceError(
                     f"{path}: has changed while it was being restored, and its time stamps do not show when; "
                     "remove what is begun of the result and give the same command again"
                 )
 
-    def _holds_the_same(self, path: Path) -> bool:
+    def _has_same_content(self, path: Path) -> bool:
         return file_identity(path).sha256 == self._digests[path]
 
 
 def stamps_of(files: Iterable[Path]) -> dict[Path, Stamp]:
-    """Stamps of files by their absolute path.
+    """Take the stamps of files, by absolute path.
 
     Raises
     ------
     SourceError
-        If one cannot be looked at.
+        If a file cannot be opened.
     """
     return {path.absolute(): _stamp(path.absolute()) for path in files}
 
 
 def _stamp(path: Path) -> Stamp:
-    """Stamp of a file. It is opened for that: NFS then asks the server, and does not answer from memory."""
+    """Take the stamp of a file. Opening it makes NFS ask the server instead of its cache."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:

@@ -1,17 +1,18 @@
-"""Look at a result: what `glassplate inspect` says of a store."""
+"""The description of a result that `glassplate inspect` prints."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 
 def is_result(path: Path) -> bool:
-    """Whether a path looks like a Zarr group rather than an image file."""
+    """Whether a path is a Zarr group and not an image file."""
     return path.is_dir() and (path / "zarr.json").is_file()
 
 
@@ -21,12 +22,12 @@ def inspect_result(store: Path) -> dict[str, Any]:
     Returns
     -------
     description
-        JSON-able; `tiles` counts those done and quarantined so far, also while a run goes on.
+        JSON-able. `tiles` counts the tiles that are done and quarantined so far, also during a run.
 
     Raises
     ------
     StoreError
-        If there is no result of glassplate at the path.
+        If the path holds no result of glassplate.
     """
     attributes = read_attributes(store)
     own, manifest = attributes["glassplate"], read_manifest(store)
@@ -47,12 +48,12 @@ def inspect_result(store: Path) -> dict[str, Any]:
         "version": own["version"],
         "source": own["source"],
         "tiles": {
-            "total": manifest["plan"]["tiles"],
+            "total": manifest.tiles,
             "done": len(done),
             "quarantined": len(quarantined),
         },
-        "noise": manifest["plan"]["noise"],
-        "donor": manifest["plan"].get("donor"),
+        "noise": manifest.plan["noise"],
+        "donor": manifest.plan.get("donor"),
         "summary": own["summary"],
-        "sessions": manifest["sessions"],
+        "sessions": [asdict(session) for session in manifest.sessions],
     }

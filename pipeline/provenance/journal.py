@@ -1,7 +1,7 @@
-"""An append-only record of what is done: one JSON document a line.
+"""A journal of finished work: one JSON document per line, only ever appended.
 
-A line is the proof that a piece of work is finished; a file that exists proves nothing. A process
-killed while it writes leaves a torn last line, which is cut off when the journal is opened again.
+A line is the proof that a piece of work is finished; an existing file proves nothing. A process that is
+killed while it writes leaves an incomplete last line, which is cut off when the journal is opened again.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 
-# Key of a line that names the run which wrote it.
+# Key of the run that wrote a line.
 _RUN = "run"
 
 
 def read_journal(path: Path, run_id: str | None = None) -> list[dict[str, Any]]:
-    """Records of a journal in the order they were written; a torn last line does not count.
+    """Read the records of a journal in their order, without an incomplete last line.
 
     Parameters
     ----------
     path
-        The file; no records where it is missing.
+        The file. If it is missing, there are no records.
     run_id
-        Run whose records are wanted; None: those of any. Lines of before runs were named are of any run.
+        Run whose records are wanted; None for all runs. Lines of early versions name no run and always count.
 
     Raises
     ------
     StoreError
-        If a whole line is no record: not a kill, something else wrote into the file.
+        If a complete line is no JSON: this is not the trace of a kill, something else wrote into the file.
     """
     records = []
     for line in _lines(path):
@@ -43,7 +43,7 @@ def read_journal(path: Path, run_id: str | None = None) -> list[dict[str, Any]]:
 
 
 def runs_in_journal(path: Path) -> set[str]:
-    """Runs that are named in the lines of a journal.
+    """Return the runs that the lines of a journal name.
 
     Raises
     ------
@@ -70,19 +70,19 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 class Journal:
-    """A journal open for appending; one process writes, whichever read.
+    """A journal that is open for appending. One process writes it, any process may read it.
 
     Parameters
     ----------
     path
-        The file; made where it is missing.
+        The file, which is made if it is missing.
     run_id
-        Run that writes: named in each line, so that no other takes it for its own.
+        The run that writes. Each line names it, so that no other run counts the line as its own.
     """
 
     def __init__(self, path: Path, run_id: str | None = None) -> None:
         self.path = path
-        self._marks = {} if run_id is None else {_RUN: run_id}
+        self._run = {} if run_id is None else {_RUN: run_id}
         if path.is_file():
             content = path.read_bytes()
             whole = content.rfind(b"\n") + 1
@@ -91,10 +91,10 @@ class Journal:
         self._file = path.open("ab")
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Write records and hand them to the operating system at once, all in one piece."""
+        """Write records, and hand all of them to the operating system in one piece."""
         lines = [
             json.dumps(
-                {**record, **self._marks}, separators=(",", ":"), sort_keys=True, allow_nan=False
+                {**record, **self._run}, separators=(",", ":"), sort_keys=True, allow_nan=False
             )
             + "\n"
             for record in records
@@ -103,7 +103,7 @@ class Journal:
         self._file.flush()
 
     def close(self) -> None:
-        """Put the records on the disk and close."""
+        """Flush the records to the disk and close the file."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

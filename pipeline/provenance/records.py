@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.provenance.documents import provenance_path
+from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.journal import read_journal
 
 Record = TypeVar("Record")

@@ -1,4 +1,4 @@
-"""Check that a result is whole, of one run, undamaged, and still that of its input."""
+"""Checks that a result is complete, of one run and undamaged, and that its inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.provenance.damage import count_checksums, find_damage
-from glassplate.pipeline.provenance.documents import read_manifest
-from glassplate.pipeline.provenance.identity import COMPANIONS, file_identity
-from glassplate.pipeline.provenance.one_run import disagreements
+from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.provenance.checksums import count_checksums, find_damage
+from glassplate.pipeline.provenance.identity import COMPANIONS, FileIdentity
+from glassplate.pipeline.provenance.manifest import ExportRecord, Manifest, read_manifest
+from glassplate.pipeline.provenance.mixed_runs import foreign_parts
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.store.ome_zarr import read_attributes
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The outcome of one check."""
 
     name: str
     ok: bool
@@ -31,7 +32,7 @@ def verify(store: Path) -> list[Check]:
     Raises
     ------
     StoreError
-        If there is no result of glassplate at the path; damage inside one is a failed check.
+        If the path holds no result of glassplate. Damage to a result is a failed check.
     """
     attributes = read_attributes(store)["glassplate"]
     status = attributes["status"]
@@ -40,8 +41,8 @@ def verify(store: Path) -> list[Check]:
     except StoreError as error:
         return [Check("manifest", False, str(error))]
     return [
-        Check("manifest", True, f"run {manifest['run_id']}"),
-        Check("complete", status == manifest["status"] == "complete", f"status is {status}"),
+        Check("manifest", True, f"run {manifest.run_id}"),
+        Check("complete", status == manifest.status == "complete", f"status is {status}"),
         _one_run(store, manifest, attributes),
         _tiles(store, manifest),
         _checksums(store),
@@ -50,10 +51,10 @@ def verify(store: Path) -> list[Check]:
     ]
 
 
-def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
-    total = manifest["plan"]["tiles"]
+def _tiles(store: Path, manifest: Manifest) -> Check:
+    total = manifest.tiles
     try:
-        records = read_tile_records(store, manifest["run_id"])
+        records = read_tile_records(store, manifest.run_id)
     except StoreError as error:
         return Check("tiles", False, str(error))
     done = {record.tile for record in records if isinstance(record, TileRecord)}
@@ -64,10 +65,10 @@ def _tiles(store: Path, manifest: dict[str, Any]) -> Check:
     return Check("tiles", not missing, detail)
 
 
-def _one_run(store: Path, manifest: dict[str, Any], attributes: dict[str, Any]) -> Check:
-    """Whether all that the result says of itself was said by the run of its manifest."""
-    found = disagreements(store, manifest, attributes)
-    detail = f"all parts are of run {manifest['run_id']}"
+def _one_run(store: Path, manifest: Manifest, attributes: dict[str, Any]) -> Check:
+    """Check that one run wrote all parts of the result."""
+    found = foreign_parts(store, manifest, attributes)
+    detail = f"all parts are of run {manifest.run_id}"
     if found:
         detail = f"parts of other runs, or damaged: {'; '.join(found[:3])}"
     return Check("one run", not found, detail)
@@ -79,32 +80,27 @@ def _checksums(store: Path) -> Check:
     return Check("checksums", damage is None, detail)
 
 
-def _exports(manifest: dict[str, Any]) -> Iterator[Check]:
-    """Compare the exports with what was written; one that was moved away cannot be compared."""
-    for record in manifest.get("exports", ()):
-        path = Path(record["path"])
-        if not path.is_file():
-            yield Check("export", True, f"{path} is not there any more: not compared")
-            continue
-        same = file_identity(path).sha256 == record["sha256"]
-        detail = "as written" if same else "has changed since, or is another result's"
-        yield Check("export", same, f"{path} {detail}")
+def _exports(manifest: Manifest) -> Iterator[Check]:
+    """Compare each export with its record."""
+    for record in manifest.exports:
+        changed = "has changed since, or is another result's"
+        yield _compared("export", record, "as written", changed)
 
 
-def _inputs(manifest: dict[str, Any]) -> list[Check]:
-    """Compare the input files with what was restored; one that was moved away cannot be compared."""
-    checks = []
-    identity = manifest["identity"]
-    names = {"variance": identity.get("noise_kind", "variance")}
-    files = [(names.get(what, what), identity.get(what)) for what in ("source", *COMPANIONS)]
-    files += [("exposure", file) for file in identity.get("exposures") or ()]
-    for what, was in files:
-        if was is None:
-            continue
-        path = Path(was["path"])
-        if not path.is_file():
-            checks.append(Check(what, True, f"{path} is not there any more: not compared"))
-            continue
-        same = file_identity(path).sha256 == was["sha256"]
-        checks.append(Check(what, same, f"{path} {'unchanged' if same else 'has changed since'}"))
-    return checks
+def _inputs(manifest: Manifest) -> Iterator[Check]:
+    """Compare each input file with its identity in the manifest."""
+    identity = manifest.identity
+    files = [(role, identity.file(role)) for role in ("source", *COMPANIONS)]
+    for role, file in [*files, *(("exposure", file) for file in identity.exposures)]:
+        if file is not None:
+            name = identity.noise_kind if role == "variance" else role
+            yield _compared(name, file, "unchanged", "has changed since")
+
+
+def _compared(name: str, recorded: FileIdentity | ExportRecord, same: str, different: str) -> Check:
+    """Compare a file with its recorded content. The check passes if the file was moved away."""
+    path = Path(recorded.path)
+    if not path.is_file():
+        return Check(name, True, f"{path} is not there any more: not compared")
+    ok = sha256_of(path) == recorded.sha256
+    return Check(name, ok, f"{path} {same if ok else different}")

@@ -9,7 +9,7 @@ from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.donor_reuse import WEIGHTS, take_over
-from glassplate.pipeline.provenance.documents import provenance_path
+from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.journal import Journal
 from glassplate.pipeline.provenance.records import donor_journal, read_donor_records
 from glassplate.pipeline.run.state import Run, refuse_damaged_source

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.make_plan import Device
+from glassplate.pipeline.provenance.manifest import Summary
 from glassplate.pipeline.recipe import Recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.ome_zarr import read_attributes
@@ -47,7 +48,9 @@ class RunResult:
     quarantined: int
     already_complete: bool
     seconds: float
-    summary: dict[str, Any]
+    summary: Summary
+    export: Path | None = None
+    """File that the result was exported to."""
 
 
 def check_request(request: RestoreRequest) -> SourceFiles:

@@ -7,10 +7,9 @@ again, and the result has the same bytes as that of an undisturbed run.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
@@ -20,12 +19,17 @@ from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
 from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.planning.memory import check_capacity
 from glassplate.pipeline.pool import Pool
-from glassplate.pipeline.provenance.damage import check_undamaged
-from glassplate.pipeline.provenance.documents import read_manifest
-from glassplate.pipeline.provenance.identity import RunIdentity, check_same, identify
+from glassplate.pipeline.provenance.checksums import check_undamaged
+from glassplate.pipeline.provenance.identity import RunIdentity, identify
+from glassplate.pipeline.provenance.identity_check import check_same
 from glassplate.pipeline.provenance.input_watch import InputWatch, stamps_of
+from glassplate.pipeline.provenance.manifest import (
+    Manifest,
+    finished_manifest,
+    read_manifest,
+    write_manifest,
+)
 from glassplate.pipeline.run.donor_stage import prepare_donor
-from glassplate.pipeline.run.manifest import finished_manifest, is_recorded, record_export
 from glassplate.pipeline.run.request import RestoreRequest, RunResult, check_request
 from glassplate.pipeline.run.session import (
     begin_session,
@@ -126,7 +130,7 @@ def _restore(
 ) -> RunResult:
     """Go through the stages of a run, holding the locks."""
     manifest = _manifest_to_resume(request, inputs.identity)
-    if manifest is not None and manifest["status"] == "complete":
+    if manifest is not None and manifest.status == "complete":
         check_undamaged(request.store)
         _export(request, manifest, listener)
         return _already_complete(request, manifest, start)
@@ -141,7 +145,7 @@ def _restore(
     )
     if manifest is not None:
         # the capacity is checked for the plan that is run
-        plan = plan.as_recorded(manifest["plan"])
+        plan = plan.as_recorded(manifest.plan)
     check_capacity(plan, request.store, pool)
     inputs.watch.check()
     clear_leftovers(request.store)
@@ -167,11 +171,12 @@ def _restore(
         quarantined=len(run.missing),
         already_complete=False,
         seconds=seconds,
-        summary={**summary, "exports": _exports(request)},
+        summary=summary,
+        export=request.export,
     )
 
 
-def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> dict[str, Any] | None:
+def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> Manifest | None:
     """Manifest of the result that is there; None where there is none.
 
     Raises
@@ -183,42 +188,36 @@ def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> dict[
         return None
     manifest = read_manifest(request.store)
     check_same(request.store, manifest, identity, request.recipe)
-    if manifest["status"] == "spoiled":
+    if manifest.status == "spoiled":
         raise StoreError(
             f"{request.store}: an input changed while it was made; remove it and give the same command again"
         )
     return manifest
 
 
-def _already_complete(
-    request: RestoreRequest, manifest: Mapping[str, Any], start: float
-) -> RunResult:
-    tiles = manifest["plan"]["tiles"]
+def _already_complete(request: RestoreRequest, manifest: Manifest, start: float) -> RunResult:
     return RunResult(
         store=request.store,
         status="complete",
-        tiles=tiles,
-        done=tiles,
+        tiles=manifest.tiles,
+        done=manifest.tiles,
         quarantined=0,
         already_complete=True,
         seconds=time.monotonic() - start,
-        summary={**manifest["summary"], "exports": _exports(request)},
+        summary=manifest.final_summary,
+        export=request.export,
     )
 
 
-def _exports(request: RestoreRequest) -> list[str]:
-    return [] if request.export is None else [str(request.export)]
-
-
-def _wants_export(request: RestoreRequest, manifest: Mapping[str, Any]) -> bool:
+def _wants_export(request: RestoreRequest, manifest: Manifest) -> bool:
     """Whether an export is asked for that is not there as it was written."""
-    return request.export is not None and not is_recorded(manifest, request.export)
+    return request.export is not None and not manifest.has_export(request.export)
 
 
-def _export(request: RestoreRequest, manifest: dict[str, Any], listener: Listener) -> None:
+def _export(request: RestoreRequest, manifest: Manifest, listener: Listener) -> None:
     """Write and record the export that is asked for, unless it is there as it was written."""
     if request.export is None or not _wants_export(request, manifest):
         return
     listener(StageStarted(request.store, "export", 1))
     write_export(request.store, request.export)
-    record_export(request.store, manifest, request.export)
+    write_manifest(request.store, manifest.with_export(request.export))

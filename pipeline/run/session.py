@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.events import RunStarted, StageStarted, Warned
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.provenance.documents import (
-    machine,
-    now,
-    provenance_digests,
-    write_manifest,
-    write_static,
-)
+from glassplate.pipeline.provenance.folder import provenance_digests, write_static
 from glassplate.pipeline.provenance.identity import RunIdentity
+from glassplate.pipeline.provenance.machine import this_machine
+from glassplate.pipeline.provenance.manifest import Manifest, Session, Summary, now, write_manifest
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
@@ -30,13 +26,13 @@ from glassplate.pipeline.tiles.scratch import Scratch
 
 def create_result(
     request: RestoreRequest, plan: Plan, identity: RunIdentity, source: Source
-) -> dict[str, Any]:
+) -> Manifest:
     """Make the empty result; return its manifest."""
     manifest = new_manifest(request, plan, identity)
-    attributes = new_attributes(request, plan, identity, manifest["run_id"], source)
+    attributes = new_attributes(request, plan, identity, manifest.run_id, source)
 
     def fill(making: Path) -> None:
-        write_static(making, manifest["recipe"])
+        write_static(making, manifest.recipe)
         write_manifest(making, manifest)
 
     create(request.store, plan.layout, attributes, fill)
@@ -60,18 +56,15 @@ def begin_session(run: Run, source: Path, context: Mapping[str, str]) -> None:
         if isinstance(record, TileRecord) and scratch.window_is(record.tile, record.crc32)
     }
     run.pool.expect(_units_left(run))
-    # the records and exports of a partial result are out of date from here
-    run.manifest |= {"status": "running", "provenance": {}, "exports": []}
-    run.manifest["sessions"].append(
-        {
-            "started": now(),
-            "ended": None,
-            "pool": run.pool.name,
-            "workers": run.pool.workers,
-            "machine": machine(gpus=run.plan.numerics.device == "cuda"),
-            "context": dict(context),
-        }
+    session = Session(
+        started=now(),
+        ended=None,
+        pool=run.pool.name,
+        workers=run.pool.workers,
+        machine=this_machine(gpus=run.plan.numerics.device == "cuda"),
+        context=dict(context),
     )
+    run.manifest = run.manifest.with_session(session)
     write_manifest(run.store, run.manifest)
     run.listener(RunStarted(source, run.store, tiles=len(run.plan.grid), done=len(run.records)))
     for warning in run.plan.warnings:
@@ -97,14 +90,12 @@ def confirm_inputs(run: Run) -> None:
     try:
         run.inputs.check_content()
     except SourceError:
-        run.manifest["status"] = "spoiled"
+        run.manifest = replace(run.manifest, status="spoiled")
         write_manifest(run.store, run.manifest)
         raise
 
 
-def end_session(
-    run: Run, source: Path, files: Mapping[str, str], *, keep_scratch: bool
-) -> dict[str, Any]:
+def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratch: bool) -> Summary:
     """Record what was restored, and how; return the summary.
 
     Parameters
@@ -120,12 +111,10 @@ def end_session(
     summary = result_summary(run.store, run.plan, run.records, run.failures)
     for warning in summary_warnings(source, summary):
         run.listener(Warned(run.store, warning))
-    run.manifest["summary"] = summary
-    run.manifest["status"] = run.status
-    run.manifest["sessions"][-1]["ended"] = now()
+    run.manifest = run.manifest.with_result(run.status, summary)
     record_result(run.store, run.plan, run.records, run.manifest, files)
-    update_attributes(run.store, status=run.status, summary=summary)
-    run.manifest["provenance"] = provenance_digests(run.store)
+    update_attributes(run.store, status=run.status, summary=asdict(summary))
+    run.manifest = replace(run.manifest, provenance=provenance_digests(run.store))
     # last, since it says that the run is complete: one that is killed before this resumes
     write_manifest(run.store, run.manifest)
     if run.status == "complete" and not keep_scratch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.events import Listener
@@ -12,6 +12,7 @@ from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import Pool
 from glassplate.pipeline.provenance.input_watch import InputWatch
+from glassplate.pipeline.provenance.manifest import Manifest
 from glassplate.pipeline.provenance.records import TileRecord
 from glassplate.pipeline.tiles.donor import DonorFile
 
@@ -26,7 +27,7 @@ class Run:
     listener: Listener
     inputs: InputWatch
     """Checked before anything that was made from the inputs is journalled as done."""
-    manifest: dict[str, Any]
+    manifest: Manifest
     records: dict[int, TileRecord] = field(default_factory=dict)
     """Last record of each tile that is done."""
     failures: dict[int, Failure] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """Identity of the run; a resumed run keeps it."""
-        return str(self.manifest["run_id"])
+        return self.manifest.run_id
 
     @property
     def scratch_folder(self) -> Path:

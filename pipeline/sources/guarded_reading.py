@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from glassplate.pipeline.errors import GlassplateError, SourceError
+from glassplate.pipeline.text import one_line_with_type
 
 Answer = TypeVar("Answer")
 
@@ -53,7 +54,7 @@ def as_source_errors(named: Path, done: str = "read") -> Iterator[None]:
         ) from error
     # a reader may raise any exception
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        why = one_line_with_type(error)
         raise SourceError(f"{named}: cannot be {done}: {why}; it may be damaged") from error
 
 

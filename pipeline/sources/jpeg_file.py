@@ -14,6 +14,8 @@ from typing import Any
 
 import simplejpeg
 
+from glassplate.pipeline.text import one_line
+
 # Markers of frames: baseline, extended, progressive and lossless, with Huffman or arithmetic coding.
 JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 _SCAN, _END, _ADOBE = 0xDA, 0xD9, 0xEE
@@ -136,7 +138,7 @@ def jpeg_damage(raw: bytes) -> str | None:
         # all data are decoded, but at an eighth of the size few blocks are transformed
         simplejpeg.decode_jpeg(raw, colorspace="GRAY", min_factor=8, strict=True)
     except ValueError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         if not any(words in reason for words in _NOT_ITS_KIND):
             return reason
         return None if _has_an_end(raw) else "its end marker is missing"

@@ -32,6 +32,7 @@ from glassplate.pipeline.sources.source import (
     choose_working_dtype,
 )
 from glassplate.pipeline.sources.tiff.tags import described
+from glassplate.pipeline.text import one_line
 
 # Components of a JPEG in cyan, magenta, yellow and black.
 _INKS = 4
@@ -163,7 +164,7 @@ def _decoded(path: Path, named: Path, found: Format, header: PngJpegHeader) -> n
         pixels: npt.NDArray[Any] = decode(raw)
     # the codecs raise several subclasses of RuntimeError
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise SourceError(f"{named}: truncated or damaged {found.upper()}: {reason}") from error
     if found == "png":
         return pixels

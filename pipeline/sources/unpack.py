@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from glassplate.pipeline.errors import CapacityError, SourceError
+from glassplate.pipeline.files import replacing
 from glassplate.pipeline.sources.guarded_reading import (
     FIRST_BYTES_S,
     answered_within,
@@ -138,11 +139,13 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
         ) from error
     _need_room(path, target.parent, _expected_bytes(path, packing))
     handle, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent)
-    partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as out, _opened(path, packing) as packed:
+        with (
+            replacing(target, Path(name)),
+            os.fdopen(handle, "wb") as out,
+            _opened(path, packing) as packed,
+        ):
             _copy(packed, out, path, target.parent)
-        os.replace(partial, target)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
     except OSError as error:
@@ -152,8 +155,6 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
             raise _no_room(path, target.parent, _CHECK_BYTES) from error
         # bz2 reports damage as a plain OSError
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _opened(path: Path, packing: str) -> gzip.GzipFile | bz2.BZ2File:

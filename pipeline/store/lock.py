@@ -1,8 +1,7 @@
-"""A lock on an output: one process at a time makes a result or an export.
+"""A lock on an output: only one process at a time writes a result or an export.
 
-The lock is a hidden file beside the output, since the output itself may not exist yet. What counts is the
-operating system's lock on that file (flock), which ends with the process, however the process ends; a
-lock file that is left behind locks nothing.
+The operating system locks a hidden file beside the output (flock), since the output may not exist yet. The
+lock ends with the process, however it ends. A lock file that is left behind locks nothing.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ from pathlib import Path
 
 from glassplate.pipeline.errors import UsageError
 
-# A process writes its name into the file microseconds after it has locked it; who finds no name looks again.
-_LOOKS, _PAUSE_S = 5, 0.02
+# A process writes its name into the file microseconds after it locked the file. A reader that finds no name
+# tries again.
+_ATTEMPTS, _PAUSE_S = 5, 0.02
 
-# On NFS, Linux makes a flock a lock of the whole process, which does not keep out its other threads, and
-# which is lost when any of them closes the file. So those are kept out here.
+# On NFS, Linux treats a flock as a lock of the whole process: it does not exclude other threads of the
+# process, and is lost when any of them closes the file. This table excludes them.
 _held: dict[Path, str] = {}
 _held_guard = threading.Lock()
 
 
 @contextmanager
 def locked(output: Path, doing: str, other: str = "-o") -> Iterator[None]:
-    """Keep every other run off an output while the body runs.
+    """Exclude every other run from an output while the body runs.
 
     Parameters
     ----------
     output
-        The result or the export, which need not exist. Missing parents are made, and removed again
-        if nothing was put into them.
+        The result or the export, which need not exist. Missing parent folders are made, and removed again
+        if they stay empty.
     doing
-        What is done to it: told to whoever finds it locked, beside process, host and time.
+        What is done to it. The message to other runs contains it, beside process, host and time.
     other
-        What the message advises to choose anew.
+        What the message advises to choose another of.
 
     Raises
     ------
     UsageError
-        If another run holds the lock, or there can be no lock: the folder cannot be written, or its
-        file system knows no locks.
+        If another run holds the lock, the folder cannot be written, or its file system has no locks.
     """
     path = lock_path(output)
     since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -64,7 +63,7 @@ def locked(output: Path, doing: str, other: str = "-o") -> Iterator[None]:
             _write_holder(handle, holder)
             yield
         finally:
-            # while it is locked: who has opened this file meanwhile finds its name gone, and opens anew
+            # still locked: a process that has opened the file finds that the name is gone, and opens it again
             with suppress(OSError):
                 if _is_file_at(path, handle):
                     path.unlink()
@@ -78,13 +77,13 @@ def locked(output: Path, doing: str, other: str = "-o") -> Iterator[None]:
 
 
 def lock_path(output: Path) -> Path:
-    """The file that is locked for an output; one and the same through whichever symbolic link."""
+    """Return the file that is locked for an output. It is the same through every symbolic link."""
     real = Path(os.path.realpath(output))
     return real.parent / f".{real.name}.lock"
 
 
 def _acquired(path: Path, output: Path, other: str) -> int:
-    """Descriptor of the locked file, which is the one that the path names."""
+    """Lock the file that the path names, and return its descriptor."""
     while True:
         handle = _opened(path, output, other)
         if handle is None:
@@ -100,26 +99,26 @@ def _acquired(path: Path, output: Path, other: str) -> int:
         except OSError as error:
             os.close(handle)
             raise UsageError(
-                f"{output}: the file system of its folder knows no locks ({_said(error)}), without which two "
-                f"runs could mix; choose another {other}, on another disk"
+                f"{output}: the file system of its folder knows no locks ({_reason(error)}), without which "
+                f"two runs could mix; choose another {other}, on another disk"
             ) from error
-        os.close(handle)  # the one who held it has removed it
+        os.close(handle)  # the previous holder has removed it
 
 
 def _opened(path: Path, output: Path, other: str) -> int | None:
-    """Descriptor of the lock file, made where it is missing; None where its folder has just gone."""
+    """Open the lock file, and make it if it is missing. Return None if its folder has just been removed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except FileNotFoundError:
         return None
     except OSError as error:
-        # a file that another user's killed run has left can still be locked
+        # the lock file that a killed run of another user left can still be locked
         if error.errno == errno.EACCES and path.is_file():
             with suppress(OSError):
                 return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         raise UsageError(
-            f"{output}: cannot be written, no file can be made in {path.parent} ({_said(error)}); choose "
+            f"{output}: cannot be written, no file can be made in {path.parent} ({_reason(error)}); choose "
             f"another {other}"
         ) from error
 
@@ -133,14 +132,14 @@ def _is_file_at(path: Path, handle: int) -> bool:
 
 
 def _write_holder(handle: int, holder: str) -> None:
-    """For whoever finds it locked; a file of another user, or a full disk, still is a lock."""
+    """Write the holder into the file for other processes. The lock holds even if this fails."""
     with suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(holder).encode() + b"\n", 0)
 
 
 def _read_holder(handle: int) -> str:
-    for _ in range(_LOOKS):
+    for _ in range(_ATTEMPTS):
         with suppress(OSError, ValueError):
             return str(json.loads(os.pread(handle, 4096, 0)))
         time.sleep(_PAUSE_S)
@@ -153,5 +152,5 @@ def _refusal(output: Path, holder: str, other: str) -> UsageError:
     )
 
 
-def _said(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()

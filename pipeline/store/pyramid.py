@@ -1,4 +1,4 @@
-"""Coarser levels: each pixel is the mean of the valid ones among the 2x2 below it."""
+"""Coarser levels of the pyramid: each pixel is the mean of the valid ones of the 2x2 pixels below it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.grid import Box
-from glassplate.pipeline.store.ome_zarr import Layout, Shard, open_array, tile_rows
+from glassplate.pipeline.store.layout import Layout, Shard, row_strips
+from glassplate.pipeline.store.ome_zarr import open_array
 
 
 def halve(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean over squares of 2x2 pixels.
+    """Average squares of 2x2 pixels.
 
     Parameters
     ----------
     pixels
-        ``(c, h, w)``; NaN is left out of the mean. Odd sizes: the last square has what there is.
+        ``(c, h, w)``. NaN is left out of the mean. If a size is odd, the last squares are smaller.
 
     Returns
     -------
     halved
-        ``(c, ceil(h / 2), ceil(w / 2))``, same dtype; NaN where all four are NaN; integers are
+        ``(c, ceil(h / 2), ceil(w / 2))``, same dtype. NaN where all pixels of a square are NaN. Integers are
         rounded to the nearest, ties to even.
     """
     c, h, w = pixels.shape
@@ -40,19 +41,19 @@ def halve(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _sum_of_squares(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Sum over squares of 2x2, always in one order, so that both ways above round alike."""
+    """Add up squares of 2x2 pixels, always in the same order, so that both callers round alike."""
     rows = pixels[:, ::2].astype(np.float64)
     rows += pixels[:, 1::2]
     return np.asarray(rows[:, :, ::2] + rows[:, :, 1::2])
 
 
 def write_level_shard(store: Path, layout: Layout, level: int, shard: Shard) -> None:
-    """Make one shard of a level from the level below it, strip by strip, and write it once."""
+    """Make a shard of a level from the level below it, strip by strip, and write it once."""
     below, here = open_array(store, str(level - 1)), open_array(store, str(level))
     _, height, width = layout.level_shape(level - 1)
     channels = shard.channels[1] - shard.channels[0]
     pixels = np.empty((channels, *shard.box.shape), layout.dtype)
-    for strip in tile_rows(shard.box, layout.chunk):
+    for strip in row_strips(shard.box, layout.chunk):
         finer = Box(strip.y0 * 2, min(strip.y1 * 2, height), strip.x0 * 2, min(strip.x1 * 2, width))
         values = np.asarray(below[layout.index(shard.channels, finer)])
         pixels[(slice(None), *strip.relative_to(shard.box).slices)] = halve(

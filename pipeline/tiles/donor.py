@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ from glassplate.models.fit.donor import fit_donor
 from glassplate.models.fit.problem import Measurement, Weights
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.files import sha256_of, write_atomically
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import OnProgress, throttled
 from glassplate.pipeline.provenance.records import DonorRecord
@@ -97,9 +96,7 @@ def _write(path: Path, weights: Weights) -> str:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **weights)
     content = buffer.getvalue()
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

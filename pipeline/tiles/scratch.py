@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from glassplate.pipeline.files import write_atomically
 
 
 class Scratch:
@@ -60,8 +61,5 @@ def _write(path: Path, values: npt.NDArray[Any]) -> int:
     np.save(buffer, values, allow_pickle=False)
     content = buffer.getbuffer()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the process id separates two attempts at one tile, which write the same bytes
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_atomically(path, content)
     return zlib.crc32(content)

@@ -20,13 +20,8 @@ from glassplate.pipeline.grid import Box
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.pool import OnProgress
 from glassplate.pipeline.sources.source import Pixels
-from glassplate.pipeline.store.ome_zarr import (
-    Shard,
-    open_array,
-    residual_box,
-    shard_file,
-    tile_rows,
-)
+from glassplate.pipeline.store.layout import Shard, residual_box, row_strips
+from glassplate.pipeline.store.ome_zarr import open_array, shard_file
 from glassplate.pipeline.store.pyramid import write_level_shard
 from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend
 from glassplate.pipeline.tiles.finish import (
@@ -80,7 +75,7 @@ def stitch_shard(task: StitchTask, on_progress: OnProgress) -> dict[str, str]:
         SHA-256 of each file that was written, by its path in the result.
     """
     arrays = _empty_arrays(task)
-    for strip in tile_rows(task.shard.box, task.plan.layout.chunk):
+    for strip in row_strips(task.shard.box, task.plan.layout.chunk):
         _stitch_strip(task, strip, arrays)
     layout, files = task.plan.layout, dict[str, str]()
     for name, values in arrays.items():

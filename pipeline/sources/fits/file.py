@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.fits.scan import Span, spans
+from glassplate.pipeline.text import one_line
 
 _FORBIDDEN = re.compile(rb"[^ -~]")
 
@@ -146,8 +147,3 @@ def _opened(file: _CleanHeaders) -> fits.HDUList:
     except BaseException:
         file.close()
         raise
-
-
-def one_line(error: BaseException) -> str:
-    """Message of an exception without its line breaks."""
-    return " ".join(str(error).split())

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.fits.file import FitsFile, one_line
+from glassplate.pipeline.sources.fits.file import FitsFile
 from glassplate.pipeline.sources.fits.scan import Span
 from glassplate.pipeline.sources.fits.text import printable, stored_text
 from glassplate.pipeline.sources.segments import RowLayout
 from glassplate.pipeline.sources.source import ImageInfo
+from glassplate.pipeline.text import one_line
 
 _RAW_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 

@@ -35,6 +35,7 @@ from glassplate.pipeline.sources.tiff.pages import (
     segment_shape,
 )
 from glassplate.pipeline.sources.tiff.tags import read_tags
+from glassplate.pipeline.text import one_line
 
 
 class TiffSource:
@@ -66,9 +67,7 @@ class TiffSource:
             # tags may be of wrong types
             except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
                 self._tiff.close()
-                raise SourceError(
-                    f"{spec.path}: damaged directory: {' '.join(str(error).split())}"
-                ) from error
+                raise SourceError(f"{spec.path}: damaged directory: {one_line(error)}") from error
             except BaseException:
                 self._tiff.close()
                 raise

@@ -20,6 +20,7 @@ from glassplate.pipeline.sources.source import ImageInfo, SourceSpec
 from glassplate.pipeline.sources.tiff.directories import directories, page_at
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.tags import JPEG_COMPRESSIONS
+from glassplate.pipeline.text import one_line
 
 # Photometric interpretations whose numbers do not measure light or ink.
 _NO_IMAGES = {
@@ -74,7 +75,7 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
         kind = "tile" if page.is_tiled else "strip"
         raise SourceError(
             f"{page.parent.filehandle.path}: page {page.index}: {kind} {index} cannot be decoded: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{one_line(error)[:200]}"
         ) from error
     if data is None:
         return np.full(shape[1:], nodata_of(page) or 0, page.dtype)
@@ -109,7 +110,7 @@ def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
         return tifffile.TiffFile(path)
     # a damaged directory raises struct.error, ValueError, IndexError, ...
     except Exception as error:
-        raise SourceError(f"{named}: not a readable TIFF file: {_one_line(error)}") from error
+        raise SourceError(f"{named}: not a readable TIFF file: {one_line(error)}") from error
 
 
 def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
@@ -171,7 +172,7 @@ def _wished_page(
 
 def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
     if isinstance(page, Exception):
-        damage = f"damaged directory: {_one_line(page)}"
+        damage = f"damaged directory: {one_line(page)}"
         return ImageInfo(index, "", (), "", None, False, damage)
     name, dtype = "", ""
     shape: tuple[int, ...] = ()
@@ -187,7 +188,7 @@ def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
         reason = _not_restorable(page, bilevel)
     # `inspect` lists all pages of a file even where one cannot be read
     except Exception as error:
-        reason = f"cannot be read: {_one_line(error)}"
+        reason = f"cannot be read: {one_line(error)}"
     return ImageInfo(index, name, shape, dtype, None, reason is None, reason)
 
 
@@ -267,7 +268,3 @@ def row_layout(page: Any) -> RowLayout | None:
     planes, _, height, width, samples = page.shaped
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
     return RowLayout(int(page.dataoffsets[0]), planes, height, width, samples, dtype)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 import zarr
 from astropy.io import fits
+from manifests import summary
 
 from glassplate.pipeline.run import restore as run_module
 
@@ -50,7 +51,7 @@ class TestRestore:
 
         def restore(request, pool, listener):
             seen.update(request=request, workers=pool.workers)
-            return run_module.RunResult(request.store, "partial", 4, 3, 1, False, 1.0, {})
+            return run_module.RunResult(request.store, "partial", 4, 3, 1, False, 1.0, summary())
 
         monkeypatch.setattr(run_module, "restore", restore)
         run = gp(

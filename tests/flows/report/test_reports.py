@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from manifests import summary
 
 from glassplate.flows.report.reports import ImageReport, JobReport
 from glassplate.pipeline.run.restore import RunResult
@@ -91,7 +92,7 @@ def test_inputs_that_are_left_out_have_one_line():
 
 
 def test_two_images_of_one_file_are_told_apart():
-    result = RunResult(Path("/o/a-SCI.zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    result = RunResult(Path("/o/a-SCI.zarr"), "complete", 4, 4, 0, False, 3.0, summary())
     report = ImageReport.from_result(Path("/in/a.fits"), result, "SCI")
     assert report.text().startswith("a.fits[SCI]: restored")
     assert report.row()["image"] == "a.fits[SCI]"
@@ -100,7 +101,7 @@ def test_two_images_of_one_file_are_told_apart():
 def test_a_file_name_of_any_bytes_can_be_printed():
     # bytes that are no UTF-8, and a newline, ended in a UnicodeEncodeError after all the work
     path = Path(os.fsdecode(b"/in/a\xff\n\xc3\xa9.fits"))
-    result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, {})
+    result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, summary())
     report = ImageReport.from_result(path, result)
     assert report.text().splitlines()[0].startswith("a\\udcff\\né.fits: restored")
     for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.to_json())):
@@ -116,13 +117,9 @@ def test_a_file_name_of_any_bytes_can_be_printed():
     ],
 )
 def test_a_report_of_a_run(status, already, expected):
-    summary = {
-        "noise_before": 2.0,
-        "noise_after": None,
-        "iterations": 0.0,
-        "exports": ["/o/a.fits"],
-    }
-    result = RunResult(Path("/o/a.zarr"), status, 4, 4, 0, already, 3.0, summary)
+    said = summary(noise_before=2.0, noise_after=None, iterations=0.0)
+    export = Path("/o/a.fits")
+    result = RunResult(Path("/o/a.zarr"), status, 4, 4, 0, already, 3.0, said, export)
     report = ImageReport.from_result(Path("/in/a.fits"), result)
     assert (report.status, report.exports) == (expected, ("/o/a.fits",))
     assert "2 before, unknown after" in report.text()

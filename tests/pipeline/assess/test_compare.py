@@ -40,7 +40,7 @@ def result(tmp_path_factory):
     return copy(folder / "sky.fits", folder / "sky.zarr"), folder / "sky.fits", image
 
 
-def test_an_image_equals_itself(result):
+def test_an_image_compared_with_itself_is_perfect(result):
     store, source, image = result
     figures = assess(store, source)
     assert figures["mse"] == 0
@@ -52,7 +52,7 @@ def test_an_image_equals_itself(result):
 
 
 @pytest.mark.parametrize("cell", [7, 16, 45, 1024])
-def test_cells_add_up_to_the_whole(result, tmp_path, monkeypatch, cell):
+def test_figures_do_not_depend_on_the_cells(result, tmp_path, monkeypatch, cell):
     store, _, image = result
     other = sky(seed=1)
     other[30:33, :9] = np.nan
@@ -88,7 +88,7 @@ def test_chi2_is_the_error_in_units_of_the_noise(result, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["png", "tif", "array", "group", "result", "extension"])
-def test_a_reference_may_be_of_any_kind(result, tmp_path, kind):
+def test_a_reference_may_have_any_format(result, tmp_path, kind):
     store, _, image = result
     filled = np.nan_to_num(image, nan=90).astype("f4")
     if kind == "png":
@@ -130,13 +130,13 @@ def test_colours_are_compared_in_the_range_of_their_type(tmp_path):
     assert figures["pixels"] == page.size
 
 
-def test_another_grid_is_refused_with_both_shapes(result, tmp_path):
+def test_a_reference_of_another_shape_is_refused(result, tmp_path):
     fits.writeto(tmp_path / "small.fits", np.zeros((10, 12), "f4"))
     with pytest.raises(UsageError, match=r"10 x 12 is not that of .*, 45 x 61"):
         assess(result[0], tmp_path / "small.fits")
 
 
-def test_nothing_in_common_is_refused(result, tmp_path):
+def test_a_reference_without_common_valid_pixels_is_refused(result, tmp_path):
     image = np.full((45, 61), np.nan, "f4")
     image[5, 55] = 1  # only where the result is invalid
     fits.writeto(tmp_path / "hole.fits", image)
@@ -144,7 +144,7 @@ def test_nothing_in_common_is_refused(result, tmp_path):
         assess(result[0], tmp_path / "hole.fits")
 
 
-def test_what_is_no_result_or_no_reference_is_refused(result, tmp_path):
+def test_paths_without_a_result_or_a_reference_are_refused(result, tmp_path):
     with pytest.raises(StoreError, match="not a glassplate result"):
         assess(tmp_path, result[1])
     with pytest.raises(SourceError, match="no such file"):

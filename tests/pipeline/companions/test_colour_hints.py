@@ -136,7 +136,7 @@ def test_tiles_without_a_hint_stay_grey_and_the_plan_says_so(tmp_path):
     assert "2 of 6 tiles have no hint within their windows and stay grey" in warning
     assert project(plan, workers=1).host_bytes > 0
     result = restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())
-    assert result.summary["stop_reasons"][TASKS["colorize"].copied_because] == 2
+    assert result.summary.stop_reasons[TASKS["colorize"].copied_because] == 2
     image, grey = level0(tmp_path / "a.zarr"), grey_image()
     np.testing.assert_array_equal(image[:, :, 40:], [grey[:, 40:]] * 3)
 

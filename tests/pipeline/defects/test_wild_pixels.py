@@ -207,9 +207,9 @@ def test_they_have_no_value_in_the_result_and_are_counted(wild, tmp_path):
     np.testing.assert_array_equal(np.isnan(group["0"][...]), where)
     assert np.isfinite(group["residual"][...][~where]).all()
     assert np.abs(group["0"][...][~where] - 10).max() < 1000
-    assert done.summary["wild_pixels"] == where.sum()
+    assert done.summary.wild_pixels == where.sum()
     # a few iterations leave structure in the residual, but no values of 1e30
-    assert done.summary["chi2"]["median"] < 1000
+    assert done.summary.chi2.median < 1000
     told = [event.message for event in events if isinstance(event, Warned)]
     assert sum("are wild" in line for line in told) == 1
     assert sum(f"{where.sum()} wild pixels" in line for line in told) == 1

@@ -10,7 +10,7 @@ from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.planning.noise_check import check_noise_image
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -135,7 +135,7 @@ def test_a_run_is_not_resumed_with_another_kind(sky, tmp_path):
 
     run(spec_of(path, "sigma"))
     run(spec_of(path, "sigma"))
-    assert read_manifest(store)["identity"]["noise_kind"] == "sigma"
+    assert read_manifest(store).identity.noise_kind == "sigma"
     checks = {one.name: one for one in verify(store)}
     assert checks["sigma"].ok
     assert "variance" not in checks

@@ -1,4 +1,4 @@
-"""An input that changes while it is restored never becomes a complete result."""
+"""A run whose input changes does not end with a complete result."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.events import StageStarted, TileDone
 from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import input_watch
-from glassplate.pipeline.provenance.documents import read_manifest
 from glassplate.pipeline.provenance.identity import file_identity, identify
 from glassplate.pipeline.provenance.input_watch import InputWatch, Stamp, stamps_of
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
@@ -91,14 +91,14 @@ CASES = [*((moment, overwritten) for moment in MOMENTS), *(("first tile", way) f
 
 
 @pytest.mark.parametrize(("moment", "way"), CASES)
-def test_a_source_that_changes_ends_the_run(sky, tmp_path, moment, way):
+def test_a_change_of_the_source_ends_the_run(sky, tmp_path, moment, way):
     store, export = tmp_path / "a.zarr", tmp_path / "out.fits"
     wished = request(sky, store, FIT if moment == "donor" else COPY, export=export)
     kept = sky.read_bytes()
     with pytest.raises(SourceError, match=r"sky\.fits: (has changed|cannot be read any more)"):
         restore(wished, InlinePool(), at(MOMENTS[moment], way, sky))
     assert not export.exists()
-    assert read_manifest(store)["status"] != "complete"
+    assert read_manifest(store).status != "complete"
     assert [c.ok for c in verify(store) if c.name == "complete"] == [False]
     # nothing that was made from the other content counts as done
     sky.write_bytes(kept)
@@ -108,7 +108,7 @@ def test_a_source_that_changes_ends_the_run(sky, tmp_path, moment, way):
 
 
 @pytest.mark.parametrize("role", ["mask", "variance", "guide", "psf", "exposures"])
-def test_so_does_every_file_that_goes_with_it(tmp_path, sky, role):
+def test_a_change_of_any_other_input_ends_the_run(tmp_path, sky, role):
     path = tmp_path / f"{role}.fits"
     raw = dict(FIT if role in ("guide", "psf") else COPY)
     values = {
@@ -132,7 +132,7 @@ def test_so_does_every_file_that_goes_with_it(tmp_path, sky, role):
         )
 
 
-def test_a_file_that_is_touched_linked_or_copied_back_is_the_same(sky, tmp_path):
+def test_a_file_that_is_touched_linked_or_copied_back_counts_as_unchanged(sky, tmp_path):
     def harmless(path):
         os.utime(path)
         os.link(path, tmp_path / "backup.fits")
@@ -145,7 +145,7 @@ def test_a_file_that_is_touched_linked_or_copied_back_is_the_same(sky, tmp_path)
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
-def test_a_change_that_no_stamp_tells_of_spoils_the_result_for_good(sky, tmp_path, monkeypatch):
+def test_a_change_without_a_new_stamp_spoils_the_result(sky, tmp_path, monkeypatch):
     # a file system without inodes and with a clock that stands still
     stamp = Stamp(0, 0, sky.stat().st_size, 0, 0, is_fresh=False)
     monkeypatch.setattr(input_watch, "_stamp", lambda path: stamp)
@@ -160,7 +160,7 @@ def test_a_change_that_no_stamp_tells_of_spoils_the_result_for_good(sky, tmp_pat
 @pytest.mark.parametrize(
     ("fresh", "small", "reads"), [(False, False, 0), (True, False, 1), (False, True, 1)]
 )
-def test_content_is_read_again_where_stamps_may_be_wrong_or_it_costs_nothing(
+def test_content_is_read_again_if_stamps_may_be_wrong_or_the_file_is_small(
     sky, monkeypatch, fresh, small, reads
 ):
     spec, read = SourceSpec(sky), []
@@ -174,7 +174,7 @@ def test_content_is_read_again_where_stamps_may_be_wrong_or_it_costs_nothing(
     assert len(read) == reads
 
 
-def test_a_stamp_is_fresh_only_for_a_while(sky):
+def test_a_new_file_has_a_fresh_stamp(sky):
     [stamp] = stamps_of([sky]).values()
     assert stamp.is_fresh
     assert input_watch.CLOCK_NS >= 2e9, "the clock of FAT"

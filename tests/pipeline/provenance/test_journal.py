@@ -1,4 +1,4 @@
-"""A journal survives a kill in the middle of a line."""
+"""A journal can be read after its process was killed in the middle of a line."""
 
 import json
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.journal import Journal, read_journal, runs_in_journal
 
 
@@ -25,7 +26,7 @@ def test_a_missing_journal_is_empty(tmp_path):
 
 
 @given(st.integers(0, 40))
-def test_a_torn_last_line_is_cut_off(tmp_path_factory, cut):
+def test_an_incomplete_last_line_is_cut_off(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("torn") / "a.jsonl"
     whole = b"".join(json.dumps({"tile": i}).encode() + b"\n" for i in range(3))
     path.write_bytes(whole[: len(whole) - cut] if cut else whole)
@@ -36,9 +37,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path_factory, cut):
     assert [r["tile"] for r in read_journal(path)] == [*range(expected), 99]
 
 
-def test_the_lines_of_another_run_are_told_apart(tmp_path):
+def test_lines_of_another_run_do_not_count(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"tile":0}\n')  # of before runs were named
+    path.write_text('{"tile":0}\n')  # of a version that did not name runs
     for tile, run in ((1, "x"), (2, "y")):
         with Journal(path, run) as journal:
             journal.append({"tile": tile})
@@ -47,12 +48,22 @@ def test_the_lines_of_another_run_are_told_apart(tmp_path):
     assert runs_in_journal(path) == {"x", "y"}
 
 
-def test_a_line_that_is_no_record_is_named(tmp_path):
+def test_a_line_that_is_no_json_is_refused(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"tile":0}\n{nonsense\n')
     with pytest.raises(StoreError, match=r"a.jsonl: line 2 is damaged"):
         read_journal(tmp_path / "a.jsonl")
 
 
-def test_what_json_cannot_say_is_refused(tmp_path):
+def test_a_value_without_a_json_form_is_refused(tmp_path):
     with Journal(tmp_path / "a.jsonl") as journal, pytest.raises(ValueError, match="JSON"):
         journal.append({"chi2": float("nan")})
+
+
+def test_every_tile_has_its_record(store):
+    records = read_journal(provenance_path(store, "tiles.jsonl"))
+    assert [record["tile"] for record in records] == [0, 1, 2, 3]
+    assert len({record["seed"] for record in records}) == 4
+    for record in records:
+        assert record["iterations"] == 4
+        assert record["stop_reason"]
+        assert record["seconds"] > 0

@@ -19,7 +19,7 @@ from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -148,8 +148,8 @@ class TestTheRecord:
         store = tmp_path / "a.zarr"
         restore(request(blurred, store, FIT), InlinePool())
         manifest = read_manifest(store)
-        assert manifest["identity"]["psf"]["sha256"] == sha256_of(blurred.psf)
-        assert manifest["plan"]["psf_shape"] == [7, 5]
+        assert manifest.identity.psf.sha256 == sha256_of(blurred.psf)
+        assert manifest.plan["psf_shape"] == [7, 5]
         assert [(c.name, c.ok) for c in verify(store) if c.name == "psf"] == [("psf", True)]
         assert restore(request(blurred, store, FIT), InlinePool()).already_complete
 

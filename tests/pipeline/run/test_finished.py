@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from runs import COPY, UntidyPool, digest, fails_at, level0, request
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest, write_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest, write_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.store.lock import locked
@@ -82,7 +83,7 @@ def test_a_missing_or_changed_export_is_written_again(folder, spoil):
     target = folder / "sky-restored.fits"
     before = target.read_bytes()
     spoil(target)
-    assert again(folder).summary["exports"] == [str(target)]
+    assert again(folder).export == target
     assert target.read_bytes() == before
     after = state(folder)
     again(folder)
@@ -107,8 +108,8 @@ def test_a_moved_folder_is_left_as_it_is(folder):
 
 def test_a_second_export_is_recorded_beside_the_first(folder):
     again(folder, "second.fits")
-    records = read_manifest(folder / "a.zarr")["exports"]
-    assert [Path(record["path"]).name for record in records] == ["sky-restored.fits", "second.fits"]
+    records = read_manifest(folder / "a.zarr").exports
+    assert [Path(record.path).name for record in records] == ["sky-restored.fits", "second.fits"]
     assert all(check.ok for check in verify(folder / "a.zarr"))
 
 
@@ -166,7 +167,7 @@ class TestDamage:
 def test_damage_without_a_new_time_stamp_is_found_before_an_export(folder, monkeypatch):
     # a failing disk: the file's stamps are older than the checksums
     altered(folder / "a.zarr" / "0" / "c" / "1" / "2")
-    monkeypatch.setattr("glassplate.pipeline.provenance.damage._latest", lambda path: 0)
+    monkeypatch.setattr("glassplate.pipeline.provenance.checksums._latest", lambda path: 0)
     assert again(folder).already_complete
     with pytest.raises(StoreError, match="damaged, first 0/c/1/2"):
         again(folder, "another.fits")
@@ -190,7 +191,7 @@ def test_a_lost_shard_of_an_unfinished_result_is_written_again(folder):
 class TestExport:
     def test_of_a_run_under_way_is_refused(self, folder):
         manifest = read_manifest(folder / "a.zarr")
-        write_manifest(folder / "a.zarr", {**manifest, "status": "running"})
+        write_manifest(folder / "a.zarr", replace(manifest, status="running"))
         with pytest.raises(StoreError, match=r"its run has not ended \(status running\)"):
             export(folder / "a.zarr", folder / "out.fits")
 
@@ -200,7 +201,7 @@ class TestExport:
         def while_another_run_begins(image, path):
             path.write_text("half of this, half of that")
             manifest = read_manifest(folder / "a.zarr")
-            write_manifest(folder / "a.zarr", {**manifest, "sessions": []})
+            write_manifest(folder / "a.zarr", replace(manifest, sessions=()))
 
         monkeypatch.setitem(module._WRITERS, ".fits", while_another_run_begins)
         with pytest.raises(StoreError, match="was changed while it was exported"):
@@ -283,7 +284,7 @@ class TestMixed:
         # and no part tells of it but the lines themselves: the run has not ended
         manifest = read_manifest(folder / "a.zarr")
         shutil.copy(other / "provenance/tiles.jsonl", folder / "a.zarr/provenance/tiles.jsonl")
-        write_manifest(folder / "a.zarr", {**manifest, "status": "running"})
+        write_manifest(folder / "a.zarr", replace(manifest, status="running"))
         bad = {check.name: check.detail for check in verify(folder / "a.zarr") if not check.ok}
         assert "tiles.jsonl has lines of run" in bad["one run"]
         assert bad["tiles"].startswith("0 of 9 tiles done")

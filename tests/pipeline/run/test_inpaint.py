@@ -48,7 +48,7 @@ def test_valid_pixels_are_unchanged_and_the_hole_is_filled(plate, tmp_path):
     group = group_of(tmp_path / "a.zarr")
     np.testing.assert_array_equal(group["filled"][...], hole)
     assert np.all(group["residual"][...][~hole] == 0)
-    assert result.summary["filled_pixels"] == hole.sum()
+    assert result.summary.filled_pixels == hole.sum()
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
@@ -84,7 +84,7 @@ def test_a_mask_marks_what_is_filled(tmp_path, dtype, channels):
     planes = np.moveaxis(image, -1, 0) if channels == 3 else image
     np.testing.assert_array_equal(filled[..., mask == 0], planes[..., mask == 0])
     assert np.any(filled[..., mask > 0] != planes[..., mask > 0])
-    assert result.summary["filled_pixels"] == 16 * channels
+    assert result.summary.filled_pixels == 16 * channels
     residual = group_of(tmp_path / "a.zarr")["residual"][...]
     if dtype != "f4":  # the step is reversible, the hole included
         np.testing.assert_array_equal(filled.astype("i8") + residual, planes)
@@ -110,8 +110,8 @@ def test_an_image_without_a_hole_is_copied(tmp_path):
     fits.writeto(tmp_path / "a.fits", image)
     result = restore(request(tmp_path / "a.fits", tmp_path / "a.zarr", FILL), InlinePool())
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), image)
-    assert result.summary["filled_pixels"] == 0
-    assert result.summary["stop_reasons"] == {TASKS["inpaint"].copied_because: 6}
+    assert result.summary.filled_pixels == 0
+    assert result.summary.stop_reasons == {TASKS["inpaint"].copied_because: 6}
 
 
 def test_a_quarantined_tile_keeps_its_valid_pixels(plate, tmp_path):

@@ -247,7 +247,7 @@ def test_a_second_run_does_nothing(sky, tmp_path):
     assert not first.already_complete
     assert second.already_complete
     assert second.done == second.tiles == first.tiles
-    assert second.summary["stop_reasons"] == first.summary["stop_reasons"]
+    assert second.summary.stop_reasons == first.summary.stop_reasons
     assert digest(tmp_path / "a.zarr") == before
 
 
@@ -307,7 +307,7 @@ def test_a_tile_that_cannot_be_done_is_quarantined_and_later_tried_again(sky, tm
     store, events = tmp_path / "a.zarr", []
     result = restore(request(sky, store, FIT), UntidyPool(fail=fails_at(0)), events.append)
     assert (result.status, result.quarantined) == ("partial", 1)
-    assert result.summary["quarantined"] == {"0": "FloatingPointError: made to fail"}
+    assert result.summary.quarantined == {"0": "FloatingPointError: made to fail"}
     assert [e.message for e in events if isinstance(e, Warned)] == [
         "tile 0 is quarantined: FloatingPointError: made to fail"
     ]

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 
 # Each waits for its orders, so that the imports, which take longer than a run, are not what decides.
@@ -102,8 +102,8 @@ def test_every_result_is_whole_and_of_one_run(tmp_path, workers, cores):
         np.testing.assert_array_equal(zarr.open_group(store, mode="r")["0"][...], image)
         manifest, header = read_manifest(store), fits.getheader(export)
         assert (header["GPRUNID"], header["GPRECIPE"]) == (
-            manifest["run_id"],
-            manifest["recipe_name"],
+            manifest.run_id,
+            manifest.recipe_name,
         )
         assert not list(tmp_path.glob(".*")), "nothing hidden is left behind"
     assert refused > 0

@@ -145,7 +145,7 @@ def test_hidden_pixels_are_not_filled(tmp_path):
     filled = (mask > 0) & (cut_out() > 0)
     np.testing.assert_array_equal(final[:, ~filled], stored[:, ~filled])
     assert np.any(final[:3, filled] != stored[:3, filled])
-    assert result.summary["filled_pixels"] == 3 * filled.sum()
+    assert result.summary.filled_pixels == 3 * filled.sum()
 
 
 def test_each_plane_of_a_cube_is_restored_except_alpha(tmp_path):

@@ -1,6 +1,7 @@
 """Physical units: an image times a power of two is restored to the result times that power."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.units import unit_exponent
+from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
 
 ALL = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}
 ARRAYS = ("0", "residual", "uncertainty", "footprint")
@@ -43,7 +44,7 @@ def restored(folder, name, factor, raw=ALL, dtype="f4", **more):
     done = restore(request(spec, folder / f"{name}.zarr", raw), InlinePool())
     group = zarr.open_group(str(folder / f"{name}.zarr"), mode="r")
     manifest = json.loads((folder / f"{name}.zarr" / "provenance" / "manifest.json").read_text())
-    return group, done.summary, manifest["plan"]
+    return group, asdict(done.summary), manifest["plan"]
 
 
 def same_times(group, other, factor):
@@ -163,3 +164,53 @@ def test_a_transform_follows_the_unit(kind):
     np.testing.assert_array_equal(
         transform.scaled(-70).forward(np.ldexp(x, -70)), transform.forward(x)
     )
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "adu",
+        "ADU",
+        "DN",
+        "dn/s",
+        "counts",
+        "count",
+        "ct",
+        "electron",
+        "ELECTRONS/S",
+        "e-",
+        "e-/s",
+        "photon",
+        "nanomaggy",
+        "Jy",
+        "uJy",
+        "10**-9 nanomaggies",
+        "counts/pixel",
+        "Analog/sec",
+    ],
+)
+def test_units_that_add_up(unit):
+    assert is_per_pixel(unit)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        None,
+        "",
+        "MJy/sr",
+        "MJy sr-1",
+        "Jy/beam",
+        "JY/BEAM",
+        "mag/arcsec2",
+        "counts/arcsec^2",
+        "e-/s/arcsec**2",
+        "mag",
+        "K",
+        "K km/s",
+        "UNITLESS",
+        "W/m2/sr",
+    ],
+)
+def test_units_that_do_not(unit):
+    assert not is_per_pixel(unit)

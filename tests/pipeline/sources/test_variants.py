@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
+from headers import scaled_header
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.export.fits_header import scaled_header, wcs_disagreement
+from glassplate.pipeline.export.fits_wcs_check import wcs_disagreement
 from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe

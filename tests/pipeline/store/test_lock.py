@@ -1,4 +1,4 @@
-"""One process at a time for one output, however the others end."""
+"""Only one process at a time holds the lock of an output, however other processes end."""
 
 import errno
 import fcntl
@@ -58,13 +58,13 @@ def free(output):
         return True
 
 
-def test_the_file_is_there_only_while_it_is_held(tmp_path):
+def test_the_lock_file_exists_only_while_the_lock_is_held(tmp_path):
     with locked(tmp_path / "a.zarr", "a test"):
         assert [p.name for p in tmp_path.iterdir()] == [".a.zarr.lock"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_process_is_told_who_holds_it(tmp_path, holder):
+def test_the_refusal_names_the_holder(tmp_path, holder):
     who = rf"process {holder.pid} on {platform.node()} since \S+, recipe draft; wait for it"
     with (
         pytest.raises(UsageError, match=rf"a.zarr: another run is writing it: {who}"),
@@ -75,7 +75,7 @@ def test_another_process_is_told_who_holds_it(tmp_path, holder):
     assert free(tmp_path / "b.zarr")
 
 
-def test_a_killed_process_holds_nothing(tmp_path, holder):
+def test_a_killed_process_releases_the_lock(tmp_path, holder):
     holder.kill()
     holder.wait()
     assert lock_path(tmp_path / "a.zarr").exists()
@@ -93,7 +93,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
     assert free(tmp_path / "a.zarr")
 
 
-def test_links_to_an_output_are_the_output(tmp_path):
+def test_a_link_to_an_output_has_the_same_lock(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "folder").symlink_to("real")
     (tmp_path / "a.zarr").symlink_to("real/a.zarr")
@@ -101,7 +101,7 @@ def test_links_to_an_output_are_the_output(tmp_path):
     assert names == {tmp_path / "real" / ".a.zarr.lock"}
 
 
-def test_folders_that_are_made_for_it_stay_only_with_something_in_them(tmp_path):
+def test_folders_made_for_the_lock_stay_only_if_they_are_not_empty(tmp_path):
     with locked(tmp_path / "a" / "b" / "c.zarr", "a test"):
         assert (tmp_path / "a" / "b").is_dir()
     assert list(tmp_path.iterdir()) == []
@@ -110,9 +110,7 @@ def test_folders_that_are_made_for_it_stay_only_with_something_in_them(tmp_path)
     assert (tmp_path / "a" / "b" / "c.zarr").is_dir()
 
 
-def test_a_file_that_is_removed_while_it_is_waited_for_is_not_taken_for_the_lock(
-    tmp_path, monkeypatch
-):
+def test_a_lock_file_that_is_removed_meanwhile_is_opened_again(tmp_path, monkeypatch):
     # the holder removes its file between another's opening and locking it: that lock would keep out nobody
     path, real, seen = lock_path(tmp_path / "a.zarr"), fcntl.flock, []
 
@@ -129,7 +127,7 @@ def test_a_file_that_is_removed_while_it_is_waited_for_is_not_taken_for_the_lock
             real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_lock_of_another_is_not_removed(tmp_path):
+def test_the_lock_file_of_another_process_is_not_removed(tmp_path):
     path = lock_path(tmp_path / "a.zarr")
     with locked(tmp_path / "a.zarr", "a test"):
         path.unlink()
@@ -137,13 +135,13 @@ def test_a_lock_of_another_is_not_removed(tmp_path):
     assert path.read_text() == "of another"
 
 
-def test_where_no_file_can_be_made_the_output_is_refused(tmp_path):
+def test_an_output_in_a_read_only_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"a.zarr: cannot be written, .*choose another -o"):
         free(tmp_path / "file" / "a.zarr")
 
 
-def test_where_there_are_no_locks_the_output_is_refused(tmp_path, monkeypatch):
+def test_an_output_on_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     def no_locks(handle, how):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -152,7 +150,7 @@ def test_where_there_are_no_locks_the_output_is_refused(tmp_path, monkeypatch):
         free(tmp_path / "a.zarr")
 
 
-def test_one_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path, monkeypatch):
+def test_a_holder_without_a_name_still_holds_the_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "_PAUSE_S", 0)
     with lock_path(tmp_path / "a.zarr").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -160,7 +158,7 @@ def test_one_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path, monke
             free(tmp_path / "a.zarr")
 
 
-def test_processes_that_take_it_in_turns_never_meet(tmp_path):
+def test_processes_never_hold_the_lock_together(tmp_path):
     (tmp_path / "count").write_text("0")
     command = [sys.executable, "-c", COUNT, str(tmp_path / "a.zarr"), str(tmp_path / "count")]
     processes = [subprocess.Popen(command) for _ in range(3)]

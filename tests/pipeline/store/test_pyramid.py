@@ -1,11 +1,12 @@
-"""Coarser levels are means of valid pixels."""
+"""Pixels of a coarser level are means of valid pixels."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.store.ome_zarr import Layout, create, open_array
+from glassplate.pipeline.store.layout import Layout
+from glassplate.pipeline.store.ome_zarr import create, open_array
 from glassplate.pipeline.store.pyramid import halve, write_level_shard
 
 
@@ -20,7 +21,7 @@ def test_nan_is_left_out():
     assert np.isnan(halve(np.full((1, 2, 2), np.nan, "f4")))
 
 
-def test_odd_sizes_use_what_there_is():
+def test_the_last_squares_of_odd_sizes_are_smaller():
     np.testing.assert_array_equal(halve(np.array([[[1, 2, 9]]], "f4")), [[[1.5, 9.0]]])
 
 
@@ -32,7 +33,7 @@ def test_integers_are_rounded_to_the_nearest_even(four, mean):
 
 
 @given(st.integers(1, 3), st.integers(1, 90), st.integers(1, 90))
-def test_shards_make_the_same_level_as_the_whole(c, h, w):
+def test_a_level_made_by_shards_equals_the_level_made_at_once(c, h, w):
     import tempfile
     from pathlib import Path
 

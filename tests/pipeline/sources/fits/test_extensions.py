@@ -12,7 +12,7 @@ from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.provenance.documents import read_manifest
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.fits.extensions import resolved
@@ -127,7 +127,7 @@ def test_the_manifest_names_the_extension(mosaic, tmp_path):
     store = tmp_path / "o.zarr"
     request = RestoreRequest(spec, store, load_recipe("identity"), "identity", "cpu")
     restore(request, InlinePool())
-    assert read_manifest(store)["identity"]["mask"]["extension"] == "DQ,2"
+    assert read_manifest(store).identity.mask.extension == "DQ,2"
     restore(request, InlinePool())
     plan = make_plan(spec, load_recipe("identity"), recipe_name="identity", device="cpu")
     source = open_source(plan.spec)

@@ -1,35 +1,63 @@
-"""Whether the files of a finished result are those that its run wrote, by their checksums."""
+"""Checksums of the files of a result: writing them, and finding damaged files by them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.provenance.documents import CHECKSUMS, provenance_path
+from glassplate.pipeline.files import sha256_of, write_atomically
+from glassplate.pipeline.provenance.folder import CHECKSUMS, provenance_path
 from glassplate.pipeline.provenance.input_watch import CLOCK_NS
 
 
-def find_damage(store: Path, *, under: str = "", thorough: bool = False) -> str | None:
-    """What is wrong with the files of a finished result; None where nothing is.
+def write_checksums(store: Path, known: Mapping[str, str]) -> None:
+    """Write the SHA-256 of every array file, in the format of ``sha256sum``.
 
-    A chunk of nothing but the fill value has no file, and no checksum: it is not missing.
+    Parameters
+    ----------
+    store
+        A result whose pixels are all written.
+    known
+        SHA-256 by name in the store, of files that need not be read again.
+    """
+    digests = dict(known)
+    for path in sorted(store.rglob("*")):
+        name = path.relative_to(store).as_posix()
+        if path.is_file() and name not in digests and _is_listed(name):
+            digests[name] = sha256_of(path)
+    lines = [f"{digests[name]}  {name}\n" for name in sorted(digests)]
+    write_atomically(provenance_path(store, CHECKSUMS), "".join(lines))
+
+
+def _is_listed(name: str) -> bool:
+    """Whether a file has a checksum.
+
+    The scratch has none, and neither has what is written after the checksums: the attributes of the group
+    (its status) and the provenance, which ``sha256sum`` could not list in itself.
+    """
+    return not name.startswith((".scratch/", "provenance/")) and name != "zarr.json"
+
+
+def find_damage(store: Path, *, under: str = "", thorough: bool = False) -> str | None:
+    """Describe the damage to the files of a finished result; None if there is none.
+
+    A chunk that contains only the fill value has no file and no checksum: it is not missing.
 
     Parameters
     ----------
     store
         A result whose run has ended.
     under
-        Look only at files whose name in the store begins so, ``0/`` for example.
+        Check only files whose name in the store begins with this, for example ``0/``.
     thorough
-        Whether to read every file. Otherwise only those are read that were written, moved or changed
-        since the checksums were recorded: that costs nothing, and finds all but a failing disk.
+        Whether to read every file. Otherwise only files are read that were written, moved or changed
+        after the checksums were recorded: this costs nothing and finds everything but a failing disk.
 
     Returns
     -------
     damage
-        One line: how many files are missing, damaged or foreign, and the first of them.
+        One line: the number of files that are missing, damaged or foreign, and the first of them.
     """
     try:
         known = _read_checksums(store)
@@ -54,7 +82,7 @@ def check_undamaged(store: Path, *, under: str = "", thorough: bool = False) -> 
     Raises
     ------
     StoreError
-        Saying what is wrong, as `find_damage`, and the way out.
+        With the damage that `find_damage` describes, and the way out.
     """
     damage = find_damage(store, under=under, thorough=thorough)
     if damage is not None:
@@ -65,7 +93,7 @@ def check_undamaged(store: Path, *, under: str = "", thorough: bool = False) -> 
 
 
 def count_checksums(store: Path) -> int:
-    """How many files have a checksum.
+    """Count the files that have a checksum.
 
     Raises
     ------
@@ -76,7 +104,7 @@ def count_checksums(store: Path) -> int:
 
 
 def _read_checksums(store: Path) -> dict[str, str]:
-    """Checksum of each file by its name in the store."""
+    """Read the checksum of each file by its name in the store."""
     path = provenance_path(store, CHECKSUMS)
     if not path.is_file():
         raise StoreError(f"{path.name} is missing")
@@ -90,7 +118,7 @@ def _read_checksums(store: Path) -> dict[str, str]:
 
 
 def _chunks(store: Path, known: dict[str, str], under: str) -> Iterator[str]:
-    """Chunks and shards that are there, of every array that has a checksum: the files named by a number."""
+    """Yield the existing chunks and shards of every array with a checksum: files named by a number."""
     for name in known:
         if name.endswith("/zarr.json") and name.startswith(under):
             for path in (store / name).with_name("c").rglob("*"):
@@ -99,6 +127,6 @@ def _chunks(store: Path, known: dict[str, str], under: str) -> Iterator[str]:
 
 
 def _latest(path: Path) -> int:
-    """When a file was last written, moved or given rights, in nanoseconds."""
+    """Return the time of the last change of content, name or permissions, in nanoseconds."""
     status = path.stat()
     return max(status.st_mtime_ns, status.st_ctime_ns)

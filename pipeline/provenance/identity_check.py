@@ -1,0 +1,70 @@
+"""Whether a result has the identity of the run that is to resume or skip it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.provenance.identity import COMPANIONS, FileIdentity, RunIdentity
+from glassplate.pipeline.provenance.manifest import Manifest
+from glassplate.pipeline.recipe import Recipe
+
+
+def check_same(store: Path, manifest: Manifest, identity: RunIdentity, recipe: Recipe) -> None:
+    """Refuse to mix two runs in one store.
+
+    Raises
+    ------
+    StoreError
+        Naming the first difference and the way out.
+    """
+    difference = _difference(manifest.identity, identity)
+    if difference is None and manifest.identity.recipe_sha256 != identity.recipe_sha256:
+        key, was, now = _first_difference(manifest.recipe, recipe.model_dump(mode="json"))
+        difference = f"made with another recipe ({key} was {was}, is now {now})"
+    if difference is not None:
+        raise StoreError(
+            f"{store}: {difference}; choose another -o, or remove {store} to start afresh"
+        )
+
+
+def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
+    """Describe the first difference between the identity of a result and that of a run."""
+    for role in ("source", *COMPANIONS):
+        was, now = there.file(role), here.file(role)
+        if _content(was) != _content(now):
+            file = now or was
+            return f"made from another {role} than {file and file.path}"
+    if there.noise_kind != here.noise_kind and here.variance is not None:
+        return (
+            f"made with {there.noise_kind} {here.variance.path}, not with it as {here.noise_kind}"
+        )
+    exposures = [[_content(file) for file in run.exposures] for run in (there, here)]
+    if exposures[0] != exposures[1]:
+        counts = [len(files) for files in exposures]
+        return f"made from {counts[0]} further exposures, not from the same {counts[1]}"
+    for what, selected in (("hdu", here.hdu), ("page", here.page)):
+        was_selected = getattr(there, what)
+        if was_selected != selected:
+            return f"made from {what} {was_selected}, not {selected}"
+    for name, version in here.versions.items():
+        was_version = there.versions.get(name)
+        if was_version != version:
+            return f"made with {name} {was_version}, this is {version}"
+    return None
+
+
+def _content(file: FileIdentity | None) -> tuple[str, int | str | None] | None:
+    return (file.sha256, file.extension) if file else None
+
+
+def _first_difference(was: Any, now: Any, key: str = "") -> tuple[str, Any, Any]:
+    """Return the dotted key of the first different value of two recipes, and both values."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for name in sorted(set(was) | set(now)):
+            if was.get(name) != now.get(name):
+                place = f"{key}.{name}" if key else name
+                return _first_difference(was.get(name), now.get(name), place)
+    return key, was, now

@@ -1,0 +1,67 @@
+"""The machine of a run and the software installed on it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from glassplate.pipeline.open_pool import gpu_count
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine, as a session of a run records it."""
+
+    host: str
+    system: str
+    """Operating system with its version."""
+    processor: str
+    gpus: tuple[str, ...]
+    """Names of the GPUs, if the run uses them."""
+    cores: int | None
+    memory_bytes: int
+    python: str
+    """Version of Python."""
+
+
+def this_machine(*, gpus: bool = False) -> Machine:
+    """Describe this machine.
+
+    Parameters
+    ----------
+    gpus
+        Whether to name the GPUs. Only a run that uses them should ask torch for them.
+    """
+    count = gpu_count("cuda") if gpus else 0
+    return Machine(
+        host=platform.node(),
+        system=platform.platform(),
+        processor=processor(),
+        gpus=tuple(torch.cuda.get_device_name(n) for n in range(count)),
+        cores=os.cpu_count(),
+        memory_bytes=psutil.virtual_memory().total,
+        python=sys.version.split()[0],
+    )
+
+
+def processor() -> str:
+    """Model name of this machine's processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def installed_distributions() -> str:
+    """Installed distributions, one ``name==version`` per line, sorted."""
+    found = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))

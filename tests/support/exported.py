@@ -1,0 +1,70 @@
+"""Results by hand, as a run leaves them, to be exported."""
+
+import numpy as np
+import zarr
+from manifests import manifest
+
+from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.grid import Box
+from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.provenance.manifest import write_manifest
+from glassplate.pipeline.sources.source import SourceSpec
+
+RUN = {
+    "version": "0.1.0",
+    "run_id": "0192f3a0-run",
+    "recipe": "draft",
+    "status": "complete",
+    "scale": 1,
+    "flux_factor": 1.0,
+    "source": {"path": "/somewhere/sky.fits", "sha256": "ab" * 32},
+}
+
+
+def make_store(folder, pixels, metadata, *, levels=1, **run):
+    """A result by hand: arrays 0, 1, ... and the attributes."""
+    store = folder / "out.zarr"
+    group = zarr.create_group(store, attributes={"glassplate": {**RUN, **run}, **metadata})
+    for level in range(levels):
+        data = pixels[..., :: 2**level, :: 2**level]
+        lead = (1,) * (data.ndim - 2)
+        array = group.create_array(
+            str(level),
+            shape=data.shape,
+            dtype=data.dtype,
+            chunks=(*lead, 32, 32),
+            shards=(*lead, 64, 64),
+        )
+        array[...] = data
+    ended(store)
+    return store
+
+
+def ended(store):
+    """What the end of a run records: without it nothing is exported."""
+    names = [p.relative_to(store).as_posix() for p in store.rglob("*") if p.is_file()]
+    lines = [f"{sha256_of(store / name)}  {name}\n" for name in names if name != "zarr.json"]
+    zarr.open_group(store).create_group("provenance")
+    (store / "provenance" / "checksums.sha256").write_text("".join(lines))
+    write_manifest(store, manifest(run_id=RUN["run_id"]))
+
+
+def restored(folder, path, *, scale=1, **spec):
+    """A store as an identity run at `scale` would leave it."""
+    source = open_source(SourceSpec(path, **spec))
+    try:
+        _, h, w = source.shape
+        pixels = source.read(Box(0, h, 0, w))
+        values = np.where(
+            pixels.valid,
+            pixels.values,
+            np.nan if source.output_dtype.kind == "f" else pixels.values,
+        )
+        if source.alpha is not None:
+            values = np.concatenate([values, source.alpha(Box(0, h, 0, w))[None]])
+        values = values.repeat(scale, 1).repeat(scale, 2).astype(source.output_dtype)
+        if source.ndim == 2:
+            values = values[0]
+        return make_store(folder, values, source.metadata, scale=scale), values
+    finally:
+        source.close()

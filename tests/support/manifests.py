@@ -1,0 +1,24 @@
+"""Manifests that no run wrote."""
+
+from glassplate.pipeline.provenance.identity import FileIdentity, RunIdentity
+from glassplate.pipeline.provenance.manifest import Manifest, Summary
+
+SOURCE = FileIdentity("/somewhere/sky.fits", 2880, "ab" * 32)
+IDENTITY = RunIdentity(
+    source=SOURCE, hdu=None, page=None, recipe_sha256="cd" * 32, versions={"glassplate": "0.1.0"}
+)
+
+
+def summary(**values):
+    """The summary of a run of one tile."""
+    given = {"noise_before": 1.0, "noise_after": 0.5, "noise_model": "given", "iterations": 6.0}
+    given |= {"chi2": None, "filled_pixels": 0, "stop_reasons": {}, "fit_seconds": 1.0}
+    return Summary(**{**given, "quarantined": {}, **values})
+
+
+def manifest(**values):
+    """A complete manifest of a run without sessions."""
+    given = {"run_id": "0192f3a0-run", "status": "complete", "created": "2026-01-01T00:00:00+00:00"}
+    given |= {"recipe_name": "draft", "recipe": {}, "identity": IDENTITY, "plan": {"tiles": 1}}
+    given["summary"] = summary()
+    return Manifest(**{**given, **values})
