@@ -135,6 +135,38 @@ def _restore(
         _export(request, manifest, listener)
         return _already_complete(request, manifest, start)
 
+    run = _planned(request, opened, inputs, manifest, pool, listener)
+    begin_session(run, request.spec.path, request.context)
+    prepare_donor(run)
+    restore_tiles(run)
+    files = write_levels(run)
+    confirm_inputs(run)
+    summary = end_session(run, request.spec.path, files, keep_scratch=request.keep_scratch)
+    _export(request, run.manifest, listener)
+    seconds = time.monotonic() - start
+    listener(RunEnded(run.store, run.status, seconds))
+    return RunResult(
+        store=run.store,
+        status=run.status,
+        tiles=len(run.plan.grid),
+        done=len(run.records),
+        quarantined=len(run.missing),
+        already_complete=False,
+        seconds=seconds,
+        summary=summary,
+        export=request.export,
+    )
+
+
+def _planned(
+    request: RestoreRequest,
+    opened: SourceFiles,
+    inputs: _Inputs,
+    manifest: Manifest | None,
+    pool: Pool,
+    listener: Listener,
+) -> Run:
+    """Plan the run, refuse what cannot fit, and make the empty result unless one is resumed."""
     plan = plan_files(
         opened,
         request.recipe,
@@ -152,28 +184,7 @@ def _restore(
     if manifest is None:
         manifest = create_result(request, plan, inputs.identity, opened.source())
     opened.close()  # each worker opens its own
-
-    run = Run(request.store, plan, pool, listener, inputs.watch, manifest)
-    begin_session(run, request.spec.path, request.context)
-    prepare_donor(run)
-    restore_tiles(run)
-    files = write_levels(run)
-    confirm_inputs(run)
-    summary = end_session(run, request.spec.path, files, keep_scratch=request.keep_scratch)
-    _export(request, run.manifest, listener)
-    seconds = time.monotonic() - start
-    listener(RunEnded(run.store, run.status, seconds))
-    return RunResult(
-        store=run.store,
-        status=run.status,
-        tiles=len(plan.grid),
-        done=len(run.records),
-        quarantined=len(run.missing),
-        already_complete=False,
-        seconds=seconds,
-        summary=summary,
-        export=request.export,
-    )
+    return Run(request.store, plan, pool, listener, inputs.watch, manifest)
 
 
 def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> Manifest | None:
