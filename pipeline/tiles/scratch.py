@@ -12,6 +12,11 @@ import numpy.typing as npt
 
 from glassplate.pipeline.files import write_atomically
 
+# Logs of runs that an earlier version began have a sixth column, the moving variance of a stopping rule that
+# is gone; they are resumed.
+EARLIER_FIELDS = 6
+EARLIER_VARIANCE = 4
+
 
 class Scratch:
     """The folder of restored windows of one result."""
@@ -48,6 +53,8 @@ class Scratch:
     def read_log(self, tile: int) -> npt.NDArray[Any]:
         """Iteration log of a tile, ``(record, field)``."""
         log: npt.NDArray[Any] = np.load(self.log_path(tile), allow_pickle=False)
+        if log.shape[1] == EARLIER_FIELDS:
+            log = np.delete(log, EARLIER_VARIANCE, axis=1)
         return log
 
     def window_is(self, tile: int, crc32: int) -> bool:

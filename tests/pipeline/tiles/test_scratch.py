@@ -29,6 +29,13 @@ def test_a_damaged_window_is_detected(tmp_path):
     assert not scratch.window_is(0, crc32)
 
 
+def test_a_log_of_an_earlier_version_is_read_without_its_variance(tmp_path):
+    # such a run could not be resumed: its logs have six columns
+    scratch = Scratch(tmp_path)
+    scratch.write_log(0, np.arange(12.0).reshape(2, 6))
+    np.testing.assert_array_equal(scratch.read_log(0), [[0, 1, 2, 3, 5], [6, 7, 8, 9, 11]])
+
+
 def test_no_partial_file_remains(tmp_path):
     scratch = Scratch(tmp_path)
     scratch.write_window(0, np.zeros((1, 4, 4), "f4"))
