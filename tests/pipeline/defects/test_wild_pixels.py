@@ -15,6 +15,7 @@ from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.planning.first_look import first_look
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.provenance.manifest import Spread, Summary
 from glassplate.pipeline.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.run.summary import summary_warnings
@@ -243,7 +244,17 @@ def test_limits_are_restored_from_json():
 
 @pytest.mark.parametrize(("chi2", "said"), [(None, 0), (1.0, 0), (49.0, 0), (266000.0, 1)])
 def test_a_chi2_far_above_one_causes_a_warning(tmp_path, chi2, said):
-    spread = None if chi2 is None else {"low": 1.0, "median": chi2, "high": 2.0}
-    lines = summary_warnings(tmp_path / "a.fits", {"wild_pixels": 0, "chi2": spread})
+    summary = Summary(
+        noise_before=5.0,
+        noise_after=1.0,
+        noise_model="given",
+        iterations=100.0,
+        chi2=None if chi2 is None else Spread(low=1.0, median=chi2, high=2.0),
+        filled_pixels=0,
+        stop_reasons={},
+        fit_seconds=1.0,
+        quarantined={},
+    )
+    lines = summary_warnings(tmp_path / "a.fits", summary)
     assert len(lines) == said
     assert all("chi2 is 2.66e+05" in line and "fit.iterations" in line for line in lines)
