@@ -33,7 +33,7 @@ ISOLATED := $(TEST)/bin/python -P
 
 help:
 	@echo "make demo       restore two real images and report the results (5 minutes on 2 cores)"
-	@echo "make test       lint, type-check and test the built wheel (20 minutes on 2 cores)"
+	@echo "make test       lint, type-check and test the built wheel (17 minutes on 2 cores)"
 	@echo "make quick      the tests that are not slow, against the folders as they are, for use while editing"
 	@echo "make lint       ruff, codespell, import-linter"
 	@echo "make types      mypy, strict, against the built wheel"

@@ -23,7 +23,7 @@ os.environ.update(
 os.environ.pop("PREFECT_API_URL", None)
 
 # Seeded, so that a failure comes back: the same sixty examples each time, so that the suite stays under its
-# twenty minutes; no deadline, since two cores may be shared.
+# time; no deadline, since two cores may be shared.
 settings.register_profile(
     "glassplate",
     max_examples=60,
