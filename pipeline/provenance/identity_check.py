@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.dropped_keys import without_dropped_keys
+from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.provenance.identity import COMPANIONS, FileIdentity, RunIdentity
 from glassplate.pipeline.provenance.manifest import Manifest
 from glassplate.pipeline.recipe import Recipe
@@ -22,8 +24,7 @@ def check_same(store: Path, manifest: Manifest, identity: RunIdentity, recipe: R
     """
     difference = _difference(manifest.identity, identity)
     if difference is None and manifest.identity.recipe_sha256 != identity.recipe_sha256:
-        key, was, now = _first_difference(manifest.recipe, recipe.model_dump(mode="json"))
-        difference = f"made with another recipe ({key} was {was}, is now {now})"
+        difference = _recipe_difference(manifest.recipe, recipe.model_dump(mode="json"))
     if difference is not None:
         raise StoreError(
             f"{store}: {difference}; choose another -o, or remove {store} to start afresh"
@@ -54,6 +55,17 @@ def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
         if was_version != version:
             return f"made with {name} {was_version}, this is {version}"
     return None
+
+
+def _recipe_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """Describe the first difference between two recipes; None if only keys differ that were dropped since."""
+    # a dropped key with another value than the fixed one is a difference like any other
+    with contextlib.suppress(UsageError):
+        there = without_dropped_keys(there, "of the result")
+    if there == here:
+        return None
+    key, was, now = _first_difference(there, here)
+    return f"made with another recipe ({key} was {was}, is now {now})"
 
 
 def _content(file: FileIdentity | None) -> tuple[str, int | str | None] | None:

@@ -1,5 +1,6 @@
 """The whole path: identity gives back the input, order does not matter, resumed equals undisturbed."""
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from glassplate.pipeline.pool import InlinePool
 from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify
+from glassplate.pipeline.recipe import sha256_of_recipe
 from glassplate.pipeline.run import restore as run
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
@@ -394,6 +396,20 @@ class TestRunsDoNotMix:
         raw = {**COPY, "tiles": {"core": 30, "halo": 6}}
         with pytest.raises(StoreError, match=r"tiles.core was 24, is now 30\); choose another -o"):
             restore(request(sky, store, raw), InlinePool())
+
+    @pytest.mark.parametrize(("flips", "same"), [(False, True), (True, False)])
+    def test_a_result_of_a_version_with_more_keys(self, sky, store, flips, same):
+        # every result of an earlier version was refused: "fit.flips was False, is now None"
+        path = store / "provenance" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["recipe"]["fit"]["flips"] = flips
+        manifest["identity"]["recipe_sha256"] = sha256_of_recipe(manifest["recipe"])
+        path.write_text(json.dumps(manifest))
+        if same:
+            assert restore(request(sky, store, COPY), InlinePool()).already_complete
+        else:
+            with pytest.raises(StoreError, match=r"fit.flips was True, is now None"):
+                restore(request(sky, store, COPY), InlinePool())
 
     def test_another_input(self, sky, store):
         fits.writeto(sky, np.ones((50, 70), "f4"), overwrite=True)
