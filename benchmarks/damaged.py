@@ -30,11 +30,11 @@ from astropy.io import fits
 from glassplate.flows.jobs.images import default_recipe
 from glassplate.pipeline.cached_source import close_cached_sources
 from glassplate.pipeline.errors import GlassplateError
-from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.reader_warnings import collected_warnings
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec

@@ -32,7 +32,7 @@ from glassplate.models.metrics import psnr
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.operator import Operator
-from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.scaling import make_transform
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.tiles.seeds import tile_seed

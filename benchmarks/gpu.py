@@ -58,7 +58,7 @@ from glassplate.models.fit.window import Window
 from glassplate.models.metrics import psnr
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 # The recipe astro-denoise, which tests/test_benchmarks.py holds to the YAML file.
 SKY_FIT = FitSettings(
@@ -88,7 +88,7 @@ class Scale:
     donor: DonorSettings
 
 
-# The widths that pipeline/planning/timing/stack_trials.py tries, and the 64 that are asked for.
+# The widths that pipeline/planning/timing/stacking_trials.py tries, and the 64 that are asked for.
 WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
 SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
 

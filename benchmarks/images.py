@@ -21,7 +21,7 @@ from skimage import data, io
 from studies import SIGMA
 
 from glassplate.models.noise.estimate import estimate_noise
-from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.scaling import make_transform
 
 SKY = "hubble"

@@ -32,7 +32,7 @@ from studies import SIGMA
 
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.skip import SkipNetwork
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 
 Curve = dict[int, float]
 """PSNR of the average by iteration, dB."""

@@ -40,11 +40,11 @@ from astropy.io import fits
 
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.events import Event, StageStarted
-from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pools.open_pool import open_pool
 from glassplate.pipeline.provenance.machine import this_machine
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.layout import Shard

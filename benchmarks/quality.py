@@ -57,17 +57,17 @@ from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.estimate import estimate_noise
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.operator import make_operator
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.scaling import make_transform
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.ome_zarr import open_array
+from glassplate.pipeline.tile_grid import Box
 from glassplate.pipeline.tiles.seeds import tile_seed
 
 RESULTS = Path(__file__).parent / "results"

@@ -51,16 +51,16 @@ from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.fit.problem import Measurement
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.events import Event, StageStarted, TileDone
-from glassplate.pipeline.open_pool import open_pool
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.provenance.journal import read_journal
 from glassplate.pipeline.provenance.machine import installed_distributions, this_machine
 from glassplate.pipeline.provenance.manifest import now
 from glassplate.pipeline.provenance.records import tiles_journal
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles.scratch import Scratch

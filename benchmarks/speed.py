@@ -49,7 +49,7 @@ from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 RESULTS = Path(__file__).parent / "results"
 NEAR_DB = 0.1

@@ -26,10 +26,10 @@ from glassplate.models.device.numerics import resolve
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.provenance.machine import installed_distributions, this_machine
 from glassplate.pipeline.provenance.manifest import now
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 
 
 def fit(

@@ -27,7 +27,7 @@ from quality import conditions, measurement_of, problem_for
 from glassplate.models.fit.log import Record
 from glassplate.models.fit.stopping import Decision, StoppingSettings, decide, least
 from glassplate.models.metrics import psnr
-from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 
 RESULTS = Path(__file__).parent / "results"
 SIGMAS = (15, 25, 50)

@@ -1,1 +1,1 @@
-"""Recipes shipped with the package; `glassplate.pipeline.recipe` reads them."""
+"""Recipes shipped with the package; `glassplate.pipeline.recipes.recipe` reads them."""

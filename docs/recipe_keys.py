@@ -16,7 +16,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.tasks import TASKS
 
 PAGE = Path(__file__).parent / "recipes.md"

@@ -14,8 +14,8 @@ from astropy.io import fits
 from PIL import Image
 from skimage import data as sample_images
 
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.ome_zarr import open_array

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 # (values (c, h, w) in source units, valid (c, h, w)) of one window
 Sample = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]

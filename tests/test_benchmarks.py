@@ -13,8 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
+from glassplate.pipeline.tile_grid import TileGrid
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from doc_pages import FENCE, GUIDE, NOTES, PAGES, REPOSITORY, blocks
 
-from glassplate.pipeline.recipe import known_keys, load_recipe, parse_recipe, recipe_names
+from glassplate.pipeline.recipes.recipe import known_keys, load_recipe, parse_recipe, recipe_names
 
 # Recipes and jobs that examples give names to; everything else must be shipped.
 OWN_FILES = {"mine.yaml", "job.yaml"}

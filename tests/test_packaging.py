@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from glassplate.pipeline.recipe import load_recipe, recipe_names
+from glassplate.pipeline.recipes.recipe import load_recipe, recipe_names
 
 FOLDERS = ("models", "pipeline", "flows", "configs")
 PACKAGED = (*FOLDERS, "pyproject.toml", "README.md", "LICENSE")

@@ -25,8 +25,8 @@ from runs import digest
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import (
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import (
     Recipe,
     flat_values,
     known_keys,

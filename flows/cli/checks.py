@@ -102,7 +102,7 @@ def _cpu() -> Finding:
     import torch
 
     from glassplate.models.device.numerics import resolve
-    from glassplate.pipeline.open_pool import cpu_count
+    from glassplate.pipeline.pools.open_pool import cpu_count
 
     chosen = resolve("cpu")
     facts = {
@@ -169,8 +169,8 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Estimate how many megapixels each shipped recipe restores in an hour."""
-    from glassplate.pipeline.open_pool import cpu_count
     from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
+    from glassplate.pipeline.pools.open_pool import cpu_count
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()
@@ -223,9 +223,9 @@ def _digits(value: float) -> str:
 
 def _restore() -> Finding:
     """Restore a small simulated sky with the draft recipe, and verify the result."""
-    from glassplate.pipeline.open_pool import open_pool
+    from glassplate.pipeline.pools.open_pool import open_pool
     from glassplate.pipeline.provenance.verify import verify
-    from glassplate.pipeline.recipe import load_recipe
+    from glassplate.pipeline.recipes.recipe import load_recipe
     from glassplate.pipeline.run.restore import RestoreRequest, restore
     from glassplate.pipeline.sources.source import SourceSpec
 

@@ -20,7 +20,7 @@ from glassplate.flows.report.progress import ProgressKind
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from glassplate.pipeline.recipe import Recipe
+    from glassplate.pipeline.recipes.recipe import Recipe
     from glassplate.pipeline.sources.source import SourceSpec
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -189,7 +189,7 @@ class RecipeOptions:
             If the default is needed and `source` cannot be read or its format is unknown.
         """
         from glassplate.flows.jobs.images import default_recipe
-        from glassplate.pipeline.recipe import load_recipe
+        from glassplate.pipeline.recipes.recipe import load_recipe
 
         name = self.recipe or default_recipe(source)
         return name, load_recipe(name, self.overrides or (), scale=_parse_scale(self.scale))

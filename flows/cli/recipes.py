@@ -21,7 +21,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one."""
-    from glassplate.pipeline.recipe import recipe_names, recipe_text
+    from glassplate.pipeline.recipes.recipe import recipe_names, recipe_text
 
     if name is not None:
         typer.echo(recipe_text(name), nl=False)

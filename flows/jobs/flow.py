@@ -49,7 +49,7 @@ from glassplate.pipeline.events import (  # noqa: E402
     Warned,
 )
 from glassplate.pipeline.export.export import check_target, is_export  # noqa: E402
-from glassplate.pipeline.pool import Pool  # noqa: E402
+from glassplate.pipeline.pools.pool import Pool  # noqa: E402
 from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
 from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
 from glassplate.pipeline.text import one_line, printable  # noqa: E402

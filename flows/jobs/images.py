@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from glassplate.flows.jobs.job import ImageSettings, Job, JobInput
-from glassplate.flows.jobs.matches import (
+from glassplate.flows.jobs.input_files import (
     STORE_SUFFIX,
     Match,
     find_matches,
     leave_out_own_files,
     no_such_file,
 )
+from glassplate.flows.jobs.job import ImageSettings, Job, JobInput
 from glassplate.flows.report.text import plural
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.recipe import Recipe, load_recipe
+from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 

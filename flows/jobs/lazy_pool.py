@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.open_pool import default_workers, is_address, open_pool
-from glassplate.pipeline.pool import OnProgress, Pool, Work
+from glassplate.pipeline.pools.open_pool import default_workers, is_address, open_pool
+from glassplate.pipeline.pools.pool import OnProgress, Pool, Work
 
 Task = TypeVar("Task")
 

@@ -88,7 +88,7 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     announce_service()
     with _held_name(name, given or ""), prefect_api(services=True) as wait_for_api:
         _check_cron(timetable)  # first, since the imports below take seconds
-        from glassplate.flows.jobs.crashed import mark_crashed
+        from glassplate.flows.jobs.crashed_runs import mark_crashed
         from glassplate.flows.jobs.flow import restore_images
 
         url = wait_for_api()

@@ -8,7 +8,7 @@ from glassplate.flows.jobs.images import Image
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.donor_reuse import begun_with, find_donor, is_begun
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 
 
 class DonorSequence:

@@ -13,7 +13,7 @@ from glassplate.models.fit.loop import Network, Networks
 from glassplate.models.networks.settings import PriorNetwork
 
 
-class SlottedNetworks(Networks, Protocol):
+class StackedNetworks(Networks, Protocol):
     """Networks whose slots can be refilled and given up."""
 
     def put(self, slot: int, network: Network) -> None:
@@ -52,7 +52,7 @@ class SeparateNetworks:
         return SeparateNetworks([self.networks[slot] for slot in slots])
 
 
-def networks_together(networks: Sequence[Network], numerics: Numerics) -> SlottedNetworks:
+def networks_together(networks: Sequence[Network], numerics: Numerics) -> StackedNetworks:
     """Put networks of one shape together as the numerics say. One alone is always separate."""
     if len(networks) == 1 or numerics.together == "separate":
         return SeparateNetworks(networks)

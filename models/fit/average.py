@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from glassplate.models.slotted import Slotted
+from glassplate.models.stacked_state import StackedState
 
 # From random weights the average forgets its bad beginning: after n iterations it reaches back over
 # about n / LAG of them. (Three 128x128 crops, sigma 25, from random weights: 0.19 dB after 100 iterations,
@@ -14,7 +14,7 @@ from glassplate.models.slotted import Slotted
 LAG = 5
 
 
-class Average(Slotted):
+class Average(StackedState):
     """Exponential average of the estimates, each pixel over the iterations whose averaging mask has it.
 
     Parameters

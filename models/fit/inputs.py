@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from glassplate.models.filters import fill_unknown
 from glassplate.models.operators.downsample import upsample_bicubic
-from glassplate.models.slotted import RandomGenerators, Slotted
+from glassplate.models.stacked_state import RandomGenerators, StackedState
 
 # The random code is uniform in [0, CODE_AMPLITUDE), as in the DIP paper's code (get_noise).
 CODE_AMPLITUDE = 0.1
@@ -48,7 +48,7 @@ class Input(Protocol):
 
 
 @dataclass(frozen=True)
-class PixelSplit(Slotted):
+class PixelSplit(StackedState):
     """Which pixels of a measurement are fitted and which are held out; each (B, C, h, w) bool."""
 
     valid: torch.Tensor
@@ -96,7 +96,7 @@ def squares(centres: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Scene(Slotted):
+class Scene(StackedState):
     """The measurement that an input is made from."""
 
     values: torch.Tensor
@@ -138,7 +138,7 @@ class Scene(Slotted):
         return noise
 
 
-class NoiseCode(Slotted):
+class NoiseCode(StackedState):
     """The paper's input: one random code, with a little fresh noise at each iteration."""
 
     def __init__(self, scene: Scene, depth: int, fresh_noise: float) -> None:
@@ -156,7 +156,7 @@ class NoiseCode(Slotted):
         return Draw(z, self.loss_mask, self.averaging_mask)
 
 
-class BlindSpot(Slotted):
+class BlindSpot(StackedState):
     """The measurement itself, with random pixels dropped and filled.
 
     The data term has the dropped pixels only, so that what a pixel measured never reaches its own estimate.
@@ -221,7 +221,7 @@ def moved(patterns: torch.Tensor, generators: RandomGenerators) -> torch.Tensor:
     return torch.stack(found)
 
 
-class Whole(Slotted):
+class Whole(StackedState):
     """The measurement itself, interpolated, nothing dropped: for super-resolution and deconvolution.
 
     There the network has to find what lies between the pixels, or what the optics have blurred, and does so

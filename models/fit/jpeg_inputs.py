@@ -17,11 +17,11 @@ from glassplate.models.operators.jpeg import (
     split_blocks,
     ycbcr_to_rgb,
 )
-from glassplate.models.slotted import RandomGenerators, Slotted
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.models.stacked_state import RandomGenerators, StackedState
 
 
-class Requantised(Slotted):
+class Requantised(StackedState):
     """The measurement, quantised again as the JPEG was, on a lattice shifted at random at each iteration.
 
     The network paints the JPEG from a copy that has more of the same artefacts elsewhere. So it learns what

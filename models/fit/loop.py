@@ -20,7 +20,7 @@ from glassplate.models.fit.problem import Measurement, Problem, Weights
 from glassplate.models.fit.score import Score
 from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import make_network
-from glassplate.models.slotted import Slotted
+from glassplate.models.stacked_state import StackedState
 
 # Factor on the learning rate when a fit that diverged starts again.
 RETRY_RATE = 0.1
@@ -106,7 +106,7 @@ def begin(
     return state, network
 
 
-class FitState(Slotted):
+class FitState(StackedState):
     """What an iteration reads and changes of its windows, apart from the networks.
 
     Parameters

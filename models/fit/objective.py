@@ -7,10 +7,10 @@ import torch
 from glassplate.models.fit import losses
 from glassplate.models.fit.penalties import Penalty
 from glassplate.models.fit.problem import Problem
-from glassplate.models.slotted import Slotted
+from glassplate.models.stacked_state import StackedState
 
 
-class Objective(Slotted):
+class Objective(StackedState):
     """Data term and penalty of windows of one shape; tensors are (B, C, h, w) if not said otherwise.
 
     Parameters

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 
 from glassplate.models.fit.losses import total_variation
-from glassplate.models.slotted import Slotted
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.models.stacked_state import StackedState
 
 
 class Penalty(Protocol):
@@ -18,7 +18,7 @@ class Penalty(Protocol):
         """Map estimates (B, C, H, W) in source units to (B,) in squared units of the transform."""
 
 
-class NoPenalty(Slotted):
+class NoPenalty(StackedState):
     """No penalty."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -26,7 +26,7 @@ class NoPenalty(Slotted):
         return torch.zeros(len(x), device=x.device)
 
 
-class TotalVariation(Slotted):
+class TotalVariation(StackedState):
     """``weight mean p sigma^2 (sqrt(|grad u|^2 / sigma^2 + E^2) - E)`` with u the estimate.
 
     u is in the network's domain and sigma the noise there, so that a weight means the same whatever the

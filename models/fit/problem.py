@@ -16,7 +16,7 @@ from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -6,10 +6,10 @@ import torch
 
 from glassplate.models.fit.losses import chi2, huber_weight, masked_mean, typical_size
 from glassplate.models.fit.objective import Objective
-from glassplate.models.slotted import Slotted
+from glassplate.models.stacked_state import StackedState
 
 
-class Score(Slotted):
+class Score(StackedState):
     """Validation loss and chi2 of averages of windows of one shape; tensors are (B, C, h, w).
 
     Parameters

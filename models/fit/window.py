@@ -12,7 +12,7 @@ from glassplate.models.fit.penalties import NoPenalty, Penalty, TotalVariation
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.fit.score import Score
 from glassplate.models.networks.make import input_size
-from glassplate.models.slotted import RandomGenerators
+from glassplate.models.stacked_state import RandomGenerators
 
 
 class Window:

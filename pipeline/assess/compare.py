@@ -16,13 +16,13 @@ import zarr
 from glassplate.models.metrics import SSIM_RADIUS, ssim_sum
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
 from glassplate.pipeline.sources.unpack import forget_unpacked
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.tile_grid import Box
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

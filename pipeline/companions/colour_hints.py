@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from glassplate.models.colour import srgb_to_lab
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box, TileGrid
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource, white_of
+from glassplate.pipeline.tile_grid import Box, TileGrid
 
 # Smallest a or b of CIE Lab of a hint that has a colour: what 8 bits can tell from grey.
 LEAST_CHROMA = 1.0

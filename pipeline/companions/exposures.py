@@ -15,9 +15,9 @@ from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.exposure_shift import whole_shift
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource, choose_working_dtype
+from glassplate.pipeline.tile_grid import Box
 
 FloatArray = npt.NDArray[np.floating]
 

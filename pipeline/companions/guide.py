@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 
 class GuidedSource(WrappedSource):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from glassplate.pipeline.companions.same_grid import channels_of
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 
 class MaskedSource(WrappedSource):

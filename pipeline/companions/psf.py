@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from glassplate.models.operators.blur import Psf
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.open_image import open_named
+from glassplate.pipeline.tile_grid import Box
 
 # Longest side that is read; a larger image is given by mistake (this one takes 8 MiB as float64).
 MOST_SIDE = 1023

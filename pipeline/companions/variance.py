@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.companions.same_grid import channels_of
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import NoiseKind, Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 # Powers of the image's unit in which each kind of noise image is given.
 UNIT_POWERS: Mapping[NoiseKind, int] = {"variance": 2, "sigma": 1, "weight": -2}

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource, white_of
+from glassplate.pipeline.tile_grid import Box
 
 # A pixel counts as missing from this opacity on: a tenth of its grey levels is left, and every error of the
 # overlay is ten times as large.

@@ -23,8 +23,8 @@ from glassplate.pipeline.defects.medians import (
     dilate,
     median,
 )
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 # Iterations of L.A.Cosmic, as its author recommends; each finds more of the rays that the one before found.
 COSMIC_ROUNDS = 4

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.model import NoiseModel
+from glassplate.pipeline.defects.cosmic_ray_runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.defects.medians import MAD_TO_SIGMA, BoolArray, FloatArray, median
-from glassplate.pipeline.defects.short_runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.defects.wild_pixels import varying
 from glassplate.pipeline.scaling import Sample
 

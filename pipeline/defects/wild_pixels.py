@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.estimate import difference_sigma
-from glassplate.pipeline.defects.short_runs import Heights, Sharpness, sharp_runs
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.defects.cosmic_ray_runs import Heights, Sharpness, sharp_runs
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]

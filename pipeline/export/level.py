@@ -12,8 +12,8 @@ import numpy.typing as npt
 import zarr
 
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.tile_grid import Box
 
 # Decoded pixels that are read at once, so that an export needs some tens of MB for an image of any size.
 BLOCK_BYTES = 8 << 20

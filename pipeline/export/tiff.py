@@ -12,12 +12,12 @@ import numpy.typing as npt
 import tifffile
 
 from glassplate.pipeline.export.level import BLOCK_BYTES, ExportedImage
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.exif import write_directories
 from glassplate.pipeline.sources.source import MOST_JOINT_PLANES
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.tags import extra_tags, scaled_resolution
+from glassplate.pipeline.tile_grid import Box
 
 TILE = 256
 

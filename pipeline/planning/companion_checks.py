@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import Role
 

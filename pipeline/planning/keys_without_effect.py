@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.recipe import Recipe, flat_values, load_recipe, recipe_names
+from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
 
 # Keys that decide how pixels are copied; a task that fits nothing has no use for any other.
 _OF_COPIES = {"task", "tiles.core", "tiles.halo", "tiles.batch", "output.chunk", "output.shard"}

@@ -12,17 +12,15 @@ from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.metrics import mad_sigma
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
 from glassplate.pipeline.companions.exposures import align, kept_last
 from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
-from glassplate.pipeline.planning.first_look import first_look
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
@@ -30,7 +28,8 @@ from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.planning.value_range import find_value_range
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
@@ -38,6 +37,7 @@ from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
 from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
 from glassplate.pipeline.store.layout import Layout
+from glassplate.pipeline.tile_grid import TileGrid
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -97,7 +97,7 @@ def plan_files(
 
 def _plan_alone(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     """Plan an image without a reused donor, and with one fit at a time."""
-    findings, of_pixels = first_look(files, recipe)
+    findings, of_pixels = find_value_range(files, recipe)
     of_noise = check_noise_image(files, recipe, findings)
     findings, of_exposures = _combined(files, recipe, findings)
     plan = _plan_for(files, findings, recipe, recipe_name, device)

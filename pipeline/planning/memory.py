@@ -14,13 +14,13 @@ import torch
 
 from glassplate.models.fit.memory import projected_bytes, weight_bytes
 from glassplate.pipeline.companions.exposures import EXPOSURE_BYTES
-from glassplate.pipeline.dask_pool import workers_on
 from glassplate.pipeline.errors import CapacityError
-from glassplate.pipeline.open_pool import gpu_count, is_address
-from glassplate.pipeline.planning.stack_record import Stacking
 from glassplate.pipeline.planning.stacking import with_stacking
+from glassplate.pipeline.planning.stacking_record import Stacking
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
-from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.pools.dask_pool import workers_on
+from glassplate.pipeline.pools.open_pool import gpu_count, is_address
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.sources.sample_windows import WINDOW
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample_windows
@@ -74,7 +74,7 @@ def check_noise_image(
     recipe
         A task that does not use the variance accepts any.
     findings
-        Those of the first look.
+        Those of `find_value_range`.
 
     Returns
     -------

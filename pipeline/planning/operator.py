@@ -6,8 +6,8 @@ from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity, Operator
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.tile_grid import TileGrid
 
 
 def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:

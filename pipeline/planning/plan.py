@@ -17,16 +17,16 @@ from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.defects.wild_pixels import WildLimits
-from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.layout import Layout
+from glassplate.pipeline.tile_grid import TileGrid
 
 # Lightness L that is 1 in the network's input: the photograph then has several times the contrast of the
 # random code, so that colours follow it. With a code of 4 channels (F16, 96x96, 2 % hints, 100 iterations,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.stack_record import ALONE, Stacking, recorded_stacking
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.planning.stacking_record import ALONE, Stacking, recorded_stacking
+from glassplate.pipeline.recipes.recipe import Recipe
 
 # Tiles of one unit of work where nothing is fitted. Copying a tile takes milliseconds and handing it to a
 # worker about three, so that with a few dozen at once the pool itself costs some per cent.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.source import NoiseKind, SourceSpec, split_extension
 
 # Files that are given with the source and influence the pixels of the result.

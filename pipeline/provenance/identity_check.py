@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.dropped_keys import without_dropped_keys
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.provenance.identity import COMPANIONS, FileIdentity, RunIdentity
 from glassplate.pipeline.provenance.manifest import Manifest
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.recipes.removed_keys import without_removed_keys
 
 
 def check_same(store: Path, manifest: Manifest, identity: RunIdentity, recipe: Recipe) -> None:
@@ -58,10 +58,10 @@ def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
 
 
 def _recipe_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """Describe the first difference between two recipes; None if only keys differ that were dropped since."""
-    # a dropped key with another value than the fixed one is a difference like any other
+    """Describe the first difference between two recipes; None if only removed keys differ."""
+    # a removed key with another value than the fixed one is a difference like any other
     with contextlib.suppress(UsageError):
-        there = without_dropped_keys(there, "of the result")
+        there = without_removed_keys(there, "of the result")
     if there == here:
         return None
     key, was, now = _first_difference(there, here)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from glassplate.pipeline.open_pool import gpu_count
+from glassplate.pipeline.pools.open_pool import gpu_count
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.provenance.folder import provenance_digests, provenance_path
 from glassplate.pipeline.provenance.journal import runs_in_journal
 from glassplate.pipeline.provenance.manifest import Manifest
-from glassplate.pipeline.recipe import sha256_of_recipe
+from glassplate.pipeline.recipes.recipe import sha256_of_recipe
 
 JOURNALS = ("tiles.jsonl", "donor.jsonl", "shards.jsonl")
 

@@ -14,7 +14,7 @@ from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.make_plan import Device
 from glassplate.pipeline.provenance.manifest import Summary
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.store.ome_zarr import read_attributes
 

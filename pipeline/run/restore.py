@@ -18,7 +18,7 @@ from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
 from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.planning.memory import check_capacity
-from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.provenance.checksums import check_undamaged
 from glassplate.pipeline.provenance.identity import RunIdentity, identify
 from glassplate.pipeline.provenance.identity_check import check_same
@@ -37,9 +37,9 @@ from glassplate.pipeline.run.session import (
     create_result,
     end_session,
 )
-from glassplate.pipeline.run.shard_stages import write_levels
 from glassplate.pipeline.run.state import Run
 from glassplate.pipeline.run.tile_stage import restore_tiles
+from glassplate.pipeline.run.write_levels import write_levels
 from glassplate.pipeline.sources.unpack import forget_unpacked
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import clear_leftovers

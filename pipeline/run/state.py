@@ -10,7 +10,7 @@ from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.events import Listener
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import Pool
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.provenance.input_watch import InputWatch
 from glassplate.pipeline.provenance.manifest import Manifest
 from glassplate.pipeline.provenance.records import TileRecord

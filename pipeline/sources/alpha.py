@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import MOST_JOINT_PLANES, Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 # TIFF's ExtraSamples that are alpha: associated (colours are multiplied by it) and unassociated.
 _ALPHA_KINDS = (1, 2)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within, as_source_errors
 from glassplate.pipeline.sources.source import (
@@ -21,6 +20,7 @@ from glassplate.pipeline.sources.source import (
     split_extension,
 )
 from glassplate.pipeline.sources.unpack import unpacked
+from glassplate.pipeline.tile_grid import Box
 
 
 class GuardedSource(WrappedSource):

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.jpeg_file import (
     JpegHeader,
     jpeg_damage,
@@ -33,6 +32,7 @@ from glassplate.pipeline.sources.source import (
 )
 from glassplate.pipeline.sources.tiff.tags import described
 from glassplate.pipeline.text import one_line
+from glassplate.pipeline.tile_grid import Box
 
 # Components of a JPEG in cyan, magenta, yellow and black.
 _INKS = 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Axis, Box
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within
 from glassplate.pipeline.sources.source import Source
+from glassplate.pipeline.tile_grid import Axis, Box
 
 # 64 windows of 128 x 128 are a megapixel: they give noise and percentiles to a few per mille, are read in a
 # second, and cover an image of up to a megapixel.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.tile_grid import Box
 
 # Bytes of decoded strips and tiles that one source keeps: enough for a row of 320-pixel windows across a
 # 16-bit RGB scan 65000 pixels wide, so that no strip is decoded twice while a row of tiles is restored.

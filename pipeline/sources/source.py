@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.tile_grid import Box
 
 Format = Literal["fits", "tiff", "png", "jpeg"]
 NoiseKind = Literal["variance", "sigma", "weight"]

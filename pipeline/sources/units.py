@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
+from glassplate.pipeline.tile_grid import Box
 
 # An image whose typical deviation from its median lies between 2**-32 and 2**32, 2e-10 to 4e9, is read as it
 # is. The squares of values a million times larger, and of noise a million times smaller, are finite and not 0

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import Box
+from glassplate.pipeline.tile_grid import Box
 
 # Pixel type of the residual by the bytes of an integer pixel. It needs one bit more than the image, so that
 # input = restored + residual.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.store.layout import Layout, Shard, row_strips
 from glassplate.pipeline.store.ome_zarr import open_array
+from glassplate.pipeline.tile_grid import Box
 
 
 def halve(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -24,12 +24,12 @@ from glassplate.models.fit.log import Record
 from glassplate.models.fit.problem import Measurement
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.grid import Tile
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.windows_in_memory import windows_ahead
-from glassplate.pipeline.pool import OnProgress, throttled
+from glassplate.pipeline.pools.pool import OnProgress, throttled
 from glassplate.pipeline.provenance.records import FailedTile, TileRecord
 from glassplate.pipeline.sources.source import Pixels
+from glassplate.pipeline.tile_grid import Tile
 from glassplate.pipeline.tiles.donor import DonorFile, read_donor
 from glassplate.pipeline.tiles.prefetch import WriteBehind, read_ahead, reader_and_writer
 from glassplate.pipeline.tiles.scratch import Scratch

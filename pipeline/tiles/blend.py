@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.pipeline.grid import Axis, Box
+from glassplate.pipeline.tile_grid import Axis, Box
 
 FloatArray = npt.NDArray[np.float64]
 

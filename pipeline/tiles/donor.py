@@ -21,7 +21,7 @@ from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.files import sha256_of, write_atomically
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import OnProgress, throttled
+from glassplate.pipeline.pools.pool import OnProgress, throttled
 from glassplate.pipeline.provenance.records import DonorRecord
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.tiles.seeds import donor_seed

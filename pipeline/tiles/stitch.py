@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.pool import OnProgress
+from glassplate.pipeline.pools.pool import OnProgress
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.store.layout import Shard, residual_box, row_strips
 from glassplate.pipeline.store.ome_zarr import open_array, shard_file
 from glassplate.pipeline.store.pyramid import write_level_shard
+from glassplate.pipeline.tile_grid import Box
 from glassplate.pipeline.tiles.blend import Piece, axis_weight, blend
 from glassplate.pipeline.tiles.finish import (
     apply_operator,

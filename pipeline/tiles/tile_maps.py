@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from glassplate.pipeline.grid import Tile, TileGrid
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.records import TileRecord
+from glassplate.pipeline.tile_grid import Tile, TileGrid
 from glassplate.pipeline.tiles.batch import LOG_FIELDS
 from glassplate.pipeline.tiles.blend import axis_weight
 from glassplate.pipeline.tiles.scratch import Scratch

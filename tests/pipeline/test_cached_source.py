@@ -9,8 +9,8 @@ from astropy.io import fits
 
 from glassplate.pipeline.cached_source import cached_source, close_cached_sources
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 ALL = Box(0, 20, 0, 30)
 

@@ -10,11 +10,11 @@ from runs import FIT, UntidyPool, request
 from glassplate.pipeline import open_source as opening
 from glassplate.pipeline.companions import psf as companion_psf
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources import open_image
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 ALL = Box(0, 40, 0, 50)
 ROLES = ("mask", "variance", "guide", "psf", "exposures")

@@ -5,10 +5,10 @@ import zarr
 from manifests import manifest
 
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.provenance.manifest import write_manifest
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 RUN = {
     "version": "0.1.0",

@@ -8,8 +8,8 @@ import numpy as np
 import zarr
 
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles import batch as batch_module

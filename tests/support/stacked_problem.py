@@ -6,7 +6,7 @@ from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 PROBLEM = Problem(
     NetworkSettings("lean", channels=4, fine_channels=2, scales=2, skip_channels=4),

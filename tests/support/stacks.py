@@ -8,7 +8,7 @@ from windows import PSF, measurement, problem, sky
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 ASINH = PixelTransform("asinh", offset=90.0, scale=3.0, softening=10.0)
 

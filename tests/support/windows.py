@@ -11,7 +11,7 @@ from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 SIGMA = 5.0
 

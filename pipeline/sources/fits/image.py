@@ -12,7 +12,6 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.fits.file import FitsFile
 from glassplate.pipeline.sources.fits.hdus import (
@@ -34,6 +33,7 @@ from glassplate.pipeline.sources.source import (
     choose_working_dtype,
 )
 from glassplate.pipeline.text import one_line
+from glassplate.pipeline.tile_grid import Box
 
 # Compressed tiles usually are single rows. A cell of this size, in pixels, holds so many of them that the
 # overhead does not matter, and so few that a window reads little more than itself.

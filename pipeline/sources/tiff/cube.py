@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.source import AlphaReader, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.sources.tiff.directories import directories
 from glassplate.pipeline.sources.tiff.image import TiffSource
 from glassplate.pipeline.sources.tiff.pages import open_tiff, tiff_images
+from glassplate.pipeline.tile_grid import Box
 
 # Largest number of open pages, each of which holds two file handles and decoded strips.
 MOST_OPEN = 4

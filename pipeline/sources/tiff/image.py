@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
 from glassplate.pipeline.sources.source import (
@@ -36,6 +35,7 @@ from glassplate.pipeline.sources.tiff.pages import (
 )
 from glassplate.pipeline.sources.tiff.tags import read_tags
 from glassplate.pipeline.text import one_line
+from glassplate.pipeline.tile_grid import Box
 
 
 class TiffSource:

@@ -6,7 +6,7 @@ import pytest
 from glassplate.flows.cli import checks
 from glassplate.models.device.speed import DeviceRates
 from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
-from glassplate.pipeline.recipe import recipe_names
+from glassplate.pipeline.recipes.recipe import recipe_names
 
 DEVICE = DeviceRates("cpu", 1, 14.2e9, 71e9, 2.5e9, 1024, 256)
 RATES = [
@@ -103,7 +103,7 @@ class TestRates:
     )
     def test_a_busy_machine_is_reported(self, measured, monkeypatch, load, reported):
         monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
-        monkeypatch.setattr("glassplate.pipeline.open_pool.cpu_count", lambda: 2)
+        monkeypatch.setattr("glassplate.pipeline.pools.open_pool.cpu_count", lambda: 2)
         finding = checks._recipes()
         assert ("other programs" in finding.detail) == (reported is not None)
         assert (reported or "") in finding.detail

@@ -1,6 +1,6 @@
 import pytest
 
-from glassplate.pipeline.recipe import recipe_names
+from glassplate.pipeline.recipes.recipe import recipe_names
 
 
 class TestRecipes:

@@ -8,7 +8,7 @@ from glassplate.flows.jobs import lazy_pool
 from glassplate.flows.jobs.lazy_pool import LazyPool
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.open_pool import open_pool
+from glassplate.pipeline.pools.open_pool import open_pool
 
 
 def double(task, tell):

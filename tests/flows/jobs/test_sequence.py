@@ -11,7 +11,7 @@ from astropy.io import fits
 from glassplate.flows.jobs.images import find_images
 from glassplate.flows.jobs.job import Job, read_job
 from glassplate.flows.jobs.sequence import DonorSequence
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 
 SMALL = (

@@ -17,7 +17,7 @@ from glassplate.models.fit.loop import begin
 from glassplate.models.fit.problem import Measurement
 from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import NetworkSettings
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 if torch.cuda.is_available():
     pytest.skip("there is a real one", allow_module_level=True)

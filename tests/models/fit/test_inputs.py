@@ -17,7 +17,7 @@ from glassplate.models.fit.inputs import (
 )
 from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import NetworkSettings
-from glassplate.models.slotted import RandomGenerators
+from glassplate.models.stacked_state import RandomGenerators
 
 
 def generator(seed=0):

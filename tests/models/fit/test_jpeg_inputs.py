@@ -14,8 +14,8 @@ from glassplate.models.operators.jpeg import (
     standard_quantisation,
     ycbcr_to_rgb,
 )
-from glassplate.models.slotted import RandomGenerators
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.models.stacked_state import RandomGenerators
 
 ONE = (1, 1)
 RANGE = PixelTransform("linear", offset=0.0, scale=255.0)

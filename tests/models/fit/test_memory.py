@@ -22,7 +22,7 @@ from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Identity
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from glassplate.models.fit.problem import FitSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.downsample import Downsample
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 ONE = torch.ones(1, 1, 1, 1, dtype=torch.float64)
 

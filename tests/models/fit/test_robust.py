@@ -15,7 +15,7 @@ from glassplate.models.metrics import psnr
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseSettings
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 
 
 def peppered(clean, share, low, high, seed=0):

@@ -10,8 +10,8 @@ from glassplate.models import metrics
 from glassplate.pipeline.assess import compare as module
 from glassplate.pipeline.assess.compare import assess
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
-from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

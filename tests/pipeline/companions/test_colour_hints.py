@@ -12,16 +12,16 @@ from scipy import ndimage
 from glassplate.models.colour import add_chroma, lightness, srgb_from_linear, srgb_to_lab
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import TASKS
+from glassplate.pipeline.tile_grid import Box
 
 COLOUR = {
     **FIT,

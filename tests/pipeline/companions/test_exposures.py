@@ -14,16 +14,16 @@ from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.summary import summarise
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 SIGMA = 5.0
 

@@ -18,14 +18,14 @@ from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings, Detector
 from glassplate.pipeline.defects.medians import dilate, median
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 
 class TestSpecks:

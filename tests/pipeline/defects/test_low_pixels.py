@@ -10,9 +10,9 @@ from rays import WHITE, detector, rays, sky
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 PLACES = {
     "one": np.s_[60, 70],

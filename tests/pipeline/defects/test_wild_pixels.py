@@ -10,17 +10,17 @@ from runs import FIT, request
 
 from glassplate.pipeline.defects.wild_pixels import WildLimits, wild_limits
 from glassplate.pipeline.events import Warned
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_files, open_source
-from glassplate.pipeline.planning.first_look import first_look
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.planning.value_range import find_value_range
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import Spread, Summary
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.run.summary import summary_warnings
 from glassplate.pipeline.source_findings import NOTHING_FOUND
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 WHOLE = (True, True, True, True)
 RECIPE = parse_recipe(FIT, "t")
@@ -112,7 +112,7 @@ def test_a_synthetic_image_without_noise_has_no_far_limit_below_its_stars():
 
 def look_at(spec, recipe=RECIPE):
     with open_files(spec) as files:
-        return first_look(files, recipe)
+        return find_value_range(files, recipe)
 
 
 @given(st.integers(0, 80), st.integers(1, 40), st.integers(0, 100), st.integers(1, 40))

@@ -7,7 +7,7 @@ import pytest
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.companion_checks import check_companions
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import TASKS
 

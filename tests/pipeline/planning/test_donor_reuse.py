@@ -15,10 +15,10 @@ from glassplate.pipeline.events import StageStarted
 from glassplate.pipeline.planning.donor_reuse import BEFORE, find_donor
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.summary import summarise
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

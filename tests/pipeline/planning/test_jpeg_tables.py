@@ -12,8 +12,8 @@ from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.planning.jpeg_tables import SAMPLING, read_quantisation
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

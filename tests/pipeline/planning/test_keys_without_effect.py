@@ -13,8 +13,8 @@ from runs import level0
 
 from glassplate.pipeline.planning.keys_without_effect import changed_values, key_warnings
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import flat_values, load_recipe, parse_recipe, recipe_names
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import flat_values, load_recipe, parse_recipe, recipe_names
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

@@ -9,7 +9,6 @@ import psutil
 import pytest
 from astropy.io import fits
 
-from glassplate.pipeline.dask_pool import worker_options, workers_on
 from glassplate.pipeline.errors import CapacityError
 from glassplate.pipeline.planning import memory as capacity
 from glassplate.pipeline.planning.make_plan import make_plan
@@ -21,7 +20,8 @@ from glassplate.pipeline.planning.memory import (
     project,
     smaller_core,
 )
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.dask_pool import worker_options, workers_on
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 
 

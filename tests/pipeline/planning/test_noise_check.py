@@ -6,15 +6,15 @@ from astropy.io import fits
 from scipy import ndimage
 
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_files, open_source
 from glassplate.pipeline.planning.noise_check import check_noise_image
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 SHAPE = (96, 128)
 KINDS = {"variance": lambda s: s**2, "sigma": lambda s: s, "weight": lambda s: s**-2}

@@ -7,9 +7,9 @@ from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import TileGrid
 from glassplate.pipeline.planning.operator import check_reach, make_operator
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
+from glassplate.pipeline.tile_grid import TileGrid
 
 PSF = Psf.of(np.ones((21, 11)))
 

@@ -13,7 +13,7 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.planning.timing.duration import projected_seconds
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 
 SMALL = {

@@ -8,9 +8,9 @@ from astropy.io import fits
 
 from glassplate.pipeline.planning import stacking
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.stack_record import Stacking, record_stacking
 from glassplate.pipeline.planning.stacking import STACK_UNKNOWN, choose_stacking
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.planning.stacking_record import Stacking, record_stacking
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 
 

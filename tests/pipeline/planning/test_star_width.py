@@ -9,7 +9,7 @@ from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.star_width import stars_are_wide
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
 

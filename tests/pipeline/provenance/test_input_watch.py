@@ -10,13 +10,13 @@ from runs import COPY, FIT, digest, request
 
 from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.events import StageStarted, TileDone
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance import input_watch
 from glassplate.pipeline.provenance.identity import file_identity, identify
 from glassplate.pipeline.provenance.input_watch import InputWatch, Stamp, stamps_of
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 

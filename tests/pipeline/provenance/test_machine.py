@@ -7,7 +7,7 @@ import torch
 
 from glassplate.pipeline.planning import memory
 from glassplate.pipeline.planning.make_plan import plan_files
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance import machine
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.run import restore as run

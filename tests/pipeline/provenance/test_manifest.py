@@ -19,7 +19,7 @@ from glassplate.pipeline.provenance.manifest import (
     read_manifest,
     write_manifest,
 )
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 
 EARLY = Path(__file__).with_name("early_manifest.json")
 

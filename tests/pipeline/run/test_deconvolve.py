@@ -18,10 +18,10 @@ from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.summary import summarise
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

@@ -7,16 +7,16 @@ import pytest
 from astropy.io import fits
 from runs import FIT, UntidyPool, digest, request
 
-from glassplate.pipeline import pool
 from glassplate.pipeline.errors import GlassplateError, StoreError
 from glassplate.pipeline.events import StageStarted
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools import pool
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.sample_windows import sample_boxes, sample_windows
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 from glassplate.pipeline.tiles import donor as module
 from glassplate.pipeline.tiles.donor import DonorFile, DonorTask, donor_is, read_donor
 

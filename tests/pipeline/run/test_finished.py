@@ -12,7 +12,7 @@ from runs import COPY, UntidyPool, digest, fails_at, level0, request
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import read_manifest, write_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.run.restore import restore

@@ -7,8 +7,8 @@ from astropy.io import fits
 from runs import FIT, level0, request
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 
 SIGMA = 5.0

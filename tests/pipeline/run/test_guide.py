@@ -8,15 +8,15 @@ from astropy.io import fits
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 GUIDED = {**FIT, "task": "guided"}
 

@@ -10,13 +10,13 @@ from astropy.io import fits
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.events import TileDone
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import TASKS
+from glassplate.pipeline.tile_grid import TileGrid
 
 FILL = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}
 HOLE = np.s_[4:9, 50:60]

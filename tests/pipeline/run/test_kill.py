@@ -13,10 +13,10 @@ import pytest
 from astropy.io import fits
 from runs import digest
 
-from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -30,8 +30,8 @@ RAW = {
 RUN = """
 import sys
 from pathlib import Path
-from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

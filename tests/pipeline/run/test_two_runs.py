@@ -19,8 +19,8 @@ WORKER = """
 import json, sys, time, traceback
 from pathlib import Path
 from glassplate.pipeline.errors import GlassplateError
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 

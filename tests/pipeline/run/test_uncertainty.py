@@ -7,9 +7,9 @@ from astropy.io import fits
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.verify import verify
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 
 STATED = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}

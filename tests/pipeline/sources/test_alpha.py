@@ -12,13 +12,13 @@ from PIL import Image
 from runs import FIT, level0, request
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 ENLARGE = {**FIT, "task": "superres", "operator": {"scale": 2}}
 FILL = {**FIT, "task": "inpaint"}

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 from runs import COPY, FIT, request
 
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.exif import Entry, packed_directory, read_directory
 

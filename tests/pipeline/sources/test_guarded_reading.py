@@ -10,7 +10,6 @@ from astropy.io import fits
 
 from glassplate.pipeline import open_source
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.sources import guarded_reading as guarded
 from glassplate.pipeline.sources import open_image, unpack
 from glassplate.pipeline.sources import sample_windows as sampling
@@ -23,6 +22,7 @@ from glassplate.pipeline.sources.guarded_reading import (
 )
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 
 @pytest.fixture

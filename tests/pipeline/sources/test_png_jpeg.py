@@ -14,13 +14,13 @@ from PIL import Image, ImageCms
 from runs import COPY, request
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.jpeg_file import jpeg_damage
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 PROFILE = bytes(range(256)) * 3
 

@@ -10,11 +10,11 @@ import tifffile
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec, choose_working_dtype, split_extension
+from glassplate.pipeline.tile_grid import Box
 
 ALL = Box(0, 20, 0, 30)
 

@@ -10,10 +10,10 @@ from astropy.io import fits
 from runs import FIT, request
 
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
-from glassplate.models.transform import PixelTransform
+from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent

@@ -9,13 +9,13 @@ import pytest
 from astropy.io import fits
 
 from glassplate.pipeline.errors import CapacityError, SourceError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources import unpack
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.unpack import forget_unpacked, scratch_folder, unpacked
+from glassplate.pipeline.tile_grid import Box
 
 PACKERS = {"gz": gzip.compress, "bz2": bz2.compress}
 

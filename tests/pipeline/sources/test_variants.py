@@ -11,10 +11,10 @@ from headers import scaled_header
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.export.fits_wcs_check import wcs_disagreement
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 FOLDERS = ("fits_variants", "tiff_variants", "astro/mef_dq_weight", "astro/plates", "astro/single")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.store.layout import Layout, residual_box, row_strips
+from glassplate.pipeline.tile_grid import Box
 
 layouts = st.builds(
     lambda c, h, w, joint, scale, chunk, shards: Layout(

@@ -12,7 +12,7 @@ from runs import FIT
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles import batch as batch_module
 from glassplate.pipeline.tiles.batch import BatchTask, restore_batch

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.grid import Axis, Box, TileGrid
+from glassplate.pipeline.tile_grid import Axis, Box, TileGrid
 from glassplate.pipeline.tiles.blend import (
     Piece,
     axis_weight,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.tiles.finish import finish
 

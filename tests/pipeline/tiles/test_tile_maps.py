@@ -5,12 +5,12 @@ import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.grid import TileGrid
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import TileGrid
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.tile_maps import count_reasons, seam_score
 

@@ -18,7 +18,7 @@ from glassplate.pipeline.planning.timing.duration import (
 )
 from glassplate.pipeline.planning.timing.iteration import TRIALS, Trial
 from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 
 WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
 

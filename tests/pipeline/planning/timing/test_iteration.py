@@ -14,7 +14,7 @@ from glassplate.pipeline.planning.timing.iteration import (
     timed_problem,
 )
 from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_of_large
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

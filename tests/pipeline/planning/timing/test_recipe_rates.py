@@ -13,7 +13,7 @@ from glassplate.pipeline.planning.timing.recipe_rates import (
     plan_of_large,
     recipe_rates,
 )
-from glassplate.pipeline.recipe import load_recipe, recipe_names
+from glassplate.pipeline.recipes.recipe import load_recipe, recipe_names
 
 FITTED = sorted(set(recipe_names()) - {"identity"})
 

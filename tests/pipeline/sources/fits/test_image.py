@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.errors import SourceError, UsageError
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ def test_reading_is_lazy(tmp_path, compressed):
         from pathlib import Path
         from glassplate.pipeline.open_source import open_source
         from glassplate.pipeline.sources.source import SourceSpec
-        from glassplate.pipeline.grid import Box
+        from glassplate.pipeline.tile_grid import Box
         import glassplate.pipeline.sources.fits.image
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         source = open_source(SourceSpec(Path(sys.argv[1])))

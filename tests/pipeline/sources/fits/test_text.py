@@ -8,8 +8,8 @@ import zarr
 from astropy.io import fits
 
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import load_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.fits.text import parsed, printable, stored_text

@@ -7,14 +7,14 @@ from runs import COPY, FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.pool import InlinePool
-from glassplate.pipeline.recipe import parse_recipe
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.tiff import cube as module
+from glassplate.pipeline.tile_grid import Box
 
 
 def frames(path, count=3, dtype="u1", shape=(40, 50), **more):

@@ -11,7 +11,7 @@ from runs import COPY, level0, request
 
 from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec

@@ -5,12 +5,12 @@ import pytest
 import tifffile
 from runs import COPY, FIT, level0, request
 
-from glassplate.pipeline.grid import Box
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.sources.tiff.nodata import is_nodata, parse_nodata
+from glassplate.pipeline.tile_grid import Box
 
 LOWEST = float(np.finfo("f4").min)
 

@@ -9,7 +9,7 @@ from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
-from glassplate.pipeline.pool import Work, ignore_progress
+from glassplate.pipeline.pools.pool import Work, ignore_progress
 from glassplate.pipeline.provenance.journal import Journal
 from glassplate.pipeline.provenance.records import ShardRecord, read_shard_records, shards_journal
 from glassplate.pipeline.run.state import Run, refuse_damaged_source

@@ -1,6 +1,6 @@
 """Progress messages are throttled; what every pool has in common is tested in test_dask_pool.py."""
 
-from glassplate.pipeline import pool
+from glassplate.pipeline.pools import pool
 
 
 def test_at_most_one_progress_message_a_period_is_passed_on(monkeypatch):

@@ -11,11 +11,11 @@ import torch
 Part = TypeVar("Part")
 
 
-class Slotted:
+class StackedState:
     """State of windows of one shape; the first axis of each tensor counts the windows.
 
-    Attributes that are neither tensors nor `RandomGenerators` nor `Slotted` must be equal for all windows. An
-    object is made for one window. `joined` puts several side by side, each in its slot.
+    Attributes that are neither tensors nor `RandomGenerators` nor `StackedState` must be equal for all
+    windows. An object is made for one window. `joined` puts several side by side, each in its slot.
     """
 
     @classmethod
@@ -80,7 +80,7 @@ def _joined(parts: list[Any], name: str) -> Any:
     first = parts[0]
     if isinstance(first, torch.Tensor):
         return torch.cat(parts)
-    if isinstance(first, Slotted):
+    if isinstance(first, StackedState):
         return type(first).joined(parts)
     if isinstance(first, RandomGenerators):
         return RandomGenerators([generator for part in parts for generator in part.generators])
@@ -92,7 +92,7 @@ def _joined(parts: list[Any], name: str) -> Any:
 def _put(whole: Any, slot: int, one: Any) -> None:
     if isinstance(whole, torch.Tensor):
         whole[slot].copy_(one[0])
-    elif isinstance(whole, Slotted):
+    elif isinstance(whole, StackedState):
         whole.put(slot, one)
     elif isinstance(whole, RandomGenerators):
         whole.generators[slot] = one.generators[0]
@@ -102,7 +102,7 @@ def _kept(whole: Part, slots: Sequence[int]) -> Part | Any:
     if isinstance(whole, torch.Tensor):
         # one by one: a list of indices would have to be sent to the device
         return torch.stack([whole[slot] for slot in slots])
-    if isinstance(whole, Slotted):
+    if isinstance(whole, StackedState):
         return whole.kept(slots)
     if isinstance(whole, RandomGenerators):
         return RandomGenerators([whole.generators[slot] for slot in slots])

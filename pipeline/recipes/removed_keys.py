@@ -7,7 +7,7 @@ from typing import Any
 
 from glassplate.pipeline.errors import UsageError
 
-DROPPED_KEYS: Mapping[str, Any] = {
+REMOVED_KEYS: Mapping[str, Any] = {
     "fit.flips": False,
     "tiles.outliers": None,
     "stopping.chi2": 1,
@@ -16,16 +16,16 @@ DROPPED_KEYS: Mapping[str, Any] = {
 """The fixed value of each key (docs/design/015-fewer-keys.md)."""
 
 
-def without_dropped_keys(raw: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Leave out dropped keys that have their fixed value, as in the `recipe.yaml` of an earlier result.
+def without_removed_keys(raw: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Leave out removed keys that have their fixed value, as in the `recipe.yaml` of an earlier result.
 
     Raises
     ------
     UsageError
-        If a dropped key has another value: the recipe would not mean the same.
+        If a removed key has another value: the recipe would not mean the same.
     """
     kept = {name: dict(part) if isinstance(part, Mapping) else part for name, part in raw.items()}
-    for key, fixed in DROPPED_KEYS.items():
+    for key, fixed in REMOVED_KEYS.items():
         section, leaf = key.split(".")
         part = kept.get(section)
         if not isinstance(part, dict) or leaf not in part:

@@ -9,8 +9,8 @@ from stacked_problem import PROBLEM
 
 from glassplate.models.device.numerics import resolve
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.transform import PixelTransform
-from glassplate.pipeline.planning.stack_record import (
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.pipeline.planning.stacking_record import (
     ALONE,
     Stacking,
     record_file,

@@ -5,15 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.models.slotted import RandomGenerators, Slotted
+from glassplate.models.stacked_state import RandomGenerators, StackedState
 
 
 @dataclass(frozen=True)
-class Inner(Slotted):
+class Inner(StackedState):
     map: torch.Tensor
 
 
-class Outer(Slotted):
+class Outer(StackedState):
     def __init__(self, number, scale=2):
         self.values = torch.full((1, 2, 3), float(number))
         self.inner = Inner(torch.full((1, 1), 10.0 * number))

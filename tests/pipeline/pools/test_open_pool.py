@@ -5,7 +5,7 @@ import os
 import pytest
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.open_pool import default_workers, open_pool
+from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings
-from glassplate.pipeline.dropped_keys import without_dropped_keys
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.recipe_sections import (
+from glassplate.pipeline.recipes.removed_keys import without_removed_keys
+from glassplate.pipeline.recipes.sections import (
     OperatorSettings,
     OutputSettings,
     Section,
@@ -224,7 +224,7 @@ def parse_recipe(raw: Mapping[str, Any], origin: str) -> Recipe:
         If a key or a value is unknown or impossible; the first fault is named with its place.
     """
     try:
-        return Recipe.model_validate(without_dropped_keys(raw, origin))
+        return Recipe.model_validate(without_removed_keys(raw, origin))
     except ValidationError as error:
         raise UsageError(f"recipe {origin}: {_fault(error)}") from error
 

@@ -3,7 +3,7 @@
 import pytest
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.recipe import (
+from glassplate.pipeline.recipes.recipe import (
     known_keys,
     load_recipe,
     parse_recipe,

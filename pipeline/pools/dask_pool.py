@@ -16,7 +16,7 @@ from typing import Any
 
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.pool import OnProgress, Task, Work, attempt
+from glassplate.pipeline.pools.pool import OnProgress, Task, Work, attempt
 from glassplate.pipeline.text import one_line
 
 # Submitted tasks for each worker: one runs and one waits, so that no worker idles while the client takes in a

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.grid import Axis, Box, TileGrid
+from glassplate.pipeline.tile_grid import Axis, Box, TileGrid
 
 sizes = st.integers(1, 700)
 cores = st.integers(1, 300)

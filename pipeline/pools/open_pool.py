@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from glassplate.pipeline.dask_pool import DaskPool, connected, local_cluster
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pool import InlinePool, Pool
+from glassplate.pipeline.pools.dask_pool import DaskPool, connected, local_cluster
+from glassplate.pipeline.pools.pool import InlinePool, Pool
 
 
 def cpu_count() -> int:

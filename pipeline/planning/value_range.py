@@ -8,7 +8,7 @@ import numpy as np
 
 from glassplate.pipeline.defects.wild_pixels import DEAD, HOT, WildLimits, borders, wild_limits
 from glassplate.pipeline.open_source import SourceFiles
-from glassplate.pipeline.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample, sample_windows
@@ -16,7 +16,7 @@ from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.units import unit_exponent
 
 
-def first_look(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
+def find_value_range(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
     """Find the limits of wild pixels and the exponent of the unit; and warnings about them.
 
     Integers of formats other than FITS have no wild pixels: each value is a brightness that a photograph

@@ -6,11 +6,11 @@ from pathlib import Path
 import pool_work
 import pytest
 
-from glassplate.pipeline.dask_pool import worker_options
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.open_pool import open_pool
-from glassplate.pipeline.pool import InlinePool
+from glassplate.pipeline.pools.dask_pool import worker_options
+from glassplate.pipeline.pools.open_pool import open_pool
+from glassplate.pipeline.pools.pool import InlinePool
 
 HERE = str(Path(pool_work.__file__).parent)
 
@@ -119,7 +119,7 @@ def test_a_worker_uses_no_gpu_that_this_process_may_not_use(monkeypatch):
 def test_a_pool_without_workers_ends_instead_of_waiting(monkeypatch):
     from distributed import LocalCluster
 
-    monkeypatch.setattr("glassplate.pipeline.dask_pool.PATIENCE_S", 1.0)
+    monkeypatch.setattr("glassplate.pipeline.pools.dask_pool.PATIENCE_S", 1.0)
     with (
         LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
