@@ -50,13 +50,16 @@ help:
 	@echo "                                  https://download.pytorch.org/whl/cpu for the small CPU build"
 	@echo "PYTEST_FLAGS='-m \"not slow\"'      options for pytest in make test, quick, oldest and pythons"
 
+# pip 23.2, which comes with Python 3.11, needs 70 s longer to resolve the dependencies, and compiling all
+# modules takes 50 s, of which most are never imported (3 min in all, or 1 min 40 s).
 # The install is editable: .venv is made again when the dependencies change, not when the code does.
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; 3.11 or later is needed: make PYTHON=..." % v[:2])'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $(PIP_FLAGS) --upgrade "pip>=25.3"
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools wheel
-	$(PIP) install $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev,docs]"
+	$(PIP) install --no-compile $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev,docs]"
 	@touch $@
 
 # Any warning of the build is an error: a link that leads nowhere, a page that no menu names. The variable
@@ -85,7 +88,7 @@ $(TEST)/.installed: dist/.built $(VENV)/.installed
 	test -x $(TEST)/bin/python || $(VENV)/bin/python -m venv --without-pip $(TEST)
 	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$($(TEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
-	$(PIP) --python $(TEST)/bin/python install $(PIP_FLAGS) --no-deps --force-reinstall dist/*.whl
+	$(PIP) --python $(TEST)/bin/python install --no-compile $(PIP_FLAGS) --no-deps --force-reinstall dist/*.whl
 	@touch $@
 
 lint: $(TEST)/.installed
@@ -106,7 +109,7 @@ quick: $(VENV)/.installed
 # docs/design/016-floors.md says how each floor was found.
 .venv-oldest/.installed: pyproject.toml constraints-oldest.txt | $(VENV)/.installed
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
-	$(PIP) --python .venv-oldest/bin/python install $(PIP_FLAGS) $(INDEX) -c constraints-oldest.txt -e ".[dev]"
+	$(PIP) --python .venv-oldest/bin/python install --no-compile $(PIP_FLAGS) $(INDEX) -c constraints-oldest.txt -e ".[dev]"
 	@touch $@
 
 oldest: .venv-oldest/.installed
@@ -119,7 +122,7 @@ python-%: | $(VENV)/.installed
 	else set -e; \
 	  if ! test -e .venv-$*/.installed; then \
 	    python$* -m venv .venv-$*; \
-	    $(PIP) --python .venv-$*/bin/python install $(PIP_FLAGS) $(INDEX) -c constraints.txt -e ".[dev]"; \
+	    $(PIP) --python .venv-$*/bin/python install --no-compile $(PIP_FLAGS) $(INDEX) -c constraints.txt -e ".[dev]"; \
 	    touch .venv-$*/.installed; \
 	  fi; \
 	  .venv-$*/bin/python $(QUICK); \
