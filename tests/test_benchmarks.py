@@ -139,6 +139,7 @@ class TestGpu:
         expected = gpu.joint_forms.one_by_one(x, weight)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [1, 3])
     def test_the_gradient_of_tap_products_is_the_adjoint(self, gpu, size):
         generator = torch.Generator().manual_seed(0)
@@ -149,6 +150,7 @@ class TestGpu:
         )
         assert torch.autograd.gradcheck(gpu.joint_forms.TapProducts.apply, (x, weight))
 
+    @pytest.mark.slow
     def test_matrix_products_are_used_by_whole_stacks(self, gpu):
         problem, windows = gpu.short_fits(on_cpu(), gpu.SMALL, "fp32", 3)
         grouped = gpu.values_of(windows, gpu.stacked(problem, 3, "grouped"))
@@ -177,6 +179,7 @@ class TestGpu:
         )
         assert "-" not in [line.split()[-1] for line in gpu.table(document).splitlines()[5:]]
 
+    @pytest.mark.slow
     def test_a_part_that_fails_ends_no_other(self, gpu, monkeypatch, tmp_path, capsys):
         def broken(*given):
             raise ValueError("no such kernel")
@@ -251,6 +254,7 @@ class TestAblation:
     def test_every_kind_is_a_network_of_its_name(self, ablation):
         assert all(kind == network.kind for kind, network in ablation.NETWORKS.items())
 
+    @pytest.mark.slow
     def test_writes_after_each_and_goes_on_where_it_was(
         self, ablation, speed, archive, tmp_path, monkeypatch
     ):
@@ -272,6 +276,7 @@ class TestAblation:
         ablation.run(image, options(tmp_path, kinds=("pixels",), iterations=25))
         assert asked[2:] == ["pixels"]
 
+    @pytest.mark.slow
     def test_pixels_without_a_prior_end_at_the_measurement(
         self, ablation, speed, archive, tmp_path
     ):
@@ -293,6 +298,7 @@ class TestZeroShotNoise2Noise:
         )
         assert one[0, 0, 0, 0] == (image[0, 0, 0, 1] + image[0, 0, 1, 0]) / 2
 
+    @pytest.mark.slow
     def test_takes_noise_away(self, speed):
         rng = np.random.default_rng(0)
         y, x = np.mgrid[:32, :32] / 31

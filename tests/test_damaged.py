@@ -18,6 +18,7 @@ def damaged(monkeypatch):
     return importlib.import_module("damaged")
 
 
+@pytest.mark.slow
 def test_fits(damaged, tmp_path):
     """Of 300, 11 ended in "run with --debug" or never."""
     found = list(damaged.tried("fits", range(COUNT), tmp_path, limit=120))

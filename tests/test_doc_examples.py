@@ -61,6 +61,7 @@ class TestPythonExamples:
         for text in blocks(page, "python"):
             compile(text, page.name, "exec")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["results.md", "python.md"])
     def test_run_in_order(self, name, folder, monkeypatch, capsys):
         monkeypatch.chdir(folder)

@@ -163,6 +163,7 @@ class TestShape:
         assert "mkdir -p /data /var/lib/glassplate/prefect" in writable
         assert settings["PREFECT_HOME"] in writable
 
+    @pytest.mark.slow
     def test_prefect_knows_the_settings(self, stages):
         from prefect.settings import Settings
 
@@ -181,9 +182,11 @@ class TestShape:
 
 
 class TestSteps:
+    @pytest.mark.slow
     def test_the_first_stage_builds_one_wheel(self, built):
         assert [fnmatch.fnmatch(p.name, "glassplate-*.whl") for p in built.iterdir()] == [True]
 
+    @pytest.mark.slow
     def test_pip_takes_its_options(self, stages, context, built):
         """Each `pip install` of the file, with nothing downloaded and nothing installed."""
         lines = [
@@ -200,6 +203,7 @@ class TestSteps:
             command = [*shlex.split(local)[1:], "--dry-run", "--no-deps", "--no-index"]
             run([sys.executable, "-m", "pip", *command], cwd=context)
 
+    @pytest.mark.slow
     def test_the_installed_wheel_answers(self, stages, built, tmp_path):
         """The wheel alone in a folder, the dependencies of this environment, the entry point."""
         target = tmp_path / "site"

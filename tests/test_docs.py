@@ -54,11 +54,13 @@ def options() -> dict[str, set[str]]:
     return {name: set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", t)) for name, t in texts.items()}
 
 
+@pytest.mark.slow
 def test_the_help_was_understood(options):
     assert {"restore", "plan", "batch", "serve", "inspect", "verify", "export"} <= set(options)
     assert {"--recipe", "--set", "-o", "--scale"} <= options["restore"]
 
 
+@pytest.mark.slow
 @pages
 def test_commands_and_options_exist(page, options):
     for call in command_lines(page, "glassplate"):
@@ -173,6 +175,7 @@ class TestRecipeKeys:
         text = self.page.read_text("utf-8")
         assert [key for key in known_keys() if f"| `{key}` |" not in text] == []
 
+    @pytest.mark.slow
     def test_are_documented_as_they_are(self):
         made = subprocess.run(
             [sys.executable, REPOSITORY / "docs" / "recipe_keys.py", "--check"],
@@ -203,6 +206,7 @@ class TestTrouble:
 
     page = REPOSITORY / "docs" / "trouble.md"
 
+    @pytest.mark.slow
     def test_quotes_messages_that_exist(self, messages):
         quoted = re.findall(r"^### `(.*)`$", self.page.read_text("utf-8"), re.MULTILINE)
         assert len(quoted) >= 20

@@ -56,6 +56,7 @@ def names(wheel) -> list[str]:
 
 
 class TestWheel:
+    @pytest.mark.slow
     def test_holds_one_name_at_the_top(self, names):
         tops = {name.split("/")[0] for name in names}
         assert {top for top in tops if not top.endswith(".dist-info")} == {"glassplate"}
@@ -201,6 +202,7 @@ def installed(request) -> dict[str, str]:
 
 
 class TestConstraints:
+    @pytest.mark.slow
     def test_pin_everything_that_gets_installed(self, pins, installed):
         assert set(installed) - set(pins) - {"glassplate"} == set()
 

@@ -105,6 +105,7 @@ class TestDefinitions:
         assert mse(x, np.full_like(x, 1e4)) == 0.5
         assert flux_ratio(x, np.full_like(x, 1e4)) == pytest.approx(1.00005, rel=1e-12)
 
+    @pytest.mark.slow
     @given(st.floats(0.1, 10), st.floats(-100, 100))
     def test_chi2_of_noise_is_one(self, sigma, level):
         x = np.full((80, 80), level)

@@ -77,6 +77,7 @@ BAD = [
 
 
 class TestRefusals:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("args", "message"), BAD)
     def test_an_invalid_option_is_one_line_and_writes_nothing(
         self, gp, sky, tmp_path, args, message

@@ -83,6 +83,7 @@ class TestRestore:
         ]
         assert all(" adu" in run.out for run in shown)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["variance", "sigma", "weight"])
     @pytest.mark.parametrize("command", ["restore", "plan"])
     def test_an_image_of_the_noise_that_does_not_fit_is_refused(
@@ -111,6 +112,7 @@ class TestRestore:
         ]
         assert [plan["output_shape"] for plan in plans] == [[20, 30]] * 3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "more",
         [
@@ -174,6 +176,7 @@ class TestPlan:
         assert "at once" not in text
         assert sorted(tmp_path.iterdir()) == before
 
+    @pytest.mark.slow
     def test_plan_shows_how_many_fits_run_at_once(self, gp, sky):
         wishes = ("tiles.core=16", "tiles.stack=2", "tiles.together=grouped", "network.channels=4")
         text = gp("plan", sky, *(word for wish in wishes for word in ("--set", wish))).out

@@ -169,6 +169,7 @@ class TestListener:
         image = Image(SourceSpec(Path("a.fits")), tmp_path / "a.zarr", None, (), None, None)
         return flow, run, image, shown, log
 
+    @pytest.mark.slow
     def test_all_events_are_shown_and_few_are_logged(self, setting):
         flow, run, image, shown, log = setting
         events = [

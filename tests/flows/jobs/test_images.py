@@ -308,6 +308,7 @@ def test_stems(name, stem):
     assert stem_of(Path("/data", name)) == stem
 
 
+@pytest.mark.slow
 @given(st.from_regex(r"[a-z0-9_.]{1,12}", fullmatch=True).filter(lambda s: s.strip(".")))
 def test_a_stem_is_never_empty(name):
     assert stem_of(Path(f"{name}.fits"))

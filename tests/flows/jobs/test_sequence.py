@@ -61,6 +61,7 @@ def donor_of(job, name):
     return (job.output / f"{name}.zarr" / "provenance" / "donor.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_each_starts_from_the_last_good_one_and_resumes_from_the_same(job):
     assert run(job) == {"a": None, "b": "a", "c": "failed", "d": "b"}
     donors = {name: donor_of(job, name) for name in "abd"}
@@ -71,6 +72,7 @@ def test_each_starts_from_the_last_good_one_and_resumes_from_the_same(job):
     assert {name: donor_of(job, name) for name in "abd"} == donors
 
 
+@pytest.mark.slow
 def test_a_frame_that_does_not_fit_the_donor_has_its_own(job):
     other = job.model_copy(update={"set": (*SMALL, "network.channels=5")})
     run(job, "a")
@@ -114,6 +116,7 @@ def test_a_job_of_frames(job, gp, tmp_path, monkeypatch):
     assert "4 images: 3 done before, 1 quarantined" in again.out, again
 
 
+@pytest.mark.slow
 def test_exposures_and_a_donor_on_the_command_line(gp, job, tmp_path):
     options = [part for pair in SMALL for part in ("--set", pair)]
     common = ("--recipe", "astro-denoise", *options, "--pool", "inline", "--progress", "none")

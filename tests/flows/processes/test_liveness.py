@@ -80,6 +80,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_service():
     service = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     words = [sys.executable, "-c", RUN, str(service.pid)]

@@ -84,6 +84,7 @@ def test_the_exit_code_is_that_of_the_command(code, run):
     assert process.returncode == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_command_that_handles_no_signal_is_killed(number, run, tmp_path):
     # a thread that waits in the kernel for a lost file server handles none either
@@ -98,6 +99,7 @@ def test_a_command_that_handles_no_signal_is_killed(number, run, tmp_path):
     assert gone(int((tmp_path / "orphan").read_text())), "an orphan outlives the command"
 
 
+@pytest.mark.slow
 def test_a_process_that_a_command_leaves_behind_is_killed(run, tmp_path):
     process = run(ORPHAN + "print('done')")
     assert process.communicate(timeout=60) == ("done\n", "")
@@ -120,6 +122,7 @@ def test_a_killed_command_is_reported(run):
     assert err.startswith("glassplate: ended by SIGSEGV; what is done is kept")
 
 
+@pytest.mark.slow
 def test_a_dropped_request_is_repeated(run):
     body = """
         class Drops:
@@ -143,6 +146,7 @@ def test_a_dropped_request_is_repeated(run):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_second_request_does_not_interrupt_the_clean_up(run):
     body = """
         try:

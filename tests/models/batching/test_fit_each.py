@@ -18,6 +18,7 @@ from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     c=st.integers(1, 3),
@@ -64,6 +65,7 @@ def test_any_window_gets_finite_values(
 class TestEveryNetwork:
     KINDS = ("lean", "skip", "hourglass", "unet", "resnet", "decoder")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("operator", [Identity(), Downsample(2)])
     @pytest.mark.parametrize("size", [(1, 1), (13, 22)])
@@ -97,6 +99,7 @@ class TestDeterminism:
         assert one.values.tobytes() == two[1].values.tobytes()
         assert one.values.tobytes() != two[0].values.tobytes()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stack", [1, 2, 3, 8])
     def test_stacked_fits_give_the_same_bytes_as_alone(self, stack):
         windows = [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(4)]
@@ -108,6 +111,7 @@ class TestDeterminism:
             assert one.values.tobytes() == other.values.tobytes()
             assert [r.iteration for r in one.log] == [r.iteration for r in other.log]
 
+    @pytest.mark.slow
     def test_a_stack_is_refilled_as_fits_end(self):
         # blank windows stop at once, the others run to the cap
         blank = measurement(np.full((1, 16, 16), 100.0))
@@ -208,6 +212,7 @@ class TestEnsemble:
         steps = [record.iteration for one in alone for record in one.log]
         assert [record.iteration for record in together.log] == steps
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stack", [1, 2, 5])
     def test_members_may_advance_together(self, stack):
         windows = [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(2)]
@@ -226,6 +231,7 @@ class TestEnsemble:
 
 
 class TestGuide:
+    @pytest.mark.slow
     @pytest.mark.parametrize("source", ["blindspot", "measurement", "noise"])
     @pytest.mark.parametrize("operator", [Identity(), Downsample(2)])
     def test_any_input_takes_a_guide(self, source, operator):

@@ -50,6 +50,7 @@ class TestAsSeparate:
         z = inputs(kind)
         torch.testing.assert_close(grouped.paint(z), separate.paint(z), rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_has_the_same_gradient(self, kind):
         separate, grouped = both(kind)
         z = inputs(kind)

@@ -116,6 +116,7 @@ class TestTheDeviceItself:
         assert torch.equal(w.grad.cpu(), v.grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "way"), WORKED)
 def test_fits_are_what_they_are_on_the_cpu(case, way, monkeypatch):
     given, measured = EVERY[case]
@@ -128,6 +129,7 @@ def test_fits_are_what_they_are_on_the_cpu(case, way, monkeypatch):
     assert_close(here, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "way"), WORKED)
 def test_an_iteration_waits_for_nothing_and_a_record_once(case, way, device):
     given, measured = EVERY[case]
@@ -143,6 +145,7 @@ def test_an_iteration_waits_for_nothing_and_a_record_once(case, way, device):
         assert device.waits == ["aten::_to_copy"]
 
 
+@pytest.mark.slow
 def test_a_donor_is_fitted_there_too(device):
     given = there(fitted(iterations=6))
     weights = fit_donor(PLAIN, given, DonorSettings(iterations=6))

@@ -45,6 +45,7 @@ def alone(case):
 
 @pytest.mark.parametrize("case", CASES)
 class TestTogetherAsAlone:
+    @pytest.mark.slow
     def test_separate_networks_give_the_same_bytes(self, case):
         given, measured = CASES[case]
         together = fit_batch(measured, stacked(given, 3))
@@ -54,11 +55,13 @@ class TestTogetherAsAlone:
             expected = [r.values.tobytes() for r in alone(case)]
             assert [r.values.tobytes() for r in together] == expected
 
+    @pytest.mark.slow
     def test_grouped_networks_differ_by_rounding(self, case):
         given, measured = CASES[case]
         assert_close(alone(case), fit_batch(measured, stacked(given, 3, "grouped")))
 
 
+@pytest.mark.slow
 def test_each_jpeg_is_shifted_by_its_own_random_generator():
     y, quantisation = saved(photograph(), 10)
     values = y[0].numpy().astype("f4")
@@ -74,10 +77,12 @@ def test_each_jpeg_is_shifted_by_its_own_random_generator():
 
 @pytest.mark.parametrize("way", WAYS)
 class TestNeighbours:
+    @pytest.mark.slow
     def test_order_does_not_matter(self, way):
         one = fit_batch(PLAIN, stacked(problem(), 4, way))
         assert_close(one, fit_batch(PLAIN[::-1], stacked(problem(), 4, way))[::-1])
 
+    @pytest.mark.slow
     def test_a_fit_that_diverges_harms_no_other(self, way):
         spoilt = sky(20, 24, 5)[1]
         spoilt[0, 3, 3] = np.inf
@@ -95,6 +100,7 @@ class TestNeighbours:
             torch.testing.assert_close(reading.mean, expected.mean, rtol=0, atol=0.5)
             assert reading.data_term == pytest.approx(expected.data_term, rel=0.01)
 
+    @pytest.mark.slow
     def test_it_starts_again_in_its_slot(self, way, monkeypatch):
         usual = problem().fit.learning_rate
 
@@ -112,6 +118,7 @@ class TestNeighbours:
 
 
 class TestDivergence:
+    @pytest.mark.slow
     def test_one_that_diverges_twice_costs_no_other(self):
         spoilt = sky(20, 24, 5)[1]
         spoilt[0, 3, 3] = np.inf
@@ -139,6 +146,7 @@ class TestQueue:
         assert sorted(place for place, _ in seen) == taken
         assert seen[0][1] <= 4  # two in their slots, and the two that took their places
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("way", WAYS)
     def test_slots_are_refilled_and_given_up_as_fits_end(self, way):
         # blank windows stop at once, the others run to the cap
@@ -186,6 +194,7 @@ class TestFixedOrder:
         given = replace(given, fit=replace(given.fit, guard=4.0, uncertainty=kind != "decoder"))
         return fit_batch(PLAIN[:2], stacked(given, 2, way))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("way", ["separate", "grouped"])
     def test_no_operation_is_used_that_a_gpu_would_refuse(self, kind, way):
         usual = self.fitted(kind, way)
@@ -237,6 +246,7 @@ def no_known_widths(monkeypatch):
 
 @pytest.mark.usefixtures("no_known_widths")
 class TestOutOfMemory:
+    @pytest.mark.slow
     @pytest.mark.parametrize("at", [0, 4])
     def test_half_as_many_go_on(self, monkeypatch, at):
         measured = windows(6)
@@ -247,12 +257,14 @@ class TestOutOfMemory:
         assert {r.slots for r in found} == {1}
         assert [r.values.tobytes() for r in found] == [r.values.tobytes() for r in alone]
 
+    @pytest.mark.slow
     def test_the_next_batch_starts_with_as_few(self, monkeypatch):
         device = SmallDevice(monkeypatch, room=3)
         fit_batch(windows(6), stacked(problem(), 6))
         fit_batch(windows(6), stacked(problem(), 6))
         assert device.widths == [6, 3, 3]
 
+    @pytest.mark.slow
     def test_windows_of_another_shape_start_with_all(self, monkeypatch):
         SmallDevice(monkeypatch, room=3)
         fit_batch(windows(6), stacked(problem(), 6))
@@ -260,6 +272,7 @@ class TestOutOfMemory:
         found = fit_batch(small, stacked(problem(), 6))
         assert {r.slots for r in found} == {6}  # that there might be, of which three are taken
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["begin", "Window", "restorations"])
     @pytest.mark.parametrize("call", [2, 3, 4])
     def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):

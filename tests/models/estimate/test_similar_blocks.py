@@ -40,6 +40,7 @@ def test_what_repeats_comes_out_of_the_noise_though_the_pilot_had_lost_it():
     assert error < 0.1 * 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [7, 2 * REACH + 1])
 def test_how_many_shifts_are_compared_at_once_changes_no_group(at_once):
     _, pilot, _, _ = stripes(colours=3)
@@ -59,6 +60,7 @@ def test_a_flat_scene_keeps_its_level_and_loses_its_noise():
     assert x.variance.max() < 0.01 * 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [-1e3, 0.5, 1e4])
 def test_nothing_depends_on_where_zero_is(offset):
     _, pilot, y, variance = stripes()
@@ -115,6 +117,7 @@ def test_a_window_without_valid_pixels_is_the_pilot():
     assert torch.equal(x.values, pilot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(1, 1), (1, 50), (5, 7), (6, 6), (7, 9), (8, 40), (37, 53), (36, 54)]
 )
@@ -148,6 +151,7 @@ def test_a_source_alone_keeps_its_flux():
     assert kept[..., :16].abs().max() < 1.5  # of noise of 5
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_and_channels_beyond_colours_are_filtered_one_by_one():
     _, pilot, y, variance = stripes(colours=6)
     x = collaborative_wiener(pilot, y, variance, everywhere(y))
@@ -159,6 +163,7 @@ def test_images_of_a_batch_and_channels_beyond_colours_are_filtered_one_by_one()
     torch.testing.assert_close(both.values[1:], second.values)
 
 
+@pytest.mark.slow
 def test_images_at_once_are_what_they_are_one_by_one():
     # as on a GPU, where they are not split
     _, pilots, ys, variances = (
@@ -173,6 +178,7 @@ def test_images_at_once_are_what_they_are_one_by_one():
         torch.testing.assert_close(together.variance[n : n + 1], alone.variance)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice():
     _, pilot, y, variance = stripes(colours=3)
     first = collaborative_wiener(pilot, y, variance, everywhere(y))

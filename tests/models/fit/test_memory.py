@@ -88,6 +88,7 @@ def cases():
             yield pytest.param(name, precision, marks=() if quick else pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(("name", "precision"), list(cases()))
 def test_projection_covers_the_measured_memory_closely(forks, name, precision):

@@ -133,6 +133,7 @@ class TestFit:
         )
         assert one.values.tobytes() == other.values.tobytes()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("source", ["noise", "blindspot"])
     def test_makes_the_estimate_smoother(self, source):
         _, noisy = sky(24, 24)

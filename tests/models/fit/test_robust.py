@@ -47,6 +47,7 @@ def test_noise_is_measured_beside_the_impulses():
     assert np.sqrt(beside.floor) == pytest.approx(5, rel=0.1)
 
 
+@pytest.mark.slow
 def test_impulses_neither_pull_nor_come_back():
     _, noisy = sky(48, 48)
     y, hit = peppered(noisy, 0.1, 0, 400)
@@ -64,6 +65,7 @@ def test_impulses_neither_pull_nor_come_back():
     assert np.sqrt(np.mean((robust - truth)[~hit] ** 2)) < 5
 
 
+@pytest.mark.slow
 def test_a_photograph_comes_out_better_than_by_the_median(real_data):
     clean = (
         io.imread(real_data / "std/set9/F16_GT.png").transpose(2, 0, 1)[:, 192:288, 192:288] / 255

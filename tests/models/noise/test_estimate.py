@@ -107,6 +107,7 @@ class TestWhite:
         assert (model.slope, model.origin) == (0.0, "estimated: gaussian")
         assert abs(model.lag1) < 0.03
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("sigma", [15, 25, 50])
     def test_photograph_with_clipped_noise(self, sigma):
         rng = np.random.default_rng(0)
@@ -160,6 +161,7 @@ class TestGrowing:
 
 
 class TestCorrelated:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("kernel", "lag", "tolerance"),
         [((0.85, 0.15), 0.17, 0.04), ((0.5, 0.5), 0.5, 0.05), ((0.25, 0.5, 0.25), 0.667, 0.12)],
@@ -237,6 +239,7 @@ def read(path):
 
 
 class TestRealImages:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["F16_GT", "house", "kodak1", "kodak12", "lena", "baboon"])
     def test_set9_at_sigma_25(self, real_data, name):
         image = read(real_data / f"std/set9/{name}.png")[:, -384:-128, -384:-128] / 255
@@ -252,6 +255,7 @@ class TestRealImages:
         assert np.sqrt(model.floor) == pytest.approx(40, rel=0.01)
         assert not model.correlated
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("split", ["20ks", "50ks", "full"])
     def test_xmm_counts(self, real_data, split):
         for path in sorted((real_data / "astro/pairs/xmm").glob(f"{split}_*")):
@@ -260,6 +264,7 @@ class TestRealImages:
             assert model.floor < 0.05, path.name
             assert not model.correlated, path.name
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pattern", "correlated"),
         [
@@ -275,6 +280,7 @@ class TestRealImages:
         assert estimate_noise(windows(read(path)), AUTO).correlated is correlated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 @pytest.mark.parametrize("name", ["F16_GT", "kodak3", "kodak12"])
 def test_photon_noise_is_found_in_a_small_evenly_lit_window(real_data, name, sigma):

@@ -51,6 +51,7 @@ def test_an_image_compared_with_itself_is_perfect(result):
     json.dumps(figures, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [7, 16, 45, 1024])
 def test_figures_do_not_depend_on_the_cells(result, tmp_path, monkeypatch, cell):
     store, _, image = result

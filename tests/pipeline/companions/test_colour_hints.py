@@ -90,6 +90,7 @@ class TestSource:
         source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
 def test_the_lightness_is_that_of_the_photograph(tmp_path, dtype):
     white = WHITES[dtype]
@@ -110,6 +111,7 @@ def test_the_lightness_is_that_of_the_photograph(tmp_path, dtype):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_hinted_pixels_take_the_colour_of_their_hints(tmp_path):
     raw = {**COLOUR, "fit": {"iterations": 300, "input": "noise"}, "tiles": {"core": 64}}
     raw["network"] = {"channels": 16, "skip_channels": 16, "scales": 3}
@@ -120,6 +122,7 @@ def test_hinted_pixels_take_the_colour_of_their_hints(tmp_path):
     assert (b[30:33][bright[30:33]] < -15).all()
 
 
+@pytest.mark.slow
 def test_order_and_interruptions_do_not_matter(tmp_path):
     spec = saved(tmp_path)
     restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())
@@ -129,6 +132,7 @@ def test_order_and_interruptions_do_not_matter(tmp_path):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_tiles_without_a_hint_stay_grey_and_the_plan_says_so(tmp_path):
     spec = saved(tmp_path, hints=painted(columns=slice(0, 12)))
     plan = make_plan(spec, parse_recipe(COLOUR, "t"), recipe_name="t", device="cpu")
@@ -141,6 +145,7 @@ def test_tiles_without_a_hint_stay_grey_and_the_plan_says_so(tmp_path):
     np.testing.assert_array_equal(image[:, :, 40:], [grey[:, 40:]] * 3)
 
 
+@pytest.mark.slow
 def test_a_quarantined_tile_stays_grey(tmp_path):
     spec = saved(tmp_path)
 
@@ -153,6 +158,7 @@ def test_a_quarantined_tile_stays_grey(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_export_is_a_colour_tiff(tmp_path):
     restore(request(saved(tmp_path), tmp_path / "a.zarr", COLOUR), InlinePool())
     export(tmp_path / "a.zarr", tmp_path / "out.tif")
@@ -164,6 +170,7 @@ def test_the_export_is_a_colour_tiff(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_run_does_not_resume_with_other_hints(tmp_path):
     spec = saved(tmp_path)
     restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())

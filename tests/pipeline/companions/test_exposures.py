@@ -171,10 +171,12 @@ class TestReading:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_a_copy_is_the_mean(self, three, tmp_path):
         restore(request(three, tmp_path / "a.zarr", COPY), InlinePool())
         np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), whole(three).values[0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("rule", ["heldout", "exposure"])
     def test_order_and_interruptions_do_not_matter(self, three, tmp_path, rule):
         raw = {**FIT, "stopping": {"rule": rule}}
@@ -192,6 +194,7 @@ class TestRun:
         again = plan.as_recorded(recorded)
         assert again.findings.combination.alignments[1].noise.floor == 9.0
 
+    @pytest.mark.slow
     def test_they_are_recorded(self, three, tmp_path):
         store = tmp_path / "a.zarr"
         restore(request(three, store, COPY), InlinePool())
@@ -206,6 +209,7 @@ class TestRun:
             file.write(b" ")
         assert [check.ok for check in verify(store) if check.name == "exposure"] == [False, True]
 
+    @pytest.mark.slow
     def test_a_run_does_not_resume_with_other_exposures(self, three, tmp_path):
         store = tmp_path / "a.zarr"
         restore(request(three, store, COPY), InlinePool())
@@ -259,6 +263,7 @@ class TestValidation:
             pixels.validation[0, 10, :5], fits.getdata(three.exposures[1])[10, :5], atol=2
         )
 
+    @pytest.mark.slow
     def test_the_validation_loss_is_that_of_the_last_exposure(self, three, tmp_path):
         restore(request(three, tmp_path / "a.zarr", self.RULE), InlinePool())
         spoilt = fits.getdata(three.exposures[1]).copy()
@@ -304,6 +309,7 @@ def quality_of(store):
     return zarr.open_group(str(store), mode="r")["quality"]["heldout_loss"][...]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [

@@ -84,6 +84,7 @@ def test_the_variance_grows_with_the_opacity(marked, tmp_path):
     np.testing.assert_allclose(variance[alpha == 153], 4 / 0.4**2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_hidden_pixels_are_filled(marked, tmp_path):
     spec, laid = marked
     recipe = load_recipe(
@@ -99,6 +100,7 @@ def test_only_hidden_pixels_are_filled(marked, tmp_path):
     assert all(check.ok for check in verify(store))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planes", [2])
 def test_a_grey_overlay_is_removed_from_colours_and_grey(tmp_path, planes):
     laid = watermark(0.5, planes)
@@ -144,6 +146,7 @@ def test_an_overlay_that_cannot_be_removed_is_refused(tmp_path, image, laid, mes
         open_source(SourceSpec(tmp_path / "a.tif", overlay=tmp_path / "b.png"))
 
 
+@pytest.mark.slow
 def test_a_run_does_not_resume_with_another_overlay(marked, tmp_path):
     spec, laid = marked
     store = tmp_path / "out.zarr"

@@ -97,6 +97,7 @@ class TestCosmicRays:
         assert (judge.find(hit, valid) ^ low).mean() < 1e-3
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 100), st.integers(1, 60), st.integers(0, 140), st.integers(1, 60))
 @pytest.mark.parametrize(
@@ -155,6 +156,7 @@ def frame(tmp_path):
 REPAIR = {**FIT, "task": "inpaint", "defects": {"cosmic_rays": True}, "donor": {"tiles": 0}}
 
 
+@pytest.mark.slow
 def test_a_repair_changes_only_the_rays(frame, tmp_path):
     path, where = frame
     restore(request(path, tmp_path / "a.zarr", REPAIR), InlinePool())
@@ -165,6 +167,7 @@ def test_a_repair_changes_only_the_rays(frame, tmp_path):
     assert np.isfinite(after).all()
 
 
+@pytest.mark.slow
 def test_denoising_fills_defects_and_keeps_other_invalid_pixels(frame, tmp_path):
     path, where = frame
     image = fits.getdata(path).copy()
@@ -184,6 +187,7 @@ def test_denoising_fills_defects_and_keeps_other_invalid_pixels(frame, tmp_path)
     np.testing.assert_allclose((restored + residual)[known], image[known], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_repair_ends_with_the_same_result(frame, tmp_path):
     restore(request(frame[0], tmp_path / "a.zarr", REPAIR), InlinePool())
     with pytest.raises(KeyboardInterrupt):
@@ -252,6 +256,7 @@ print(peak() - before, detector.projected_bytes((512, 512), 1))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("asked", ["cosmic_rays=True", "specks='both'"])
 def test_projected_memory_covers_measured(asked):

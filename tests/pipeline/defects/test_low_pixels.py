@@ -27,6 +27,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", [0, -999, -32768])
 @pytest.mark.parametrize("dtype", ["f4", "i4"])

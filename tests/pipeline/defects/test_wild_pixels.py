@@ -115,6 +115,7 @@ def look_at(spec, recipe=RECIPE):
         return find_value_range(files, recipe)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 80), st.integers(1, 40), st.integers(0, 100), st.integers(1, 40))
 def test_wild_pixels_do_not_depend_on_the_box(tmp_path_factory, y, height, x, width):
     path = tmp_path_factory.getbasetemp() / "wild-boxes.fits"
@@ -200,6 +201,7 @@ def test_they_change_neither_noise_nor_scaling_and_are_reported(wild):
     assert "further than" in warning
 
 
+@pytest.mark.slow
 def test_they_have_no_value_in_the_result_and_are_counted(wild, tmp_path):
     path, where = wild
     events = []
@@ -216,6 +218,7 @@ def test_they_have_no_value_in_the_result_and_are_counted(wild, tmp_path):
     assert sum(f"{where.sum()} wild pixels" in line for line in told) == 1
 
 
+@pytest.mark.slow
 def test_a_recipe_that_fills_fills_wild_pixels(wild, tmp_path):
     path, where = wild
     raw = {**FIT, "task": "inpaint", "donor": {"tiles": 0}}

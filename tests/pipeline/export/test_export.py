@@ -95,6 +95,7 @@ class TestRefusals:
         assert sorted(p.name for p in tmp_path.iterdir()) == ["out.zarr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["fits", "tif"])
 def test_memory_does_not_grow_with_the_image(tmp_path, suffix):
     """8000 x 8000 float32 are 244 MiB; exporting them takes a few blocks more than 500 x 500."""

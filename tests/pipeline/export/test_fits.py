@@ -54,6 +54,7 @@ class TestFits:
             assert hdus[0].verify_datasum() == 1
         assert out.stat().st_size % 2880 == 0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("scale", "level"), [(2, 0), (4, 0), (1, 1), (4, 1), (2, 3)])
     def test_wcs_follows_the_pixels(self, sky, tmp_path, scale, level):
         store = make_store(

@@ -108,6 +108,7 @@ def sky(header, x, y, key=" "):
     return wcs.all_pix2world(points, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 4, 0.5, 3])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_pixel_keeps_its_sky_position(form, scale):
@@ -125,6 +126,7 @@ def test_an_unscaled_wcs_is_detected(form):
     assert wcs_disagreement(before, before, 2) > 1
 
 
+@pytest.mark.slow
 @given(scale=st.sampled_from([2, 4, 8]), place=st.floats(-1e4, 1e4))
 def test_scaling_back_gives_the_same_header(scale, place):
     before = header_of({**FORMS["sip"], "CRPIX1": place, "LTV1": 5.0, "LTM1_1": 0.5, "IMAGEW": 200})

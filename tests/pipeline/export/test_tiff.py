@@ -62,6 +62,7 @@ class TestTiff:
             assert software.startswith("glassplate 0.1.0")
             assert software.endswith("input by Omniscan 11")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f4", "u8"])
     @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
     def test_every_type_and_number_of_channels_is_written(self, tmp_path, dtype, channels):

@@ -45,6 +45,7 @@ def next_one(frames, raw, name="b.zarr", donor="a.zarr"):
     return request(frames / "b.fits", frames / name, raw, donor=frames / donor)
 
 
+@pytest.mark.slow
 def test_without_refinement_no_donor_is_fitted(frames):
     events = []
     restore(next_one(frames, AS_IT_IS), InlinePool(), events.append)
@@ -55,6 +56,7 @@ def test_without_refinement_no_donor_is_fitted(frames):
     assert stage.total == 0
 
 
+@pytest.mark.slow
 def test_refinement_changes_the_weights_and_the_result(frames):
     restore(next_one(frames, REFINED), InlinePool())
     restore(request(frames / "b.fits", frames / "own.zarr", FIT), InlinePool())
@@ -63,6 +65,7 @@ def test_refinement_changes_the_weights_and_the_result(frames):
     assert digest(frames / "b.zarr") != digest(frames / "own.zarr")
 
 
+@pytest.mark.slow
 def test_it_is_recorded(frames):
     restore(next_one(frames, REFINED), InlinePool())
     manifest = json.loads(weights(frames / "b.zarr", "manifest.json"))
@@ -80,6 +83,7 @@ def test_it_is_recorded(frames):
     assert "not there any more" in checks["donor"].detail
 
 
+@pytest.mark.slow
 def test_an_image_of_one_tile_starts_from_it_too(frames):
     raw = {**REFINED, "tiles": {"core": 128, "halo": 0}}
     plan = make_plan(
@@ -98,8 +102,17 @@ def test_an_image_of_one_tile_starts_from_it_too(frames):
     assert told["donor_iterations"] == 2
 
 
-@pytest.mark.parametrize("raw", [REFINED, AS_IT_IS])
-@pytest.mark.parametrize("lost", ["nothing", "the old result", "the donor", "both"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lost", "raw"),
+    [
+        ("nothing", REFINED),
+        ("the old result", REFINED),
+        ("the donor", REFINED),
+        ("both", REFINED),
+        ("both", AS_IT_IS),
+    ],
+)
 def test_a_killed_run_is_resumed_to_the_same_bytes(frames, raw, lost):
     restore(next_one(frames, raw, "whole.zarr"), InlinePool())
     with pytest.raises(KeyboardInterrupt):
@@ -115,6 +128,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(frames, raw, lost):
     assert again.already_complete
 
 
+@pytest.mark.slow
 def test_a_lost_copy_is_restored_from_the_earlier_result_or_refused(frames):
     restore(next_one(frames, REFINED, "whole.zarr"), InlinePool())
     with pytest.raises(KeyboardInterrupt):
@@ -125,6 +139,7 @@ def test_a_lost_copy_is_restored_from_the_earlier_result_or_refused(frames):
     assert digest(frames / "b.zarr") == digest(frames / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_another_donor(frames):
     restore(next_one(frames, REFINED), InlinePool())
     other = {**FIT, "seed": 1}
@@ -135,6 +150,7 @@ def test_a_run_is_not_resumed_with_another_donor(frames):
         restore(request(frames / "b.fits", frames / "b.zarr", REFINED), InlinePool())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
@@ -152,6 +168,7 @@ def test_weights_that_do_not_fit_are_refused(frames, raw, message):
     assert not (frames / "b.zarr").exists()
 
 
+@pytest.mark.slow
 def test_weights_for_colours_do_not_fit_a_grey_image(frames):
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), "u1")
     tifffile.imwrite(frames / "c.tif", image, photometric="rgb")
@@ -160,6 +177,7 @@ def test_weights_for_colours_do_not_fit_a_grey_image(frames):
         restore(colour, InlinePool())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

@@ -154,6 +154,7 @@ def test_settings_that_make_no_sense_are_refused(raw, message):
         parse_recipe({"task": "deartifact", "stopping": {"rule": "fixed"}, **raw}, "t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_order_and_interruptions_do_not_matter(tmp_path, channels):
     path = save(tmp_path / "a.jpg", scene(channels=channels))
@@ -165,6 +166,7 @@ def test_order_and_interruptions_do_not_matter(tmp_path, channels):
     assert level0(tmp_path / "a.zarr").dtype == "u1"
 
 
+@pytest.mark.slow
 def test_the_jpeg_saved_as_png_gives_the_same_result(tmp_path):
     path = save(tmp_path / "a.jpg", scene(), 15, subsampling="420")
     decoded = imagecodecs.jpeg_decode(path.read_bytes())
@@ -175,6 +177,7 @@ def test_the_jpeg_saved_as_png_gives_the_same_result(tmp_path):
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), level0(tmp_path / "b.zarr"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["noise", "measurement"])
 def test_other_inputs_may_be_chosen(tmp_path, kind):
     path = save(tmp_path / "a.jpg", scene(24, 24))

@@ -51,12 +51,14 @@ def spec_of(folder, image, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(recipe_names()) - {"guided-denoise"}))
 def test_a_recipe_as_it_is_shipped_gives_no_warning(folder, name):
     image = "photo.jpg" if name == "archive-deartifact" else "photo.tif"
     assert key_warnings(plan_of(folder, image, name)) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides", "warning"),
     [
@@ -164,6 +166,7 @@ def test_a_key_that_does_not_do_what_it_says_is_named(folder, name, overrides, w
     assert line in key_warnings(plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -95,6 +95,7 @@ class TestGpus:
 
 
 class TestSmallerCore:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("core", "fitting", "expected"),
         [
@@ -114,6 +115,7 @@ class TestSmallerCore:
         plan = plan_of(sky, core=core)
         assert smaller_core(plan, 1, lambda other: other.grid.core <= fitting) == expected
 
+    @pytest.mark.slow
     def test_counts_that_more_tiles_fill_a_stack(self, sky):
         plan = plan_of(sky, stack=16)
         assert (len(plan.grid), plan.numerics.stack, plan.batch_size) == (4, 4, 4)
@@ -137,6 +139,7 @@ class TestMemoryOfGpus:
         ):
             check_capacity(plan, tmp_path / "a.zarr", SomePool(5))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pool", "stack", "ways"),
         [
@@ -165,6 +168,7 @@ class TestMemoryOfGpus:
         with pytest.raises(CapacityError, match=r"lower tiles.core from 512$"):
             check_capacity(plan_of(sky), tmp_path / "a.zarr", SomePool())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("device", "name", "memory"),
         [
@@ -188,6 +192,7 @@ class TestMemoryOfGpus:
 
 
 class TestMemoryOfTheHost:
+    @pytest.mark.slow
     def test_the_core_that_a_refusal_names_fits(self, sky, tmp_path, monkeypatch):
         plan, smaller = (plan_of(sky, "cpu", core=core) for core in (512, 128))
         needed = project(smaller, workers=2).host_bytes
@@ -197,6 +202,7 @@ class TestMemoryOfTheHost:
             check_capacity(plan, tmp_path / "a.zarr", SomePool(2))
         check_capacity(smaller, tmp_path / "a.zarr", SomePool(2))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
     def test_grows_with_the_stack_but_not_with_the_batch(self, sky, device):
         stages = [
@@ -205,6 +211,7 @@ class TestMemoryOfTheHost:
         ]
         assert stages[0] < stages[1] < stages[2] == stages[3]
 
+    @pytest.mark.slow
     def test_a_gpu_takes_the_fits(self, sky):
         cpu, cuda = (project(plan_of(sky, device), workers=1) for device in ("cpu", "cuda"))
         assert cuda.host_bytes + cuda.device_bytes > cpu.host_bytes > cuda.host_bytes

@@ -44,12 +44,14 @@ def check(spec, recipe="draft"):
         return check_noise_image(files, load_recipe(recipe))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 1.0, 30.0, 4e3])
 @pytest.mark.parametrize("kind", NOISE_KINDS)
 def test_a_right_image_of_the_noise_is_accepted(sky, sigma, kind):
     assert check(spec_of(sky(sigma), kind)) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [1e-3, 0.05, 30.0, 4e3])
 @pytest.mark.parametrize("kind", NOISE_KINDS)
 def test_another_kind_of_noise_image_is_refused_and_named(sky, sigma, kind):
@@ -153,6 +155,7 @@ def test_a_wrong_image_is_refused_before_anything_is_written(sky, tmp_path):
     assert not store.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NOISE_KINDS)
 def test_real_weights(real_data, kind):
     """Inverse variances of DECam, Mosaic and 90prime come from the observatories' own pipelines."""

@@ -44,6 +44,7 @@ def test_batches_partition_the_tiles(sky, batch):
     assert [tile for tiles in plan.batches for tile in tiles] == list(range(len(plan.grid)))
 
 
+@pytest.mark.slow
 def test_a_unit_of_work_has_more_tiles_than_its_stack(sky):
     stacked = {"core": 32, "halo": 8, "stack": 2, "together": "grouped"}
     plan = plan_of(sky, {**SMALL, "tiles": stacked})
@@ -88,6 +89,7 @@ def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
     assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "said"),
     [

@@ -78,6 +78,7 @@ def test_the_plan_looks_for_rays_where_stars_are_wide(tmp_path, fwhm, looks):
     assert not looks or said["cosmic_rays"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wide"),
     [

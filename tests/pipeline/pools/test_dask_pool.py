@@ -36,11 +36,13 @@ def quiet(message):
     pass
 
 
+@pytest.mark.slow
 def test_every_task_is_done_once(pool):
     results = list(pool.map(pool_work.double, range(30), quiet))
     assert sorted(results) == [(i, 2 * i) for i in range(30)]
 
 
+@pytest.mark.slow
 def test_a_map_over_no_tasks_yields_nothing(pool):
     assert list(pool.map(pool_work.double, [], quiet)) == []
 
@@ -68,6 +70,7 @@ def test_results_come_as_they_end(local_pool):
     assert tasks[0] != 0
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_the_memory_that_a_fit_allocates_repeatedly(local_pool):
     # Dask's own setting makes glibc map and clear every buffer anew: 50 times 1024 pages of 4 KiB
     values = 1 << 20
@@ -80,6 +83,7 @@ def test_a_pool_survives_a_worker_that_dies_once(local_pool, tmp_path):
     assert set(results.values()) == {"survived"}
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_workers_takes_no_other_with_it(local_pool):
     results = dict(local_pool.map(pool_work.die_at_seven, range(12), quiet))
     assert results.pop(7) == Failure(FailureKind.WORKER_DIED, "its worker died, also alone")
@@ -110,12 +114,14 @@ def test_each_worker_has_a_gpu_of_its_own_or_a_thread(gpus, devices, monkeypatch
     assert all(o["nthreads"] == 1 and o["resources"] == {"GPU": 1} for o in options)
 
 
+@pytest.mark.slow
 def test_a_worker_uses_no_gpu_that_this_process_may_not_use(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f3a")
     options = [worker_options(i, 2) for i in range(3)]
     assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == ["2", "GPU-8f3a", "2"]
 
 
+@pytest.mark.slow
 def test_a_pool_without_workers_ends_instead_of_waiting(monkeypatch):
     from distributed import LocalCluster
 

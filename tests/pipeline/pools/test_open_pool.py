@@ -8,6 +8,7 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "workers", "message"),
     [

@@ -90,6 +90,7 @@ WAYS = [overwritten_and_its_time_put_back, replaced, appended, removed]
 CASES = [*((moment, overwritten) for moment in MOMENTS), *(("first tile", way) for way in WAYS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "way"), CASES)
 def test_a_change_of_the_source_ends_the_run(sky, tmp_path, moment, way):
     store, export = tmp_path / "a.zarr", tmp_path / "out.fits"
@@ -107,6 +108,7 @@ def test_a_change_of_the_source_ends_the_run(sky, tmp_path, moment, way):
     assert digest(store) == digest(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["mask", "variance", "guide", "psf", "exposures"])
 def test_a_change_of_any_other_input_ends_the_run(tmp_path, sky, role):
     path = tmp_path / f"{role}.fits"
@@ -132,6 +134,7 @@ def test_a_change_of_any_other_input_ends_the_run(tmp_path, sky, role):
         )
 
 
+@pytest.mark.slow
 def test_a_file_that_is_touched_linked_or_copied_back_counts_as_unchanged(sky, tmp_path):
     def harmless(path):
         os.utime(path)

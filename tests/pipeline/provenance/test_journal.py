@@ -25,6 +25,7 @@ def test_a_missing_journal_is_empty(tmp_path):
     assert read_journal(tmp_path / "none.jsonl") == []
 
 
+@pytest.mark.slow
 @given(st.integers(0, 40))
 def test_an_incomplete_last_line_is_cut_off(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("torn") / "a.jsonl"

@@ -105,6 +105,7 @@ def test_overrides_replace_values_and_take_any_notation_of_numbers():
     assert (recipe.fit.iterations, recipe.fit.learning_rate, recipe.seed) == (7, 1e-3, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_takes_every_network(name, kind):

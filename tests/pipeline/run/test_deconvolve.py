@@ -71,6 +71,7 @@ def through(operator, image):
     return operator.forward(torch.from_numpy(image.astype("f8"))[None, None])[0, 0].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [16, 32])
 def test_the_residual_is_the_input_minus_the_blurred_result(blurred, tmp_path, chunk):
     raw = {**FIT, "output": {"chunk": chunk, "shard": 32, "invalid": "fill"}}
@@ -84,6 +85,7 @@ def test_the_residual_is_the_input_minus_the_blurred_result(blurred, tmp_path, c
     assert np.isnan(residual).sum() == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 5])
 @pytest.mark.parametrize("kernel", ["box", "pick", "bicubic"])
 def test_the_residual_holds_for_a_psf_and_any_scale(blurred, tmp_path, scale, kernel):
@@ -98,6 +100,7 @@ def test_the_residual_holds_for_a_psf_and_any_scale(blurred, tmp_path, scale, ke
     np.testing.assert_allclose(residual, image - seen, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [3, 7])
 def test_the_scale_need_not_divide_the_chunk(tmp_path, scale):
     page = image_of(40, 44).clip(0, 255).astype("u1")
@@ -112,6 +115,7 @@ def test_the_scale_need_not_divide_the_chunk(tmp_path, scale):
     assert chunk == {3: 102, 7: 105}[scale]
 
 
+@pytest.mark.slow
 def test_the_residual_of_integers_is_not_rounded(blurred, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image_of(40, 44).clip(0, 255).astype("u1"))
     spec = SourceSpec(tmp_path / "a.tif", psf=blurred.psf)
@@ -121,6 +125,7 @@ def test_the_residual_of_integers_is_not_rounded(blurred, tmp_path):
     assert np.isfinite(residual).all()
 
 
+@pytest.mark.slow
 def test_a_missing_tile_leaves_the_rest_of_the_residual(blurred, tmp_path):
     class Failing(InlinePool):
         def map(self, work, tasks, on_progress):
@@ -144,6 +149,7 @@ def test_a_missing_tile_leaves_the_rest_of_the_residual(blurred, tmp_path):
 
 
 class TestTheRecord:
+    @pytest.mark.slow
     def test_names_the_psf_by_its_content(self, blurred, tmp_path):
         store = tmp_path / "a.zarr"
         restore(request(blurred, store, FIT), InlinePool())
@@ -153,6 +159,7 @@ class TestTheRecord:
         assert [(c.name, c.ok) for c in verify(store) if c.name == "psf"] == [("psf", True)]
         assert restore(request(blurred, store, FIT), InlinePool()).already_complete
 
+    @pytest.mark.slow
     def test_another_psf_is_another_run(self, blurred, tmp_path):
         store = tmp_path / "a.zarr"
         restore(request(blurred, store, FIT), InlinePool())
@@ -172,6 +179,7 @@ class TestTheRecord:
         assert restore(request(spec, store, raw), InlinePool()).already_complete
         assert not [c for c in verify(store) if not c.ok]
 
+    @pytest.mark.slow
     def test_a_psf_whose_sum_is_not_one_causes_a_warning(self, blurred, tmp_path):
         fits.writeto(blurred.psf, 3 * gaussian(), overwrite=True)
         events = []

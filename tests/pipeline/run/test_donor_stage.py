@@ -87,6 +87,7 @@ class TestPlan:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_is_made_first_and_once(self, sky, tmp_path):
         store = tmp_path / "a.zarr"
         first = stages(lambda listener: restore(request(sky, store, FIT), InlinePool(), listener))
@@ -96,6 +97,7 @@ class TestRun:
         assert record["iterations"] == 6
         assert donor_is(DonorFile(store / "provenance" / "donor.npz", record["sha256"]))
 
+    @pytest.mark.slow
     def test_changes_the_tiles(self, sky, tmp_path):
         for name, tiles in (("a", 0), ("b", 4)):
             restore(
@@ -105,6 +107,7 @@ class TestRun:
         assert digest(tmp_path / "a.zarr") != digest(tmp_path / "b.zarr")
         assert not (tmp_path / "a.zarr" / "provenance" / "donor.npz").exists()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["none", "cut", "gone", "torn journal"])
     def test_a_run_killed_after_it_resumes_to_the_same_bytes(self, sky, tmp_path, damage):
         whole, store = tmp_path / "whole.zarr", tmp_path / "a.zarr"

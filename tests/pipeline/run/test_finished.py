@@ -52,6 +52,7 @@ def again(folder, name="sky-restored.fits"):
     return restore(wish(folder, name), InlinePool())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sky-restored.fits", None])
 def test_nothing_is_written(folder, name):
     before = state(folder)
@@ -174,6 +175,7 @@ def test_damage_without_a_new_time_stamp_is_found_before_an_export(folder, monke
     assert not (folder / "another.fits").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_shard_of_an_unfinished_result_is_written_again(folder):
     image = np.nan_to_num(fits.getdata(folder / "sky.fits"), nan=7.0)
     fits.writeto(folder / "whole.fits", image)
@@ -236,6 +238,7 @@ class TestExport:
         assert state(folder / "a.zarr") == before
 
 
+@pytest.mark.slow
 def test_the_next_run_removes_the_leftovers_of_killed_ones(folder):
     store = folder / "b.zarr"
     wished = request(folder / "sky.fits", store, COPY)
@@ -269,6 +272,7 @@ class TestMixed:
         restore(request(folder / "sky.fits", folder / "b.zarr", COPY), InlinePool())
         return folder / "b.zarr"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("part", PARTS)
     def test_a_part_of_another_run(self, folder, other, part):
         mine = folder / "a.zarr" / part

@@ -29,6 +29,7 @@ def restored(sky, store, **output):
     return level0(store)
 
 
+@pytest.mark.slow
 def test_grain_is_a_share_of_what_was_removed(sky, tmp_path):
     y = fits.getdata(sky)
     plain = restored(sky, tmp_path / "a.zarr")
@@ -39,6 +40,7 @@ def test_grain_is_a_share_of_what_was_removed(sky, tmp_path):
     np.testing.assert_array_equal(restored(sky, tmp_path / "c.zarr", grain=1.0), y)
 
 
+@pytest.mark.slow
 def test_no_pixel_changes_by_more_than_the_clamp(sky, tmp_path):
     y = fits.getdata(sky)
     plain = restored(sky, tmp_path / "a.zarr")
@@ -49,6 +51,7 @@ def test_no_pixel_changes_by_more_than_the_clamp(sky, tmp_path):
     np.testing.assert_array_equal(held[~far], plain[~far])
 
 
+@pytest.mark.slow
 def test_filled_pixels_get_no_grain_and_no_clamp(sky, tmp_path):
     hole = ~np.isfinite(fits.getdata(sky))
     plain = restored(sky, tmp_path / "a.zarr", invalid="fill")

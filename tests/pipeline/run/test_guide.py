@@ -42,6 +42,7 @@ def test_the_guide_is_read_with_the_image(pair):
     source.close()
 
 
+@pytest.mark.slow
 def test_a_guide_changes_the_result(pair, tmp_path):
     restore(request(pair, tmp_path / "a.zarr", GUIDED), InlinePool())
     alone = SourceSpec(pair.path)
@@ -52,6 +53,7 @@ def test_a_guide_changes_the_result(pair, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_the_unit_of_the_guide_does_not_matter(pair, tmp_path):
     fits.writeto(tmp_path / "other.fits", 1e-9 * fits.getdata(pair.guide) + 1e-7)
     other = SourceSpec(pair.path, guide=tmp_path / "other.fits")
@@ -60,6 +62,7 @@ def test_the_unit_of_the_guide_does_not_matter(pair, tmp_path):
     np.testing.assert_allclose(level0(tmp_path / "a.zarr"), level0(tmp_path / "b.zarr"), atol=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["guided", "inpaint", "superres"])
 def test_order_and_interruptions_do_not_matter(pair, tmp_path, task):
     raw = {**GUIDED, "task": task, "operator": {"scale": 2 if task == "superres" else 1}}
@@ -70,6 +73,7 @@ def test_order_and_interruptions_do_not_matter(pair, tmp_path, task):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_a_run_does_not_resume_with_another_guide(pair, tmp_path):
     restore(request(pair, tmp_path / "a.zarr", GUIDED), InlinePool())
     fits.writeto(tmp_path / "other.fits", np.ones((50, 70), "f4"))
@@ -78,6 +82,7 @@ def test_a_run_does_not_resume_with_another_guide(pair, tmp_path):
         restore(request(other, tmp_path / "a.zarr", GUIDED), InlinePool())
 
 
+@pytest.mark.slow
 def test_a_colour_guide_has_three_planes_and_its_memory_is_projected(tmp_path):
     rng = np.random.default_rng(0)
     tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 255, (40, 50), "u1"))

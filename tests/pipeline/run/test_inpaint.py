@@ -37,6 +37,7 @@ def group_of(store):
     return zarr.open_group(str(store), mode="r")
 
 
+@pytest.mark.slow
 def test_valid_pixels_are_unchanged_and_the_hole_is_filled(plate, tmp_path):
     path, truth = plate
     result = restore(request(path, tmp_path / "a.zarr", FILL), InlinePool())
@@ -52,6 +53,7 @@ def test_valid_pixels_are_unchanged_and_the_hole_is_filled(plate, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_tiles_without_a_hole_are_not_fitted(plate, tmp_path):
     events = []
     restore(request(plate[0], tmp_path / "a.zarr", FILL), InlinePool(), events.append)
@@ -65,6 +67,7 @@ def test_tiles_without_a_hole_are_not_fitted(plate, tmp_path):
     assert reasons == {TASKS["inpaint"].copied_because}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_mask_marks_what_is_filled(tmp_path, dtype, channels):
@@ -90,6 +93,7 @@ def test_a_mask_marks_what_is_filled(tmp_path, dtype, channels):
         np.testing.assert_array_equal(filled.astype("i8") + residual, planes)
 
 
+@pytest.mark.slow
 def test_order_repetition_and_interruptions_change_nothing(plate, tmp_path):
     restore(request(plate[0], tmp_path / "a.zarr", FILL), InlinePool())
     with pytest.raises(KeyboardInterrupt):
@@ -98,6 +102,7 @@ def test_order_repetition_and_interruptions_change_nothing(plate, tmp_path):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_a_batch_may_mix_tiles_with_and_without_a_hole(plate, tmp_path):
     together = {**FILL, "tiles": {**FILL["tiles"], "batch": 5}}
     restore(request(plate[0], tmp_path / "a.zarr", FILL), InlinePool())
@@ -114,6 +119,7 @@ def test_an_image_without_a_hole_is_copied(tmp_path):
     assert result.summary.stop_reasons == {TASKS["inpaint"].copied_because: 6}
 
 
+@pytest.mark.slow
 def test_a_quarantined_tile_keeps_its_valid_pixels(plate, tmp_path):
     path, truth = plate
 
@@ -126,6 +132,7 @@ def test_a_quarantined_tile_keeps_its_valid_pixels(plate, tmp_path):
     np.testing.assert_array_equal(filled[known], truth[known])
 
 
+@pytest.mark.slow
 def test_filling_is_learned_from_the_surroundings(tmp_path):
     """Half the pixels of a pattern are missing; a fit finds them better than their neighbours' mean."""
     y, x = np.mgrid[:48, :48]
@@ -162,6 +169,7 @@ def test_which_recipes_fill(raw, fills):
     assert parse_recipe(raw, "t").fills is fills
 
 
+@pytest.mark.slow
 def test_denoising_that_fills_marks_the_filled_pixels(plate, tmp_path):
     raw = {**FIT, "output": {**FIT["output"], "invalid": "fill"}}
     restore(request(plate[0], tmp_path / "a.zarr", raw), InlinePool())

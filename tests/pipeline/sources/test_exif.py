@@ -95,6 +95,7 @@ def exported(tmp_path, name, raw):
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_all_metadata_are_exported(tmp_path, name):
     target = exported(tmp_path, name, COPY)
@@ -121,6 +122,7 @@ def test_all_metadata_are_exported(tmp_path, name):
         assert image.size == (30, 40)  # turned, as it shows it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 def test_resolution_of_exif_alone_and_xmp(tmp_path, name):
     with tifffile.TiffFile(exported(tmp_path, name, COPY)) as written:
@@ -130,6 +132,7 @@ def test_resolution_of_exif_alone_and_xmp(tmp_path, name):
         assert (tags.valueof(33723) == IPTC) == (name == "a.jpg")
 
 
+@pytest.mark.slow
 def test_sizes_and_resolution_follow_the_pixels(tmp_path):
     with tifffile.TiffFile(exported(tmp_path, "a.jpg", ENLARGE)) as written:
         tags = written.pages[0].tags
@@ -140,6 +143,7 @@ def test_sizes_and_resolution_follow_the_pixels(tmp_path):
         assert b'tiff:ImageWidth="80"' in tags.valueof(700)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "exif", [b"", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff" + bytes(40), b"nonsense" * 9]
 )

@@ -53,6 +53,7 @@ def reference(path, info, kind):
         return data if data.shape == tuple(info["shape"]) else np.moveaxis(data, -1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_described_and_read(path):
     try:
@@ -89,6 +90,7 @@ def test_described_and_read(path):
             source.close()
 
 
+@pytest.mark.slow
 def test_most_of_them_can_be_restored():
     """No file that could be read before is refused; the others are tables, 1-bit pages and the like."""
     found = {"fits": [0, 0], "tiff": [0, 0]}
@@ -105,6 +107,7 @@ def test_most_of_them_can_be_restored():
     assert found == {"fits": [83, 49], "tiff": [225, 185]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 4])
 def test_real_wcs_follow_the_pixels(scale):
     checked = 0

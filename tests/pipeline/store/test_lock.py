@@ -158,6 +158,7 @@ def test_a_holder_without_a_name_still_holds_the_lock(tmp_path, monkeypatch):
             free(tmp_path / "a.zarr")
 
 
+@pytest.mark.slow
 def test_processes_never_hold_the_lock_together(tmp_path):
     (tmp_path / "count").write_text("0")
     command = [sys.executable, "-c", COUNT, str(tmp_path / "a.zarr"), str(tmp_path / "count")]

@@ -30,6 +30,7 @@ def test_the_store_is_ome_zarr(tmp_path, ndim, scale):
     assert group["residual"].shape == layout.source_shape[-ndim:]
 
 
+@pytest.mark.slow
 def test_zarr_writes_each_shard_to_its_file(tmp_path):
     layout, store = Layout((2, 40, 70), 3, False, 2, "float32", 16, 32), tmp_path / "a.zarr"
     create(store, layout, {"glassplate": {}})

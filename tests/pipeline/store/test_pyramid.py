@@ -32,6 +32,7 @@ def test_integers_are_rounded_to_the_nearest_even(four, mean):
     assert halve(np.array(four, "u1").reshape(1, 2, 2))[0, 0, 0] == mean
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3), st.integers(1, 90), st.integers(1, 90))
 def test_a_level_made_by_shards_equals_the_level_made_at_once(c, h, w):
     import tempfile

@@ -44,6 +44,7 @@ def sky(tmp_path):
     return SourceSpec(tmp_path / "sky.fits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tiles", "members"),
     [

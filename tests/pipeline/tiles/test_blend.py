@@ -1,6 +1,7 @@
 """Weights sum to 1; blending windows cut from an image gives the image back."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from glassplate.pipeline.tiles.blend import (
 axes = st.builds(Axis, st.integers(1, 400), st.integers(1, 150), st.integers(0, 60))
 
 
+@pytest.mark.slow
 @given(axes, st.sampled_from([1, 2, 3, 4, 7]))
 def test_weights_sum_to_one(axis, scale):
     total = np.zeros(axis.size * scale)
@@ -26,6 +28,7 @@ def test_weights_sum_to_one(axis, scale):
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(axes, st.sampled_from([1, 2, 3]))
 def test_outermost_pixels_inside_the_image_have_weight_zero(axis, scale):
     if axis.halo == 0:
@@ -63,6 +66,7 @@ def pieces_of(image, grid, scale, group=0, leave_out=()):
         )
 
 
+@pytest.mark.slow
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 90), st.integers(1, 90)),
     st.integers(1, 40),

@@ -35,6 +35,7 @@ def store(tmp_path_factory):
     return folder / "a.zarr"
 
 
+@pytest.mark.slow
 def test_every_tile_has_its_place_in_every_map(store):
     maps = zarr.open_group(store / "quality", mode="r")
     assert set(maps.array_keys()) == {

@@ -125,6 +125,7 @@ def test_workers_share_the_tiles_but_not_the_donor(inputs, plan):
     assert fits_of(plan, 3, trials_of(plan, 1.0, 0.1)) == pytest.approx(86 * 200 + 0.1 * 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tiles", "batch", "workers", "share"),
     [

@@ -38,11 +38,13 @@ def large(inputs, name):
     return plan_of_large(inputs, load_recipe(name), name, "cpu")
 
 
+@pytest.mark.slow
 def test_every_recipe_that_fits_networks_is_timed(expected):
     assert list(expected) == FITTED
     assert all(rate.megapixels_per_hour > 0 for rate in expected.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITTED)
 def test_a_plan_of_the_same_image_takes_the_same_time(inputs, expected, name):
     seconds = projected_seconds(large(inputs, name), 1, step_of)
@@ -50,6 +52,7 @@ def test_a_plan_of_the_same_image_takes_the_same_time(inputs, expected, name):
     assert rate == pytest.approx(IMAGE_SIDE**2 / 1e6 / (seconds / 3600))
 
 
+@pytest.mark.slow
 def test_the_time_of_an_image_is_calculated_in_one_place(inputs, monkeypatch):
     def said(plan, workers, trials):
         return 1234.5
@@ -71,6 +74,7 @@ def test_caps_members_donor_and_windows_are_those_of_the_recipe(expected):
     assert (reference.iterations, reference.window) == (3000, (576, 576))
 
 
+@pytest.mark.slow
 def test_the_iteration_is_that_of_the_trial_on_a_whole_window(inputs, expected):
     for name, rate in expected.items():
         trial = forecast.time_plan(large(inputs, name), step_of).tile
@@ -103,6 +107,7 @@ class TestProblem:
         assert self.of(inputs, "archive-upscale-fine").operator.scale == 4
 
 
+@pytest.mark.slow
 def test_recipes_with_the_same_iteration_share_a_trial():
     tried = []
 

@@ -52,6 +52,7 @@ def mosaic(tmp_path):
     return write(tmp_path / "mosaic.fits", *hdus)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hdu", "named", "taken"),
     [
@@ -121,6 +122,7 @@ def test_an_ambiguous_companion_is_refused(mosaic, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_manifest_names_the_extension(mosaic, tmp_path):
     """`--hdu SCI,2 --mask FILE[DQ]` took the DQ of chip 1, and said so nowhere."""
     spec = SourceSpec(mosaic, hdu="SCI,2", mask=Path(f"{mosaic}[DQ]"))

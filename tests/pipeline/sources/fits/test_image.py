@@ -98,6 +98,7 @@ def test_nan_and_infinity_are_invalid(tmp_path, opened):
     np.testing.assert_array_equal(pixels.values[0], np.where(np.isfinite(data), data, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1"])
 @pytest.mark.parametrize("tile", [None, (7, 11), (40, 50)])
 def test_tile_compressed(tmp_path, opened, algorithm, tile):
@@ -123,6 +124,7 @@ def test_compressed_floats_keep_their_nan(tmp_path, opened):
     )
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_any_box_of_a_cube(tmp_path_factory, data):
     shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
@@ -376,6 +378,7 @@ class TestDamage:
         assert not others[0]["restorable"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 def test_reading_is_lazy(tmp_path, compressed):
     """One box of 8000 x 8000 unsigned integers (122 MiB) takes a few MiB."""

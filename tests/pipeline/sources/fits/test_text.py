@@ -75,6 +75,7 @@ def header_of(path):
         return path.read_bytes()[: hdus[0].fileinfo()["datLoc"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["primary", "extension", "compressed"])
 @pytest.mark.parametrize("card", CARDS)
 def test_any_byte_in_any_place(tmp_path, card, kind):

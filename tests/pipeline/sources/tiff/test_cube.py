@@ -54,6 +54,7 @@ def test_a_single_page_can_be_chosen_by_its_number(tmp_path):
     source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("count", [2, 6])
 def test_task_identity_exports_the_same_pages(tmp_path, dtype, count):
@@ -71,6 +72,7 @@ def test_task_identity_exports_the_same_pages(tmp_path, dtype, count):
     again.close()
 
 
+@pytest.mark.slow
 def test_each_is_fitted_by_itself_from_one_donor(tmp_path):
     frames(tmp_path / "a.tif", 4)
     plan = make_plan(spec(tmp_path / "a.tif"), parse_recipe(FIT, "t"), recipe_name="t")

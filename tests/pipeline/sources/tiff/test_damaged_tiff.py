@@ -34,6 +34,7 @@ def refusal(step):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_they_end_restored_or_refused(damaged, tmp_path):
     refused = 0
@@ -85,6 +86,7 @@ class TestLoops:
             f"page {len(links) - 1} is followed by page {links[-1]} again; pages end there"
         ]
 
+    @pytest.mark.slow
     def test_they_are_restored(self, tmp_path, links):
         spec = SourceSpec(chain(tmp_path / "a.tif", *links), page="all")
         restore(request(spec, tmp_path / "a.zarr", COPY), InlinePool())

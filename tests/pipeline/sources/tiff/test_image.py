@@ -49,6 +49,7 @@ LAYOUTS = {
 BOXES = [Box(0, 45, 0, 70), Box(5, 6, 0, 70), Box(6, 22, 30, 41), Box(44, 45, 69, 70)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
@@ -271,6 +272,7 @@ class TestSegments:
         assert cache.held_bytes == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["tiles", "strip"])
 def test_reading_is_lazy(tmp_path, layout):
     """One box of 8000 x 8000 uint16 (122 MiB) takes a few MiB, be it deflate tiles or one plain strip."""

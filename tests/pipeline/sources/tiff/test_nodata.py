@@ -67,6 +67,7 @@ def image(dtype, value):
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "value", "text"),
     [
