@@ -145,7 +145,8 @@ def posterior_variance(
     """Variance of the error of `posterior_mean`, by the same rule.
 
     With S the prior's covariance in units of the noise it is ``sigma^2 diag(S (S + 1)^-1)``. Where S is
-    smaller than its own standard error, the standard error is used: the truth lies between 0 and it.
+    smaller than its own standard error, the standard error is used: the truth lies between 0 and it. The
+    seven parameters are the four images and the three numbers of that rule.
 
     Parameters
     ----------
