@@ -94,7 +94,7 @@ def _measurements(plan: Plan, count: int) -> list[Measurement]:
 def _write(path: Path, weights: Weights) -> str:
     """Write the weights atomically; return the SHA-256 of the file."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **weights)
+    np.savez(buffer, **weights)
     content = buffer.getvalue()
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
