@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py set9 textures --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
+    python benchmarks/quality.py stars --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
     python benchmarks/quality.py inpaint guided impulse deartifact colorize --data ../shared/data
     python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
@@ -37,6 +38,7 @@ import tifffile
 from alone import Alone
 from astropy.io import fits
 from rivals import Method
+from star_fields import stars
 from studies import (
     colorize,
     deartifact,
@@ -364,6 +366,7 @@ SETS = {
     ),
     "judged": (judged, "astro-denoise", ("gain_db", "lost_db")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
+    "stars": (stars, "astro-denoise", ("kept_5", "kept_8", "kept_12", "kept_20", "kept_50", "sky")),
     "decam": (
         decam,
         "astro-denoise",
@@ -389,7 +392,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         options.set = [*SCALES[name], *options.set]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
-    if name in ("xmm", "decam"):
+    if name in ("xmm", "decam", "stars"):
         ours = {"glassplate": through_the_pipeline(recipe)}
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])

@@ -2,8 +2,8 @@
 
 The average is a prediction of the pixels. Where the input was blind to a pixel, Bayes' rule combines the
 prediction with what the pixel measured (`posterior`), and similar blocks are filtered together
-(`similar_blocks`). What this changes around holes is carried into them (`hole_edges`), and faint sources that
-are lost are given back (`faint_sources`).
+(`similar_blocks`). What this changes around holes is carried into them (`hole_edges`), and the light of faint
+sources that is lost is given back (`faint_sources`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from glassplate.models.estimate.faint_sources import lost_sources
+from glassplate.models.estimate.faint_sources import Noise, with_significant_light
 from glassplate.models.estimate.hole_edges import membrane
 from glassplate.models.estimate.posterior import (
     posterior_mean,
@@ -37,8 +37,8 @@ OUTLIER_BOUND = 3.0
 # lost: with it 0.70 to 0.79 of the errors lie within one standard deviation, and 0.92 to 0.98 within two
 # (F16, house, lena, kodak3; 256x256, sigma 25; 2.4, 2.8, 1.5 and 3.5 fit their mean squares).
 FILTERED_VARIANCE = 2.5
-# Quanta that a pixel must have at least for its noise to be near enough to normal for the guard.
-QUANTA = 2.0
+# Change by the guard, in standard deviations of the noise, from which a pixel counts as given back.
+GIVEN_BACK = 0.5
 
 
 class Answer(NamedTuple):
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
     values: FloatArray
     """(c, H, W) float32, source units."""
     guarded: int
-    """Valid pixels that the guard on faint sources gave back."""
+    """Valid pixels that the guard on faint sources changed by `GIVEN_BACK` and more."""
 
 
 def restorations(
@@ -96,9 +96,13 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
     if problem.quantisation is not None:
         cells = QuantisationCells(problem.quantisation, window.y, window.split.valid, window.origin)
         x = cells.project(x)
-    faint = _faint_sources(window, x)
-    x = torch.where(faint, window.y, x)
-    return Answer(x[0].float().cpu().numpy(), int(faint.sum()))
+    if problem.fit.guard is None:
+        return Answer(x[0].float().cpu().numpy(), 0)
+    noise = Noise(window.score.noise_variance(x), problem.noise)
+    valid = window.split.valid
+    guarded = with_significant_light(x, window.y, valid, noise, problem.fit.guard)
+    changed = (guarded - x).abs() > GIVEN_BACK * noise.variance.sqrt()
+    return Answer(guarded[0].float().cpu().numpy(), int((changed & valid).sum()))
 
 
 def similar_blocks(
@@ -157,18 +161,6 @@ def _trusted(window: Window, mean: torch.Tensor) -> torch.Tensor:
         return valid
     seen = window.problem.operator.forward(mean)
     return valid & (window.objective.huber_weight(seen, valid) > 1 / OUTLIER_BOUND)
-
-
-def _faint_sources(window: Window, x: torch.Tensor) -> torch.Tensor:
-    """Pixels of faint sources that the answer has lost, (1, C, h, w) bool."""
-    problem, valid = window.problem, window.split.valid
-    if problem.fit.guard is None:
-        return torch.zeros_like(valid)
-    variance = window.score.noise_variance(x)
-    # where a single photon stands out, a peak means nothing
-    normal = valid & (variance > 0) & (variance >= QUANTA * problem.noise.slope**2)
-    sigma = torch.where(normal, variance, 1).sqrt()
-    return lost_sources(window.y - x, sigma, normal, problem.fit.guard)
 
 
 def _whiteness(window: Window, mean: torch.Tensor) -> float:

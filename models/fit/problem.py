@@ -67,8 +67,8 @@ class FitSettings:
     """Then filter the measurement in groups of similar blocks, as BM3D does in its second step, with the
     answer so far as the pilot (where A does not mix pixels)."""
     guard: float | None = None
-    """Standard deviations above which a point-like peak in the residual is a faint source, whose pixels get
-    their measured values back (denoise); none: no guard."""
+    """Standard deviations above which structure in the measurement (a wavelet coefficient) is a source whose
+    light the answer must have too (denoise); none: no guard."""
     robust: float | None = None
     """Residual, in units of the typical one, beyond which the pull of a pixel no longer grows: for
     salt-and-pepper noise and other outliers, which the posterior then ignores (Huber's loss; 1.5 is usual);
