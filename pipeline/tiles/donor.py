@@ -94,7 +94,8 @@ def _measurements(plan: Plan, count: int) -> list[Measurement]:
 def _write(path: Path, weights: Weights) -> str:
     """Write the weights atomically; return the SHA-256 of the file."""
     buffer = io.BytesIO()
-    np.savez(buffer, **weights)
+    # numpy 2.0 would take allow_pickle, which the types ask for, for one more array
+    np.savez(buffer, **weights)  # type: ignore[arg-type]
     content = buffer.getvalue()
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
