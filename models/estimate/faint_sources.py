@@ -113,7 +113,7 @@ class Significance(NamedTuple):
     """Wavelet coefficients of one scale; both (B, C, h, w)."""
 
     sigmas: torch.Tensor
-    """In units of their noise; infinite where a coefficient has no noise and is not 0."""
+    """In units of their noise; 0 where there is no noise, in which nothing can be lost as noise."""
     skewness: torch.Tensor
     """Skewness of that noise."""
 
@@ -136,10 +136,11 @@ def _significance(
     for scale, (of_residual, of_measured) in enumerate(planes):
         modelled = correlated_sigma(scale, lag1) if lag1 else white_sigma(scale)
         sigma = _scatter(of_residual, valid).clamp(min=modelled) * variance.sqrt()
+        sigmas = torch.where(sigma > 0, of_measured / torch.where(sigma > 0, sigma, 1), 0)
         # the third cumulant of photon noise is the slope times its variance
         units = torch.where(variance > 0, variance, 1).sqrt()
         skewness = white_skewness(scale) * noise.model.slope / units
-        found.append(Significance((of_measured / sigma).nan_to_num(nan=0.0), skewness))
+        found.append(Significance(sigmas, skewness))
         variance = smoothed(variance, scale)
     return found
 

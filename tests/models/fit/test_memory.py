@@ -58,7 +58,7 @@ def problem(
 BLURRED = Blur(Psf.of(np.random.default_rng(0).random((45, 45))))
 
 # What is fitted, the shape of a window and the number of windows. The windows are small, but large enough
-# that maps and weights take 65 MiB and more beside the 128 MiB of any first fit, which `tiny` measures alone.
+# that maps and weights take 65 MiB and more beside the 150 MiB of any first fit, which `tiny` measures alone.
 CASES = {
     "colours": (problem(), (3, 224, 224), 1),
     "tiny": (problem(), (1, 4, 4), 1),
@@ -78,7 +78,9 @@ CASES = {
     "grouped": (problem(stack=3, together="grouped"), (1, 160, 160), 3),
 }
 # Every kind of network and every way of a stack; what the other cases vary does not depend on the precision.
-IN_BF16 = ["colours", "skip", "hourglass", "unet", "resnet", "decoder", "stack", "grouped"]
+IN_BF16 = ["colours", "unet", "grouped"]
+if multiplies_bf16("cpu"):  # emulated, these take a minute
+    IN_BF16 += ["skip", "hourglass", "resnet", "decoder", "stack"]
 
 
 def cases():
@@ -99,7 +101,8 @@ def test_projection_covers_the_measured_memory_closely(forks, name, precision):
     given = replace(given, numerics=replace(chosen, **together))
     measured = forks.call("fit_peak", shape, count, given)
     projected = projected_bytes(given, shape, count)
-    most = 1.5 if precision == "fp32" or multiplies_bf16("cpu") else 2.0
+    # the memory of any first fit alone varies from 103 to 145 MiB, see FIRST_FIT_BYTES
+    most = 1.6 if precision == "fp32" or multiplies_bf16("cpu") else 2.0
     assert measured <= projected <= most * measured, f"{measured >> 20} MiB of {projected >> 20}"
 
 
