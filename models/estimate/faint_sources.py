@@ -123,9 +123,10 @@ def _significance(
 ) -> list[Significance]:
     """Compare the coefficients of each scale with their noise.
 
-    The noise of a scale is that of the model, or, where it is larger, the scatter of the residual's
-    coefficients. So neither a noise that is more correlated than the model says nor one that is taken too low
-    makes every fluctuation a source. In a crowded field the residual is almost zero, and the model decides.
+    The noise of a scale is the largest of three: that of white noise, that of the model's correlated noise,
+    and the scatter of the residual's coefficients. So neither a noise that is less or more correlated than
+    the model says nor one that is taken too low makes every fluctuation a source. In a crowded field the residual
+    is almost zero, and the first two decide.
     """
     variance = _completed(noise.variance, valid)
     units = torch.where(variance > 0, variance, 1).sqrt()
@@ -134,7 +135,7 @@ def _significance(
     found = []
     planes = zip(wavelet_planes(residual, scales), wavelet_planes(measured, scales), strict=True)
     for scale, (of_residual, of_measured) in enumerate(planes):
-        modelled = correlated_sigma(scale, lag1) if lag1 else white_sigma(scale)
+        modelled = max(correlated_sigma(scale, lag1), white_sigma(scale))
         sigma = _scatter(of_residual, valid).clamp(min=modelled) * variance.sqrt()
         sigmas = torch.where(sigma > 0, of_measured / torch.where(sigma > 0, sigma, 1), 0)
         # the third cumulant of photon noise is the slope times its variance
