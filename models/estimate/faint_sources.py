@@ -125,8 +125,8 @@ def _significance(
 
     The noise of a scale is the largest of three: that of white noise, that of the model's correlated noise,
     and the scatter of the residual's coefficients. So neither a noise that is less or more correlated than
-    the model says nor one that is taken too low makes every fluctuation a source. In a crowded field the residual
-    is almost zero, and the first two decide.
+    the model says nor one that is taken too low makes every fluctuation a source. In a crowded field the
+    residual is almost zero, and the first two decide.
     """
     variance = _completed(noise.variance, valid)
     units = torch.where(variance > 0, variance, 1).sqrt()
