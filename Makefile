@@ -54,7 +54,8 @@ help:
 	@echo "PYTEST_FLAGS='-m \"not slow\"'      options for pytest in make test, quick, oldest and pythons"
 
 # pip 23.2, which comes with Python 3.11, takes 70 s longer to resolve the dependencies. To compile all modules
-# takes another 50 s on one core, half of that on two. All in all 2 min instead of 3.
+# takes another 50 s on one core, so all cores do it. Some packages carry files that do not compile and that
+# nobody imports: hence `|| true`.
 # The install is editable: .venv is made again when the dependencies change, not when the code does.
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -132,7 +133,8 @@ python-%: | $(VENV)/.installed
 	  .venv-$*/bin/python $(QUICK); \
 	fi
 
-# Most tests keep one core busy, others wait for processes: three at a time keep two cores busy. The results of the slowest twenty are listed, so that a slow test is noticed.
+# Most tests keep one core busy, others wait for processes, so three run at a time on two cores. The slowest
+# twenty are listed, so that a slow test is noticed.
 test: lint types
 	GLASSPLATE_WHEEL="$$(echo dist/*.whl)" $(ISOLATED) -m pytest \
 		--numprocesses $(JOBS) --dist worksteal --durations 20 $(PYTEST_FLAGS)

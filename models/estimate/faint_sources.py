@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from glassplate.models.noise.estimate import MEDIAN_ABSOLUTE
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.wavelets import (
     correlated_sigma,
@@ -38,8 +39,6 @@ STEPS = 6
 HIGHER = (1.0, 0.5, 0.0, 1.0)
 # Share of the threshold down to which a source extends, and how far, in pixels of each scale's own size.
 WEAK, REACH = 0.5, 1
-# Median absolute value of a normal variable, in standard deviations.
-MEDIAN_ABSOLUTE = 0.67448975
 
 
 class Noise(NamedTuple):
@@ -101,9 +100,8 @@ def _supports(
     weak = [_exceeds(one, WEAK * (threshold + HIGHER[scale])) for scale, one in enumerate(found)]
     supports = []
     for scale, near in enumerate(weak):
-        beside = strong[
-            max(scale - 1, 0) : scale + 2
-        ]  # a source is seen at neighbouring scales too
+        # a source is seen at neighbouring scales too
+        beside = strong[max(scale - 1, 0) : scale + 2]
         begun = near & torch.stack(beside).any(0)
         supports.append(_extended(begun, near, REACH * 2 ** min(scale, 2)))
     return supports
