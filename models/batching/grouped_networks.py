@@ -14,11 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from glassplate.models.fit.adam import BETA1, BETA2, EPSILON
 from glassplate.models.fit.loop import Network
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head, pad_reflect
-
-# Adam's, of Kingma & Ba (2015), as everywhere here.
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class GroupedNetworks:

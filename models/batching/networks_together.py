@@ -38,7 +38,7 @@ class SeparateNetworks:
     def step(self, loss: torch.Tensor) -> None:
         """Let every optimiser take one step."""
         for network in self.networks:
-            network.optimiser.zero_grad(set_to_none=True)
+            network.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         for network in self.networks:
             network.optimiser.step()

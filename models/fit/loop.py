@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from glassplate.models.fit.adam import Adam
 from glassplate.models.fit.average import Average
 from glassplate.models.fit.inputs import Draw, Input
 from glassplate.models.fit.log import FitLog, FitResult, Reading, Record
@@ -160,7 +161,7 @@ class Network:
 
     def __init__(self, module: torch.nn.Module, learning_rate: float) -> None:
         self.module, self.learning_rate = module, learning_rate
-        self.optimiser = torch.optim.Adam(module.parameters(), lr=learning_rate, fused=True)
+        self.optimiser = Adam(module, learning_rate)
 
     @classmethod
     def for_window(
@@ -187,11 +188,10 @@ class Network:
 
     def step(self, loss: torch.Tensor) -> None:
         """Take one optimiser step."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
 
     def set_learning_rate(self, rate: float) -> None:
         """Change the learning rate of the steps that follow."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimiser.learning_rate = rate

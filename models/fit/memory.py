@@ -11,10 +11,10 @@ from glassplate.models.networks.make import (
     padded_size,
 )
 
-# Memory that torch takes at the first fit whatever its size: the optimiser's modules, oneDNN's kernels and
-# scratch. Measured 103 MiB (torch 2.13, CPU), and up to 145 MiB where torch had just been installed: Linux
-# then maps more pages of its libraries at once.
-FIRST_FIT_BYTES = 150 << 20
+# Memory that torch takes at the first fit whatever its size: oneDNN's kernels and scratch. Measured 35 MiB
+# (torch 2.13, CPU), and some 40 MiB more where torch had just been installed: Linux then maps more pages of
+# its libraries at once.
+FIRST_FIT_BYTES = 80 << 20
 # Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale. Half
 # of them are kept by the network; the rest is gradients and oneDNN's reordered copies.
 # Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,

@@ -87,7 +87,9 @@ def make_network(
     ``1 / sqrt(fan in)``), which the paper uses too.
     """
     network = _empty(settings, inputs, outputs)
-    network.to_empty(device="cpu")
+    # Module.to_empty takes its shapes from the meta device by a way that imports sympy (a second).
+    values = {name: torch.empty(weight.shape) for name, weight in network.state_dict().items()}
+    network.load_state_dict(values, assign=True)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (Convolution, Head)):

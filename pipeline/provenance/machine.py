@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from functools import cache
 from pathlib import Path
 
@@ -66,7 +67,13 @@ def processor() -> str:
 def installed_distributions() -> str:
     """Installed distributions, one ``name==version`` per line, sorted.
 
-    They are read once for each process: a quarter of a second, as long as all the rest of an identity run.
+    They are read once for each process, and of each the header alone: parsing the descriptions too takes a
+    quarter of a second, as long as all the rest of an identity run.
     """
-    found = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        header = HeaderParser().parsestr(metadata.partition("\n\n")[0])
+        if header["Name"]:
+            found[header["Name"].lower()] = header["Version"]
     return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))

@@ -1,20 +1,12 @@
 """The peak memory of a batch of fits; `peak_memory` calls it in a fork."""
 
 import numpy as np
-import torch
 from peak_memory import status_bytes
 
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit.problem import Measurement
 
 BARE = status_bytes("VmRSS")
-
-
-def warm_up():
-    """Import what torch imports at the first step of an optimiser: 3 s, and memory that counts as a fit's."""
-    weight = torch.zeros(1, requires_grad=True)
-    weight.grad = torch.zeros(1)
-    torch.optim.Adam([weight]).step()
 
 
 def fit_peak(shape, count, problem):

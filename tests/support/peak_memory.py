@@ -25,7 +25,7 @@ def status_bytes(field, pid="self"):
 
 
 class ForkServer:
-    """A process that imports a module, calls its `warm_up` and then forks for each call of its functions."""
+    """A process that imports a module and then forks for each call of its functions."""
 
     def __init__(self, module):
         command = [sys.executable, __file__, module, *sys.path]
@@ -50,7 +50,6 @@ def serve(module):
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a call prints must not mix with the answers
     functions = importlib.import_module(module)
-    functions.warm_up()
     while True:
         try:
             name, arguments = pickle.load(sys.stdin.buffer)

@@ -12,10 +12,6 @@ from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 
 
-def warm_up():
-    """Nothing: what a run imports on its way counts as its memory."""
-
-
 def restore_peak(path, name, *settings):
     """Peak memory of a process that restores an image, and the memory projected for it, bytes."""
     spec, recipe = SourceSpec(Path(path)), load_recipe(name, settings)

@@ -12,11 +12,9 @@ from glassplate.pipeline.planning.timing.iteration import Timer, Trial, time_win
 from glassplate.pipeline.sources.sample_windows import sample_boxes
 
 # Seconds of every run before its first tile, and those until the workers of a local pool are ready. Measured
-# with identity on a photograph of 768x512: 6.2 s in this process, 13.7 s with two workers (2 cores, AMD EPYC
+# with identity on a photograph of 768x512: 5.2 s in this process, 12.7 s with two workers (2 cores, AMD EPYC
 # Zen 3).
-START_S, WORKERS_S = 5.5, 7.5
-# Seconds that the first fit of a process takes beyond any later one (on the same machine).
-FIRST_FIT_S = 2.5
+START_S, WORKERS_S = 4.5, 7.5
 # Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 2.5 s for 3x288x288
 # and 2.2 s for 3x256x256. On a GPU it is a small part of a fit, and is neglected.
 FILTER_S_PER_SAMPLE = 1.1e-5
@@ -97,7 +95,7 @@ def image_seconds(plan: Plan, workers: int, trials: PlanTrials | None) -> float:
     each = fit.iterations * fit.members * trials.tile.seconds_on((height, width))
     tiles = busiest_share(plan.batches, workers) * (each + _filter_seconds(plan))
     donor = plan.donor_iterations * trials.donor.seconds_on(_donor_window(plan))
-    return starting + FIRST_FIT_S + donor + tiles + copying
+    return starting + donor + tiles + copying
 
 
 def _filter_seconds(plan: Plan) -> float:

@@ -67,7 +67,7 @@ class TestFitDonor:
         rates = []
 
         def descend(network, objective, draw):
-            rates.append(network.optimiser.param_groups[0]["lr"])
+            rates.append(network.optimiser.learning_rate)
             return torch.zeros(()), torch.tensor([float("nan")])
 
         monkeypatch.setattr(module, "descend", descend)

@@ -32,6 +32,10 @@ def forks():
     server.close()
 
 
+# The memory of any first fit varies from 35 to some 75 MiB, see FIRST_FIT_BYTES.
+INSTALLED = 40 << 20
+
+
 def problem(
     channels=32,
     scales=4,
@@ -58,7 +62,7 @@ def problem(
 BLURRED = Blur(Psf.of(np.random.default_rng(0).random((45, 45))))
 
 # What is fitted, the shape of a window and the number of windows. The windows are small, but large enough
-# that maps and weights take 65 MiB and more beside the 150 MiB of any first fit, which `tiny` measures alone.
+# that maps and weights take as much and more as the 80 MiB of any first fit, which `tiny` measures alone.
 CASES = {
     "colours": (problem(), (3, 224, 224), 1),
     "tiny": (problem(), (1, 4, 4), 1),
@@ -101,9 +105,9 @@ def test_projection_covers_the_measured_memory_closely(forks, name, precision):
     given = replace(given, numerics=replace(chosen, **together))
     measured = forks.call("fit_peak", shape, count, given)
     projected = projected_bytes(given, shape, count)
-    # the memory of any first fit alone varies from 103 to 145 MiB, see FIRST_FIT_BYTES
-    most = 1.6 if precision == "fp32" or multiplies_bf16("cpu") else 2.0
-    assert measured <= projected <= most * measured, f"{measured >> 20} MiB of {projected >> 20}"
+    most = 1.5 if precision == "fp32" or multiplies_bf16("cpu") else 2.0
+    comparison = f"{measured >> 20} MiB of {projected >> 20}"
+    assert measured <= projected <= most * measured + INSTALLED, comparison
 
 
 @pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])

@@ -7,7 +7,6 @@ import pytest
 from glassplate.pipeline.planning.timing.duration import (
     COPY_BYTES_PER_S,
     FILTER_S_PER_SAMPLE,
-    FIRST_FIT_S,
     START_S,
     WORKERS_S,
     PlanTrials,
@@ -52,8 +51,7 @@ def trials_of(plan, tile_s, donor_s=None):
 
 def fits_of(plan, workers, trials):
     """Seconds of a plan's fits, without the start and the copying."""
-    around = image_seconds(plan, workers, None) + FIRST_FIT_S
-    return image_seconds(plan, workers, trials) - around
+    return image_seconds(plan, workers, trials) - image_seconds(plan, workers, None)
 
 
 def timer_of_stacks(calls):
