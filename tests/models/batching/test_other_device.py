@@ -124,7 +124,9 @@ COMPARED = [(case, way) for case, way in WORKED if way == "separate" or case == 
 @pytest.mark.parametrize(("case", "way"), COMPARED)
 def test_fits_are_what_they_are_on_the_cpu(case, way, monkeypatch):
     given, measured = EVERY[case]
-    given = stacked(given, 3, way)
+    # few iterations of few windows, since each operation passes through Python; the third refills a slot
+    given = stacked(replace(given, fit=replace(given.fit, iterations=4, log_period=2)), 2, way)
+    measured = measured[:3]
     here = fit_batch(measured, given)
     monkeypatch.setattr(torch, "Generator", Generator)
     with OtherDevice() as device:
