@@ -30,7 +30,7 @@ class Adam:
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
         self.learning_rate = learning_rate
-        self._parameters = list(network.parameters())
+        self._parameters: list[torch.Tensor] = list(network.parameters())
         self._first = [torch.zeros_like(p) for p in self._parameters]
         self._second = [torch.zeros_like(p) for p in self._parameters]
         # float32 and on the parameters' device, as the fused step demands
