@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from glassplate.pipeline.errors import StoreError
-from glassplate.pipeline.store.layout import Layout, Shard, arrays_of, residual_box
+from glassplate.pipeline.store.layout import ArrayLayout, Layout, Shard, arrays_of, residual_box
 
 # zstd at level 1 after a byte shuffle is the core codec of Zarr v3 that keeps up with the disk (about 1 GB/s
 # for a thread). Higher levels gain 2 % on noisy floats.
@@ -47,23 +47,28 @@ def create(
     shutil.rmtree(making, ignore_errors=True)  # left by a run that was killed here
     ome = {"ome": ome_attributes(layout, store.stem)}
     group = zarr.create_group(making, attributes={**ome, **attributes}, zarr_format=3)
-    per_shard = layout.shard_side // layout.chunk
     names = ("c", "y", "x")[-layout.ndim :]
-    for name, (shape, dtype, chunk) in arrays_of(layout).items():
-        channels = shape[0] if layout.joint else 1
+    for name, array in arrays_of(layout).items():
         group.create_array(
             name,
-            shape=shape[-layout.ndim :],
-            dtype=dtype,
-            chunks=(1, chunk, chunk)[-layout.ndim :],
-            shards=(channels, chunk * per_shard, chunk * per_shard)[-layout.ndim :],
+            shape=array.shape[-layout.ndim :],
+            dtype=array.dtype,
+            chunks=(1, array.chunk, array.chunk)[-layout.ndim :],
+            shards=_shard_shape(layout, array),
             compressors=COMPRESSOR,
-            fill_value=np.nan if np.dtype(dtype).kind == "f" else 0,
+            fill_value=np.nan if np.dtype(array.dtype).kind == "f" else 0,
             dimension_names=names,
         )
     group.create_group("provenance")
     fill(making)
     os.replace(making, store)
+
+
+def _shard_shape(layout: Layout, array: ArrayLayout) -> tuple[int, ...]:
+    """Return the shape of a shard of an array, without the channel axis if the source has none."""
+    side = array.chunk * (layout.shard_side // layout.chunk)
+    channels = array.shape[0] if layout.joint else 1
+    return (channels, side, side)[-layout.ndim :]
 
 
 def clear_leftovers(store: Path) -> None:
@@ -145,8 +150,7 @@ def update_attributes(store: Path, **changes: Any) -> None:
 
 def shard_file(store: Path, name: str, layout: Layout, shard: Shard) -> Path:
     """Return the file of a shard of an array, as the default key encoding of Zarr v3 names it."""
-    array = open_array(store, name)
-    sides = array.shards or array.chunks
+    sides = _shard_shape(layout, arrays_of(layout)[name])
     box = shard.box if name != "residual" else residual_box(shard.box, layout.scale)
     place = (shard.channels[0], box.y0, box.x0)[-layout.ndim :]
     parts = [str(start // side) for start, side in zip(place, sides, strict=True)]
