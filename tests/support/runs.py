@@ -18,7 +18,7 @@ FIT = {
     "fit": {"iterations": 6, "log_period": 2},
     "network": {"channels": 4, "skip_channels": 4, "scales": 2},
     "tiles": {"core": 24, "halo": 6},
-    "output": {"chunk": 16, "shard": 32},
+    "output": {"chunk": 32, "shard": 32},
 }
 
 

@@ -26,15 +26,22 @@ REFINED = {**FIT, "donor": {"refine": 2}}
 AS_IT_IS = {**FIT, "donor": {"refine": 0}}
 
 
-@pytest.fixture
-def frames(tmp_path):
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory):
     """Two exposures of one field of 50 x 70 pixels, and the result of the first."""
+    folder = tmp_path_factory.mktemp("first_night")
     scene = 100 + np.random.default_rng(0).normal(0, 5, (50, 70)).cumsum(1)
     for name, seed in (("a", 1), ("b", 2)):
         noise = np.random.default_rng(seed).normal(0, 3, scene.shape)
-        fits.writeto(tmp_path / f"{name}.fits", (scene + noise).astype("f4"))
-    restore(request(tmp_path / "a.fits", tmp_path / "a.zarr", FIT), InlinePool())
-    return tmp_path
+        fits.writeto(folder / f"{name}.fits", (scene + noise).astype("f4"))
+    restore(request(folder / "a.fits", folder / "a.zarr", FIT), InlinePool())
+    return folder
+
+
+@pytest.fixture
+def frames(first_night, tmp_path):
+    """The same in a folder of each test's own."""
+    return shutil.copytree(first_night, tmp_path / "frames")
 
 
 def weights(store, name="donor.npz"):
