@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py set9 textures --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
-    python benchmarks/quality.py stars --data ../shared/data
+    python benchmarks/quality.py stars real --data ../shared/data
     python benchmarks/quality.py whole --data ../shared/data
     python benchmarks/quality.py inpaint guided impulse deartifact colorize --data ../shared/data
     python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
@@ -37,6 +37,7 @@ import numpy as np
 import tifffile
 from alone import Alone
 from astropy.io import fits
+from real_noise import real
 from rivals import Method
 from star_fields import stars
 from studies import (
@@ -366,6 +367,7 @@ SETS = {
     ),
     "judged": (judged, "astro-denoise", ("gain_db", "lost_db")),
     "xmm": (xmm, "astro-denoise", ("gain_db", "weighted_gain_db", "flux_ratio", "own_flux_ratio")),
+    "real": (real, "archive-denoise", ("psnr_db", "gain_db")),
     "stars": (stars, "astro-denoise", ("kept_5", "kept_8", "kept_12", "kept_20", "kept_50", "sky")),
     "decam": (
         decam,

@@ -21,6 +21,7 @@ from glassplate.models.estimate.posterior import (
     posterior_variance,
 )
 from glassplate.models.estimate.restoration import Restoration
+from glassplate.models.estimate.seen_noise import posterior_with_seen, seen_noise
 from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
 from glassplate.models.fit.log import FitResult
 from glassplate.models.fit.losses import masked_mean, whiteness
@@ -123,7 +124,9 @@ def similar_blocks(
         inputs.append((pilot, window.y, noise, trusted))
     pilots, measured, noise, trusted = (torch.cat(each) for each in zip(*inputs, strict=True))
     lag1 = problem.noise.lag1 if problem.noise.correlated else 0.0
-    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1)
+    seen = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
+    together = torch.cat([one for one in seen if one is not None]) if seen[0] is not None else None
+    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, together)
     parts = (torch.split(planes, 1) for planes in whole)
     return [Filtered(*planes) for planes in zip(*parts, strict=True)]
 
@@ -151,7 +154,19 @@ def _with_measurement(window: Window, mean: torch.Tensor) -> torch.Tensor:
     if not (fit.posterior and window.problem.input == "blindspot"):
         return mean
     trusted, noise = _trusted(window, mean), window.score.noise_variance(mean)
-    return posterior_mean(mean, window.y, noise, trusted, fit.posterior_radius, fit.posterior_doubt)
+    seen, radius = _seen(window, mean), fit.posterior_radius
+    if seen is None:
+        return posterior_mean(mean, window.y, noise, trusted, radius, fit.posterior_doubt)
+    lag1 = window.problem.noise.lag1
+    return posterior_with_seen(mean, window.y, noise, trusted, seen, lag1, radius)
+
+
+def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:
+    """Noise that a blind average shows where it is correlated, (1, C); None where the model's is taken."""
+    if not (window.problem.noise.correlated and window.problem.input == "blindspot"):
+        return None
+    noise = window.score.noise_variance(mean)
+    return seen_noise(mean, window.y, noise, _trusted(window, mean))
 
 
 def _trusted(window: Window, mean: torch.Tensor) -> torch.Tensor:
@@ -194,7 +209,9 @@ def _uncertainty(window: Window, means: torch.Tensor, filtered: Filtered | None)
         )
         if filtered is not None:
             # no more than the measurement's own: a block that resembles no other was not filtered
-            left = torch.minimum(FILTERED_VARIANCE * filtered.variance, score.noise_variance(mean))
+            seen = _seen(window, mean)
+            most = score.noise_variance(mean) * (1.0 if seen is None else seen.mean())
+            left = torch.minimum(FILTERED_VARIANCE * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
     values: FloatArray = variance.sqrt()[0].float().cpu().numpy()
     return values

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.cosine_transform import cosine_matrix
+from glassplate.models.estimate.colour_components import colour_components, colour_variance
 from glassplate.models.estimate.posterior import COLOURS
 
 # Set9 at sigma 25, four crops: blocks of 4 to 10 pixels differ by 0.03 dB in the mean (6: 32.35, 8: 32.31),
@@ -48,11 +49,12 @@ def collaborative_wiener(
     variance: torch.Tensor,
     valid: torch.Tensor,
     lag1: float = 0.0,
+    seen: torch.Tensor | None = None,
 ) -> Filtered:
     """Filter a measurement with a pilot estimate of it, in groups of blocks that are similar in the pilot.
 
     The second step of BM3D (Dabov et al. 2007, 10.1109/TIP.2007.901238, section III.B): the blocks of a
-    group are stacked, transformed together by cosines over rows, columns, group and colours, and each
+    group are stacked, transformed together by cosines over colours, rows, columns and group, and each
     coefficient of the measurement is multiplied by ``P^2 / (P^2 + V)``, P being the pilot's and V the
     variance of its noise. Blocks overlap; they are averaged with weights ``1 / sum(G^2 V)``. A prior that is
     fitted to pixels alone paints each copy of an edge by itself; the group has what the copies share.
@@ -74,6 +76,8 @@ def collaborative_wiener(
     lag1
         Autocorrelation of the noise between direct neighbours, modelled as a separable autoregressive process
         of order one.
+    seen
+        (B, C) factors on the variance of each colour component, see `seen_noise`; None for 1.
 
     Returns
     -------
@@ -84,6 +88,7 @@ def collaborative_wiener(
         pilot, y, variance, valid = (
             t.reshape(-1, 1, *shape[2:]) for t in (pilot, y, variance, valid)
         )
+        seen = None if seen is None else seen.reshape(-1, 1)
     noise = torch.where(valid, variance, 0)
     measured = torch.where(valid, y, pilot)
     noisy = noise > 0
@@ -91,12 +96,21 @@ def collaborative_wiener(
         return Filtered(measured.reshape(shape), torch.zeros(shape).to(y))
     # in units of the usual noise, squares of faint fluxes stay within single precision
     unit = _median_variance(noise, noisy).sqrt()
-    whole = (pilot / unit, measured / unit, noise / unit.square())
+    of_components = colour_variance(noise / unit.square())
+    if seen is not None:
+        of_components = of_components * seen[:, :, None, None]
+    whole = (
+        colour_components(pilot / unit),
+        colour_components(measured / unit),
+        of_components,
+    )
     # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
     found = [_in_units_of_noise(p, m, v, lag1) for p, m, v in parts]
     values, left = (torch.cat(images) for images in zip(*found, strict=True))
+    values = colour_components(values, inverse=True)
+    left = colour_variance(left, inverse=True)
     values = torch.where(noisy, unit * values, measured)
     return Filtered(values.reshape(shape), (unit.square() * left).reshape(shape))
 
@@ -112,14 +126,14 @@ def _median_variance(variance: torch.Tensor, noisy: torch.Tensor) -> torch.Tenso
 def _in_units_of_noise(
     pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
 ) -> Filtered:
-    """Filter images in units of their noise; all (B, C, h, w)."""
+    """Filter the colour components of images in units of their noise; all (B, C, h, w)."""
     b, c, h, w = pilot.shape
     pilot, y, variance = (_padded(planes) for planes in (pilot, y, variance))
     *_, height, width = pilot.shape
     totals = torch.zeros(2 * c + 1, b * height * width, dtype=pilot.dtype, device=pilot.device)
     block = _block(width, pilot.device)  # (SIDE * SIDE,)
     for corners in _groups(pilot):
-        basis = _Basis(c, corners.shape[1], lag1, pilot)
+        basis = _Basis(corners.shape[1], lag1, pilot)
         for some in torch.split(corners, TOGETHER // basis.group):
             place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
             painted, measured, noise = (_gathered(whole, place) for whole in (pilot, y, variance))
@@ -215,13 +229,12 @@ def _add(
 
 
 class _Basis:
-    """Cosines over the colours, the group, and the pixels of its blocks."""
+    """Cosines over the group and the pixels of its blocks."""
 
-    def __init__(self, colours: int, group: int, lag1: float, like: torch.Tensor) -> None:
+    def __init__(self, group: int, lag1: float, like: torch.Tensor) -> None:
         self.group = group
         block = torch.from_numpy(cosine_matrix(SIDE))
         matrices = (
-            torch.from_numpy(cosine_matrix(colours)),
             torch.from_numpy(cosine_matrix(group)),
             torch.kron(block, block),
         )
@@ -248,7 +261,7 @@ class _Basis:
         energy = paint.square()
         noise = _transformed(variance, self.squared) * self.share
         gain = energy / (energy + DISCOUNT * noise).clamp(min=torch.finfo(energy.dtype).tiny)
-        gain[:, :, 0, 0] = 1  # the mean of each colour, which is the pilot's
+        gain[:, :, 0, 0] = 1  # the mean of each component, which is the pilot's
         spectrum = gain * _transformed(y, self.forward)
         spectrum[:, :, 0, 0] = paint[:, :, 0, 0]
         values = _transformed(spectrum, [matrix.T for matrix in self.forward])
@@ -258,7 +271,6 @@ class _Basis:
 
 
 def _transformed(groups: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
-    """Apply a matrix to each dimension but the first, (n, C, group, SIDE * SIDE) to the same."""
-    colour, group, block = matrices
-    groups = group @ (groups @ block.T)
-    return (colour @ groups.flatten(2)).view_as(groups)
+    """Apply a matrix to each of the last two dimensions, (n, C, group, SIDE * SIDE) to the same."""
+    group, block = matrices
+    return group @ (groups @ block.T)

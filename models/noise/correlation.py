@@ -44,21 +44,23 @@ def correlation_from_high_orders(spectra: Spectra) -> Correlation:
     return Correlation(lag1, _standard_error(spectra))
 
 
-def correlation_from_all_orders(spectra: Spectra) -> Correlation:
-    """Sum the whole spectrum times a cosine, which gives the autocorrelation at lag 1.
+def correlation_from_spectrum(spectrum: FloatArray, squares: float) -> Correlation:
+    """Sum a noise spectrum times a cosine, which gives the autocorrelation at lag 1.
 
-    The orders below `LOWEST_ORDER`, which content fills, are assumed to be as strong as that one.
+    Parameters
+    ----------
+    spectrum
+        ``(side * side,)`` power of each cosine coefficient.
+    squares
+        Number of independent squares among which the flattest have shown it.
     """
-    mean = _mean_of_flattest(spectra)
-    if mean is None:
-        return Correlation(0.0, math.inf)
-    side = spectra.side
-    mean[spectra.order < LOWEST_ORDER] = mean[spectra.order == LOWEST_ORDER].mean()
+    side = math.isqrt(len(spectrum))
     wave = np.cos(np.pi * np.arange(side) / side)
     both_axes = np.add.outer(wave, wave).ravel() / 2
-    mirrored = float(mean @ both_axes / mean.sum())
+    mirrored = float(spectrum @ both_axes / spectrum.sum())
     # the transform continues a square by its mirror image: one in `side` neighbours is the pixel itself
-    return Correlation((mirrored * side - 1) / (side - 1), _standard_error(spectra))
+    lag1 = (mirrored * side - 1) / (side - 1)
+    return Correlation(lag1, 0.7 / math.sqrt(max(FLAT_SHARE * squares, 1.0) * side**2))
 
 
 def _flat_count(spectra: Spectra) -> int:

@@ -24,6 +24,7 @@ from glassplate.models.noise.variance_curve import (
     fit_line,
     growing_line,
     growth_is_significant,
+    typical_line,
 )
 
 # Lag-1 autocorrelation above which the noise counts as correlated, if it is above three standard errors too.
@@ -65,7 +66,7 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         large, all_orders = measure_correlated(finite)
         if len(large) >= FEWEST_SQUARES:
             squares, correlation = large, all_orders
-    line, origin = _given(settings) or _estimated(squares, finite, settings)
+    line, origin = _given(settings) or _estimated(squares, finite, settings, correlated)
     return NoiseModel(line.floor, line.slope, correlation.lag1, correlated, origin, line.pedestal)
 
 
@@ -128,7 +129,7 @@ def _given(settings: NoiseSettings) -> tuple[VarianceLine, str] | None:
 
 
 def _estimated(
-    squares: Squares, samples: Sequence[Sample], settings: NoiseSettings
+    squares: Squares, samples: Sequence[Sample], settings: NoiseSettings, correlated: bool
 ) -> tuple[VarianceLine, str]:
     """Noise measured in flat squares, or from differences of neighbours where squares are too few."""
     if len(squares) < FEWEST_SQUARES:
@@ -145,7 +146,8 @@ def _estimated(
     if wanted or (settings.model == "auto" and growth_is_significant(classes, line)):
         kind = "poisson-gaussian" if line.floor > 0 else "poisson"
         return line, f"estimated: {kind}"
-    return VarianceLine(constant_variance(squares)), "estimated: gaussian"
+    constant = typical_line(classes) if correlated else VarianceLine(constant_variance(squares))
+    return constant, "estimated: gaussian"
 
 
 def _partly_given(classes: BrightnessClasses, settings: NoiseSettings) -> tuple[VarianceLine, str]:

@@ -39,6 +39,8 @@ class Spectra:
     order_energy: npt.NDArray[np.float32]
     """``(n, 2 * side - 1)`` mean energy of the coefficients of each order, averaged over all channels of the
     place: channels share content and not noise."""
+    place: npt.NDArray[np.int_]
+    """``(n,)`` number of the square's place in the image, which its channels share."""
     new_share: float
     """Share of the pixels of a square that no other square has."""
 
@@ -46,6 +48,13 @@ class Spectra:
     def order(self) -> npt.NDArray[np.int_]:
         """``(side * side,)`` order of each coefficient."""
         return _orders(self.side)
+
+    def mean_over_channels(self) -> npt.NDArray[np.float32]:
+        """``(places, side * side)`` mean energy of each coefficient over the channels that a place has."""
+        energy = np.zeros((int(self.place.max(initial=-1)) + 1, self.side**2), np.float32)
+        np.add.at(energy, self.place, self.energy)
+        count = np.bincount(self.place, minlength=len(energy)).astype(np.float32)
+        return energy / np.maximum(count, 1)[:, None]
 
     def structure(self, end: int) -> FloatArray:
         """``(n,)`` mean energy of the coefficients of orders 2 to ``end - 1``.
@@ -66,6 +75,7 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
     order_mean = (order[:, None] == np.arange(2 * side - 1)) / np.bincount(order)
     padding = _padding_values(samples, side)
     rows: list[tuple[npt.NDArray[Any], ...]] = []
+    places = 0
     for squares in _squares(samples, side, stride):
         coefficients = squares @ basis.T  # (c, n, side * side)
         energy = (coefficients**2).astype(np.float32)
@@ -73,12 +83,15 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
         padded = np.isin(squares, padding).sum(-1).ravel()
         level = coefficients[..., 0].ravel() / side
         every_channel = np.tile(order_energy, (len(energy), 1))
-        rows.append((level, energy.reshape(-1, side * side), every_channel, padded))
+        place = np.tile(places + np.arange(squares.shape[1]), len(energy))
+        places += squares.shape[1]
+        rows.append((level, energy.reshape(-1, side * side), every_channel, padded, place))
     new_share = (stride / side) ** 2
     if not rows:
         nothing = np.zeros((0, side * side), np.float32)
-        return Spectra(side, np.zeros(0), nothing, nothing[:, : 2 * side - 1], new_share)
-    level, energy, order_energy, padded = (
+        nowhere = np.zeros(0, np.int_)
+        return Spectra(side, np.zeros(0), nothing, nothing[:, : 2 * side - 1], nowhere, new_share)
+    level, energy, order_energy, padded, place = (
         np.concatenate(column) for column in zip(*rows, strict=True)
     )
     kept = energy[:, 1:].sum(1) > ROUNDING * np.abs(level).max() ** 2
@@ -87,7 +100,8 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
         kept &= padded < 2
     if not kept.all():  # the energies are large, and copied only if they must be
         level, energy, order_energy = level[kept], energy[kept], order_energy[kept]
-    return Spectra(side, level, energy, order_energy, new_share)
+        place = np.unique(place[kept], return_inverse=True)[1]
+    return Spectra(side, level, energy, order_energy, place, new_share)
 
 
 def _squares(samples: Sequence[Sample], side: int, stride: int) -> Iterator[FloatArray]:

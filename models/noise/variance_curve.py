@@ -146,6 +146,18 @@ def constant_line(classes: BrightnessClasses) -> VarianceLine:
     return VarianceLine(float(np.average(classes.variance, weights=1 / classes.error**2)))
 
 
+def typical_line(classes: BrightnessClasses) -> VarianceLine:
+    """Constant variance that half of the classes, weighted by their errors, do not reach.
+
+    The flattest squares of all are those that JPEG or a dark background have made flat, with less noise than
+    elsewhere (on PolyU half of its sigma); the brightest classes have stars.
+    """
+    order = np.argsort(classes.variance, kind="stable")
+    weight = np.cumsum(1 / classes.error[order] ** 2)
+    middle = int(np.searchsorted(weight, weight[-1] / 2))
+    return VarianceLine(float(classes.variance[order][middle]))
+
+
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:
     """Sum of the squared deviations of the classes from a line, in units of their errors."""
     model = line.floor + line.slope * np.maximum(classes.level - line.pedestal, 0)

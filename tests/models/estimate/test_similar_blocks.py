@@ -189,7 +189,7 @@ def test_the_same_bytes_twice():
 
 def test_the_transform_is_orthonormal_and_its_squares_carry_the_variance():
     like = torch.zeros((), dtype=torch.float64)
-    basis = _Basis(3, 32, 0.0, like)
+    basis = _Basis(32, 0.0, like)
     rng = torch.Generator().manual_seed(0)
     groups = torch.randn(2, 3, 32, 36, generator=rng, dtype=torch.float64)
     there = _transformed(groups, basis.forward)
@@ -209,7 +209,7 @@ def test_the_transform_is_orthonormal_and_its_squares_carry_the_variance():
 
 @pytest.mark.parametrize("lag1", [0.0, 0.2, 0.5, -0.3])
 def test_the_spectrum_of_correlated_noise_is_that_of_noise_made_so(lag1):
-    basis = _Basis(1, 1, lag1, torch.zeros((), dtype=torch.float64))
+    basis = _Basis(1, lag1, torch.zeros((), dtype=torch.float64))
     torch.testing.assert_close(basis.share.mean(), torch.ones((), dtype=torch.float64))
     t = torch.arange(6)
     covariance = max(lag1, 0.0) ** (t[:, None] - t).abs().double()

@@ -1,0 +1,85 @@
+"""The power spectrum of correlated noise, from squares that are flat at all frequencies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from glassplate.models.noise.spectra import BoolArray, FloatArray
+
+# Distance from the origin of the frequencies, in coefficients, from which the spectrum is measured. Below are
+# the mean of a square and its gradients, which every image has.
+LOWEST_RADIUS = 1.5
+# Width of the ring from which the power of those below is extrapolated, and the most that it may grow.
+RING, MOST_GROWTH = 2.0, 4.0
+# Share of the places that give the spectrum, and the least number of them. With 1, 2 and 5 %, sigma comes out
+# alike on photographs of PolyU, within 5 % (design note 018).
+FLAT_SHARE, FLAT_LEAST = 0.02, 24
+# Rounds of choosing places by the spectrum, and the spectrum by places.
+ROUNDS = 6
+
+
+def noise_spectrum(places: npt.NDArray[np.float32]) -> FloatArray:
+    """Find the spectrum of the noise, ``(side * side,)``, from the spectra of places, ``(n, side * side)``.
+
+    Each half of the coefficients is measured where the other half is weak, so that the choice does not bias
+    it. `n` must be at least 1.
+    """
+    side = math.isqrt(places.shape[1])
+    radius = radius_of(side)
+    ring = (radius >= LOWEST_RADIUS) & (radius < LOWEST_RADIUS + RING)
+    count = min(max(int(FLAT_SHARE * len(places)), FLAT_LEAST), len(places))
+    spectrum = _positive(np.median(places, 0).astype(np.float64))
+    for _ in range(ROUNDS):
+        found = np.zeros_like(spectrum)
+        for half in checkerboard(side):
+            chosen = np.argsort(flatness(places, spectrum, half), kind="stable")[:count]
+            found[~half] = places[chosen].mean(0, dtype=np.float64)[~half]
+        spectrum = _smooth(_positive(found).reshape(side, side)).ravel()
+        low = radius < LOWEST_RADIUS
+        spectrum[low] = _extrapolated(radius[ring], spectrum[ring], radius[low])
+    return spectrum
+
+
+def _extrapolated(radius: FloatArray, power: FloatArray, below: FloatArray) -> FloatArray:
+    """Power at the radii `below` if its logarithm is a parabola, as that of a Gaussian filter is."""
+    slope, start = np.polyfit(radius**2, np.log(power), 1)
+    mean = power.mean()
+    return np.asarray(np.exp(start + slope * below**2).clip(mean, MOST_GROWTH * mean))
+
+
+def flatness(places: npt.NDArray[np.float32], spectrum: FloatArray, half: BoolArray) -> FloatArray:
+    """Mean energy of half of the coefficients of each place in units of a spectrum, ``(n,)``.
+
+    It is about 1 where there is nothing but noise. The mean of a square does not count.
+    """
+    judged = half & (radius_of(math.isqrt(len(half))) > 0)
+    weight = (judged / np.where(judged, spectrum, 1) / judged.sum()).astype(np.float32)
+    return np.asarray(places @ weight, np.float64)
+
+
+def checkerboard(side: int) -> tuple[BoolArray, BoolArray]:
+    """Two halves of a square's coefficients, like the fields of a chessboard; each ``(side * side,)``."""
+    k = np.arange(side)
+    even = (np.add.outer(k, k) % 2 == 0).ravel()
+    return even, ~even
+
+
+def radius_of(side: int) -> FloatArray:
+    """Distance of each coefficient from the origin of the frequencies, ``(side * side,)``."""
+    k = np.arange(side, dtype=np.float64)
+    return np.asarray(np.hypot.outer(k, k).ravel())
+
+
+def _smooth(power: FloatArray) -> FloatArray:
+    """Geometric mean of 3x3 coefficients, borders repeated: a steep spectrum stays as steep."""
+    wide = np.pad(np.log(power), 1, mode="edge")
+    views = np.lib.stride_tricks.sliding_window_view(wide, (3, 3))
+    return np.asarray(np.exp(views.mean((-1, -2))))
+
+
+def _positive(spectrum: FloatArray) -> FloatArray:
+    """Lift powers that are 0, which no noise has, to a small share of the strongest."""
+    return np.maximum(spectrum, max(1e-6 * float(spectrum.max()), np.finfo(np.float64).tiny))

@@ -1,0 +1,147 @@
+"""The noise that a blind prediction shows decides what of a measurement of correlated noise is kept."""
+
+import pytest
+import torch
+
+from glassplate.models.estimate.colour_components import colour_components
+from glassplate.models.estimate.posterior import posterior_mean
+from glassplate.models.estimate.seen_noise import (
+    ELSEWHERE,
+    LEAST,
+    MOST,
+    correlation_area,
+    posterior_with_seen,
+    seen_noise,
+)
+
+SIDE, RADIUS = 96, 5.0
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def correlated(lag1, channels=1, seed=0):
+    """Separable autoregressive noise of variance 1, (1, C, SIDE, SIDE)."""
+    noise = torch.randn((1, channels, SIDE, SIDE), generator=generator(seed))
+    for axis in (2, 3):
+        lines = noise.movedim(axis, 0).clone()
+        for n in range(1, SIDE):
+            lines[n] = lag1 * lines[n - 1] + (1 - lag1**2) ** 0.5 * lines[n]
+        noise = lines.movedim(0, axis)
+    return noise
+
+
+def everywhere(planes):
+    return torch.ones(planes.shape, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0])
+def test_noise_of_more_than_the_model_is_seen(factor):
+    """Of less it is not: the model's is the least."""
+    noise = factor * torch.randn((1, 1, SIDE, SIDE), generator=generator())
+    [[seen]] = seen_noise(0 * noise, noise, torch.ones_like(noise), everywhere(noise))
+    assert float(seen) == pytest.approx(ELSEWHERE * max(factor**2, 1), rel=0.06)
+
+
+def test_brightness_and_colours_are_seen_apart():
+    grey = torch.randn((1, 1, SIDE, SIDE), generator=generator()).expand(-1, 3, -1, -1)
+    [seen] = seen_noise(0 * grey, grey, torch.ones_like(grey), everywhere(grey))
+    assert float(seen[0]) == pytest.approx(3 * ELSEWHERE, rel=0.06)
+    assert seen[1:].tolist() == pytest.approx([LEAST * ELSEWHERE] * 2)
+
+
+def test_what_is_far_too_much_is_no_noise():
+    texture = (2 * MOST) ** 0.5 * torch.randn((1, 1, SIDE, SIDE), generator=generator())
+    [[seen]] = seen_noise(0 * texture, texture, torch.ones_like(texture), everywhere(texture))
+    assert float(seen) == pytest.approx(ELSEWHERE)
+
+
+def test_a_structure_in_a_corner_is_not_seen():
+    noise = torch.randn((1, 1, SIDE, SIDE), generator=generator())
+    changed = noise.clone()
+    changed[..., :30, :30] += 100
+    of_both = [seen_noise(0 * y, y, torch.ones_like(y), everywhere(y)) for y in (noise, changed)]
+    torch.testing.assert_close(of_both[1], of_both[0], rtol=0.15, atol=0)
+
+
+def test_invalid_pixels_do_not_matter():
+    noise = torch.randn((1, 2, SIDE, SIDE), generator=generator())
+    valid = torch.rand(noise.shape, generator=generator(1)) > 0.1
+    spoilt = torch.where(valid, noise, 1e9)
+    of_both = [seen_noise(0 * y, y, torch.ones_like(y), valid) for y in (noise, spoilt)]
+    assert torch.equal(*of_both)
+    nothing = seen_noise(0 * noise, noise, torch.ones_like(noise), torch.zeros_like(valid))
+    assert nothing.tolist() == [[ELSEWHERE] * 2]
+
+
+def test_a_window_is_seen_alone_as_with_others():
+    noise = torch.randn((3, 3, SIDE, SIDE), generator=generator()) * torch.tensor(
+        [1, 1.3, 1.6]
+    ).view(3, 1, 1, 1)
+    together = seen_noise(0 * noise, noise, torch.ones_like(noise), everywhere(noise))
+    for n in range(3):
+        one = noise[n : n + 1]
+        alone = seen_noise(0 * one, one, torch.ones_like(one), everywhere(one))
+        torch.testing.assert_close(alone[0], together[n])
+
+
+@pytest.mark.parametrize("lag1", [0.0, 0.3, 0.7])
+def test_the_area_is_that_of_the_scatter_of_variances(lag1):
+    """The mean of squares over an area scatters as that of so many fewer independent pixels."""
+    means = [correlated(lag1, seed=seed).square().mean() for seed in range(60)]
+    found = float(torch.stack(means).var() * SIDE**2 / 2)
+    assert found == pytest.approx(correlation_area(lag1), rel=0.6)
+
+
+def test_correlated_noise_of_one_colour_is_not_given_back():
+    """With white noise of the model's variance half of it was: camera JPEGs came out as they went in."""
+    truth = torch.full((1, 3, SIDE, SIDE), 100.0)
+    y = truth + 3 * correlated(0.65).expand(-1, 3, -1, -1)
+    variance = torch.full_like(y, 2.0**2)  # as a noise that is taken for too little
+    seen = seen_noise(truth, y, variance, everywhere(y))
+    x = posterior_with_seen(truth, y, variance, everywhere(y), seen, 0.65, RADIUS)
+    assert (x - truth).std() < 0.1 * 3
+    white = posterior_mean(truth, y, variance, everywhere(y), RADIUS)
+    assert (white - truth).std() > 0.5 * 3
+
+
+def test_structure_that_was_not_predicted_is_given_back():
+    blind = torch.full((1, 1, SIDE, SIDE), 100.0)
+    y = blind + correlated(0.5)
+    y[..., 40:56, 40:56] += 20 * torch.sign(torch.randn((16, 16), generator=generator(3)))
+    variance = torch.ones_like(y)
+    seen = seen_noise(blind, y, variance, everywhere(y))
+    x = posterior_with_seen(blind, y, variance, everywhere(y), seen, 0.5, RADIUS)
+    inside = (slice(None), slice(None), slice(44, 52), slice(44, 52))
+    assert (x - y)[inside].abs().max() < 2
+
+
+def test_pixels_without_noise_and_without_a_measurement():
+    mu, y = torch.full((1, 3, 40, 40), 5.0), torch.full((1, 3, 40, 40), 9.0)
+    variance, valid = torch.ones_like(y), everywhere(y)
+    variance[..., 3, 3], valid[:, 1, 7, 7] = 0, False
+    y[:, 1, 7, 7] = torch.nan
+    seen = seen_noise(mu, y, variance, valid)
+    x = posterior_with_seen(mu, y, variance, valid, seen, 0.5, RADIUS)
+    assert x[0, :, 3, 3].tolist() == [9, 9, 9]
+    assert x[0, :, 7, 7].tolist() == [5, 5, 5]
+    assert torch.isfinite(x).all()
+
+
+def test_the_unit_does_not_matter():
+    mu = colour_components(torch.randn((1, 3, 48, 48), generator=generator()))
+    y = mu + torch.randn(mu.shape, generator=generator(1))
+    one, other = (
+        posterior_with_seen(
+            f * mu,
+            f * y,
+            f * f * torch.ones_like(y),
+            everywhere(y),
+            seen_noise(f * mu, f * y, f * f * torch.ones_like(y), everywhere(y)),
+            0.4,
+            RADIUS,
+        )
+        for f in (1.0, 2.0**20)
+    )
+    torch.testing.assert_close(other / 2.0**20, one, rtol=1e-5, atol=1e-5)
