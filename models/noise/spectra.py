@@ -53,8 +53,9 @@ class Spectra:
         """``(places, side * side)`` mean energy of each coefficient over the channels that a place has."""
         energy = np.zeros((int(self.place.max(initial=-1)) + 1, self.side**2), np.float32)
         np.add.at(energy, self.place, self.energy)
-        count = np.bincount(self.place, minlength=len(energy)).astype(np.float32)
-        return energy / np.maximum(count, 1)[:, None]
+        count = np.bincount(self.place, minlength=len(energy))
+        energy /= np.maximum(count, 1)[:, None]
+        return energy
 
     def structure(self, end: int) -> FloatArray:
         """``(n,)`` mean energy of the coefficients of orders 2 to ``end - 1``.
