@@ -21,7 +21,7 @@ from glassplate.models.estimate.posterior import (
     posterior_variance,
 )
 from glassplate.models.estimate.restoration import Restoration
-from glassplate.models.estimate.seen_noise import posterior_with_seen, seen_noise
+from glassplate.models.estimate.seen_noise import correlation_area, posterior_with_seen, seen_noise
 from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
 from glassplate.models.fit.log import FitResult
 from glassplate.models.fit.losses import masked_mean, whiteness
@@ -124,9 +124,10 @@ def similar_blocks(
         inputs.append((pilot, window.y, noise, trusted))
     pilots, measured, noise, trusted = (torch.cat(each) for each in zip(*inputs, strict=True))
     lag1 = problem.noise.lag1 if problem.noise.correlated else 0.0
-    seen = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
-    together = torch.cat([one for one in seen if one is not None]) if seen[0] is not None else None
-    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, together)
+    each = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
+    seen = [of_one for of_one in each if of_one is not None]  # of all windows or of none
+    components = torch.cat(seen) if seen else None
+    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, components)
     parts = (torch.split(planes, 1) for planes in whole)
     return [Filtered(*planes) for planes in zip(*parts, strict=True)]
 
@@ -154,11 +155,11 @@ def _with_measurement(window: Window, mean: torch.Tensor) -> torch.Tensor:
     if not (fit.posterior and window.problem.input == "blindspot"):
         return mean
     trusted, noise = _trusted(window, mean), window.score.noise_variance(mean)
-    seen, radius = _seen(window, mean), fit.posterior_radius
+    seen, radius, doubt = _seen(window, mean), fit.posterior_radius, fit.posterior_doubt
     if seen is None:
-        return posterior_mean(mean, window.y, noise, trusted, radius, fit.posterior_doubt)
-    lag1 = window.problem.noise.lag1
-    return posterior_with_seen(mean, window.y, noise, trusted, seen, lag1, radius)
+        return posterior_mean(mean, window.y, noise, trusted, radius, doubt)
+    doubt *= correlation_area(window.problem.noise.lag1) ** 0.5
+    return posterior_with_seen(mean, window.y, noise, trusted, seen, radius, doubt)
 
 
 def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:

@@ -24,8 +24,6 @@ MOST = 6.0
 ELSEWHERE = 2.0
 # Least variance of a component, in units of the noise model's: JPEG may leave no noise in the colours.
 LEAST = 1e-3
-# Standard errors of the local covariance of the residual below which it counts as noise.
-DOUBT = 3.0
 
 
 def seen_noise(
@@ -70,15 +68,13 @@ def posterior_with_seen(
     variance: torch.Tensor,
     valid: torch.Tensor,
     seen: torch.Tensor,
-    lag1: float,
     radius: float,
+    doubt: float,
 ) -> torch.Tensor:
     """Combine a blind prediction with a measurement of correlated noise, as `posterior_mean` does for white.
 
-    Two things differ: each colour component has the noise that was seen, and the local covariance of the
-    residual is known as much less well as its pixels are fewer that are independent. With white noise of the
-    model's variance, as much of the noise would be given back as it exceeds that (PolyU: 39.3 dB, of 38.4
-    measured, and 41.6 so).
+    Each colour component has the noise that was seen. With white noise of the model's variance, as much of
+    the noise would be given back as it exceeds that (PolyU: 39.3 dB, of 38.4 measured, and 41.8 so).
 
     Parameters
     ----------
@@ -86,10 +82,9 @@ def posterior_with_seen(
         As for `seen_noise`.
     seen
         (B, C), its result.
-    lag1
-        Autocorrelation of the noise between direct neighbours.
-    radius
-        Standard deviation of the Gaussian average, in pixels.
+    radius, doubt
+        As for `posterior_mean`. The standard error is that of white noise; that of correlated noise is the
+        root of its `correlation_area` times larger.
 
     Returns
     -------
@@ -97,7 +92,6 @@ def posterior_with_seen(
     """
     r, whole = _residual(mu, y, variance, valid)
     noise = seen[:, :, None, None].expand_as(r)
-    doubt = DOUBT * correlation_area(lag1) ** 0.5
     shift = posterior_mean(torch.zeros_like(r), r, noise, whole.expand_as(valid), radius, doubt)
     x = mu + variance.clamp(min=0).sqrt() * colour_components(shift, inverse=True)
     return torch.where(valid & (variance <= 0), y, torch.where(valid, x, mu))

@@ -100,7 +100,9 @@ def test_correlated_noise_of_one_colour_is_not_given_back():
     y = truth + 3 * correlated(0.65).expand(-1, 3, -1, -1)
     variance = torch.full_like(y, 2.0**2)  # as a noise that is taken for too little
     seen = seen_noise(truth, y, variance, everywhere(y))
-    x = posterior_with_seen(truth, y, variance, everywhere(y), seen, 0.65, RADIUS)
+    x = posterior_with_seen(
+        truth, y, variance, everywhere(y), seen, RADIUS, correlation_area(0.65) ** 0.5
+    )
     assert (x - truth).std() < 0.1 * 3
     white = posterior_mean(truth, y, variance, everywhere(y), RADIUS)
     assert (white - truth).std() > 0.5 * 3
@@ -112,7 +114,7 @@ def test_structure_that_was_not_predicted_is_given_back():
     y[..., 40:56, 40:56] += 20 * torch.sign(torch.randn((16, 16), generator=generator(3)))
     variance = torch.ones_like(y)
     seen = seen_noise(blind, y, variance, everywhere(y))
-    x = posterior_with_seen(blind, y, variance, everywhere(y), seen, 0.5, RADIUS)
+    x = posterior_with_seen(blind, y, variance, everywhere(y), seen, RADIUS, 1.0)
     inside = (slice(None), slice(None), slice(44, 52), slice(44, 52))
     assert (x - y)[inside].abs().max() < 2
 
@@ -123,7 +125,7 @@ def test_pixels_without_noise_and_without_a_measurement():
     variance[..., 3, 3], valid[:, 1, 7, 7] = 0, False
     y[:, 1, 7, 7] = torch.nan
     seen = seen_noise(mu, y, variance, valid)
-    x = posterior_with_seen(mu, y, variance, valid, seen, 0.5, RADIUS)
+    x = posterior_with_seen(mu, y, variance, valid, seen, RADIUS, 1.0)
     assert x[0, :, 3, 3].tolist() == [9, 9, 9]
     assert x[0, :, 7, 7].tolist() == [5, 5, 5]
     assert torch.isfinite(x).all()
@@ -139,8 +141,8 @@ def test_the_unit_does_not_matter():
             f * f * torch.ones_like(y),
             everywhere(y),
             seen_noise(f * mu, f * y, f * f * torch.ones_like(y), everywhere(y)),
-            0.4,
             RADIUS,
+            1.0,
         )
         for f in (1.0, 2.0**20)
     )
