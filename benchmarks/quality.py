@@ -87,6 +87,11 @@ class InMemory:
     joint: bool = True
 
     @property
+    def spec(self) -> SourceSpec:
+        """What a message calls it."""
+        return SourceSpec(Path("an image in memory"))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """``(c, y, x)``."""
         return self.values.shape
@@ -394,7 +399,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         options.set = [*SCALES[name], *options.set]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
-    if name in ("xmm", "decam", "stars"):
+    if name in ("xmm", "decam", "real", "stars"):
         ours = {"glassplate": through_the_pipeline(recipe)}
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])

@@ -74,7 +74,7 @@ def posterior_with_seen(
     """Combine a blind prediction with a measurement of correlated noise, as `posterior_mean` does for white.
 
     Each colour component has the noise that was seen. With white noise of the model's variance, as much of
-    the noise would be given back as it exceeds that (PolyU: 39.3 dB, of 38.4 measured, and 41.8 so).
+    the noise would be given back as it exceeds that (PolyU: 39.3 dB, of 38.4 measured, and 41.7 so).
 
     Parameters
     ----------
