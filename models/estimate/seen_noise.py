@@ -20,7 +20,7 @@ RADIUS = 6.0
 # 0.4 to 4.8, in a field of unpredictable texture 9.
 MOST = 6.0
 # Factor on the median, which is that of flat places; where there is light or texture, there is more noise
-# (PolyU: the variance is 1.5 to 2 times that of the flattest half).
+# (crops of PolyU: 41.8 dB in the mean, with a factor of 1 41.3).
 ELSEWHERE = 2.0
 # Least variance of a component, in units of the noise model's: JPEG may leave no noise in the colours.
 LEAST = 1e-3

@@ -44,23 +44,17 @@ def correlation_from_high_orders(spectra: Spectra) -> Correlation:
     return Correlation(lag1, _standard_error(spectra))
 
 
-def correlation_from_spectrum(spectrum: FloatArray, squares: float) -> Correlation:
+def lag1_from_spectrum(spectrum: FloatArray) -> float:
     """Sum a noise spectrum times a cosine, which gives the autocorrelation at lag 1.
 
-    Parameters
-    ----------
-    spectrum
-        ``(side * side,)`` power of each cosine coefficient.
-    squares
-        Number of independent squares among which the flattest have shown it.
+    `spectrum` is the power of each cosine coefficient, ``(side * side,)``.
     """
     side = math.isqrt(len(spectrum))
     wave = np.cos(np.pi * np.arange(side) / side)
     both_axes = np.add.outer(wave, wave).ravel() / 2
     mirrored = float(spectrum @ both_axes / spectrum.sum())
     # the transform continues a square by its mirror image: one in `side` neighbours is the pixel itself
-    lag1 = (mirrored * side - 1) / (side - 1)
-    return Correlation(lag1, 0.7 / math.sqrt(max(FLAT_SHARE * squares, 1.0) * side**2))
+    return (mirrored * side - 1) / (side - 1)
 
 
 def _flat_count(spectra: Spectra) -> int:

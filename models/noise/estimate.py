@@ -62,12 +62,13 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         settings.correlation == "auto"
         and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
     )
+    lag1 = correlation.lag1
     if correlated:
-        large, all_orders = measure_correlated(finite)
-        if len(large) >= FEWEST_SQUARES:
-            squares, correlation = large, all_orders
+        everywhere_flat, of_spectrum = measure_correlated(finite)
+        if len(everywhere_flat) >= FEWEST_SQUARES:
+            squares, lag1 = everywhere_flat, of_spectrum
     line, origin = _given(settings) or _estimated(squares, finite, settings, correlated)
-    return NoiseModel(line.floor, line.slope, correlation.lag1, correlated, origin, line.pedestal)
+    return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
 
 
 def _finite(sample: Sample) -> Sample:

@@ -8,7 +8,6 @@ then does not bias the measurement. After Ponomarenko et al. 2007 and Colom & Bu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from glassplate.models.noise.correlation import (
     Correlation,
     correlation_from_high_orders,
-    correlation_from_spectrum,
+    lag1_from_spectrum,
 )
 from glassplate.models.noise.noise_spectrum import (
     LOWEST_RADIUS,
@@ -31,7 +30,7 @@ from glassplate.models.noise.noise_spectrum import (
 from glassplate.models.noise.spectra import FloatArray, Sample, square_spectra
 
 # Side of the squares, pixels. Small ones are flat more often: on photographs with noise smoothed by up to 2
-# pixels, squares of 16 find 1.0 to 9.8 times its sigma, of 8 0.8 to 3.0 (design note 018).
+# pixels, squares of 16 find 1.0 to 4.9 times its sigma, of 8 0.8 to 1.7 (design note 018).
 SIDE = 8
 # Flatness of a small square is judged below the first order, its noise is measured from the second on. Of the
 # pairs tried these have the least error, 1.5 % of sigma in the mean (design note 004).
@@ -101,7 +100,7 @@ def measure_white(samples: Sequence[Sample]) -> tuple[Squares, Correlation]:
     return squares, correlation_from_high_orders(spectra)
 
 
-def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, Correlation]:
+def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, float]:
     """Measure noise in nearly all frequencies of small squares: right where the noise is correlated.
 
     The high orders miss most of a correlated noise, and the low ones are those of content too. So a square
@@ -119,14 +118,14 @@ def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, Correlation]
     -------
     squares
         Squares of each channel, twice, once for each half; the channels of a place share their `structure`.
-    correlation
-        From the whole spectrum of the flattest squares.
+    lag1
+        Autocorrelation between direct neighbours, from the whole spectrum of the flattest squares.
     """
     spectra = square_spectra(samples, SIDE)
     places = spectra.mean_over_channels()
     if len(places) < FEWEST_SQUARES:
         nothing = np.zeros(0)
-        return Squares(nothing, nothing, nothing, 1.0), Correlation(0.0, math.inf)
+        return Squares(nothing, nothing, nothing, 1.0), 0.0
     spectrum = noise_spectrum(places)
     level = spectrum.mean()
     structures, variances = [], []
@@ -142,4 +141,4 @@ def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, Correlation]
         np.concatenate(variances),
         SIDE**2 / 2 * spectra.new_share,
     )
-    return squares, correlation_from_spectrum(spectrum, len(places) * spectra.new_share)
+    return squares, lag1_from_spectrum(spectrum)
