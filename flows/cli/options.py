@@ -290,3 +290,13 @@ def _parse_page(text: str | None) -> int | Literal["all"] | None:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"--page {text}: expected a number from 0, or all")
     return int(text)
+
+
+def parse_place(text: str | None) -> tuple[int, int] | None:
+    """Row and column of a pixel, as in ``120,40``."""
+    if text is None:
+        return None
+    row, separator, column = text.partition(",")
+    if not (separator and row.isascii() and row.isdigit() and column.isascii() and column.isdigit()):
+        raise UsageError(f"--at {text}: expected ROW,COLUMN, two whole numbers from 0")
+    return int(row), int(column)

@@ -1,4 +1,4 @@
-"""`glassplate inspect`, `verify`, `export` and `assess`."""
+"""`glassplate inspect`, `verify`, `export`, `preview` and `assess`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(inspect)
     app.command()(verify)
     app.command()(export)
+    app.command()(preview)
     app.command()(assess)
 
 
@@ -66,6 +67,14 @@ def export(
             "--level", metavar="N", min=0, help="Level of the pyramid; 0 is full resolution."
         ),
     ] = 0,
+    strength: Annotated[
+        float,
+        typer.Option(
+            "--strength",
+            metavar="S",
+            help="Share of what was removed that stays removed: 1 the result, 0 the input.",
+        ),
+    ] = 1.0,
 ) -> None:
     """Write a result as FITS or TIFF.
 
@@ -73,7 +82,38 @@ def export(
     """
     from glassplate.pipeline.export.export import export as export_result
 
-    typer.echo(export_result(store, target, level))
+    typer.echo(export_result(store, target, level, strength))
+
+
+def preview(
+    store: options.Result,
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE.png", help="What to write.", show_default=False)
+    ],
+    strengths: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--strength",
+            metavar="S",
+            help="Strength of a panel, 0 to 1; repeat it for more. Without it 0, 0.25, 0.5, 0.75 and 1.",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="ROW,COLUMN",
+            help="Pixel in the middle of the panels. Without it the middle of the image.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw a part of a result at several strengths side by side, as PNG."""
+    from glassplate.pipeline.export.preview import STRENGTHS
+    from glassplate.pipeline.export.preview import preview as draw
+
+    typer.echo(draw(store, target, strengths or STRENGTHS, options.parse_place(at)))
 
 
 def assess(

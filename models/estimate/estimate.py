@@ -163,8 +163,13 @@ def _with_measurement(window: Window, mean: torch.Tensor) -> torch.Tensor:
 
 
 def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:
-    """Noise that a blind average shows where it is correlated, (1, C); None where the model's is taken."""
-    if not (window.problem.noise.correlated and window.problem.input == "blindspot"):
+    """Noise that a blind average shows where it is correlated, (1, C); None where the model's is taken.
+
+    The model's is taken where faint sources are guarded too: no surroundings predict a faint star, so that
+    the residual of a crowded field is mostly light.
+    """
+    problem = window.problem
+    if not (problem.noise.correlated and problem.input == "blindspot" and problem.fit.guard is None):
         return None
     noise = window.score.noise_variance(mean)
     return seen_noise(mean, window.y, noise, _trusted(window, mean))

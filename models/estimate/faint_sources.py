@@ -96,8 +96,17 @@ def _supports(
 ) -> list[torch.Tensor]:
     """Coefficients of each scale that belong to a source, (B, C, h, w) bool."""
     found = _significance(x, measured, valid, noise, scales)
-    strong = [_exceeds(one, threshold + HIGHER[scale]) for scale, one in enumerate(found)]
-    weak = [_exceeds(one, WEAK * (threshold + HIGHER[scale])) for scale, one in enumerate(found)]
+    # light and dark each for itself: noise of the other sign beside a source is none of it
+    signs = [_of_one_sign(found, sign, threshold) for sign in (1, -1)]
+    return [light | dark for light, dark in zip(*signs, strict=True)]
+
+
+def _of_one_sign(found: list[Significance], sign: int, threshold: float) -> list[torch.Tensor]:
+    """Support of the coefficients of one sign at each scale, (B, C, h, w) bool."""
+    thresholds = [threshold + higher for higher in HIGHER[: len(found)]]
+    pairs = list(zip(found, thresholds, strict=True))
+    strong = [_exceeds(one, sign, above) for one, above in pairs]
+    weak = [_exceeds(one, sign, WEAK * above) for one, above in pairs]
     supports = []
     for scale, near in enumerate(weak):
         # a source is seen at neighbouring scales too
@@ -144,13 +153,14 @@ def _significance(
     return found
 
 
-def _exceeds(found: Significance, threshold: float) -> torch.Tensor:
-    """Coefficients above a threshold in standard deviations, or below its negative; (B, C, h, w) bool.
+def _exceeds(found: Significance, sign: int, threshold: float) -> torch.Tensor:
+    """Coefficients of one sign beyond a threshold in standard deviations; (B, C, h, w) bool.
 
     Photon noise is skewed, so that its bright tail needs a higher threshold (Cornish & Fisher 1938).
     """
-    bright = threshold + max(threshold**2 - 1, 0) / 6 * found.skewness
-    return (found.sigmas > bright) | (found.sigmas < -threshold)
+    if sign < 0:
+        return found.sigmas < -threshold
+    return found.sigmas > threshold + max(threshold**2 - 1, 0) / 6 * found.skewness
 
 
 def _extended(begun: torch.Tensor, near: torch.Tensor, steps: int) -> torch.Tensor:

@@ -26,7 +26,7 @@ class StoppingSettings:
     patience: int = 200
     """Iterations without a better held-out loss after which the fit ends."""
     minimum: int = 100
-    """Iterations before which no fit ends."""
+    """Iterations before which no fit ends, and of fewer than which no answer is the average."""
 
 
 class LogRecord(Protocol):
@@ -69,8 +69,9 @@ def decide(log: Sequence[LogRecord], settings: StoppingSettings, cap: int) -> De
 
     Returns
     -------
-    With the rules `heldout` and `exposure` the best record is that of the least held-out loss; with `chi2` it
-    is the first that is small enough. Where no loss is finite, and with the rule `fixed`, it is the last.
+    With the rules `heldout` and `exposure` the best record is that of the least held-out loss among those of
+    `minimum` iterations and more; with `chi2` it is the first that is small enough. Where there is none yet,
+    and with the rule `fixed`, it is the last.
     """
     last = log[-1]
     best, reason = _by_rule(log, settings)
@@ -83,13 +84,19 @@ def _by_rule(log: Sequence[LogRecord], settings: StoppingSettings) -> tuple[int,
     """Position of the best record by the rule, and why it would end the fit there."""
     match settings.rule:
         case "heldout" | "exposure":
-            best, waited = least([record.heldout_loss for record in log], log)
+            # held-out pixels enter the average at each iteration, others only when they are dropped: the
+            # loss says nothing of an average in which some pixels are not yet
+            best, waited = least([_from(settings.minimum, record) for record in log], log)
             return best, "held-out minimum" if waited >= settings.patience else None
         case "chi2":
             reached = log[-1].chi2 <= EXPECTED_CHI2
             return len(log) - 1, "chi2 reached" if reached else None
         case "fixed":
             return len(log) - 1, None
+
+
+def _from(minimum: int, record: LogRecord) -> float:
+    return record.heldout_loss if record.iteration >= minimum else math.nan
 
 
 def least(curve: Sequence[float], log: Sequence[LogRecord]) -> tuple[int, int]:

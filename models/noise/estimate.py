@@ -31,6 +31,8 @@ from glassplate.models.noise.variance_curve import (
 # Measured: white noise on Set9 and on star fields -0.03 to 0.03, counts of XMM -0.04 to 0.03; resampled
 # DECam exposures 0.07 to 0.18, a scanned plate 0.46, 2MASS 0.53 (design note 004).
 CORRELATED_FROM = 0.05
+# Variance of the noise of rounding to whole numbers.
+ROUNDING = 1 / 12
 # Standard deviations from the median of its neighbours beyond which a pixel is an impulse.
 IMPULSE_SIGMA = 5.0
 # Median absolute value of a normal variable, in standard deviations.
@@ -63,12 +65,24 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
     )
     lag1 = correlation.lag1
-    if correlated:
+    rounded = settings.correlation == "auto" and _only_rounded(squares, finite)
+    if correlated or rounded:
         everywhere_flat, of_spectrum = measure_correlated(finite)
-        if len(everywhere_flat) >= FEWEST_SQUARES:
+        correlated = correlated or constant_variance(everywhere_flat) > ROUNDING
+        if correlated and len(everywhere_flat) >= FEWEST_SQUARES:
             squares, lag1 = everywhere_flat, of_spectrum
     line, origin = _given(settings) or _estimated(squares, finite, settings, correlated)
     return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
+
+
+def _only_rounded(squares: Squares, samples: Sequence[Sample]) -> bool:
+    """Whether the high orders of an image of whole numbers have no more than the noise of rounding.
+
+    JPEG took them; the noise that it left is at low frequencies.
+    """
+    if len(squares) < FEWEST_SQUARES or constant_variance(squares) > ROUNDING:
+        return False
+    return all(bool((values == np.rint(values)).all()) for values, _ in samples)
 
 
 def _finite(sample: Sample) -> Sample:

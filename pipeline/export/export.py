@@ -18,6 +18,7 @@ import tifffile
 from glassplate.pipeline.errors import CapacityError, GlassplateError, StoreError, UsageError
 from glassplate.pipeline.export.fits import write_fits
 from glassplate.pipeline.export.level import ExportedImage, open_level
+from glassplate.pipeline.export.strength import FULL
 from glassplate.pipeline.export.tiff import write_tiff
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.provenance.checksums import check_undamaged
@@ -37,7 +38,7 @@ _WRITERS = {
 }
 
 
-def export(store: Path, target: Path, level: int = 0) -> Path:
+def export(store: Path, target: Path, level: int = 0, strength: float = FULL) -> Path:
     """Write a level of a result as FITS or TIFF, according to the suffix of the target.
 
     The image is copied in blocks, so that memory does not grow with it. The file appears under its name
@@ -52,6 +53,9 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
         export of glassplate.
     level
         Level of the pyramid. Each is half the size of the one before.
+    strength
+        Share of what was removed that stays removed: 1 writes the result, 0 the input's own pixels, less than
+        1 something between, of level 0. Filled pixels stay filled.
 
     Returns
     -------
@@ -61,8 +65,8 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     Raises
     ------
     UsageError
-        If the name, the level or the folder is not suitable, the file exists and is no export, or another
-        process is writing it.
+        If the name, the level, the strength or the folder is not suitable, the file exists and is no export,
+        or another process is writing it.
     StoreError
         If there is no result, its run has not ended, it is damaged, or it was changed meanwhile.
     CapacityError
@@ -70,16 +74,19 @@ def export(store: Path, target: Path, level: int = 0) -> Path:
     """
     check_target(target)
     with locked(target, f"export of {store}", other="file name"):
-        return write_export(store, target, level)
+        return write_export(store, target, level, strength)
 
 
-def write_export(store: Path, target: Path, level: int = 0) -> Path:
+def write_export(store: Path, target: Path, level: int = 0, strength: float = FULL) -> Path:
     """Do what `export` does. The caller must hold the lock of the target."""
     check_target(target)
     read_attributes(store)  # has the clearest message if there is no result
     before = _state_of_run(store)
     check_undamaged(store, under=f"{level}/", thorough=True)
-    image = open_level(store, level)
+    image = open_level(store, level, strength)
+    if image.removed is not None:
+        for name in ("residual", "filled"):
+            check_undamaged(store, under=f"{name}/", thorough=True)
     with _appearing(target) as partial:
         _write(image, target, partial)
         if _state_of_run(store) != before:

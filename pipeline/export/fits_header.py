@@ -23,7 +23,7 @@ _ENCODING = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM"
     r"|DATAMIN|DATAMAX|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZPCOUNT|ZGCOUNT|ZTILE\d+|ZCMPTYPE|ZNAME\d+"
     r"|ZVAL\d+|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZSIMPLE|ZEXTEND|ZBLOCKED|ZHECKSUM|ZDATASUM|ZBLANK|ZSCALE"
-    r"|ZZERO|GPVERS|GPRUNID|GPRECIPE|GPSCALE|GPLEVEL|GPSOURCE|GPSHA256"
+    r"|ZZERO|GPVERS|GPRUNID|GPRECIPE|GPSCALE|GPLEVEL|GPSTREN|GPSOURCE|GPSHA256"
 )
 # Cards that are meaningful only in an extension. The exported image is the primary one.
 _EXTENSION = frozenset({"EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT"})
@@ -171,6 +171,8 @@ def _notes(image: ExportedImage, header: fits.Header, cards: list[str]) -> Itera
         yield f"with exposure {Path(exposure['path']).name}, sha256 {exposure['sha256']}"
     if image.level:
         yield f"level {image.level} of the pyramid: means of {2**image.level}x{2**image.level} pixels"
+    if image.removed is not None:
+        yield f"strength {image.strength:g}: {1 - image.strength:g} of what was removed was mixed back"
     if run.get("status") == "partial":
         yield "the run was partial: some tiles hold no restoration"
     if (flux := run.get("flux_factor", 1.0)) != 1:
@@ -193,6 +195,8 @@ def _provenance(image: ExportedImage) -> Iterator[tuple[str, Any, str]]:
     yield "GPRECIPE", run.get("recipe", ""), "recipe of the restoration"
     yield "GPSCALE", run.get("scale", 1), "pixels per pixel of the input, along an axis"
     yield "GPLEVEL", image.level, "level of the pyramid"
+    if image.removed is not None:
+        yield "GPSTREN", image.strength, "share of what was removed that stays removed"
     yield "GPSOURCE", image.origin, "file that was restored"
     if source.get("sha256"):
         yield "GPSHA256", source["sha256"], ""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import zarr
 
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.export.strength import FULL, Removed, check_strength, open_removed
 from glassplate.pipeline.store.ome_zarr import read_attributes
 from glassplate.pipeline.tile_grid import Box
 
@@ -28,6 +29,10 @@ class ExportedImage:
     level: int
     attributes: dict[str, Any]
     """Attributes of the group: ``glassplate`` and one of ``fits``, ``tiff``, ``raster``."""
+    strength: float = FULL
+    """Share of what was removed that stays removed, 0 to 1."""
+    removed: Removed | None = None
+    """None at full strength."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,7 +75,10 @@ class ExportedImage:
     def read(self, box: Box, planes: slice) -> npt.NDArray[Any]:
         """Read a region of some planes, ``(c, h, w)``."""
         index = (planes, *box.slices) if self.ndim == 3 else box.slices
-        return np.asarray(self.array[index]).reshape(-1, *box.shape)
+        pixels = np.asarray(self.array[index])
+        if self.removed is not None:
+            pixels = self.removed.mixed_into(pixels, index, self.strength)
+        return pixels.reshape(-1, *box.shape)
 
     def bands(self, plane: int) -> Iterator[npt.NDArray[Any]]:
         """Yield the rows of a plane from the first to the last in bands ``(h, x)``."""
@@ -84,7 +92,7 @@ class ExportedImage:
             yield self.read(box, slice(plane, plane + 1))[0]
 
 
-def open_level(store: Path, level: int) -> ExportedImage:
+def open_level(store: Path, level: int, strength: float = FULL) -> ExportedImage:
     """Open a level of a result.
 
     Raises
@@ -92,8 +100,9 @@ def open_level(store: Path, level: int) -> ExportedImage:
     StoreError
         If there is no result, or its level 0 is missing.
     UsageError
-        If the result has no such level.
+        If the result has no such level, or not at this strength (see `open_removed`).
     """
+    check_strength(strength, level)
     attributes = read_attributes(store)
     group = zarr.open_group(store, mode="r")
     levels = sorted(int(name) for name, _ in group.arrays() if name.isdigit())
@@ -101,4 +110,5 @@ def open_level(store: Path, level: int) -> ExportedImage:
         raise StoreError(f"{store}: the result has no image; run the restoration again")
     if level not in levels:
         raise UsageError(f"--level {level}: {store} has levels {levels[0]} to {levels[-1]}")
-    return ExportedImage(group[str(level)], level, attributes)
+    removed = None if strength == FULL else open_removed(store)
+    return ExportedImage(group[str(level)], level, attributes, strength, removed)

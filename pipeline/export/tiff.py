@@ -35,10 +35,10 @@ _BUFFER_BYTES = 8 << 20
 def write_tiff(image: ExportedImage, path: Path) -> None:
     """Write one page, or as many as the input has; BigTIFF above 2 GiB of pixels.
 
-    The tag Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``: the program that
-    wrote the file, and the one that wrote the input. Other tags are carried over unchanged, except that
-    resolution, GeoTIFF and the sizes in EXIF and XMP follow the pixels. The pixels are not rotated:
-    Orientation stays as in the input.
+    The tag Software becomes ``glassplate VERSION; recipe NAME; run ID; input by SOFTWARE``, with ``strength
+    S`` after the run if it is below 1: the program that wrote the file, and the one that wrote the input.
+    Other tags are carried over unchanged, except that resolution, GeoTIFF and the sizes in EXIF and XMP
+    follow the pixels. The pixels are not rotated: Orientation stays as in the input.
     """
     planes, height, width = image.shape
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
@@ -147,6 +147,8 @@ def _nodata(found: Mapping[str, Any], dtype: np.dtype[Any]) -> float | None:
 def _software(image: ExportedImage, found: Mapping[str, Any]) -> bytes:
     run = image.run
     text = f"{image.software}; recipe {run.get('recipe', '')}; run {run.get('run_id', '')}"
+    if image.removed is not None:
+        text += f"; strength {image.strength:g}"
     before = found.get("software")
     if isinstance(before, str) and before.strip():
         # after several restorations, name the last one and the first program

@@ -40,13 +40,22 @@ def make_store(folder, pixels, metadata, *, levels=1, **run):
     return store
 
 
-def ended(store):
+def add_removed(store, task, **arrays):
+    """Arrays beside the image, such as residual and filled, and the task that the run had."""
+    group = zarr.open_group(store)
+    for name, values in arrays.items():
+        group.create_array(name, data=values)
+    ended(store, recipe={"task": task})
+
+
+def ended(store, **values):
     """What the end of a run records: without it nothing is exported."""
-    names = [p.relative_to(store).as_posix() for p in store.rglob("*") if p.is_file()]
-    lines = [f"{sha256_of(store / name)}  {name}\n" for name in names if name != "zarr.json"]
-    zarr.open_group(store).create_group("provenance")
+    paths = [p.relative_to(store) for p in store.rglob("*") if p.is_file()]
+    names = [p.as_posix() for p in paths if p.parts[0] not in ("zarr.json", "provenance")]
+    lines = [f"{sha256_of(store / name)}  {name}\n" for name in names]
+    zarr.open_group(store).require_group("provenance")
     (store / "provenance" / "checksums.sha256").write_text("".join(lines))
-    write_manifest(store, manifest(run_id=RUN["run_id"]))
+    write_manifest(store, manifest(run_id=RUN["run_id"], **values))
 
 
 def restored(folder, path, *, scale=1, **spec):
