@@ -297,6 +297,8 @@ def parse_place(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     row, separator, column = text.partition(",")
-    if not (separator and row.isascii() and row.isdigit() and column.isascii() and column.isdigit()):
+    if not (
+        separator and row.isascii() and row.isdigit() and column.isascii() and column.isdigit()
+    ):
         raise UsageError(f"--at {text}: expected ROW,COLUMN, two whole numbers from 0")
     return int(row), int(column)

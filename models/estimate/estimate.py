@@ -169,7 +169,9 @@ def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:
     the residual of a crowded field is mostly light.
     """
     problem = window.problem
-    if not (problem.noise.correlated and problem.input == "blindspot" and problem.fit.guard is None):
+    if not (
+        problem.noise.correlated and problem.input == "blindspot" and problem.fit.guard is None
+    ):
         return None
     noise = window.score.noise_variance(mean)
     return seen_noise(mean, window.y, noise, _trusted(window, mean))
