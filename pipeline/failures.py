@@ -15,6 +15,8 @@ class FailureKind(StrEnum):
 
     DIVERGED = "diverged"
     """A fit ran to infinity; the tile is tried again with another seed."""
+    IMPLAUSIBLE = "implausible"
+    """A restored tile cannot be right; it is tried again with another seed."""
     SOURCE = "source"
     """The input cannot be read, which ends the run."""
     DISK_FULL = "disk full"

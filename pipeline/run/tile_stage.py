@@ -15,6 +15,8 @@ from glassplate.pipeline.tiles.batch import BatchTask, restore_batch
 
 # Attempts at a tile before it is quarantined.
 ATTEMPTS = 2
+# Failures after which the same seed would give the same bytes again.
+ANOTHER_SEED = frozenset({FailureKind.DIVERGED, FailureKind.IMPLAUSIBLE})
 
 
 def restore_tiles(run: Run) -> None:
@@ -54,14 +56,14 @@ def _batches(run: Run) -> list[BatchTask]:
 
 
 def _single_tiles(run: Run, attempt: int) -> list[BatchTask]:
-    """Further attempts at the tiles that failed, one by one; with another seed where the fit diverged."""
+    """Further attempts at the tiles that failed, one by one; with another seed where the fit went wrong."""
     return [
         BatchTask(
             run.plan,
             run.scratch_folder,
             (tile,),
             attempt,
-            reseed=attempt if run.failures[tile].kind is FailureKind.DIVERGED else 0,
+            reseed=attempt if run.failures[tile].kind in ANOTHER_SEED else 0,
             donor=run.donor,
         )
         for tile in run.missing

@@ -23,7 +23,7 @@ from glassplate.models.estimate.restoration import Restoration
 from glassplate.models.fit.log import Record
 from glassplate.models.fit.problem import Measurement
 from glassplate.pipeline.cached_source import cached_source
-from glassplate.pipeline.failures import Failure
+from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.windows_in_memory import windows_ahead
 from glassplate.pipeline.pools.pool import OnProgress, throttled
@@ -31,6 +31,7 @@ from glassplate.pipeline.provenance.records import FailedTile, TileRecord
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.tile_grid import Tile
 from glassplate.pipeline.tiles.donor import DonorFile, read_donor
+from glassplate.pipeline.tiles.plausible import implausible
 from glassplate.pipeline.tiles.prefetch import WriteBehind, read_ahead, reader_and_writer
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.seeds import tile_seed
@@ -51,7 +52,7 @@ class BatchTask:
     attempt: int = 0
     """0 for the first."""
     reseed: int = 0
-    """Counts up where a fit diverged; after any other failure the same seed gives the same bytes."""
+    """Counts up where a fit went wrong; after any other failure the same seed gives the same bytes."""
     donor: DonorFile | None = None
     """Weights that the fits start from; None for random ones."""
 
@@ -74,7 +75,7 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     Returns
     -------
     records
-        One for each tile, in order; a `FailedTile` where the fit diverged.
+        One for each tile, in order; a `FailedTile` where the fit diverged or cannot be right.
 
     Raises
     ------
@@ -169,10 +170,12 @@ def _copy(task: BatchTask, window: Window) -> TileRecord:
 def _write(
     task: BatchTask, window: Window, found: Restoration | FloatingPointError
 ) -> TileRecord | FailedTile:
-    """Write a restored window and the log of its fit."""
+    """Write a restored window and the log of its fit, unless it cannot be right."""
     plan, tile = task.plan, window.tile.index
     if isinstance(found, FloatingPointError):
         return FailedTile(tile, task.attempt, Failure.of(found))
+    if fault := implausible(plan, window.pixels, found.values):
+        return FailedTile(tile, task.attempt, Failure(FailureKind.IMPLAUSIBLE, fault))
     scratch = Scratch(task.scratch)
     log_crc32 = scratch.write_log(tile, _log_array(found.log))
     crc32 = scratch.write_window(tile, _restored_values(plan, window.pixels, found))
