@@ -79,7 +79,7 @@ def _restoration(
         best_iteration=first.best.iteration,
         stop_reason=first.stop_reason,
         heldout_loss=sum(fit.best.heldout_loss for fit in fits) / len(fits),
-        chi2=float(window.score.chi2(mean)),
+        chi2=float(window.score.chi2(torch.from_numpy(pixels.values)[None].to(mean.device))),
         guarded=pixels.guarded,
         whiteness=_whiteness(window, mean),
         slots=min(fit.slots for fit in fits),

@@ -31,7 +31,8 @@ class Restoration:
     heldout_loss: float
     """As in `Record`, of the average that is the answer; of an ensemble, the members' mean."""
     chi2: float
-    """As in `Record`, of the average that is the answer, before the posterior step."""
+    """Mean square of what was removed over the variance of the noise, valid pixels; NaN without noise. About
+    1 where all noise and nothing else was removed."""
     guarded: int
     """Valid pixels that the guard on faint sources gave back."""
     whiteness: float

@@ -109,7 +109,7 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
     """
     run.listener(StageStarted(run.store, "record", 1))
     summary = result_summary(run.store, run.plan, run.records, run.failures)
-    for warning in summary_warnings(source, summary):
+    for warning in summary_warnings(source, summary, denoised=run.plan.recipe.traits.denoises):
         run.listener(Warned(run.store, warning))
     run.manifest = run.manifest.with_result(run.status, summary)
     record_result(run.store, run.plan, run.records, run.manifest, files)

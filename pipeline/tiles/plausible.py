@@ -52,7 +52,9 @@ def implausible(plan: Plan, pixels: Pixels, values: FloatArray) -> str | None:
         seen = apply_operator(operator, seen)  # (c, h, w)
     for channel in range(len(seen)):
         valid = pixels.valid[channel]
-        residual = np.where(valid, pixels.values[channel].astype(np.float64) - seen[channel], math.nan)
+        residual = np.where(
+            valid, pixels.values[channel].astype(np.float64) - seen[channel], math.nan
+        )
         unit = _unit(plan, pixels, seen[channel], channel)
         level = float(np.nanmean(residual)) / unit if valid.any() and unit > 0 else 0.0
         if abs(level) > MOST_LEVEL:

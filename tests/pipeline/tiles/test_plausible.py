@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import FIT, level0, request
 
-from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.planning.make_plan import make_plan
+from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
@@ -64,7 +64,10 @@ def test_a_window_smaller_than_a_block_is_compared_too(plan):
         (lambda x: x + (MOST_LEVEL + 0.3) * SIGMA, r"channel 0 is \+1\.3 times the noise off"),
         (lambda x: x - (MOST_LEVEL + 0.3) * SIGMA, "channel 0 is -1.3 times the noise off"),
         # black and blown areas
-        (lambda x: _set(x, (slice(16, 32), slice(32, 48)), 50), r"-(9.9|10) times.*row 16, column 32"),
+        (
+            lambda x: _set(x, (slice(16, 32), slice(32, 48)), 50),
+            r"-(9.9|10) times.*row 16, column 32",
+        ),
         (lambda x: _set(x, (slice(16, 32), slice(16, 32)), 160), r"\+12 times.*row 16"),
         # a strip along each border
         (lambda x: _set(x, (slice(0, 10), slice(None)), 20), "on the whole"),
