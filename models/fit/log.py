@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from glassplate.models.fit.problem import Problem
-from glassplate.models.fit.stopping import Decision, decide
+from glassplate.models.fit.stopping import CORRELATED_GAIN, Decision, decide
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ class FitLog:
             seconds=time.perf_counter() - self.began,
         )
         self.records.append(record)
-        self.decision = decide(self.records, self.problem.stopping, self.problem.fit.iterations)
+        problem = self.problem
+        gain = CORRELATED_GAIN if problem.noise.correlated else 0.0
+        self.decision = decide(self.records, problem.stopping, problem.fit.iterations, gain)
         if self.decision.best == len(self.records) - 1:
             self.best_mean = reading.mean
         return record

@@ -47,6 +47,19 @@ def test_heldout_rule(losses, cap, expected):
     assert decide(log(*losses), RULE, cap) == expected
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ((5, 4, 3.97, 3.95), 1),  # no step is large enough, and nor are they together
+        ((5, 4, 3.97, 3.93), 3),  # together they are
+        ((5, 4, 4.5, 3.5), 3),
+        ((5, NAN, 4, 3.99), 2),
+    ],
+)
+def test_a_loss_must_fall_by_the_gain_to_count(losses, best):
+    assert decide(log(*losses), RULE, 1000, gain=0.015).best == best
+
+
 def test_no_fit_ends_before_the_minimum():
     early = StoppingSettings("heldout", patience=10, minimum=50)
     assert decide(log(1, 2, 3, 4, 5), early, 1000) == Decision(4, None)
