@@ -21,7 +21,12 @@ from glassplate.models.estimate.posterior import (
     posterior_variance,
 )
 from glassplate.models.estimate.restoration import Restoration
-from glassplate.models.estimate.seen_noise import correlation_area, posterior_with_seen, seen_noise
+from glassplate.models.estimate.seen_noise import (
+    by_brightness,
+    correlation_area,
+    posterior_with_seen,
+    seen_noise,
+)
 from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
 from glassplate.models.fit.log import FitResult
 from glassplate.models.fit.losses import masked_mean, whiteness
@@ -120,7 +125,7 @@ def similar_blocks(
     inputs = []
     for window, mean in zip(windows, means, strict=True):
         pilot = _with_measurement(window, mean)
-        noise, trusted = window.score.noise_variance(pilot), _trusted(window, mean)
+        noise, trusted = _variance(window, mean, pilot), _trusted(window, mean)
         inputs.append((pilot, window.y, noise, trusted))
     pilots, measured, noise, trusted = (torch.cat(each) for each in zip(*inputs, strict=True))
     lag1 = problem.noise.lag1 if problem.noise.correlated else 0.0
@@ -154,7 +159,7 @@ def _with_measurement(window: Window, mean: torch.Tensor) -> torch.Tensor:
     fit = window.problem.fit
     if not (fit.posterior and window.problem.input == "blindspot"):
         return mean
-    trusted, noise = _trusted(window, mean), window.score.noise_variance(mean)
+    trusted, noise = _trusted(window, mean), _variance(window, mean, mean)
     seen, radius, doubt = _seen(window, mean), fit.posterior_radius, fit.posterior_doubt
     if seen is None:
         return posterior_mean(mean, window.y, noise, trusted, radius, doubt)
@@ -168,13 +173,24 @@ def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:
     The model's is taken where faint sources are guarded too: no surroundings predict a faint star, so that
     the residual of a crowded field is mostly light.
     """
-    problem = window.problem
-    if not (
-        problem.noise.correlated and problem.input == "blindspot" and problem.fit.guard is None
-    ):
+    if not _shows_its_noise(window):
         return None
-    noise = window.score.noise_variance(mean)
-    return seen_noise(mean, window.y, noise, _trusted(window, mean))
+    return seen_noise(mean, window.y, _variance(window, mean, mean), _trusted(window, mean))
+
+
+def _shows_its_noise(window: Window) -> bool:
+    problem = window.problem
+    blind = problem.input == "blindspot"
+    return problem.noise.correlated and blind and problem.fit.guard is None
+
+
+def _variance(window: Window, mean: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """Variance of the noise at a level, (1, C, h, w): the model's, by brightness as the average shows it."""
+    variance = window.score.noise_variance(level)
+    if not _shows_its_noise(window):
+        return variance
+    at_mean = window.score.noise_variance(mean)
+    return variance * by_brightness(mean, window.y, at_mean, _trusted(window, mean))
 
 
 def _trusted(window: Window, mean: torch.Tensor) -> torch.Tensor:
@@ -218,7 +234,7 @@ def _uncertainty(window: Window, means: torch.Tensor, filtered: Filtered | None)
         if filtered is not None:
             # no more than the measurement's own: a block that resembles no other was not filtered
             seen = _seen(window, mean)
-            most = score.noise_variance(mean) * (1.0 if seen is None else seen.mean())
+            most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())
             left = torch.minimum(FILTERED_VARIANCE * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
     values: FloatArray = variance.sqrt()[0].float().cpu().numpy()

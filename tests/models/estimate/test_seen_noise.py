@@ -9,6 +9,7 @@ from glassplate.models.estimate.seen_noise import (
     ELSEWHERE,
     LEAST,
     MOST,
+    by_brightness,
     correlation_area,
     posterior_with_seen,
     seen_noise,
@@ -49,6 +50,47 @@ def test_brightness_and_colours_are_seen_apart():
     [seen] = seen_noise(0 * grey, grey, torch.ones_like(grey), everywhere(grey))
     assert float(seen[0]) == pytest.approx(3 * ELSEWHERE, rel=0.06)
     assert seen[1:].tolist() == pytest.approx([LEAST * ELSEWHERE] * 2)
+
+
+def ramp():
+    """Brightness that rises from left to right, 0 to 100."""
+    return torch.linspace(0, 100, SIDE).expand(1, 1, SIDE, SIDE)
+
+
+def test_noise_that_depends_on_brightness_is_seen():
+    """Shadows with three times the noise of the lights; the model says one for all."""
+    mu, sigma = ramp(), 3 - 2 * ramp() / 100
+    y = mu + sigma * torch.randn(mu.shape, generator=generator())
+    factor = by_brightness(mu, y, torch.ones_like(mu), everywhere(mu))
+    expected = sigma[0, 0, 0] ** 2 / 4  # the median is that of the middle
+    middle = factor[0, 0].median(0).values
+    assert (middle[10:-10] / expected[10:-10]).log().abs().max() < 0.45
+    assert middle[10] > 1.6 * middle[48] > 2.5 * middle[-10]
+
+
+def test_noise_that_does_not_depend_on_brightness_is_the_models():
+    mu = ramp()
+    y = mu + 2 * torch.randn(mu.shape, generator=generator())
+    factor = by_brightness(mu, y, torch.ones_like(mu), everywhere(mu))
+    assert factor.log().abs().max() < 0.2
+
+
+@pytest.mark.parametrize("valid", [0, 200])
+def test_of_few_pixels_nothing_is_told(valid):
+    mu = ramp()
+    known = torch.zeros(mu.shape, dtype=torch.bool)
+    known.flatten()[:valid] = True
+    y = mu + 5 * torch.randn(mu.shape, generator=generator())
+    assert (by_brightness(mu, y, torch.ones_like(mu), known) == 1).all()
+
+
+def test_one_brightness_everywhere_has_one_noise():
+    mu = torch.full((2, 3, SIDE, SIDE), 7.0)
+    y = mu + torch.randn(mu.shape, generator=generator())
+    factor = by_brightness(mu, y, torch.ones_like(mu), everywhere(mu))
+    assert factor.shape == (2, 1, SIDE, SIDE)
+    assert factor.isfinite().all()
+    assert factor.log().abs().max() < 0.5
 
 
 def test_what_is_far_too_much_is_no_noise():
