@@ -35,10 +35,10 @@ SCALES = 4
 STEPS = 6
 # Standard deviations by which the threshold is higher at each scale. The finest have most of the
 # coefficients, thus most false alarms, and little of the light of a star that is two pixels wide or more; the
-# widest has little of it either.
-HIGHER = (1.0, 0.5, 0.0, 1.0)
+# widest has little of it either, and brings the most noise back.
+HIGHER = (1.0, 0.5, 0.0, 2.0)
 # Share of the threshold down to which a source extends, and how far, in pixels of each scale's own size.
-WEAK, REACH = 0.5, 1
+WEAK, REACH = 0.75, 1
 
 
 class Noise(NamedTuple):

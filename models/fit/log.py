@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from glassplate.models.fit.problem import Problem
-from glassplate.models.fit.stopping import CORRELATED_GAIN, Decision, decide
+from glassplate.models.fit.stopping import Decision, decide
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ class FitLog:
         )
         self.records.append(record)
         problem = self.problem
-        gain = CORRELATED_GAIN if problem.noise.correlated else 0.0
-        self.decision = decide(self.records, problem.stopping, problem.fit.iterations, gain)
+        self.decision = decide(
+            self.records, problem.stopping, problem.fit.iterations, problem.noise.correlated
+        )
         if self.decision.best == len(self.records) - 1:
             self.best_mean = reading.mean
         return record

@@ -31,7 +31,7 @@ class StoppingSettings:
     patience: int = 200
     """Iterations without a better held-out loss after which the fit ends."""
     minimum: int = 100
-    """Iterations before which no fit ends, and of fewer than which no answer is the average."""
+    """Iterations before which no fit ends."""
 
 
 class LogRecord(Protocol):
@@ -61,7 +61,7 @@ class Decision:
 
 
 def decide(
-    log: Sequence[LogRecord], settings: StoppingSettings, cap: int, gain: float = 0.0
+    log: Sequence[LogRecord], settings: StoppingSettings, cap: int, correlated: bool = False
 ) -> Decision:
     """Decide whether a fit ends, after each record of its log.
 
@@ -73,44 +73,43 @@ def decide(
         The rule.
     cap
         Iterations after which every fit ends.
-    gain
-        Share by which a held-out loss must be lower than the best before it to count as better; see
-        `CORRELATED_GAIN`.
+    correlated
+        Whether the noise of neighbouring pixels is correlated; then a held-out loss must be lower by
+        `CORRELATED_GAIN` to count as better, and those before `minimum` do not count.
 
     Returns
     -------
-    With the rules `heldout` and `exposure` the best record is that of the least held-out loss, as far as
-    `gain` tells, among those of `minimum` iterations and more; with `chi2` it is the first that is small
-    enough. Where there is none yet, and with the rule `fixed`, it is the last.
+    With the rules `heldout` and `exposure` the best record is that of the least held-out loss; with `chi2` it
+    is the first that is small enough. Where there is none yet, and with the rule `fixed`, it is the last.
     """
     last = log[-1]
-    best, reason = _by_rule(log, settings, gain)
+    best, reason = _by_rule(log, settings, correlated=correlated)
     if reason is not None and last.iteration >= settings.minimum:
         return Decision(best, reason)
     return Decision(best, "iteration cap" if last.iteration >= cap else None)
 
 
 def _by_rule(
-    log: Sequence[LogRecord], settings: StoppingSettings, gain: float
+    log: Sequence[LogRecord], settings: StoppingSettings, *, correlated: bool
 ) -> tuple[int, str | None]:
     """Position of the best record by the rule, and why it would end the fit there."""
     match settings.rule:
         case "heldout" | "exposure":
-            # held-out pixels enter the average at each iteration, others only when they are dropped: the
-            # loss says nothing of an average in which some pixels are not yet
-            curve = [_from(settings.minimum, record) for record in log]
-            # another exposure is independent of all that is seen
-            best, waited = least(curve, log, gain if settings.rule == "heldout" else 0.0)
+            curve = [record.heldout_loss for record in log]
+            gain = 0.0
+            if correlated and settings.rule == "heldout":  # another exposure is independent
+                # held-out pixels enter the average at each iteration, others only when they are dropped, which
+                # is seldom here: the loss says nothing of an average in which some pixels are not yet
+                early = [record.iteration < settings.minimum for record in log]
+                curve = [math.nan if e else loss for e, loss in zip(early, curve, strict=True)]
+                gain = CORRELATED_GAIN
+            best, waited = least(curve, log, gain)
             return best, "held-out minimum" if waited >= settings.patience else None
         case "chi2":
             reached = log[-1].chi2 <= EXPECTED_CHI2
             return len(log) - 1, "chi2 reached" if reached else None
         case "fixed":
             return len(log) - 1, None
-
-
-def _from(minimum: int, record: LogRecord) -> float:
-    return record.heldout_loss if record.iteration >= minimum else math.nan
 
 
 def least(curve: Sequence[float], log: Sequence[LogRecord], gain: float = 0.0) -> tuple[int, int]:

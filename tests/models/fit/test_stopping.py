@@ -31,11 +31,7 @@ RULE = StoppingSettings("heldout", heldout=0.02, patience=30, minimum=20)
         # worse for the patience
         ((5, 4, 4.1, 4.2, 4.3), 1000, Decision(1, "held-out minimum")),
         # an equal loss is no better one
-        ((4, 4, 4, 4, 4), 1000, Decision(1, "held-out minimum")),
-        # the best so far has too few iterations to be an answer
-        ((3, 5, 4, 4.1), 1000, Decision(2, None)),
-        ((3,), 1000, Decision(0, None)),
-        ((3,), 10, Decision(0, "iteration cap")),
+        ((4, 4, 4, 4), 1000, Decision(0, "held-out minimum")),
         # the cap, with the best before it
         ((5, 3, 4), 30, Decision(1, "iteration cap")),
         # no held-out pixels: the last one, at the cap
@@ -54,16 +50,24 @@ def test_heldout_rule(losses, cap, expected):
         ((5, 4, 3.97, 3.93), 3),  # together they are
         ((5, 4, 4.5, 3.5), 3),
         ((5, NAN, 4, 3.99), 2),
+        # the least has too few iterations to be an answer
+        ((3, 5, 4, 4.1), 2),
+        ((3,), 0),
     ],
 )
-def test_a_loss_must_fall_by_the_gain_to_count(losses, best):
-    assert decide(log(*losses), RULE, 1000, gain=0.015).best == best
+def test_with_correlated_noise_a_loss_must_fall_by_a_share_to_count(losses, best):
+    assert decide(log(*losses), RULE, 1000, correlated=True).best == best
+
+
+def test_another_exposure_is_independent_of_correlated_noise():
+    rule = StoppingSettings("exposure", patience=30, minimum=20)
+    assert decide(log(3, 5, 4, 2.999), rule, 1000, correlated=True) == Decision(3, None)
 
 
 def test_no_fit_ends_before_the_minimum():
     early = StoppingSettings("heldout", patience=10, minimum=50)
-    assert decide(log(1, 2, 3, 4, 5), early, 1000) == Decision(4, None)
-    assert decide(log(1, 2, 3, 4, 5, 6), early, 1000) == Decision(4, "held-out minimum")
+    assert decide(log(1, 2, 3, 4), early, 1000).reason is None
+    assert decide(log(1, 2, 3, 4, 5), early, 1000) == Decision(0, "held-out minimum")
 
 
 def test_fixed_rule_takes_the_last_whatever_the_loss():
