@@ -103,7 +103,7 @@ def seen_noise(
         middle = torch.stack([c.median() if len(c) else c.new_zeros(()) for c in some])
         total = middle.mean()
         share = middle / total if total > 0 else torch.ones_like(middle)
-        level = total.clamp(min=1.0) if total <= MOST else torch.ones_like(total)
+        level = total.clamp(min=1.0, max=MOST)
         found.append((share * level).clamp(min=LEAST) * ELSEWHERE)
     return torch.stack(found)
 

@@ -98,8 +98,8 @@ def _by_rule(
             curve = [record.heldout_loss for record in log]
             gain = 0.0
             if correlated and settings.rule == "heldout":  # another exposure is independent
-                # held-out pixels enter the average at each iteration, others only when they are dropped, which
-                # is seldom here: the loss says nothing of an average in which some pixels are not yet
+                # held-out pixels enter the average at each iteration, others only when they are dropped,
+                # seldom here: the loss says nothing of an average in which some pixels are not yet
                 early = [record.iteration < settings.minimum for record in log]
                 curve = [math.nan if e else loss for e, loss in zip(early, curve, strict=True)]
                 gain = CORRELATED_GAIN
