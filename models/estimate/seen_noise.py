@@ -16,9 +16,10 @@ from glassplate.models.filters import gaussian_blur
 
 # Radius of the Gaussian mean of squared residuals of which the median is taken, pixels.
 RADIUS = 6.0
-# Times the variance of the noise model that a residual can have as noise; what exceeds it is structure that
-# was not predicted (a wall of rough plaster: 9). As far as this bound, it counts: a model whose variance is a
-# tenth of the true one, as that of a smooth camera JPEG, would give all of the noise back (45.5 dB, now 53.7).
+# Times the variance of the noise model that a residual can have as noise; what exceeds it is structure
+# which was not predicted (a wall of rough plaster: 9). As far as this bound, it counts: a model whose
+# variance is a tenth of the true one, as that of a smooth camera JPEG, would give all of the noise back
+# (45.5 dB, now 53.7).
 MOST = 6.0
 # Factor on the median, which is that of flat places; where there is texture, there is more noise (crops of
 # PolyU: 41.4, 41.8, 41.9 and 42.0 dB in the mean with 1, 2, 3 and 4).
