@@ -96,6 +96,31 @@ def test_texture_is_the_unit_where_the_noise_is_taken_for_too_little(plan):
     assert implausible(plan, pixels(values), np.full(values.shape, LEVEL)) is None
 
 
+def with_star(flux=2e5):
+    scene, values = noisy()
+    y, x = np.mgrid[:60, :70]
+    star = np.exp(-((y - 25) ** 2 + (x - 40) ** 2) / 18)
+    star *= flux / star.sum()
+    return scene + star, values + star, star
+
+
+def test_a_bright_star_may_be_off_by_a_share_of_its_light(plan):
+    """Under a point-spread function that is not quite right it is, by more than the noise of its sky."""
+    scene, values, star = with_star()
+    assert 0.1 * star[16:32, 32:48].mean() > 1.5 * MOST_SHIFT * SIGMA
+    assert implausible(plan, pixels(values), scene - 0.1 * star + 0.1 * star.mean()) is None
+    assert implausible(plan, pixels(values), scene - 0.9 * star) is not None
+
+
+def test_a_black_area_in_a_bright_one_is_named(plan):
+    scene, values = noisy()
+    bright = np.zeros_like(scene)
+    bright[..., 32:] = 1000
+    restored = _set(scene + bright, (slice(0, 16), slice(48, 64)), LEVEL + 300)
+    fault = implausible(plan, pixels(values + bright), restored)
+    assert fault is not None
+
+
 def spoiled(monkeypatch, when):
     """Let fits come out with a black square where `when` says so, given the attempt at a window."""
     real, attempts = batch_module.fit_each, {}
