@@ -26,8 +26,9 @@ BLOCK = 16
 LEAST_VALID = 0.5
 # Shift of a block's mean, and of the window's, in standard deviations of one pixel's noise, from which a
 # restoration is impossible. In restorations of DECam, XMM, Horsehead, Kodak and PolyU a block is off by 0.5
-# at most and a window by 0.15, in a crowded field (M13) by 2.0 and 0.1.
-MOST_SHIFT, MOST_LEVEL = 8.0, 1.0
+# at most and a window by 0.15, in a crowded field (M13) by 2.0 and 0.1; after six iterations a small window
+# by 1.2.
+MOST_SHIFT, MOST_LEVEL = 8.0, 3.0
 # Share of a block's own light, above or below the median of the window, that it may be off besides: under a
 # point-spread function that is not quite right, a bright star is off by more than the noise of its sky.
 MOST_SHARE = 0.25

@@ -53,7 +53,9 @@ class TestLog:
         best = min(result.log, key=lambda record: record.heldout_loss)
         assert result.best_iteration == best.iteration
         assert result.heldout_loss == best.heldout_loss
-        assert result.chi2 == best.chi2
+        removed = noisy - result.values
+        variance = settings.noise.variance(result.values)
+        assert result.chi2 == pytest.approx(np.mean(removed**2 / variance), rel=1e-4)
         assert result.stop_reason == "iteration cap"
 
     def test_the_fit_ends_when_heldout_pixels_get_no_better(self):
