@@ -33,6 +33,9 @@ from glassplate.models.noise.variance_curve import (
 CORRELATED_FROM = 0.05
 # Variance of the noise of rounding to whole numbers.
 ROUNDING = 1 / 12
+# Variance up to which there is not even that: the flat squares of a drawing, whose spectra are 0 but for the
+# arithmetic, where camera JPEGs have 0.02 to 0.06.
+LEAST_ROUNDING = 1e-6
 # Standard deviations from the median of its neighbours beyond which a pixel is an impulse.
 IMPULSE_SIGMA = 5.0
 # Median absolute value of a normal variable, in standard deviations.
@@ -78,9 +81,10 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
 def _only_rounded(squares: Squares, samples: Sequence[Sample]) -> bool:
     """Whether the high orders of an image of whole numbers have no more than the noise of rounding.
 
-    JPEG took them; the noise that it left is at low frequencies.
+    JPEG took them; the noise that it left is at low frequencies. Where even rounding left none, as in a
+    drawing, there is no noise.
     """
-    if len(squares) < FEWEST_SQUARES or constant_variance(squares) > ROUNDING:
+    if len(squares) < FEWEST_SQUARES or not LEAST_ROUNDING < constant_variance(squares) <= ROUNDING:
         return False
     return all(bool((values == np.rint(values)).all()) for values, _ in samples)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -81,7 +81,7 @@ def write_export(store: Path, target: Path, level: int = 0, strength: float = FU
     """Do what `export` does. The caller must hold the lock of the target."""
     check_target(target)
     read_attributes(store)  # has the clearest message if there is no result
-    before = _state_of_run(store)
+    before = state_of_run(store)
     check_undamaged(store, under=f"{level}/", thorough=True)
     image = open_level(store, level, strength)
     if image.removed is not None:
@@ -89,12 +89,12 @@ def write_export(store: Path, target: Path, level: int = 0, strength: float = FU
             check_undamaged(store, under=f"{name}/", thorough=True)
     with _appearing(target) as partial:
         _write(image, target, partial)
-        if _state_of_run(store) != before:
+        if state_of_run(store) != before:
             raise StoreError(f"{store}: was changed while it was exported; give the command again")
     return target
 
 
-def _state_of_run(store: Path) -> tuple[Any, ...]:
+def state_of_run(store: Path) -> tuple[Any, ...]:
     """Return what changes in the manifest as soon as another run resumes or replaces the result.
 
     Raises
@@ -127,9 +127,19 @@ def check_target(target: Path) -> None:
         )
     if suffix not in _WRITERS:
         raise UsageError(f"{target}: exports are {', '.join(_WRITERS)}; choose one of these")
+    check_replaceable(target, is_export)
+
+
+def check_replaceable(target: Path, is_own: Callable[[Path], bool]) -> None:
+    """Refuse a target without a folder, or one that exists and is no file of glassplate's own.
+
+    Raises
+    ------
+    UsageError
+    """
     if not target.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}")
-    if target.is_dir() or (target.exists() and not is_export(target)):
+    if target.is_dir() or (target.exists() and not is_own(target)):
         raise UsageError(f"{target}: exists and was not made by glassplate; choose another name")
 
 

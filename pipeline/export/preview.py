@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.export.export import check_replaceable, state_of_run
 from glassplate.pipeline.export.level import ExportedImage, open_level
 from glassplate.pipeline.export.strength import FULL
 from glassplate.pipeline.files import replacing
+from glassplate.pipeline.store.ome_zarr import read_attributes
 from glassplate.pipeline.tile_grid import Box
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -52,9 +54,11 @@ def preview(
     UsageError
         If the name, a strength or the place is not suitable, or the result has no strength.
     StoreError
-        If there is no result.
+        If there is no result, or its run has not ended.
     """
     _check_target(target)
+    read_attributes(store)  # has the clearest message if there is no result
+    state_of_run(store)
     # at strength 0, which also refuses a result that has no strength
     given = open_level(store, 0, 0.0)
     box = _part(given, at)
@@ -72,10 +76,7 @@ def preview(
 def _check_target(target: Path) -> None:
     if target.suffix.lower() != ".png":
         raise UsageError(f"{target}: previews are .png; choose such a name")
-    if not target.parent.is_dir():
-        raise UsageError(f"{target}: there is no folder {target.parent}")
-    if target.is_dir() or (target.exists() and not _is_preview(target)):
-        raise UsageError(f"{target}: exists and was not made by glassplate; choose another name")
+    check_replaceable(target, _is_preview)
 
 
 def _is_preview(path: Path) -> bool:

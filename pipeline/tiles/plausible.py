@@ -25,9 +25,8 @@ BLOCK = 16
 # Share of a block that must be valid.
 LEAST_VALID = 0.5
 # Shift of a block's mean, and of the window's, in standard deviations of one pixel's noise, from which a
-# restoration is impossible. In restorations of DECam, XMM, Horsehead, Kodak and PolyU a block is off by 0.5
-# at most and a window by 0.15, in a crowded field (M13) by 2.0 and 0.1; after six iterations a small window
-# by 1.2.
+# restoration is impossible. In restorations of DECam, XMM, Horsehead, Kodak and M13 a block is off by 0.5 at
+# most and the whole by 0.15; after six iterations a small window by 1.2.
 MOST_SHIFT, MOST_LEVEL = 8.0, 3.0
 # Share of a block's own light, above or below the median of the window, that it may be off besides: under a
 # point-spread function that is not quite right, a bright star is off by more than the noise of its sky.
@@ -52,9 +51,9 @@ def implausible(plan: Plan, pixels: Pixels, values: FloatArray) -> str | None:
         return f"{broken} of {values.size} restored values are not finite"
     if not plan.recipe.traits.measures or plan.recipe.traits.fills_only:
         return None
-    operator, seen = plan.operator, values.astype(np.float64)
+    seen = values.astype(np.float64)
     if plan.layout.mixes:
-        seen = apply_operator(operator, seen)  # (c, h, w)
+        seen = apply_operator(plan.operator, seen)  # (c, h, w)
     for channel in range(len(seen)):
         valid = pixels.valid[channel]
         residual = np.where(

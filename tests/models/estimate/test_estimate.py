@@ -6,7 +6,9 @@ import torch
 from windows import PSF, SIGMA, measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.estimate import estimate
 from glassplate.models.fit.problem import member_measurement
+from glassplate.models.fit.window import Window
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample
@@ -65,3 +67,15 @@ class TestOperatorsThatMix:
             return np.sqrt(np.mean((seen - noisy) ** 2))
 
         assert residual(with_step) < 0.01 * residual(without)
+
+
+@pytest.mark.parametrize(("guard", "seen"), [(None, True), (4.0, False)])
+def test_the_residual_of_guarded_sources_is_not_taken_for_noise(guard, seen):
+    """It is mostly light in a crowded field: M13 lost its faint stars by it."""
+    _, noisy = sky(32, 32)
+    asked = problem(iterations=1)
+    noise = replace(asked.noise, correlated=True, lag1=0.5)
+    asked = replace(asked, noise=noise, fit=replace(asked.fit, guard=guard))
+    window = Window(measurement(noisy), asked)
+    found = estimate._seen(window, window.y - 3 * SIGMA)
+    assert (found is not None) is seen

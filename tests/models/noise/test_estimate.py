@@ -7,10 +7,16 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from skimage import data, io
 
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseSettings
+from glassplate.models.noise.variance_curve import (
+    MOST_TYPICAL,
+    BrightnessClasses,
+    typical_line,
+)
 
 AUTO = NoiseSettings()
 
@@ -291,3 +297,31 @@ def test_photon_noise_is_found_in_a_small_evenly_lit_window(real_data, name, sig
     model = estimate_noise([(counts, np.ones(counts.shape, bool))], AUTO)
     assert model.slope * gain == pytest.approx(1, abs=0.15)
     assert np.sqrt(model.variance(clean).mean()) * 255 == pytest.approx(sigma, rel=0.05)
+
+
+def test_the_typical_variance_is_no_multiple_of_the_least():
+    """Most classes of a crowded field have stars in every square (M13)."""
+    variance = np.array([1.0, 1.2, 10.0, 100.0, 1000.0])
+    classes = BrightnessClasses(np.arange(5.0), variance, np.full(5, 0.1))
+    assert typical_line(classes).floor == MOST_TYPICAL
+    assert (
+        typical_line(BrightnessClasses(np.arange(5.0), np.full(5, 3.0), np.full(5, 0.1))).floor == 3
+    )
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_rounding_is_not_taken_for_the_noise_of_a_camera_jpeg(real_data, number):
+    """Its high orders have nothing else: it was 0.2 of a true 3.3 and 2.6."""
+    path = sorted((real_data / "std" / "polyu").glob("*_real*"))[number]
+    values = np.asarray(Image.open(path)).astype(float)[:256, :256].transpose(2, 0, 1)
+    noise = estimate_noise([(values, np.ones(values.shape, bool))], NoiseSettings())
+    assert noise.correlated
+    assert noise.floor**0.5 > 0.5
+
+
+def test_a_drawing_of_whole_numbers_has_no_correlated_noise():
+    values = np.zeros((1, 128, 128))
+    values[:, 40:80, 30:90] = 200
+    noise = estimate_noise([(values, np.ones(values.shape, bool))], NoiseSettings())
+    assert not noise.correlated
+    assert noise.floor == 0

@@ -252,7 +252,7 @@ def test_limits_are_restored_from_json():
     [
         (None, None),
         (1.0, None),
-        (0.06, None),
+        (0.12, None),
         (9.0, None),
         (266000.0, r"chi2 is 2\.66e\+05.*fit\.iterations"),
         (0.04, r"chi2 is 0\.04.*hardly anything was removed"),

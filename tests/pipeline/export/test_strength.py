@@ -7,12 +7,14 @@ from astropy.io import fits
 from exported import add_removed, make_store
 from hypothesis import given
 from hypothesis import strategies as st
+from manifests import manifest
 from PIL import Image
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.export.preview import CAPTION, GAP, SIDE, preview
 from glassplate.pipeline.export.strength import Removed
+from glassplate.pipeline.provenance.manifest import write_manifest
 
 
 def pair(dtype, shape=(40, 50), seed=0):
@@ -169,3 +171,14 @@ class TestPreview:
         y, x = pair("u1")
         with pytest.raises(UsageError, match="nothing was removed"):
             preview(store_of(tmp_path, y, x, task="superres"), tmp_path / "p.png")
+
+    def test_a_run_that_has_not_ended_is_refused(self, tmp_path):
+        """Its pixels would be drawn black without a word."""
+        y, x = pair("u1")
+        store = store_of(tmp_path, y, x)
+        running = manifest(status="running", recipe={"task": "denoise"}, summary=None)
+        write_manifest(store, running)
+        with pytest.raises(StoreError, match="its run has not ended"):
+            preview(store, tmp_path / "p.png")
+        with pytest.raises(StoreError, match="not a glassplate result"):
+            preview(tmp_path / "none.zarr", tmp_path / "p.png")
