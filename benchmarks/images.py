@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,13 @@ def cut(name: str, image: np.ndarray, side: int) -> dict[str, np.ndarray]:
 
     def transform(which: Recipe) -> str:
         made = make_transform(samples, which.scaling, noise_model, np.dtype("f4"))
-        return json.dumps(made.to_json())
+        return json.dumps(asdict(made))
 
     return {
         "clean": image[:, y : y + side, x : x + side],
         "noisy": here,
         "donors": np.array(around, np.float32),
-        "noise": np.array(json.dumps(noise_model.to_json())),
+        "noise": np.array(json.dumps(asdict(noise_model))),
         "transform": np.array(transform(recipe)),
         "range": np.array(transform(reference)),
     }

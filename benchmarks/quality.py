@@ -137,8 +137,8 @@ def glassplate(recipe: Recipe, threads: int) -> Method:
             "chi2": result.chi2,
             "whiteness": result.whiteness,
             "precision": problem.numerics.precision,
-            "noise": problem.noise.to_json(),
-            "transform": problem.transform.to_json(),
+            "noise": asdict(problem.noise),
+            "transform": asdict(problem.transform),
         }
         if result.uncertainty is not None:
             facts["uncertainty"] = result.uncertainty
@@ -188,14 +188,15 @@ def jointly(recipe: Recipe) -> Method:
             pixels = open_source(plan.spec, plan.findings).read(
                 Box(0, image.shape[1], 0, image.shape[2])
             )
-        measurement = plan.measurement(pixels, tile_seed(recipe.seed, 0, 0))
+        measurement = plan.measurement(pixels, tile_seed(recipe.seed, 0, 0), (0, 0))
         [result] = fit_batch([measurement], plan.problem)
+        exposures = plan.recorded().exposures
         facts = {
             "iterations": result.iterations,
             "best_iteration": result.best_iteration,
             "stop_reason": result.stop_reason,
             "chi2": result.chi2,
-            "exposures": plan.to_json()["exposures"],
+            "exposures": exposures and asdict(exposures),
         }
         return result.values.astype(np.float64), facts
 

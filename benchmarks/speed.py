@@ -81,9 +81,9 @@ class Image:
         arrays = np.load(path)
         self.name = path.stem
         self.clean, self.noisy, self.donors = (arrays[k] for k in ("clean", "noisy", "donors"))
-        self.noise = NoiseModel.from_json(json.loads(str(arrays["noise"])))
-        self.transform = PixelTransform.from_json(json.loads(str(arrays["transform"])))
-        self.range = PixelTransform.from_json(json.loads(str(arrays["range"])))
+        self.noise = NoiseModel(**json.loads(str(arrays["noise"])))
+        self.transform = PixelTransform(**json.loads(str(arrays["transform"])))
+        self.range = PixelTransform(**json.loads(str(arrays["range"])))
 
     def corner(self, side: int) -> Image:
         """The same, cut to a square from its upper left corner."""

@@ -102,7 +102,7 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
                 answer = fit.answer().values
                 decibels.append(psnr(np.clip(answer, 0, 1), clean, 1.0))
     return {
-        "noise": problem.noise.to_json(),
+        "noise": asdict(problem.noise),
         "iterations": [record.iteration for record in log],
         "psnr_db": [round(value, 3) for value in decibels],
         **{name: [short(getattr(record, name)) for record in log] for name in CURVES},

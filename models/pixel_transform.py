@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -67,15 +66,6 @@ class PixelTransform:
         return replace(
             self, offset=math.ldexp(self.offset, exponent), scale=scale, softening=softening
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> PixelTransform:
-        """The transform that `to_json` described."""
-        return cls(**fields)
 
 
 def _library(x: np.ndarray[Any, Any] | torch.Tensor) -> Any:

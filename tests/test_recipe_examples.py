@@ -11,6 +11,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -250,10 +251,10 @@ def test_each_key_of_an_example_changes_the_result(example, key, small, large):
     if key in SEEN_IN_THE_PLAN:
         tiles = () if key == "tiles.core" else (MANY_TILES,)
         plans = [
-            make_plan(spec_of(example, large), recipe, recipe_name="own").to_json()
+            make_plan(spec_of(example, large), recipe, recipe_name="own").recorded()
             for recipe in (recipe_of(example, *tiles), recipe_of(example, *tiles, without=key))
         ]
-        of_pixels = [{**plan, "warnings": None} for plan in plans]
+        of_pixels = [replace(plan, warnings=()) for plan in plans]
         assert of_pixels[0] != of_pixels[1]
         return
     # donors are of images of several tiles; to try `donor.tiles: 1` takes one of a single tile

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,9 @@ from glassplate.flows.cli import options
 from glassplate.flows.processes.signals import Interrupted, stop_requested
 from glassplate.flows.report.text import amount, duration, number, plural
 from glassplate.pipeline.errors import GlassplateError
+
+if TYPE_CHECKING:
+    from glassplate.pipeline.planning.summary import PlanSummary
 
 
 def add_to(app: typer.Typer) -> None:
@@ -102,7 +107,7 @@ def plan(
             spec, settings, recipe_name=recipe_name, device=pool.device, donor=donor, workers=count
         )
         summary = summarise(made, workers=count)
-    typer.echo(json.dumps(summary, indent=2) if as_json else _plan_text(summary))
+    typer.echo(json.dumps(asdict(summary), indent=2) if as_json else _plan_text(summary))
 
 
 def _how_to_resume(store: Path) -> str:
@@ -111,52 +116,52 @@ def _how_to_resume(store: Path) -> str:
     return "interrupted before anything was written"
 
 
-def _donor_lines(summary: dict[str, Any]) -> list[str]:
+def _donor_lines(summary: PlanSummary) -> list[str]:
     """The earlier result from whose donor the tiles start, if there is one."""
-    if not summary["donor"]:
+    if summary.donor is None:
         return []
-    steps = summary["donor_iterations"]
+    steps = summary.donor_iterations
     fitted_on = f", fitted on for {plural(steps, 'iteration')}" if steps else ", as it is"
-    return [f"  donor    from {summary['donor']['store']}{fitted_on}"]
+    return [f"  donor    from {summary.donor.store}{fitted_on}"]
 
 
-def _exposure_lines(summary: dict[str, Any]) -> list[str]:
+def _exposure_lines(summary: PlanSummary) -> list[str]:
     """Number of exposures that are restored as one, and the one that is kept for validation."""
-    if not summary["exposures"]:
+    combination = summary.exposures
+    if combination is None:
         return []
-    count = len(summary["exposures"]["alignments"])
-    kept = summary["exposures"]["keep_last"]
-    return [f"  of       {plural(count, 'exposure')}" + (", the last one judges" if kept else "")]
+    kept = ", the last one judges" if combination.keep_last else ""
+    return [f"  of       {plural(len(combination.alignments), 'exposure')}{kept}"]
 
 
-def _stack_lines(summary: dict[str, Any]) -> list[str]:
+def _stack_lines(summary: PlanSummary) -> list[str]:
     """Number of fits that run at once, if there are several."""
-    stack, together = (summary["numerics"][name] for name in ("stack", "together"))
-    return [] if stack == 1 else [f"  at once  {plural(stack, 'fit')} a worker, {together}"]
+    numerics = summary.numerics
+    if numerics.stack == 1:
+        return []
+    return [f"  at once  {plural(numerics.stack, 'fit')} a worker, {numerics.together}"]
 
 
-def _plan_text(summary: dict[str, Any]) -> str:
-    def size(shape: list[int]) -> str:
+def _plan_text(summary: PlanSummary) -> str:
+    def size(shape: Sequence[int]) -> str:
         return " x ".join(str(length) for length in shape)
 
-    noise = summary["noise"]
+    noise = summary.noise
     return "\n".join(
         [
-            f"{summary['source']}, recipe {summary['recipe']}",
-            f"  input    {size(summary['input_shape'])}",
-            f"  output   {size(summary['output_shape'])} {summary['output_dtype']}",
-            f"  tiles    {summary['tiles']} ({size(summary['tile_grid'])}), "
-            f"{plural(summary['workers'], 'worker')}",
-            f"  noise    {number(noise['floor'] ** 0.5)} at zero ({noise['origin']})",
+            f"{summary.source}, recipe {summary.recipe}",
+            f"  input    {size(summary.input_shape)}",
+            f"  output   {size(summary.output_shape)} {summary.output_dtype}",
+            f"  tiles    {summary.tiles} ({size(summary.tile_grid)}), "
+            f"{plural(summary.workers, 'worker')}",
+            f"  noise    {number(noise.floor**0.5)} at zero ({noise.origin})",
             *_exposure_lines(summary),
             *_donor_lines(summary),
             *_stack_lines(summary),
-            f"  memory   {amount(summary['host_bytes'])}"
-            + (
-                f", {amount(summary['device_bytes'])} on the GPU" if summary["device_bytes"] else ""
-            ),
-            f"  disk     {amount(summary['disk_bytes'])} at most",
-            f"  time     about {duration(summary['seconds'])}, if no fit stops early",
-            *(f"  warning  {warning}" for warning in summary["warnings"]),
+            f"  memory   {amount(summary.host_bytes)}"
+            + (f", {amount(summary.device_bytes)} on the GPU" if summary.device_bytes else ""),
+            f"  disk     {amount(summary.disk_bytes)} at most",
+            f"  time     about {duration(summary.seconds)}, if no fit stops early",
+            *(f"  warning  {warning}" for warning in summary.warnings),
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 Array = TypeVar("Array")
@@ -113,12 +113,3 @@ class NoiseModel:
             slope=math.ldexp(self.slope, exponent),
             pedestal=math.ldexp(self.pedestal, exponent),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> NoiseModel:
-        """The model that `to_json` described."""
-        return cls(**values)

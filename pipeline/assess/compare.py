@@ -203,7 +203,7 @@ class _Result:
         self.dtype = self._level.dtype
         self.noise: NoiseModel | None = None
         if own["scale"] == 1:
-            self.noise = NoiseModel.from_json(read_manifest(store).plan["noise"])
+            self.noise = read_manifest(store).plan.noise
 
     def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
         """Return values, and where a valid pixel contributed to them."""

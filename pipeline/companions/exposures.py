@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,38 +57,19 @@ class Alignment:
         matched = replace(self.match, offset=offset)
         return replace(self, match=matched, noise=self.noise.scaled(exponent))
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Alignment:
-        """The alignment that `asdict` described."""
-        parts = {
-            "match": Match(**values["match"]),
-            "noise": NoiseModel.from_json(values["noise"]),
-        }
-        return cls(**{**values, **parts})
-
 
 @dataclass(frozen=True)
 class Combination:
     """How exposures are combined; small and picklable, so that every worker combines them in the same way."""
 
+    keep_last: bool = field(default=False, kw_only=True)
+    """Whether the last exposure is kept out of the mean, for validation of the fits to it."""
     alignments: tuple[Alignment, ...]
     """One for each exposure, in their order, the first exposure included."""
-    keep_last: bool = False
-    """Whether the last exposure is kept out of the mean, for validation of the fits to it."""
 
     def scaled(self, exponent: int) -> Combination:
         """The same for exposures that are all multiplied by ``2**exponent``."""
         return replace(self, alignments=tuple(one.scaled(exponent) for one in self.alignments))
-
-    def to_json(self) -> dict[str, Any]:
-        """The combination as a JSON object."""
-        return {"keep_last": self.keep_last, "alignments": [asdict(a) for a in self.alignments]}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Combination:
-        """The combination that `to_json` described."""
-        alignments = tuple(Alignment.from_json(one) for one in values["alignments"])
-        return cls(alignments, values["keep_last"])
 
 
 class CombinedSource(WrappedSource):

@@ -7,9 +7,8 @@ invalid. Both rules, their limits and the images they were tried on: docs/design
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,12 +65,12 @@ class WildLimits:
         limits = self.scaled(-exponent)
         return replace(limits, far=min(limits.far, LARGEST))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | None]:
         """The fields as a JSON object; infinity, which JSON lacks, is None."""
         return {name: v if math.isfinite(v) else None for name, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> WildLimits:
+    def from_json(cls, fields: Mapping[str, float | None]) -> WildLimits:
         """The limits that `to_json` described."""
         return cls(**{name: math.inf if v is None else v for name, v in fields.items()})
 

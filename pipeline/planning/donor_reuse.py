@@ -22,6 +22,7 @@ from glassplate.pipeline.files import sha256_of, write_atomically
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
 from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
 from glassplate.pipeline.provenance.manifest import read_manifest
+from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
 from glassplate.pipeline.provenance.records import read_donor_records
 
 WEIGHTS = "donor.npz"
@@ -38,11 +39,11 @@ class Inherited:
     file: FileIdentity
     """Its file of weights."""
     network: Mapping[str, Any]
-    """Settings of its network."""
+    """Settings of its network, as its manifest has them; an earlier release may have had other ones."""
 
-    def to_json(self) -> dict[str, Any]:
+    def recorded(self) -> RecordedDonor:
         """The donor in the manifest and in the summary of a plan."""
-        return {"store": str(self.store.absolute()), "sha256": self.file.sha256}
+        return RecordedDonor(str(self.store.absolute()), self.file.sha256)
 
 
 def find_donor(store: Path) -> Inherited:

@@ -18,10 +18,11 @@ from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
 from glassplate.models.pixel_transform import PixelTransform
-from glassplate.pipeline.companions.exposures import Combination
+from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.wild_pixels import WildLimits
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator
+from glassplate.pipeline.provenance.recorded_plan import RecordedGrid, RecordedPlan
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
@@ -179,46 +180,41 @@ class Plan:
             return ~pixels.valid if pixels.hidden is None else ~pixels.valid & ~pixels.hidden
         return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
 
-    def to_json(self) -> dict[str, Any]:
-        """The plan without its recipe, for the manifest."""
-        return {
-            "output_shape": list(self.layout.stored_shape),
-            "output_dtype": self.layout.dtype,
-            "grid": {**asdict(self.grid), "dimensions": list(self.grid.dimensions)},
-            "tiles": len(self.grid),
-            "batches": len(self.batches),
-            "batch_size": self.batch_size,
-            "layout": asdict(self.layout),
-            "working_dtype": self.working_dtype,
-            "unit_exponent": self.findings.exponent,
-            "wild": [
-                limits and limits.scaled(self.findings.exponent).to_json()
+    def recorded(self) -> RecordedPlan:
+        """The plan without its recipe, for the manifest; numbers in the source's own units."""
+        exponent, combination = self.findings.exponent, self.findings.combination
+        detector = self.findings.detector
+        return RecordedPlan(
+            output_shape=self.layout.stored_shape,
+            output_dtype=self.layout.dtype,
+            grid=RecordedGrid(**asdict(self.grid), dimensions=self.grid.dimensions),
+            tiles=len(self.grid),
+            batches=len(self.batches),
+            batch_size=self.batch_size,
+            layout=self.layout,
+            working_dtype=self.working_dtype,
+            unit_exponent=exponent,
+            wild=tuple(
+                None if limits is None else limits.scaled(exponent).to_json()
                 for limits in self.findings.limits
-            ],
-            "transform": self.transform.scaled(self.findings.exponent).to_json(),
-            "noise": self.noise.scaled(self.findings.exponent).to_json(),
-            "numerics": asdict(self.numerics),
-            "warm": self.warm,
-            "donor": self.donor and self.donor.to_json(),
-            "donor_iterations": self.donor_iterations,
-            "exposures": self.exposures_to_json(),
-            "flux_factor": self.flux_factor,
-            "noise_before": self.stated_noise_before,
-            "guide": None if self.guide is None else self.guide.to_json(),
-            "psf_shape": None if self.psf is None else list(self.psf.shape),
-            "defects": None
-            if self.findings.detector is None
-            else asdict(self.findings.detector.settings),
-            "low_level": self._low_level,
-            "quantisation": None if self.quantisation is None else asdict(self.quantisation),
-            "white": self.white,
-            "warnings": list(self.warnings),
-        }
-
-    def exposures_to_json(self) -> dict[str, Any] | None:
-        """How exposures were combined, in the source's own units."""
-        combination = self.findings.combination
-        return None if combination is None else combination.scaled(self.findings.exponent).to_json()
+            ),
+            transform=self.transform.scaled(exponent),
+            noise=self.noise.scaled(exponent),
+            numerics=self.numerics,
+            warm=self.warm,
+            donor=None if self.donor is None else self.donor.recorded(),
+            donor_iterations=self.donor_iterations,
+            exposures=combination and combination.scaled(exponent),
+            flux_factor=self.flux_factor,
+            noise_before=self.stated_noise_before,
+            guide=self.guide,
+            psf_shape=None if self.psf is None else self.psf.shape,
+            defects=None if detector is None else asdict(detector.settings),
+            low_level=self._low_level,
+            quantisation=self.quantisation,
+            white=self.white,
+            warnings=self.warnings,
+        )
 
     @property
     def _low_level(self) -> float | None:
@@ -234,41 +230,39 @@ class Plan:
         before = self.noise_before
         return None if before is None else math.ldexp(before, self.findings.exponent)
 
-    def as_recorded(self, recorded: dict[str, Any]) -> Plan:
+    def as_recorded(self, recorded: RecordedPlan) -> Plan:
         """This plan with what depends on the machine taken from an earlier run's manifest.
 
         A run that resumes on another machine must go on with the precision, threads, noise and
         scaling that it began with, or its tiles would not fit together.
         """
-        exponent = recorded.get("unit_exponent", 0)
-        noise = NoiseModel.from_json(recorded["noise"]).scaled(-exponent)
+        noise = recorded.noise.scaled(-recorded.unit_exponent)
         return replace(
             self,
-            findings=_as_recorded(self.findings, exponent, noise, recorded),
-            numerics=Numerics(**recorded["numerics"]),
+            findings=_findings_as_recorded(self.findings.detector, noise, recorded),
+            numerics=recorded.numerics,
             noise=noise,
-            transform=PixelTransform.from_json(recorded["transform"]).scaled(-exponent),
-            batch_size=recorded["batch_size"],
-            guide=self.guide and PixelTransform.from_json(recorded["guide"]),
+            transform=recorded.transform.scaled(-recorded.unit_exponent),
+            batch_size=recorded.batch_size,
+            guide=recorded.guide,
         )
 
 
-def _as_recorded(
-    findings: SourceFindings, exponent: int, noise: NoiseModel, recorded: dict[str, Any]
+def _findings_as_recorded(
+    detector: Detector | None, noise: NoiseModel, recorded: RecordedPlan
 ) -> SourceFindings:
     """Findings of an earlier run: exposures, wild pixels and defects as they were judged then."""
-    exposures, detector = recorded.get("exposures"), findings.detector
+    exponent = recorded.unit_exponent
     if detector is not None:
-        low = recorded.get("low_level")
+        low = recorded.low_level
         level = -math.inf if low is None else math.ldexp(low, -exponent)
         detector = replace(detector, noise=noise, low=level)
     return SourceFindings(
         exponent=exponent,
         limits=tuple(
-            one and WildLimits.from_json(one).scaled(-exponent) for one in recorded.get("wild", [])
+            None if limits is None else WildLimits.from_json(limits).scaled(-exponent)
+            for limits in recorded.wild
         ),
-        combination=None
-        if exposures is None
-        else Combination.from_json(exposures).scaled(-exponent),
+        combination=recorded.exposures and recorded.exposures.scaled(-exponent),
         detector=detector,
     )

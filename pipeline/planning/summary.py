@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
+from glassplate.models.device.numerics import Numerics
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.timing.duration import projected_seconds
+from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
 
 
-def summarise(plan: Plan, *, workers: int) -> dict[str, Any]:
-    """The document of `glassplate plan --json`; runs short trials to estimate the time."""
-    capacity = project(plan, workers=workers)
-    return {
-        "source": str(plan.spec.path),
-        "recipe": plan.recipe_name,
-        "input_shape": list(plan.layout.source_shape[-plan.layout.ndim :]),
-        "output_shape": list(plan.layout.stored_shape),
-        "output_dtype": plan.layout.dtype,
-        "tiles": len(plan.grid),
-        "tile_grid": list(plan.grid.dimensions),
-        "window_shape": list(plan.grid.window_shape),
-        "batches": len(plan.batches),
-        "workers": workers,
-        "host_bytes": capacity.host_bytes,
-        "device_bytes": capacity.device_bytes,
-        "disk_bytes": capacity.disk_bytes,
-        "seconds": projected_seconds(plan, workers),
-        "noise": plan.noise.scaled(plan.findings.exponent).to_json(),
-        "transform": plan.transform.scaled(plan.findings.exponent).to_json(),
-        "numerics": asdict(plan.numerics),
-        "warm": plan.warm,
-        "donor": plan.donor and plan.donor.to_json(),
-        "donor_iterations": plan.donor_iterations,
-        "psf_shape": None if plan.psf is None else list(plan.psf.shape),
-        "exposures": plan.exposures_to_json(),
-        "warnings": list(plan.warnings),
-        "stages": capacity.stages,
-    }
+@dataclass(frozen=True)
+class PlanSummary:
+    """What `glassplate plan --json` prints, in this order. Numbers are in the source's own units."""
+
+    source: str
+    recipe: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    output_dtype: str
+    tiles: int
+    tile_grid: tuple[int, int, int]
+    """Channel groups, rows and columns of tiles."""
+    window_shape: tuple[int, int, int]
+    batches: int
+    workers: int
+    host_bytes: int
+    device_bytes: int
+    disk_bytes: int
+    seconds: float
+    noise: NoiseModel
+    transform: PixelTransform
+    numerics: Numerics
+    warm: bool
+    donor: RecordedDonor | None
+    donor_iterations: int
+    psf_shape: tuple[int, ...] | None
+    exposures: Combination | None
+    warnings: tuple[str, ...]
+    stages: dict[str, int]
+    """Bytes of host memory in each stage."""
+
+
+def summarise(plan: Plan, *, workers: int) -> PlanSummary:
+    """Summarise a plan; runs short trials to estimate the time."""
+    capacity, recorded = project(plan, workers=workers), plan.recorded()
+    return PlanSummary(
+        source=str(plan.spec.path),
+        recipe=plan.recipe_name,
+        input_shape=plan.layout.source_shape[-plan.layout.ndim :],
+        output_shape=recorded.output_shape,
+        output_dtype=recorded.output_dtype,
+        tiles=recorded.tiles,
+        tile_grid=recorded.grid.dimensions,
+        window_shape=plan.grid.window_shape,
+        batches=recorded.batches,
+        workers=workers,
+        host_bytes=capacity.host_bytes,
+        device_bytes=capacity.device_bytes,
+        disk_bytes=capacity.disk_bytes,
+        seconds=projected_seconds(plan, workers),
+        noise=recorded.noise,
+        transform=recorded.transform,
+        numerics=recorded.numerics,
+        warm=recorded.warm,
+        donor=recorded.donor,
+        donor_iterations=recorded.donor_iterations,
+        psf_shape=recorded.psf_shape,
+        exposures=recorded.exposures,
+        warnings=recorded.warnings,
+        stages=capacity.stages,
+    )

@@ -52,8 +52,8 @@ def inspect_result(store: Path) -> dict[str, Any]:
             "done": len(done),
             "quarantined": len(quarantined),
         },
-        "noise": manifest.plan["noise"],
-        "donor": manifest.plan.get("donor"),
+        "noise": asdict(manifest.plan.noise),
+        "donor": manifest.plan.donor and asdict(manifest.plan.donor),
         "summary": own["summary"],
         "sessions": [asdict(session) for session in manifest.sessions],
     }

@@ -19,6 +19,7 @@ from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path, write_json
 from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 from glassplate.pipeline.provenance.machine import Machine
+from glassplate.pipeline.provenance.recorded_plan import RecordedPlan
 
 # Version of the JSON document. It changes when an older release can no longer read a manifest.
 VERSION = 1
@@ -99,10 +100,10 @@ class Manifest:
     """Time, ISO 8601, UTC."""
     recipe_name: str
     recipe: dict[str, Any]
-    """The resolved recipe as JSON."""
+    """The resolved recipe as JSON. It stays a document: its hash is that of the run's identity, and it may
+    have keys of an earlier release."""
     identity: RunIdentity
-    plan: dict[str, Any]
-    """What `Plan.to_json` wrote; `Plan.as_recorded` reads it."""
+    plan: RecordedPlan
     sessions: tuple[Session, ...] = ()
     summary: Summary | None = None
     """None until the run has ended."""
@@ -113,7 +114,7 @@ class Manifest:
     @property
     def tiles(self) -> int:
         """Number of tiles of the plan."""
-        return int(self.plan["tiles"])
+        return self.plan.tiles
 
     @property
     def has_ended(self) -> bool:
@@ -174,8 +175,6 @@ def parse_manifest(document: Mapping[str, Any]) -> Manifest:
         If a value is missing or has a wrong type.
     """
     manifest = _MANIFEST.validate_python(document)
-    if not isinstance(manifest.plan.get("tiles"), int):
-        raise ValueError("the plan has no number of tiles")
     if manifest.has_ended and manifest.summary is None:
         raise ValueError("the run has ended without a summary")
     return manifest

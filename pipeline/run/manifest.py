@@ -21,7 +21,7 @@ def new_manifest(request: RestoreRequest, plan: Plan, identity: RunIdentity) -> 
         recipe_name=request.recipe_name,
         recipe=request.recipe.model_dump(mode="json"),
         identity=identity,
-        plan=plan.to_json(),
+        plan=plan.recorded(),
     )
 
 

@@ -44,6 +44,3 @@ class TestModel:
         result = self.MODEL.variance(torch.from_numpy(x))
         assert result.dtype == torch.float32
         np.testing.assert_array_equal(result.numpy(), self.MODEL.variance(x))
-
-    def test_json_round_trip(self):
-        assert NoiseModel.from_json(self.MODEL.to_json()) == self.MODEL

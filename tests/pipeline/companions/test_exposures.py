@@ -11,7 +11,6 @@ from astropy.wcs import WCS
 from runs import COPY, FIT, UntidyPool, digest, level0, request
 
 from glassplate.pipeline.cached_source import cached_source
-from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.export.export import export
 from glassplate.pipeline.open_source import open_source
@@ -188,10 +187,11 @@ class TestRun:
 
     def test_a_resumed_run_combines_them_as_it_began(self, three):
         plan = plan_of(three)
-        recorded = plan.to_json()
-        assert Combination.from_json(recorded["exposures"]) == plan.findings.combination
-        recorded["exposures"]["alignments"][1]["noise"]["floor"] = 9.0
-        again = plan.as_recorded(recorded)
+        recorded = plan.recorded()
+        first, second, *others = recorded.exposures.alignments
+        second = replace(second, noise=replace(second.noise, floor=9.0))
+        exposures = replace(recorded.exposures, alignments=(first, second, *others))
+        again = plan.as_recorded(replace(recorded, exposures=exposures))
         assert again.findings.combination.alignments[1].noise.floor == 9.0
 
     @pytest.mark.slow
@@ -238,8 +238,8 @@ class TestRun:
         for stage in ("restore", "stitch"):
             assert stages[1][stage] > stages[0][stage]
         told = summarise(plan, workers=1)
-        assert [a["dy"] for a in told["exposures"]["alignments"]] == [0, 3, 0]
-        assert summarise(alone, workers=1)["exposures"] is None
+        assert [alignment.dy for alignment in told.exposures.alignments] == [0, 3, 0]
+        assert summarise(alone, workers=1).exposures is None
 
 
 class TestValidation:

@@ -199,8 +199,8 @@ def test_an_interrupted_repair_ends_with_the_same_result(frame, tmp_path):
 def test_a_resumed_run_detects_with_the_noise_that_it_began_with(frame):
     plan = make_plan(SourceSpec(frame[0]), parse_recipe(REPAIR, "t"), recipe_name="t")
     assert plan.findings.detector.noise == plan.noise
-    recorded = plan.to_json()
-    recorded["noise"] = {**recorded["noise"], "floor": 9.0}
+    recorded = plan.recorded()
+    recorded = replace(recorded, noise=replace(recorded.noise, floor=9.0))
     assert plan.as_recorded(recorded).findings.detector.noise.floor == 9.0
 
 

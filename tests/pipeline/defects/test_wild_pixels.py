@@ -235,9 +235,9 @@ def test_a_recipe_that_fills_fills_wild_pixels(wild, tmp_path):
 
 def test_a_resumed_run_has_the_limits_that_it_began_with(wild):
     plan = make_plan(SourceSpec(wild[0]), RECIPE, recipe_name="t")
-    recorded = plan.to_json()
+    recorded = plan.recorded()
     assert plan.as_recorded(recorded).findings.limits == plan.findings.limits
-    recorded["wild"][0]["sigma"] = 3.0
+    recorded.wild[0]["sigma"] = 3.0
     assert plan.as_recorded(recorded).findings.limits[0].sigma == 3.0
 
 

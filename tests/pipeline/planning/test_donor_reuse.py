@@ -102,11 +102,9 @@ def test_an_image_of_one_tile_starts_from_it_too(frames):
     assert len(plan.grid) == 1
     assert plan.warm
     told = summarise(plan, workers=1)
-    assert told["donor"] == {
-        "store": str(frames / "a.zarr"),
-        "sha256": find_donor(frames / "a.zarr").file.sha256,
-    }
-    assert told["donor_iterations"] == 2
+    assert told.donor.store == str(frames / "a.zarr")
+    assert told.donor.sha256 == find_donor(frames / "a.zarr").file.sha256
+    assert told.donor_iterations == 2
 
 
 @pytest.mark.slow

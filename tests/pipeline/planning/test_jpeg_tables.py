@@ -89,7 +89,7 @@ class TestPlan:
         plan = self.plan(save(tmp_path / "a.jpg", scene(), 25, subsampling="420"))
         assert plan.problem.quantisation == standard_quantisation(25, 3, (2, 2))
         assert plan.problem.input == "requantised"
-        assert plan.to_json()["quantisation"]["sampling"] == (2, 2)
+        assert plan.recorded().quantisation.sampling == (2, 2)
         plain = make_plan(plan.spec, parse_recipe(FIT, "t"), recipe_name="t", device="cpu")
         assert plain.quantisation is None
         assert project(plan, workers=1).host_bytes > 0

@@ -73,7 +73,7 @@ def test_the_plan_looks_for_rays_where_stars_are_wide(tmp_path, fwhm, looks):
     plan = make_plan(SourceSpec(tmp_path / "a.fits"), load_recipe("astro-denoise"), recipe_name="a")
     assert (plan.findings.detector is not None) is looks
     assert plan.layout.fills is looks
-    said = plan.to_json()["defects"]
+    said = plan.recorded().defects
     assert (said is not None) is looks
     assert not looks or said["cosmic_rays"] is True
 

@@ -1,13 +1,20 @@
 """The manifest describes the run, is read as it was written, and is refused in one line if it is damaged."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import yaml
-from manifests import IDENTITY, manifest
+from manifests import IDENTITY, PLAN, manifest
 
+from glassplate.models.device.numerics import Numerics
+from glassplate.models.exposures import Match
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.operators.jpeg import standard_quantisation
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.pipeline.companions.exposures import Alignment, Combination
+from glassplate.pipeline.defects.cosmic_rays import DefectSettings
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.machine import this_machine
@@ -19,6 +26,7 @@ from glassplate.pipeline.provenance.manifest import (
     read_manifest,
     write_manifest,
 )
+from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
 from glassplate.pipeline.recipes.recipe import parse_recipe
 
 EARLY = Path(__file__).with_name("early_manifest.json")
@@ -64,6 +72,33 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     assert resumed.exports == ()
 
 
+def test_a_plan_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "provenance").mkdir()
+    noise, transform = (
+        NoiseModel(1e-41, 0.1, 0.0, True, "given", -3.0),
+        PixelTransform("asinh", 0.1),
+    )
+    second = Alignment(3, -1, 0.25, Match(2.0, 0.1, "stars", 0.9), noise)
+    plan = replace(
+        PLAN,
+        unit_exponent=-64,
+        wild=(None, {"sky": 0.1, "far": None, "sigma": 0.0}),
+        transform=transform,
+        numerics=Numerics("cuda", "bf16", "channels_last", 2, 8, "grouped"),
+        donor=RecordedDonor("/somewhere/a.zarr", "ab" * 32),
+        exposures=Combination((second, second), keep_last=True),
+        guide=transform,
+        psf_shape=(7, 5),
+        defects=asdict(DefectSettings(cosmic_rays=True)),
+        low_level=-1e30,
+        quantisation=standard_quantisation(25, 3, (2, 2)),
+        white=255.0,
+        warnings=("one",),
+    )
+    write_manifest(tmp_path, manifest(plan=plan))
+    assert read_manifest(tmp_path).plan == plan
+
+
 def test_an_early_manifest_is_read():
     # written on 29 November 2026 by a version without alpha, wild pixels and low levels
     document = json.loads(EARLY.read_text())
@@ -71,6 +106,9 @@ def test_an_early_manifest_is_read():
     written = json.loads(json.dumps(found.to_json()))
     # newer fields have their default
     assert written["summary"].pop("wild_pixels") == 0
+    assert written["plan"]["layout"].pop("alpha") is False
+    newer = [written["plan"].pop(name) for name in ("unit_exponent", "wild", "low_level")]
+    assert newer == [0, [], None]
     assert written == document
 
 

@@ -155,7 +155,7 @@ class TestTheRecord:
         restore(request(blurred, store, FIT), InlinePool())
         manifest = read_manifest(store)
         assert manifest.identity.psf.sha256 == sha256_of(blurred.psf)
-        assert manifest.plan["psf_shape"] == [7, 5]
+        assert manifest.plan.psf_shape == (7, 5)
         assert [(c.name, c.ok) for c in verify(store) if c.name == "psf"] == [("psf", True)]
         assert restore(request(blurred, store, FIT), InlinePool()).already_complete
 
@@ -187,8 +187,8 @@ class TestTheRecord:
         warned = [event.message for event in events if isinstance(event, Warned)]
         assert warned == [f"psf {blurred.psf}: its sum is 3, not 1; it is divided by it"]
         made = make_plan(blurred, parse_recipe(FIT, "test"), recipe_name="test", device="cpu")
-        assert summarise(made, workers=1)["warnings"] == warned
-        assert summarise(made, workers=1)["psf_shape"] == [7, 5]
+        assert list(summarise(made, workers=1).warnings) == warned
+        assert summarise(made, workers=1).psf_shape == (7, 5)
 
 
 class TestRefuses:

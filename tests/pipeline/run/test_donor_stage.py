@@ -83,7 +83,7 @@ class TestPlan:
         plan = make_plan(SourceSpec(sky), parse_recipe({**FIT, **changes}, "t"), recipe_name="t")
         assert len(plan.grid) == 9
         assert plan.warm is expected
-        assert plan.to_json()["warm"] is expected
+        assert plan.recorded().warm is expected
 
 
 class TestRun:

@@ -1,0 +1,72 @@
+"""The plan of a run as its manifest records it: numbers in the source's own units, and plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glassplate.models.device.numerics import Numerics
+from glassplate.models.noise.model import NoiseModel
+from glassplate.models.operators.jpeg import Quantisation
+from glassplate.models.pixel_transform import PixelTransform
+from glassplate.pipeline.companions.exposures import Combination
+from glassplate.pipeline.store.layout import Layout
+
+
+@dataclass(frozen=True)
+class RecordedGrid:
+    """The fields of a `TileGrid`, and the channel groups, rows and columns of tiles that follow from them."""
+
+    shape: tuple[int, int, int]
+    joint: bool
+    core: int
+    halo: int
+    dimensions: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class RecordedDonor:
+    """The donor of an earlier result that was reused."""
+
+    store: str
+    """Absolute path of the earlier result."""
+    sha256: str
+    """Of its file of weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedPlan:
+    """What `Plan.recorded` writes and `Plan.as_recorded` reads.
+
+    The order of the fields is that in the manifest. Early manifests lack those that have a default.
+    """
+
+    output_shape: tuple[int, ...]
+    output_dtype: str
+    grid: RecordedGrid
+    tiles: int
+    batches: int
+    batch_size: int
+    layout: Layout
+    working_dtype: str
+    unit_exponent: int = 0
+    """Pixels are read divided by ``2**unit_exponent``."""
+    wild: tuple[dict[str, float | None] | None, ...] = ()
+    """What `WildLimits.to_json` gives for the image and each exposure."""
+    transform: PixelTransform
+    noise: NoiseModel
+    numerics: Numerics
+    warm: bool = False
+    donor: RecordedDonor | None = None
+    donor_iterations: int = 0
+    exposures: Combination | None = None
+    flux_factor: float
+    noise_before: float | None
+    guide: PixelTransform | None = None
+    psf_shape: tuple[int, ...] | None = None
+    defects: dict[str, bool | int | float | str] | None = None
+    """Settings of the detection, of which an earlier release may have had other ones; None without any."""
+    low_level: float | None = None
+    """Value below which pixels are dead."""
+    quantisation: Quantisation | None = None
+    white: float | None = None
+    warnings: tuple[str, ...] = ()
