@@ -88,7 +88,7 @@ class Scale:
     donor: DonorSettings
 
 
-# The widths that pipeline/planning/timing/stacking_trials.py tries, and the 64 that are asked for.
+# The widths that pipeline/planning/timing/network_stacking_trials.py tries, and the 64 that are asked for.
 WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
 SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
 

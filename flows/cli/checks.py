@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassplate.flows.report.text import amount, duration, per_second, plural, reason
-from glassplate.pipeline.text import one_line
 
 if TYPE_CHECKING:
     from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
@@ -277,7 +276,7 @@ def _flow() -> Finding:
     (image,) = report.images
     seconds = time.monotonic() - start
     if report.exit_code != 0:
-        return Finding("flow", False, one_line(ValueError(image.reason)))
+        return Finding("flow", False, image.reason)
     return Finding("flow", True, f"ran on {url} in {duration(seconds)}", {"seconds": seconds})
 
 

@@ -77,7 +77,7 @@ def restore(
             result = restore_image(request, workers, display)
             display.forget(output)
             report = ImageReport.from_result(image.source, result)
-            display.report("ImageReport", report.text(), report.to_json())
+            display.report("ImageReport", report.text(), asdict(report))
     except (KeyboardInterrupt, GlassplateError) as error:
         if isinstance(error, GlassplateError) and not stop_requested():
             raise

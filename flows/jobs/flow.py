@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from glassplate.flows.server.settings import apply_settings
@@ -102,7 +102,7 @@ def restore_images(job: Job, progress: ProgressKind = "none") -> State[Any]:
             return Failed(message=one_line(error), data=error)
         left_out = tuple(printable(str(path)) for path in found.left_out)
         report = JobReport(tuple(reports), time.monotonic() - start, left_out)
-        display.report("JobReport", report.text(), report.to_json())
+        display.report("JobReport", report.text(), asdict(report))
     create_markdown_artifact(
         key="glassplate-bulk", markdown=report.markdown(), description=report.headline()
     )

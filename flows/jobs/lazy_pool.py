@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
@@ -62,14 +61,8 @@ class LazyPool:
     def __enter__(self) -> LazyPool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False]:
+    def __exit__(self, *error: object) -> None:
         self._closing.close()
-        return False
 
     def expect(self, tasks: int) -> None:
         """See `Pool.expect`. The first stage may be one fit, that of the donor, before many tiles."""

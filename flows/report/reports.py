@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from glassplate.flows.report.text import duration, number, plural
 from glassplate.pipeline.text import printable
@@ -67,10 +67,6 @@ class ImageReport:
             seconds=result.seconds,
             exports=tuple(printable(str(path)) for path in [result.export] if path is not None),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return asdict(self)
 
     @property
     def label(self) -> str:
@@ -153,14 +149,6 @@ class JobReport:
             return "no images: nothing to do"
         counts = [f"{self.count(status)} {word}" for status, word in parts if self.count(status)]
         return f"{plural(len(self.images), 'image')}: {', '.join(counts)}; {duration(self.seconds)}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return {
-            "images": [image.to_json() for image in self.images],
-            "seconds": self.seconds,
-            "left_out": list(self.left_out),
-        }
 
     def text(self) -> str:
         """Return the reports of all images and the summary, for the terminal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassplate.pipeline.errors import GlassplateError, is_disk_full
-from glassplate.pipeline.text import one_line
+from glassplate.pipeline.text import one_line, one_line_with_type
 
 
 def duration(seconds: float) -> str:
@@ -54,4 +54,4 @@ def reason(error: BaseException) -> str:
         return "the disk is full; free some space and run the same command again to resume"
     if isinstance(error, GlassplateError):
         return one_line(error)
-    return f"{type(error).__name__}: {one_line(error)}"
+    return one_line_with_type(error)

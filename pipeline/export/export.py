@@ -7,7 +7,6 @@ whose run has ended and whose files are undamaged.
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,13 @@ from typing import IO, Any
 
 import tifffile
 
-from glassplate.pipeline.errors import CapacityError, GlassplateError, StoreError, UsageError
+from glassplate.pipeline.errors import (
+    CapacityError,
+    GlassplateError,
+    StoreError,
+    UsageError,
+    is_disk_full,
+)
 from glassplate.pipeline.export.fits import write_fits
 from glassplate.pipeline.export.level import ExportedImage, open_level
 from glassplate.pipeline.export.strength import FULL
@@ -200,22 +205,13 @@ def _appearing(target: Path) -> Iterator[Path]:
     # always the same name, so that the next export replaces what a killed one left; the lock protects it
     partial = target.with_name(f".{target.name}.partial")
     try:
-        _clear_leftovers(target)
         with replacing(target, partial):
             yield partial
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise CapacityError(
                 f"{target}: the disk is full; free some space or choose another folder"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
         raise
-
-
-def _clear_leftovers(target: Path) -> None:
-    """Remove files of killed exports of earlier versions, which have the process number in their name."""
-    name = re.compile(re.escape(f".{target.name}.") + r"\d+\.partial")
-    for path in target.parent.iterdir():
-        if name.fullmatch(path.name):
-            path.unlink(missing_ok=True)

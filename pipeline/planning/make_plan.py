@@ -23,10 +23,10 @@ from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
+from glassplate.pipeline.planning.network_stacking import choose_stacking
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
 from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
 from glassplate.pipeline.recipes.recipe import Recipe

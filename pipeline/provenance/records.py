@@ -1,14 +1,16 @@
 """Records in the journals of a result: one for each attempt at a tile, for its donor, for each shard.
 
-A record is a line of JSON. `from_json` also reads lines of earlier versions, which lack some keys.
+A record is a line of JSON. Lines of earlier versions, which lack some keys or have others, are read too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
 
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.failures import Failure, FailureKind
@@ -33,24 +35,8 @@ def shards_journal(store: Path) -> Path:
     return provenance_path(store, "shards.jsonl")
 
 
-class _Known:
-    """A dataclass that is read from JSON with further keys."""
-
-    @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """Read a line of the journal.
-
-        Raises
-        ------
-        TypeError
-            If a key is missing.
-        """
-        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{key: value for key, value in line.items() if key in known})
-
-
 @dataclass(frozen=True)
-class TileRecord(_Known):
+class TileRecord:
     """A tile that is restored.
 
     What is None was not measured, is infinite, or belongs to a fit where the tile was copied.
@@ -117,12 +103,6 @@ class FailedTile:
     """0 for the first."""
     failure: Failure
 
-    @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """Read a line of the journal."""
-        kind = FailureKind(line.get("kind", FailureKind.OTHER))
-        return cls(line["tile"], line["attempt"], Failure(kind, line["error"]))
-
     def to_json(self) -> dict[str, Any]:
         """For the journal."""
         return {
@@ -135,7 +115,7 @@ class FailedTile:
 
 
 @dataclass(frozen=True)
-class DonorRecord(_Known):
+class DonorRecord:
     """The donor of an image, fitted or taken over."""
 
     sha256: str
@@ -154,7 +134,7 @@ class DonorRecord(_Known):
 
 
 @dataclass(frozen=True)
-class ShardRecord(_Known):
+class ShardRecord:
     """A shard of one level that is written."""
 
     level: int
@@ -169,30 +149,36 @@ class ShardRecord(_Known):
         return asdict(self)
 
 
+_TILE, _DONOR, _SHARD = TypeAdapter(TileRecord), TypeAdapter(DonorRecord), TypeAdapter(ShardRecord)
+
+
 def read_tile_records(store: Path, run_id: str | None = None) -> list[TileRecord | FailedTile]:
     """Attempts at tiles in the order in which they ended; parameters and errors as of `read_journal`."""
-    return _read(tiles_journal(store), run_id, _tile_record)
+    return _read(tiles_journal(store), run_id, _attempt)
 
 
 def read_donor_records(store: Path, run_id: str | None = None) -> list[DonorRecord]:
     """Donors of a result in the order in which they were made; see `read_journal`."""
-    return _read(donor_journal(store), run_id, DonorRecord.from_json)
+    return _read(donor_journal(store), run_id, _DONOR.validate_python)
 
 
 def read_shard_records(store: Path, run_id: str | None = None) -> list[ShardRecord]:
     """Shards of a result in the order in which they were written; see `read_journal`."""
-    return _read(shards_journal(store), run_id, ShardRecord.from_json)
+    return _read(shards_journal(store), run_id, _SHARD.validate_python)
 
 
-def _tile_record(line: Mapping[str, Any]) -> TileRecord | FailedTile:
-    return TileRecord.from_json(line) if line["ok"] else FailedTile.from_json(line)
+def _attempt(line: Mapping[str, Any]) -> TileRecord | FailedTile:
+    if line["ok"]:
+        return _TILE.validate_python(line)
+    kind = FailureKind(line.get("kind", FailureKind.OTHER))
+    return FailedTile(line["tile"], line["attempt"], Failure(kind, line["error"]))
 
 
 def _read(
-    path: Path, run_id: str | None, from_json: Callable[[Mapping[str, Any]], Record]
+    path: Path, run_id: str | None, record_of: Callable[[Mapping[str, Any]], Record]
 ) -> list[Record]:
     try:
-        return [from_json(line) for line in read_journal(path, run_id)]
+        return [record_of(line) for line in read_journal(path, run_id)]
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{path}: a line is damaged; remove the result and restore it anew"

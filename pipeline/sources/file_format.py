@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.source import (
-    Format,
-)
-from glassplate.pipeline.sources.unpack import (
-    first_bytes,
-)
+from glassplate.pipeline.sources.source import Format
+from glassplate.pipeline.sources.unpack import first_bytes
 
 _MAGIC: dict[bytes, Format] = {
     b"SIMPLE": "fits",
@@ -21,7 +17,6 @@ _MAGIC: dict[bytes, Format] = {
     b"\x89PNG\r\n\x1a\n": "png",
     b"\xff\xd8\xff": "jpeg",
 }
-
 
 # Formats that are not read, by their first bytes, so that the message can name them.
 _OTHER_FORMATS = {

@@ -7,7 +7,6 @@ A box of a packed file can only be read by unpacking all that comes before it: r
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import hashlib
 import os
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from glassplate.pipeline.errors import CapacityError, SourceError
+from glassplate.pipeline.errors import CapacityError, SourceError, is_disk_full
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.sources.guarded_reading import (
     FIRST_BYTES_S,
@@ -151,7 +150,7 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
     except OSError as error:
         if isinstance(error, SourceError):
             raise
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise _no_room(path, target.parent, _CHECK_BYTES) from error
         # bz2 reports damage as a plain OSError
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error

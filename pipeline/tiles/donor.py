@@ -65,8 +65,8 @@ def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
     measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
     on_progress = throttled(on_progress)
 
-    def on_loss(iteration: int, data_term: float) -> None:
-        on_progress({"done": iteration, "data_term": data_term})
+    def on_loss(iteration: int, _: float) -> None:
+        on_progress({"done": iteration})
 
     before = None if task.before is None else read_donor(task.before)
     if before is not None and plan.donor_iterations == 0:

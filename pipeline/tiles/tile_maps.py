@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,5 @@ def write_iterations(store: Path, tiles: Sequence[int], total: int, scratch: Scr
 
 def count_reasons(records: Iterable[TileRecord]) -> dict[str, int]:
     """How many tiles ended for each reason, most frequent first."""
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.stop_reason] = counts.get(record.stop_reason, 0) + 1
+    counts = Counter(record.stop_reason for record in records)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -18,9 +18,9 @@ from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import Way
 from glassplate.pipeline.planning.make_plan import Device, make_plan
 from glassplate.pipeline.planning.memory import device_memory
+from glassplate.pipeline.planning.network_stacking import choose_stacking, with_stacking
+from glassplate.pipeline.planning.network_stacking_record import record_stacking
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.stacking import choose_stacking, with_stacking
-from glassplate.pipeline.planning.stacking_record import record_stacking
 from glassplate.pipeline.planning.timing.duration import (
     PlanTrials,
     donor_fits_apart,
@@ -28,7 +28,10 @@ from glassplate.pipeline.planning.timing.duration import (
     time_plan,
 )
 from glassplate.pipeline.planning.timing.iteration import Timer, timed_problem
-from glassplate.pipeline.planning.timing.stacking_trials import fastest_stacking, stackings_to_try
+from glassplate.pipeline.planning.timing.network_stacking_trials import (
+    fastest_stacking,
+    stackings_to_try,
+)
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import TileGrid

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_the_table_has_a_row_per_image_even_with_bars_in_a_reason():
 
 def test_a_report_is_json():
     report = JobReport((image("restored"), image("quarantined")), 9.0, left_out=("/in/b.fits",))
-    values = json.loads(json.dumps(report.to_json()))
+    values = json.loads(json.dumps(asdict(report)))
     assert [entry["status"] for entry in values["images"]] == ["restored", "quarantined"]
     assert (values["seconds"], values["left_out"]) == (9.0, ["/in/b.fits"])
 
@@ -104,7 +105,7 @@ def test_a_file_name_of_any_bytes_can_be_printed():
     result = RunResult(path.with_suffix(".zarr"), "complete", 4, 4, 0, False, 3.0, summary())
     report = ImageReport.from_result(path, result)
     assert report.text().splitlines()[0].startswith("a\\udcff\\né.fits: restored")
-    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(report.to_json())):
+    for text in (report.text(), JobReport((report,), 1.0).markdown(), json.dumps(asdict(report))):
         text.encode("utf-8")
 
 

@@ -227,7 +227,6 @@ class TestExport:
 
     def test_replaces_the_leftovers_of_a_killed_export(self, folder):
         (folder / ".out.fits.partial").write_text("half")
-        (folder / ".out.fits.4711.partial").write_text("half, of an earlier version")
         (folder / ".out.fits.lock").write_text("stale")
         export(folder / "a.zarr", folder / "out.fits")
         assert not list(folder.glob(".*"))

@@ -1,11 +1,11 @@
-"""How many tiles of a plan are fitted side by side, and how many a worker gets as one unit of work."""
+"""How many networks a device fits side by side, one for each tile, and the tiles of one unit of work."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from glassplate.pipeline.planning.network_stacking_record import ALONE, Stacking, recorded_stacking
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.stacking_record import ALONE, Stacking, recorded_stacking
 from glassplate.pipeline.recipes.recipe import Recipe
 
 # Tiles of one unit of work where nothing is fitted. Copying a tile takes milliseconds and handing it to a

@@ -8,12 +8,12 @@ from stacked_problem import PROBLEM, WINDOW
 from glassplate.models.device.numerics import WAYS
 from glassplate.models.fit.memory import projected_bytes
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.stacking import STACKS_PER_BATCH
-from glassplate.pipeline.planning.stacking_record import ALONE, Stacking, recorded_stacking
+from glassplate.pipeline.planning.network_stacking import STACKS_PER_BATCH
+from glassplate.pipeline.planning.network_stacking_record import ALONE, Stacking, recorded_stacking
+from glassplate.pipeline.planning.timing import network_stacking_trials
 from glassplate.pipeline.planning.timing import recipe_rates as rates
-from glassplate.pipeline.planning.timing import stacking_trials
 from glassplate.pipeline.planning.timing.iteration import TRIALS
-from glassplate.pipeline.planning.timing.stacking_trials import (
+from glassplate.pipeline.planning.timing.network_stacking_trials import (
     WIDTHS,
     fastest_stacking,
     stackings_to_try,
@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Try on the CPU as many widths as on a GPU."""
-    monkeypatch.setattr(stacking_trials, "WIDTHS", {"cpu": WIDTHS["cuda"]})
+    monkeypatch.setattr(network_stacking_trials, "WIDTHS", {"cpu": WIDTHS["cuda"]})
 
 
 class Clock:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.pipeline.planning import stacking
+from glassplate.pipeline.planning import network_stacking
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.stacking import STACK_UNKNOWN, choose_stacking
-from glassplate.pipeline.planning.stacking_record import Stacking, record_stacking
+from glassplate.pipeline.planning.network_stacking import STACK_UNKNOWN, choose_stacking
+from glassplate.pipeline.planning.network_stacking_record import Stacking, record_stacking
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 
@@ -85,5 +85,5 @@ class TestPlans:
         def asked(problem):
             raise AssertionError(problem)
 
-        monkeypatch.setattr(stacking, "recorded_stacking", asked)
+        monkeypatch.setattr(network_stacking, "recorded_stacking", asked)
         plan_of(sky)
