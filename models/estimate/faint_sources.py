@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from glassplate.models.fit.losses import masked_median
 from glassplate.models.noise.estimate import MEDIAN_ABSOLUTE
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.wavelets import (
@@ -184,7 +185,5 @@ def _completed(variance: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 def _scatter(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Robust standard deviation of each channel over its valid pixels; (B, C, 1, 1), 0 where none is."""
-    some = torch.where(valid, values.abs(), math.nan).flatten(2)
-    # one at a time: on CUDA a median along an axis is not deterministic
-    medians = torch.stack([channel.nanmedian() for channel in some.flatten(0, 1)])
-    return medians.view(*some.shape[:2], 1, 1).nan_to_num(nan=0.0) / MEDIAN_ABSOLUTE
+    channels = masked_median(values.abs().flatten(0, 1), valid.flatten(0, 1))  # (B C, 1, 1, 1)
+    return channels.view(*values.shape[:2], 1, 1).nan_to_num() / MEDIAN_ABSOLUTE

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.estimate.colour_components import colour_components, colour_variance
 from glassplate.models.estimate.posterior import COLOURS
+from glassplate.models.fit.losses import masked_median
 
 # Set9 at sigma 25, four crops: blocks of 4 to 10 pixels differ by 0.03 dB in the mean (6: 32.35, 8: 32.31),
 # groups of 16 and 32 by 0.025, a reach of 12 and 19 by up to 0.1.
@@ -95,7 +96,7 @@ def collaborative_wiener(
     if not noisy.any():
         return Filtered(measured.reshape(shape), torch.zeros(shape).to(y))
     # in units of the usual noise, squares of faint fluxes stay within single precision
-    unit = _median_variance(noise, noisy).sqrt()
+    unit = masked_median(noise, noisy).nan_to_num(nan=1.0).sqrt()  # (B, 1, 1, 1)
     of_components = colour_variance(noise / unit.square())
     if seen is not None:
         of_components = of_components * seen[:, :, None, None]
@@ -113,14 +114,6 @@ def collaborative_wiener(
     left = colour_variance(left, inverse=True)
     values = torch.where(noisy, unit * values, measured)
     return Filtered(values.reshape(shape), (unit.square() * left).reshape(shape))
-
-
-def _median_variance(variance: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
-    """Median variance of each image over its noisy pixels, (B, 1, 1, 1); 1 if there is none."""
-    some = torch.where(noisy, variance, torch.nan)
-    # one by one: CUDA has no deterministic median along an axis
-    medians = torch.stack([of_one.nanmedian() for of_one in some])
-    return medians.nan_to_num(nan=1.0).view(-1, 1, 1, 1)
 
 
 def _in_units_of_noise(

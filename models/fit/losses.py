@@ -34,11 +34,15 @@ def typical_size(size: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     Both are (B, C, h, w), the result is (B, 1, 1, 1); 0 where the mask is empty.
     """
-    some = torch.where(mask, size, torch.nan)
+    return masked_median(size, mask).nan_to_num() / 0.67448975
+
+
+def masked_median(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Median of each window where `mask` is True, both (B, C, h, w); (B, 1, 1, 1), NaN where it is empty."""
+    some = torch.where(mask, values, torch.nan)
     # one by one: CUDA has no deterministic median along an axis; and NaN instead of indexing, for which the
     # device would have to be waited for
-    medians = torch.stack([of_one.nanmedian() for of_one in some])
-    return medians.nan_to_num().view(-1, 1, 1, 1) / 0.67448975
+    return torch.stack([of_one.nanmedian() for of_one in some]).view(-1, 1, 1, 1)
 
 
 def total_variation(u: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

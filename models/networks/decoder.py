@@ -9,7 +9,6 @@ does not change during a fit.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head, Upsample
@@ -38,8 +37,3 @@ class Decoder(PriorNetwork):
             *layers, Convolution(wide, wide, 1), nn.ReLU(inplace=True), BatchNorm(wide)
         )
         self.head = Head(wide, outputs, settings.output)
-
-    def features(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H/2^scales, W/2^scales) to (B, channels, H, W)."""
-        x: torch.Tensor = self.body(z)
-        return x

@@ -51,8 +51,3 @@ class ResNet(PriorNetwork):
             BatchNorm(wide),
         )
         self.head = Head(wide, outputs, settings.output)
-
-    def features(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H, W) to (B, channels, H, W)."""
-        x: torch.Tensor = self.body(z)
-        return x

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +48,7 @@ class NetworkSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
 
 
-class PriorNetwork(nn.Module, ABC):
+class PriorNetwork(nn.Module):
     """An untrained network that makes an estimate from an input.
 
     (B, inputs, H', W') of any precision to (B, outputs, H, W) float32, where `padded_size` gives H and W, and
@@ -57,12 +56,15 @@ class PriorNetwork(nn.Module, ABC):
     weights their values.
     """
 
+    body: nn.Module
+    """All layers but the last, in a network that applies them in a row."""
     head: Head
     """The last layer, registered last: weights are drawn in the order of registration."""
 
-    @abstractmethod
     def features(self, z: torch.Tensor) -> torch.Tensor:
         """Apply all layers but the last; (B, inputs, H', W') to (B, features, H, W)."""
+        x: torch.Tensor = self.body(z)
+        return x
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Make an estimate from the input `z`; float32 whatever the precision of `z`."""

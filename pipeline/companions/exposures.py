@@ -261,8 +261,3 @@ def _apart(pairs: Sequence[Pair], first: Alignment, other: Alignment) -> float:
         differ += int(both.disagree(0, 1).sum())
         common += int(pair.valid.sum())
     return differ / common if common else 0.0
-
-
-def kept_last(combination: Combination) -> Combination:
-    """The same combination with the last exposure kept out of the mean, for validation."""
-    return replace(combination, keep_last=True)

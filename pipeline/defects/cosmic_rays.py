@@ -219,20 +219,13 @@ class DefectMaskedSource(WrappedSource):
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box, with the margin on which its defects depend."""
         around = box.grown(self._detector.margin, self.shape[1:])
-        pixels = self._source.read(around, channels)
-        inner = (slice(None), *box.relative_to(around).slices)
-        found = self._found(pixels)[inner] & pixels.valid[inner]
-        wild = None if pixels.wild is None else pixels.wild[inner]
-        variance = pixels.variance
-        return Pixels(
-            pixels.values[inner],
-            pixels.valid[inner] & ~found,
-            None if variance is None else variance[inner],
-            None if pixels.guide is None else pixels.guide[inner],
-            found if wild is None else found | wild,
-            None if pixels.validation is None else pixels.validation[inner],
-            wild,
-            hidden=None if pixels.hidden is None else pixels.hidden[inner[1:]],
+        wider = self._source.read(around, channels)
+        inner = box.relative_to(around).slices
+        pixels = wider.cropped(inner)
+        found = self._found(wider)[:, *inner] & pixels.valid
+        valid = pixels.valid & ~found
+        return replace(
+            pixels, valid=valid, found=found if pixels.wild is None else found | pixels.wild
         )
 
     def _found(self, pixels: Pixels) -> BoolArray:

@@ -12,9 +12,9 @@ import numpy as np
 from glassplate.pipeline.export.fits_checksum import OnesComplementSum, combined, encoded_checksum
 from glassplate.pipeline.export.fits_header import card, header_cards
 from glassplate.pipeline.export.level import ExportedImage
+from glassplate.pipeline.sources.fits.scan import BLOCK
 from glassplate.pipeline.sources.source import choose_working_dtype
 
-_BLOCK = 2880
 _NO_CHECKSUM = "0" * 16
 
 
@@ -30,7 +30,7 @@ def write_fits(image: ExportedImage, path: Path) -> None:
                 raw = np.ascontiguousarray(band, stored).reshape(-1).view(np.uint8).data
                 data_sum.add(raw)
                 file.write(raw)
-        file.write(b"\0" * (-file.tell() % _BLOCK))
+        file.write(b"\0" * (-file.tell() % BLOCK))
         total = OnesComplementSum()
         total.add(_header_bytes([*cards, *_sum_cards(data_sum.value, _NO_CHECKSUM)]))
         checksum = encoded_checksum(combined(total.value, data_sum.value))
@@ -49,7 +49,7 @@ def _sum_cards(data_sum: int, checksum: str) -> list[str]:
 
 def _header_bytes(cards: Iterable[str]) -> bytes:
     text = "".join(cards) + "END".ljust(80)
-    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
+    return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
 
 
 def _write_header(file: IO[bytes], cards: Iterable[str]) -> None:

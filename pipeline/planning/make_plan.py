@@ -14,7 +14,7 @@ from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
-from glassplate.pipeline.companions.exposures import align, kept_last
+from glassplate.pipeline.companions.exposures import align
 from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
@@ -113,7 +113,7 @@ def _combined(
     noise = recipe.noise.scaled(-findings.exponent)
     combination, warnings = align(files.source(findings), files.exposures(findings), noise)
     if recipe.stopping.rule == "exposure":
-        combination = kept_last(combination)
+        combination = replace(combination, keep_last=True)
     return replace(findings, combination=combination), warnings
 
 

@@ -89,6 +89,14 @@ class Pixels:
     hidden: npt.NDArray[np.bool_] | None = None
     """``(h, w)``; True where alpha is 0: such a pixel is invalid and is not filled. None without alpha."""
 
+    def cropped(self, place: tuple[slice, slice]) -> Pixels:
+        """The pixels of some rows and columns."""
+        fields: dict[str, Any] = {
+            name: None if values is None else values[..., *place]
+            for name, values in vars(self).items()
+        }
+        return Pixels(**fields)
+
 
 @dataclass(frozen=True)
 class ImageInfo:

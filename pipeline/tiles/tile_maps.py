@@ -52,11 +52,10 @@ def write_quality(
     seams = [
         seam_score(grid, tile, scratch, records) if fitted else np.nan for tile in range(len(grid))
     ]
-    seams = list(plan.in_source_units(np.array(seams)))
     _write_map(
         group,
         "seam",
-        np.array(seams),
+        plan.in_source_units(np.array(seams)),
         grid,
         {"meaning": "RMS difference to the next tiles where both count, source units"},
     )

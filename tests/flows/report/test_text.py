@@ -43,6 +43,6 @@ def test_unknown_numbers():
 def test_reasons_are_one_line():
     assert reason(UsageError("a\n  b")) == "a b"
     assert reason(KeyError("x")) == "KeyError: 'x'"
-    assert reason(ValueError()) == "ValueError: ValueError"
+    assert reason(ValueError()) == "ValueError"
     assert "disk is full" in reason(OSError(28, "No space left on device"))
     assert len(reason(ValueError("x" * 10_000))) < 1000
