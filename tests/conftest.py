@@ -21,6 +21,9 @@ os.environ.update(
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
 )
 os.environ.pop("PREFECT_API_URL", None)
+# Read when numpy and torch are imported. Fits set their own threads; all else would start one for each core,
+# in each of the processes that share the cores, and they cost a tenth of the time of a short run.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Seeded, so that a failure comes back: the same sixty examples each time, so that the suite stays under its
 # time; no deadline, since two cores may be shared.

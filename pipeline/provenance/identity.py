@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from glassplate.pipeline.files import sha256_of
@@ -79,8 +81,14 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         exposures=tuple(_file(named) for named in spec.exposures),
         donor=donor,
         recipe_sha256=recipe.sha256(),
-        versions={name: importlib.metadata.version(name) for name in PIXEL_MAKERS},
+        versions=dict(_versions()),
     )
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Version of each distribution in `PIXEL_MAKERS`, read once: what a process has imported stays."""
+    return {name: importlib.metadata.version(name) for name in PIXEL_MAKERS}
 
 
 def _companion(named: Path | None) -> FileIdentity | None:

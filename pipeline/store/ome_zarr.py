@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,24 @@ def ome_attributes(layout: Layout, name: str) -> dict[str, Any]:
 
 
 def open_array(store: Path, name: str) -> zarr.Array[Any]:
-    """Open an array of a result for reading and for writing whole shards."""
-    return zarr.open_array(store / name, mode="r+")
+    """Open an array of a result for reading and for writing whole shards.
+
+    Each task opens the arrays that it needs, hence the same ones again and again. Zarr takes 1.5 ms to open
+    one, so those that were opened last are kept, each as long as its metadata are the same file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such array.
+    """
+    metadata = (store / name / "zarr.json").stat()
+    return _opened(store / name, metadata.st_dev, metadata.st_ino, metadata.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _opened(path: Path, device: int, inode: int, modified_ns: int) -> zarr.Array[Any]:
+    """Open an array whose metadata are this file."""
+    return zarr.open_array(path, mode="r+")
 
 
 def read_attributes(store: Path) -> dict[str, Any]:

@@ -60,13 +60,7 @@ def shortened(words: list[str], extra: list[str]) -> list[str]:
     return [*words, *defaults, *SHORT, *extra]
 
 
-# What torch imports at its first fit: two seconds of a core.
-LATE = ("torch._dynamo", "torch.fx.experimental.symbolic_shapes")
-
-
 def _serve(address: str) -> None:
-    for name in LATE:
-        importlib.import_module(name)
     for package in ("models", "pipeline", "flows.cli"):
         found = importlib.import_module(f"glassplate.{package}")
         for module in pkgutil.walk_packages(found.__path__, f"{found.__name__}."):

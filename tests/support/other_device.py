@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _setup_privateuseone_for_python_backend("other")
@@ -70,9 +69,16 @@ class OtherDevice(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         """Do on the CPU what is asked of either device."""
         name, kwargs = function._schema.name, kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        held = [tensor for tensor in tensors if isinstance(tensor, Held)]
-        ours = [tensor for tensor in tensors if not isinstance(tensor, Held)]
+        held, ours = [], []
+
+        def on_cpu(leaf):
+            if isinstance(leaf, torch.Tensor):
+                there = isinstance(leaf, Held)
+                (held if there else ours).append(leaf)
+                return leaf.raw if there else leaf
+            return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+
+        args_here, kwargs_here = mapped(on_cpu, args), mapped(on_cpu, kwargs)
         asked = kwargs.get("device")
         on_other = bool(held) if asked is None else torch.device(asked).type == "other"
         if name in ("aten::_to_copy", "aten::copy_"):
@@ -83,28 +89,27 @@ class OtherDevice(TorchDispatchMode):
             raise RuntimeError(f"{name}: tensors on two devices, {[t.shape for t in ours]} here")
         elif held and (name in (*COUNTED, "aten::_local_scalar_dense") or _picks(name, args)):
             self.waits.append(name)
-        result = function(*_on_cpu(args), **_on_cpu(kwargs))
+        result = function(*args_here, **kwargs_here)
         if not on_other or name == "aten::_local_scalar_dense":
             return result
-        result = tree_map(
-            lambda leaf: Held(leaf) if isinstance(leaf, torch.Tensor) else leaf, result
-        )
+        result = mapped(lambda leaf: Held(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
         return return_and_correct_aliasing(function, args, kwargs, result) if held else result
 
 
 def _picks(name, args):
     """Whether values are picked by a mask, of which the True ones are counted."""
-    if not name.startswith("aten::index"):
+    if not name.startswith("aten::index") or not isinstance(args[1], (list, tuple)):
         return False
-    return any(
-        leaf.dtype == torch.bool for leaf in tree_leaves(args[1:2]) if isinstance(leaf, Held)
-    )
+    return any(isinstance(leaf, Held) and leaf.dtype == torch.bool for leaf in args[1])
 
 
-def _on_cpu(values):
-    def one(leaf):
-        if isinstance(leaf, Held):
-            return leaf.raw
-        return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+def mapped(one, values):
+    """Apply a function to each leaf of what an operation takes or returns.
 
-    return tree_map(one, values)
+    Torch's own `tree_map` knows more kinds of containers, at four times the time of these operations.
+    """
+    if isinstance(values, (list, tuple)):
+        return type(values)([mapped(one, value) for value in values])
+    if isinstance(values, dict):
+        return {name: mapped(one, value) for name, value in values.items()}
+    return one(values)
