@@ -22,6 +22,9 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, outputs, size, stride, bias=False)
         self.margin = size // 2
 
+    def reset_parameters(self) -> None:
+        """Draw nothing, where torch would draw weights from its global generator."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
         return F.conv2d(pad_reflect(x, self.margin), self.weight.to(x.dtype), None, self.stride)

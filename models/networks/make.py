@@ -86,10 +86,7 @@ def make_network(
     The network, float32, on the CPU. Weights are drawn as torch's default for convolutions (uniform within
     ``1 / sqrt(fan in)``), which the paper uses too.
     """
-    network = _empty(settings, inputs, outputs)
-    # Module.to_empty takes its shapes from the meta device by a way that imports sympy (a second).
-    values = {name: torch.empty(weight.shape) for name, weight in network.state_dict().items()}
-    network.load_state_dict(values, assign=True)
+    network = KINDS[settings.kind](settings, inputs, outputs)  # its weights have no values yet
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (Convolution, Head)):

@@ -70,8 +70,8 @@ class TestPlan:
         [
             ({}, True),
             ({"donor": {"tiles": 0}}, False),
-            ({"donor": {"tiles": 9}}, True),
-            ({"donor": {"tiles": 10}}, False),
+            ({"donor": {"tiles": 6}}, True),
+            ({"donor": {"tiles": 7}}, False),
             ({"task": "identity"}, False),
             ({"fit": {"input": "noise"}}, False),
             ({"task": "superres", "operator": {"scale": 2}}, False),
@@ -81,7 +81,7 @@ class TestPlan:
         self, sky, changes, expected
     ):
         plan = make_plan(SourceSpec(sky), parse_recipe({**FIT, **changes}, "t"), recipe_name="t")
-        assert len(plan.grid) == 9
+        assert len(plan.grid) == 6
         assert plan.warm is expected
         assert plan.recorded().warm is expected
 
@@ -94,7 +94,7 @@ class TestRun:
         assert first[:2] == ["donor", "restore"]
         [line] = (store / "provenance" / "donor.jsonl").read_text().splitlines()
         record = json.loads(line)
-        assert record["iterations"] == 6
+        assert record["iterations"] == 4
         assert donor_is(DonorFile(store / "provenance" / "donor.npz", record["sha256"]))
 
     @pytest.mark.slow
@@ -137,7 +137,7 @@ class TestRun:
         messages = []
         plan = make_plan(SourceSpec(sky), parse_recipe(FIT, "t"), recipe_name="t")
         module.make_donor(DonorTask(plan, tmp_path / "d.npz"), messages.append)
-        assert [message["done"] for message in messages] == [2, 4, 6]
+        assert [message["done"] for message in messages] == [2, 4]
 
 
 def test_damaged_weights_are_refused(tmp_path):
