@@ -8,14 +8,11 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
-from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.pools.open_pool import default_workers, is_address, open_pool
 from glassplate.pipeline.pools.pool import OnProgress, Pool, Work
 
 Task = TypeVar("Task")
-
-KINDS = ("auto", "inline", "local")
 
 
 class LazyPool:
@@ -50,10 +47,6 @@ class LazyPool:
         self._lock = threading.Lock()
         self.name = kind
         self.workers = default_workers(kind, workers=workers, device=device)
-        if kind not in KINDS and not is_address(kind):
-            raise UsageError(
-                f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
-            )
         if is_address(kind):
             # only the scheduler knows whether it has workers, and how many
             self._pool(0)

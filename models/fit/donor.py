@@ -21,7 +21,7 @@ from glassplate.models.networks import make as networks
 # The learning rate falls to this share of itself along a cosine, so that the weights converge.
 LAST_RATE = 0.1
 
-OnLoss = Callable[[int, float], None]
+OnIteration = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def fit_donor(
     measurements: Sequence[Measurement],
     problem: Problem,
     settings: DonorSettings,
-    on_loss: OnLoss | None = None,
+    on_iteration: OnIteration | None = None,
     *,
     start: Weights | None = None,
 ) -> Weights:
@@ -100,8 +100,8 @@ def fit_donor(
         How tiles are fitted that start from random weights.
     settings
         How long the donor is fitted.
-    on_loss
-        Called once a log period with the iteration and the mean data term since the last call.
+    on_iteration
+        Called once a log period with the number of the iteration.
     start
         Weights of an earlier donor of the same network, refined by `DonorSettings.refine` smaller steps; None
         for random ones.
@@ -126,9 +126,9 @@ def fit_donor(
         iterations = donor_iterations(problem, settings, inherited=inherited)
         rate = settings.tile_learning_rate if inherited else problem.fit.learning_rate
         try:
-            return _fit(usable, problem, _Steps(iterations, rate, start), on_loss)
+            return _fit(usable, problem, _Steps(iterations, rate, start), on_iteration)
         except FloatingPointError:
-            return _fit(usable, problem, _Steps(iterations, RETRY_RATE * rate, start), on_loss)
+            return _fit(usable, problem, _Steps(iterations, RETRY_RATE * rate, start), on_iteration)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _fit(
     measurements: Sequence[Measurement],
     problem: Problem,
     steps: _Steps,
-    on_loss: OnLoss | None,
+    on_iteration: OnIteration | None,
 ) -> Weights:
     generator = torch.Generator().manual_seed(measurements[0].seed)
     windows = [Window(measurement, problem) for measurement in measurements]
@@ -171,6 +171,6 @@ def _fit(
             )
         loss_sum.zero_()
         count = 0
-        if on_loss is not None:
-            on_loss(iteration, data_term)
+        if on_iteration is not None:
+            on_iteration(iteration)
     return {name: weight.cpu().numpy() for name, weight in network.module.state_dict().items()}

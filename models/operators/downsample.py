@@ -55,16 +55,12 @@ class Downsample:
     @property
     def support(self) -> int:
         """Margin in pixels of the estimate: half the kernel less half the covered area."""
-        return (len(_taps(self.scale, self.kernel)) - self.scale) // 2
-
-    def taps(self) -> torch.Tensor:
-        """The kernel along one axis, ``(scale + 2 support,)`` float64, summing to 1."""
-        return _taps(self.scale, self.kernel)
+        return (len(taps(self.scale, self.kernel)) - self.scale) // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``A x``: (B, C, s h, s w) to (B, C, h, w)."""
         b, c, height, width = x.shape
-        m, s, k = self.support, self.scale, _taps(self.scale, self.kernel, x.dtype, x.device)
+        m, s, k = self.support, self.scale, taps(self.scale, self.kernel, x.dtype, x.device)
         x = repeat_border(x.reshape(b * c, 1, height, width), m, m)
         x = F.conv2d(x, k.view(1, 1, -1, 1), stride=(s, 1))  # (B C, 1, h, W + 2 m)
         x = F.conv2d(x, k.view(1, 1, 1, -1), stride=(1, s))  # (B C, 1, h, w)
@@ -73,7 +69,7 @@ class Downsample:
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """``A^T y``: (B, C, h, w) to (B, C, s h, s w)."""
         b, c, h, w = y.shape
-        m, s, k = self.support, self.scale, _taps(self.scale, self.kernel, y.dtype, y.device)
+        m, s, k = self.support, self.scale, taps(self.scale, self.kernel, y.dtype, y.device)
         x = F.conv_transpose2d(y.reshape(b * c, 1, h, w), k.view(1, 1, 1, -1), stride=(1, s))
         # (B C, 1, s h + 2 m, s w + 2 m)
         x = F.conv_transpose2d(x, k.view(1, 1, -1, 1), stride=(s, 1))
@@ -82,13 +78,13 @@ class Downsample:
 
 # Cached on the device: sending the taps to it at each iteration would make the program wait for it.
 @lru_cache(maxsize=32)
-def _taps(
+def taps(
     scale: int,
     kernel: Kernel,
     dtype: torch.dtype = torch.float64,
     device: torch.device = CPU,
 ) -> torch.Tensor:
-    """Kernel along one axis, symmetric about the middle of the covered area.
+    """Kernel along one axis, symmetric about the middle of the covered area; ``(n,)``, summing to 1.
 
     Taps lie at whole distances from the middle where the scale is odd, at half ones where it is even.
     """

@@ -10,6 +10,8 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pools.dask_pool import DaskPool, connected, local_cluster
 from glassplate.pipeline.pools.pool import InlinePool, Pool
 
+KINDS = ("auto", "inline", "local")
+
 
 def cpu_count() -> int:
     """Cores that this process may use."""
@@ -37,7 +39,16 @@ def default_workers(kind: str, *, workers: int | None, device: str) -> int:
 
     One core for each worker is the measured optimum: two fits side by side on a core each take less
     time than one after the other on both (docs/design/002-pool.md).
+
+    Raises
+    ------
+    UsageError
+        If there is no such kind.
     """
+    if kind not in KINDS and not is_address(kind):
+        raise UsageError(
+            f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
+        )
     if kind == "inline":
         return 1
     if workers is not None:
@@ -82,10 +93,6 @@ def open_pool(
     elif kind == "local":
         with local_cluster(count, gpu_count(device)) as client:
             yield DaskPool(client, name="local")
-    elif is_address(kind):
+    else:
         with connected(kind) as client:
             yield DaskPool(client, name=kind)
-    else:
-        raise UsageError(
-            f"--pool {kind}: expected auto, inline, local or an address such as tcp://host:8786"
-        )

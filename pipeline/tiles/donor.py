@@ -65,14 +65,14 @@ def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
     measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
     on_progress = throttled(on_progress)
 
-    def on_loss(iteration: int, _: float) -> None:
+    def on_iteration(iteration: int) -> None:
         on_progress({"done": iteration})
 
     before = None if task.before is None else read_donor(task.before)
     if before is not None and plan.donor_iterations == 0:
         weights = before
     else:
-        weights = fit_donor(measurements, plan.problem, settings, on_loss, start=before)
+        weights = fit_donor(measurements, plan.problem, settings, on_iteration, start=before)
     return DonorRecord(
         sha256=_write(task.path, weights),
         before=None if task.before is None else task.before.sha256,

@@ -12,7 +12,7 @@ from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 @pytest.mark.parametrize(
     ("kind", "workers", "message"),
     [
-        ("sideways", None, "--pool sideways: expected auto, inline, local or an address"),
+        ("sideways", None, "pool sideways: expected auto, inline, local or an address"),
         ("local", 0, "--workers 0: at least 1"),
         ("tcp://127.0.0.1:9", None, "no Dask scheduler answers there"),
     ],
