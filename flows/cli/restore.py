@@ -142,11 +142,18 @@ def _stack_lines(summary: PlanSummary) -> list[str]:
     return [f"  at once  {plural(numerics.stack, 'fit')} a worker, {numerics.together}"]
 
 
+def _noise_words(summary: PlanSummary) -> str:
+    """The noise as it was found, or what was given."""
+    found, noise = summary.noise_found, summary.noise
+    if found is None:
+        return f"{number(noise.floor**0.5)} at zero ({noise.origin})"
+    return found.words
+
+
 def _plan_text(summary: PlanSummary) -> str:
     def size(shape: Sequence[int]) -> str:
         return " x ".join(str(length) for length in shape)
 
-    noise = summary.noise
     return "\n".join(
         [
             f"{summary.source}, recipe {summary.recipe}",
@@ -154,7 +161,7 @@ def _plan_text(summary: PlanSummary) -> str:
             f"  output   {size(summary.output_shape)} {summary.output_dtype}",
             f"  tiles    {summary.tiles} ({size(summary.tile_grid)}), "
             f"{plural(summary.workers, 'worker')}",
-            f"  noise    {number(noise.floor**0.5)} at zero ({noise.origin})",
+            f"  noise    {_noise_words(summary)}",
             *_exposure_lines(summary),
             *_donor_lines(summary),
             *_stack_lines(summary),

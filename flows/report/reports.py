@@ -29,9 +29,9 @@ class ImageReport:
     quarantined: int = 0
     """Tiles that could not be restored."""
     noise_before: float | None = None
-    """Standard deviation between neighbouring pixels of the input, in source units."""
+    """Standard deviation of the noise in the flattest places of the input, in source units."""
     noise_after: float | None = None
-    """The same for the result."""
+    """The same there in the result."""
     unit: str | None = None
     filled_pixels: int = 0
     """Invalid pixels that were filled with the network's estimate, counted in each channel."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from glassplate.models.noise.clipping import correct_clipping
+from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.flat_squares import (
     FEWEST_SQUARES,
     Squares,
@@ -24,7 +25,6 @@ from glassplate.models.noise.variance_curve import (
     fit_line,
     growing_line,
     growth_is_significant,
-    typical_line,
 )
 
 # Lag-1 autocorrelation above which the noise counts as correlated, if it is above three standard errors too.
@@ -67,14 +67,16 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         settings.correlation == "auto"
         and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
     )
-    lag1 = correlation.lag1
+    lag1, constant = correlation.lag1, None
     rounded = settings.correlation == "auto" and _only_rounded(squares, finite)
     if correlated or rounded:
-        everywhere_flat, of_spectrum = measure_correlated(finite)
-        correlated = correlated or constant_variance(everywhere_flat) > ROUNDING
-        if correlated and len(everywhere_flat) >= FEWEST_SQUARES:
-            squares, lag1 = everywhere_flat, of_spectrum
-    line, origin = _given(settings) or _estimated(squares, finite, settings, correlated)
+        components = measure_components(finite)
+        correlated = correlated or (components is not None and components.variance > ROUNDING)
+        everywhere_flat = measure_correlated(finite)
+        if correlated and len(everywhere_flat.squares) >= FEWEST_SQUARES:
+            squares, lag1 = everywhere_flat.squares, everywhere_flat.lag1
+            constant = None if components is None else components.variance
+    line, origin = _given(settings) or _estimated(squares, finite, settings, constant)
     return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
 
 
@@ -148,16 +150,21 @@ def _given(settings: NoiseSettings) -> tuple[VarianceLine, str] | None:
 
 
 def _estimated(
-    squares: Squares, samples: Sequence[Sample], settings: NoiseSettings, correlated: bool
+    squares: Squares, samples: Sequence[Sample], settings: NoiseSettings, constant: float | None
 ) -> tuple[VarianceLine, str]:
-    """Noise measured in flat squares, or from differences of neighbours where squares are too few."""
+    """Noise measured in flat squares, or from differences of neighbours where squares are too few.
+
+    `constant` is the variance if it does not grow with brightness; None to take that of the squares.
+    """
     if len(squares) < FEWEST_SQUARES:
         sigma = difference_sigma(samples)
         return VarianceLine(sigma**2), "estimated: gaussian, from differences"
     squares = correct_clipping(squares, samples)
     classes = brightness_classes(squares)
+    if constant is None:
+        constant = constant_variance(squares)
     if not len(classes.level):
-        return VarianceLine(constant_variance(squares)), "estimated: gaussian"
+        return VarianceLine(constant), "estimated: gaussian"
     if settings.gain is not None or settings.read_noise is not None:
         return _partly_given(classes, settings)
     line = growing_line(classes)
@@ -165,8 +172,7 @@ def _estimated(
     if wanted or (settings.model == "auto" and growth_is_significant(classes, line)):
         kind = "poisson-gaussian" if line.floor > 0 else "poisson"
         return line, f"estimated: {kind}"
-    constant = typical_line(classes) if correlated else VarianceLine(constant_variance(squares))
-    return constant, "estimated: gaussian"
+    return VarianceLine(constant), "estimated: gaussian"
 
 
 def _partly_given(classes: BrightnessClasses, settings: NoiseSettings) -> tuple[VarianceLine, str]:

@@ -8,6 +8,7 @@ then does not bias the measurement. After Ponomarenko et al. 2007 and Colom & Bu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,19 @@ def measure_white(samples: Sequence[Sample]) -> tuple[Squares, Correlation]:
     return squares, correlation_from_high_orders(spectra)
 
 
-def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, float]:
+@dataclass(frozen=True)
+class CorrelatedNoise:
+    """Noise as flat squares show it at nearly all frequencies."""
+
+    squares: Squares
+    """Squares of each channel, twice, once for each half; the channels of a place share their `structure`."""
+    lag1: float
+    """Autocorrelation between direct neighbours, from the whole spectrum of the flattest squares."""
+    grain: float
+    """Side of the square that holds one independent value, pixels; 1 for white noise."""
+
+
+def measure_correlated(samples: Sequence[Sample], side: int = SIDE) -> CorrelatedNoise:
     """Measure noise in nearly all frequencies of small squares: right where the noise is correlated.
 
     The high orders miss most of a correlated noise, and the low ones are those of content too. So a square
@@ -113,32 +126,32 @@ def measure_correlated(samples: Sequence[Sample]) -> tuple[Squares, float]:
     ----------
     samples
         Windows of the image; squares with an invalid pixel in any channel are left out.
+    side
+        Of the squares, pixels.
 
-    Returns
-    -------
-    squares
-        Squares of each channel, twice, once for each half; the channels of a place share their `structure`.
-    lag1
-        Autocorrelation between direct neighbours, from the whole spectrum of the flattest squares.
     """
-    spectra = square_spectra(samples, SIDE)
+    spectra = square_spectra(samples, side)
     places = spectra.mean_over_channels()
     if len(places) < FEWEST_SQUARES:
         nothing = np.zeros(0)
-        return Squares(nothing, nothing, nothing, 1.0), 0.0
+        return CorrelatedNoise(Squares(nothing, nothing, nothing, 1.0), 0.0, 1.0)
     spectrum = noise_spectrum(places)
     level = spectrum.mean()
     structures, variances = [], []
-    for half in checkerboard(SIDE):
+    for half in checkerboard(side):
         score = flatness(places, spectrum, half)
         structures.append(level * score[spectra.place])
-        other = ~half & (radius_of(SIDE) >= LOWEST_RADIUS)
+        other = ~half & (radius_of(side) >= LOWEST_RADIUS)
         share = spectra.energy[:, other] / spectrum[other].astype(np.float32)
         variances.append(level * share.mean(1, dtype=np.float64))
     squares = Squares(
         np.tile(spectra.level, 2),
         np.concatenate(structures),
         np.concatenate(variances),
-        SIDE**2 / 2 * spectra.new_share,
+        side**2 / 2 * spectra.new_share,
     )
-    return squares, lag1_from_spectrum(spectrum)
+    lowest = float(spectrum[radius_of(side) < LOWEST_RADIUS].mean())
+    # white noise averages out with the area, so the power at frequency 0 is that of the area of one grain
+    return CorrelatedNoise(
+        squares, lag1_from_spectrum(spectrum), math.sqrt(max(lowest / level, 1.0))
+    )

@@ -13,12 +13,17 @@ from glassplate.models.noise.spectra import BoolArray, FloatArray
 # the mean of a square and its gradients, which every image has.
 LOWEST_RADIUS = 1.5
 # Width of the ring from which the power of those below is extrapolated, and the most that it may grow.
-RING, MOST_GROWTH = 2.0, 4.0
+RING, MOST_GROWTH = 2.0, 8.0
 # Share of the places that give the spectrum, and the least number of them. With 1 and 5 %, the mean sigma on
 # photographs of PolyU is within 5 %, a single one within 30 %.
 FLAT_SHARE, FLAT_LEAST = 0.02, 24
 # Rounds of choosing places by the spectrum, and the spectrum by places.
 ROUNDS = 6
+
+
+def flat_count(places: int) -> int:
+    """Number of the flattest of some places in which noise is measured."""
+    return min(max(int(FLAT_SHARE * places), FLAT_LEAST), places)
 
 
 def noise_spectrum(places: npt.NDArray[np.float32]) -> FloatArray:
@@ -30,7 +35,7 @@ def noise_spectrum(places: npt.NDArray[np.float32]) -> FloatArray:
     side = math.isqrt(places.shape[1])
     radius = radius_of(side)
     ring = (radius >= LOWEST_RADIUS) & (radius < LOWEST_RADIUS + RING)
-    count = min(max(int(FLAT_SHARE * len(places)), FLAT_LEAST), len(places))
+    count = flat_count(len(places))
     spectrum = _positive(np.median(places, 0).astype(np.float64))
     for _ in range(ROUNDS):
         found = np.zeros_like(spectrum)

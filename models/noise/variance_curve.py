@@ -28,10 +28,6 @@ CLASS_ERROR = 0.1
 # brightness measured. White noise on Set9: at most 6.4 smaller, with a chi2 of 17 left, which is texture;
 # Poisson noise: 9 and more, with 3 left (design note 004).
 SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
-# Times the variance of the class with the least that the typical one of correlated noise can have. Made noise
-# smoothed by 0.8 to 2 pixels, on six photographs: sigma at worst 2.8 times the true one without a bound, 1.8
-# with this one; on PolyU the same.
-MOST_TYPICAL = 2.5
 
 
 @dataclass(frozen=True)
@@ -148,20 +144,6 @@ def growing_line(classes: BrightnessClasses) -> VarianceLine:
 def constant_line(classes: BrightnessClasses) -> VarianceLine:
     """Fit a constant variance."""
     return VarianceLine(float(np.average(classes.variance, weights=1 / classes.error**2)))
-
-
-def typical_line(classes: BrightnessClasses) -> VarianceLine:
-    """Constant variance that half of the classes, weighted by their errors, do not reach.
-
-    The flattest squares of all are those that JPEG or a dark background have made flat, with less noise than
-    elsewhere (on PolyU half of its sigma). No more than `MOST_TYPICAL` times the least: a field crowded with
-    stars has none that are flat in most classes.
-    """
-    order = np.argsort(classes.variance, kind="stable")
-    weight = np.cumsum(1 / classes.error[order] ** 2)
-    middle = int(np.searchsorted(weight, weight[-1] / 2))
-    variance = classes.variance[order]
-    return VarianceLine(float(min(variance[middle], MOST_TYPICAL * variance[0])))
 
 
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:

@@ -125,7 +125,7 @@ def project(plan: Plan, *, workers: int) -> Capacity:
 
 def _fitting(plan: Plan) -> int:
     """Bytes that the fits of a batch take on the device."""
-    if not plan.recipe.traits.fits:
+    if not plan.fits:
         return 0
     at_hand = most_at_hand(plan.numerics.stack, plan.batch_size)
     return projected_bytes(plan.tile_problem, plan.grid.window_shape, at_hand)
@@ -133,7 +133,7 @@ def _fitting(plan: Plan) -> int:
 
 def _weights(plan: Plan) -> int:
     """Bytes that networks on a GPU take on the host: the donor's, and one that is being made."""
-    if not plan.recipe.traits.fits:
+    if not plan.fits:
         return 0
     return 2 * weight_bytes(plan.problem, plan.grid.window_shape[0])
 

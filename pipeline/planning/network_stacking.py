@@ -30,7 +30,7 @@ def choose_stacking(plan: Plan, workers: int) -> Plan:
     workers
         Number of workers that share the tiles.
     """
-    if not plan.recipe.traits.fits:
+    if not plan.fits:
         return with_stacking(plan, ALONE, workers)
     tiles, problem = plan.recipe.tiles, plan.problem
     best: Stacking | None = ALONE

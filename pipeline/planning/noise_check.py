@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.models.noise.description import typical_sigma
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
@@ -52,7 +53,7 @@ def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) ->
         return ()
     shown = estimate_noise(samples, NoiseSettings())
     given, measured = (
-        math.ldexp(_typical_sigma(samples, model), exponent) for model in (noise, shown)
+        math.ldexp(typical_sigma(samples, model), exponent) for model in (noise, shown)
     )
     if _agree(given, measured, MOST_CONTRADICTION):
         return ()
@@ -97,7 +98,7 @@ def check_noise_image(
     shown = estimate_noise(samples, NoiseSettings())
     measured, given = (
         math.ldexp(sigma, findings.exponent)
-        for sigma in (_typical_sigma(samples, shown), float(np.median(sigmas)))
+        for sigma in (typical_sigma(samples, shown), float(np.median(sigmas)))
     )
     if _agree(given, measured, MOST_CONTRADICTION):
         return ()
@@ -156,12 +157,3 @@ def _other_kind(kind: NoiseKind, given: float, measured: float) -> NoiseKind | N
 def _agree(given: float, measured: float, most: float) -> bool:
     """Whether two standard deviations differ by a factor of at most `most`; always if `measured` is 0."""
     return measured <= 0 or 1 / most <= given / measured <= most
-
-
-def _typical_sigma(samples: Sequence[Sample], noise: NoiseModel) -> float:
-    """Median standard deviation of the noise over the valid pixels; 0 if none is valid."""
-    sigmas = [
-        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
-    ]
-    found = np.concatenate(sigmas)
-    return float(np.median(found)) if found.size else 0.0

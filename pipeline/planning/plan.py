@@ -13,6 +13,7 @@ from glassplate.models.colour import lightness
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.fit.donor import donor_iterations, warm
 from glassplate.models.fit.problem import Measurement, Problem
+from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.jpeg import Quantisation
@@ -58,8 +59,10 @@ class Plan:
     batch_size: int
     resident_bytes: int
     """Decoded pixels that each worker keeps, for formats that cannot be read in parts."""
-    noise_before: float | None
-    """Robust standard deviation of differences between neighbouring pixels of the input."""
+    noise_found: NoiseDescription | None = None
+    """What the noise looks like; None where it was given or is not needed."""
+    removes_nothing: bool = False
+    """Whether noise is to be removed and there is none that could be."""
     psf: Psf | None = None
     """Point-spread function on the grid of the estimate."""
     guide: PixelTransform | None = None
@@ -84,6 +87,16 @@ class Plan:
         ]
 
     @property
+    def fits(self) -> bool:
+        """Whether tiles are fitted; otherwise all are copied."""
+        return self.recipe.traits.fits and (self.layout.fills or not self.removes_nothing)
+
+    @property
+    def copied_because(self) -> str | None:
+        """Stop reason of a tile that is copied instead of fitted; None where every tile is fitted."""
+        return "nothing to remove" if self.removes_nothing else self.recipe.traits.copied_because
+
+    @property
     def warm(self) -> bool:
         """Whether tiles start from a donor's weights.
 
@@ -93,7 +106,7 @@ class Plan:
         if self.donor is not None:
             return True
         least = self.recipe.donor.tiles
-        blind = self.recipe.traits.fits and self.problem.input == "blindspot"
+        blind = self.fits and self.problem.input == "blindspot"
         return blind and 0 < least <= len(self.grid)
 
     @property
@@ -206,7 +219,8 @@ class Plan:
             donor_iterations=self.donor_iterations,
             exposures=combination and combination.scaled(exponent),
             flux_factor=self.flux_factor,
-            noise_before=self.stated_noise_before,
+            noise_found=self.noise_found and self.noise_found.scaled(exponent),
+            removes_nothing=self.removes_nothing,
             guide=self.guide,
             psf_shape=None if self.psf is None else self.psf.shape,
             defects=None if detector is None else asdict(detector.settings),
@@ -224,12 +238,6 @@ class Plan:
             return None
         return math.ldexp(detector.low, self.findings.exponent)
 
-    @property
-    def stated_noise_before(self) -> float | None:
-        """`noise_before` in the source's own units."""
-        before = self.noise_before
-        return None if before is None else math.ldexp(before, self.findings.exponent)
-
     def as_recorded(self, recorded: RecordedPlan) -> Plan:
         """This plan with what depends on the machine taken from an earlier run's manifest.
 
@@ -242,6 +250,7 @@ class Plan:
             findings=_findings_as_recorded(self.findings.detector, noise, recorded),
             numerics=recorded.numerics,
             noise=noise,
+            removes_nothing=recorded.removes_nothing,
             transform=recorded.transform.scaled(-recorded.unit_exponent),
             batch_size=recorded.batch_size,
             guide=recorded.guide,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glassplate.models.device.numerics import Numerics
+from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
@@ -34,6 +35,8 @@ class PlanSummary:
     disk_bytes: int
     seconds: float
     noise: NoiseModel
+    noise_found: NoiseDescription | None
+    """What the noise looks like; None where it was given or is not needed."""
     transform: PixelTransform
     numerics: Numerics
     warm: bool
@@ -65,6 +68,7 @@ def summarise(plan: Plan, *, workers: int) -> PlanSummary:
         disk_bytes=capacity.disk_bytes,
         seconds=projected_seconds(plan, workers),
         noise=recorded.noise,
+        noise_found=recorded.noise_found,
         transform=recorded.transform,
         numerics=recorded.numerics,
         warm=recorded.warm,

@@ -58,9 +58,9 @@ class Summary:
     """What a user wants to know first about a result. Values are in source units."""
 
     noise_before: float | None
-    """Robust standard deviation between neighbouring pixels of the input."""
+    """Standard deviation of the input's noise in its flattest places."""
     noise_after: float | None
-    """The same of the result, in the windows in which the input was sampled."""
+    """Standard deviation of what is left of it there, on the grid of the input."""
     noise_model: str
     """Where the noise model comes from, for example ``estimated: gaussian``."""
     unit: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glassplate.models.device.numerics import Numerics
+from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.pixel_transform import PixelTransform
@@ -60,7 +61,10 @@ class RecordedPlan:
     donor_iterations: int = 0
     exposures: Combination | None = None
     flux_factor: float
-    noise_before: float | None
+    noise_before: float | None = None
+    """Of early manifests: differences between neighbouring pixels of the input."""
+    noise_found: NoiseDescription | None = None
+    removes_nothing: bool = False
     guide: PixelTransform | None = None
     psf_shape: tuple[int, ...] | None = None
     defects: dict[str, bool | int | float | str] | None = None

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from glassplate.models.metrics import mad_sigma
+from glassplate.models.noise.flat_noise import Comparison, FlatNoise, flat_noise
+from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.checksums import write_checksums
 from glassplate.pipeline.provenance.manifest import Manifest, Spread, Summary
 from glassplate.pipeline.provenance.prov_rocrate import write_standards
 from glassplate.pipeline.provenance.records import TileRecord
-from glassplate.pipeline.sources.sample_windows import sample_boxes
+from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.store.ome_zarr import open_array, read_attributes
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.tile_maps import count_reasons, write_iterations, write_quality
@@ -46,9 +48,10 @@ def result_summary(
         Failure of each other tile.
     """
     iterations = [record.iterations for record in records.values()]
+    noise = _noise(store, plan)
     return Summary(
-        noise_before=plan.stated_noise_before,
-        noise_after=_noise_after(store, plan),
+        noise_before=noise and noise.before,
+        noise_after=noise and noise.after,
         noise_model=plan.noise.origin,
         unit=read_attributes(store)["glassplate"].get("unit"),
         iterations=float(np.mean(iterations)),
@@ -105,18 +108,33 @@ def _chi2(records: Mapping[int, TileRecord]) -> Spread | None:
     return Spread(float(low), float(median), float(high))
 
 
-def _noise_after(store: Path, plan: Plan) -> float | None:
-    """Robust deviation between neighbouring pixels of the result, in the windows of the input's sample."""
-    array, scale = open_array(store, "0"), plan.layout.scale
-    values = []
-    for box in sample_boxes(plan.layout.source_shape):
-        planes = plan.layout.restored((0, plan.layout.shape[0]))
-        index = plan.layout.index(planes, box.scaled(scale))
-        pixels = np.asarray(array[index], np.float64).reshape(-1, *box.scaled(scale).shape)
-        sigma = mad_sigma(pixels)
-        if np.isfinite(sigma):
-            values.append(sigma)
-    return float(np.median(values)) if values else None
+def _noise(store: Path, plan: Plan) -> FlatNoise | None:
+    """Noise of input and result in the flat places of the windows in which the input was sampled.
+
+    A result on a finer grid is averaged to the input's. None for a result with other channels than the input.
+    """
+    source, array = cached_source(plan.spec, plan.findings), open_array(store, "0")
+    windows = []
+    for box, planes in sample_windows(source):
+        channels = planes or (0, plan.layout.shape[0])
+        place = plan.layout.index(plan.layout.restored(channels), box.scaled(plan.layout.scale))
+        after = np.asarray(array[place], np.float64).reshape(
+            -1, *box.scaled(plan.layout.scale).shape
+        )
+        pixels = source.read(box, planes)
+        if len(after) != len(pixels.values):
+            return None
+        on_grid = _averaged(after, plan.layout.scale) / plan.flux_factor
+        windows.append(Comparison(plan.in_source_units(pixels.values), on_grid, pixels.valid))
+    return flat_noise(windows)
+
+
+def _averaged(values: npt.NDArray[np.float64], scale: int) -> npt.NDArray[np.float64]:
+    """Mean of each ``scale x scale`` pixels of ``(c, h * scale, w * scale)``."""
+    channels, height, width = values.shape
+    blocks = values.reshape(channels, height // scale, scale, width // scale, scale)
+    mean: npt.NDArray[np.float64] = blocks.mean((2, 4))
+    return mean
 
 
 def record_result(

@@ -86,7 +86,7 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     records: dict[int, Future[TileRecord | FailedTile]] = {}
     with reader_and_writer(plan.numerics.stack) as (reader, writer):
         behind = WriteBehind(writer, plan.numerics.stack)
-        may_be_copied = task.tiles if plan.recipe.traits.copied_because else ()
+        may_be_copied = task.tiles if plan.copied_because else ()
         for window in _windows(task, may_be_copied, reader):
             # one that needs a fit is read again for it, which costs a fraction of the fit
             if not _needs_a_fit(plan, window.pixels):
@@ -113,7 +113,7 @@ def _windows(task: BatchTask, tiles: Sequence[int], reader: Executor) -> Iterato
 
 def _needs_a_fit(plan: Plan, pixels: Pixels) -> bool:
     """Whether there is something to restore; else the window is copied."""
-    if plan.recipe.traits.fills_only:
+    if plan.recipe.traits.fills_only or plan.removes_nothing:
         return bool(plan.to_fill(pixels).any())
     if pixels.hints is not None:
         return bool(np.isfinite(pixels.hints).any())
@@ -150,14 +150,15 @@ def _copy(task: BatchTask, window: Window) -> TileRecord:
     if plan.white is not None:
         values = plan.in_lab(pixels, np.zeros((2, *values.shape[1:]), np.float32))
     if plan.recipe.uncertain:
-        values = np.concatenate([values, np.full_like(values, np.nan)])
+        uncertain = plan.noise.variance(values) if plan.removes_nothing else np.nan
+        values = np.concatenate([values, np.full_like(values, np.sqrt(uncertain))])
     crc32 = Scratch(task.scratch).write_window(window.tile.index, values)
     return TileRecord(
         tile=window.tile.index,
         attempt=task.attempt,
         crc32=crc32,
         iterations=0,
-        stop_reason=plan.recipe.traits.copied_because or plan.recipe.task,
+        stop_reason=plan.copied_because or plan.recipe.task,
         seconds=round(time.monotonic() - start, 6),
         filled=_in_core(window, plan.to_fill(pixels)),
         wild=_in_core(window, pixels.wild),

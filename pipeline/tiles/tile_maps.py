@@ -48,7 +48,7 @@ def write_quality(
     for name, meaning in MAPS.items():
         values = [_number(records.get(tile), name) for tile in range(len(grid))]
         _write_map(group, name, np.array(values), grid, {"meaning": meaning})
-    fitted = plan.recipe.traits.fits  # copies of one image cannot disagree
+    fitted = plan.fits  # copies of one image cannot disagree
     seams = [
         seam_score(grid, tile, scratch, records) if fitted else np.nan for tile in range(len(grid))
     ]

@@ -46,7 +46,7 @@ def projected_seconds(
     time_iteration
         Measures the time of an iteration.
     """
-    trials = time_plan(plan, time_iteration) if plan.recipe.traits.fits else None
+    trials = time_plan(plan, time_iteration) if plan.fits else None
     return image_seconds(plan, workers, trials)
 
 

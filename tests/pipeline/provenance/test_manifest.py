@@ -107,8 +107,9 @@ def test_an_early_manifest_is_read():
     # newer fields have their default
     assert written["summary"].pop("wild_pixels") == 0
     assert written["plan"]["layout"].pop("alpha") is False
-    newer = [written["plan"].pop(name) for name in ("unit_exponent", "wild", "low_level")]
-    assert newer == [0, [], None]
+    names = ("unit_exponent", "wild", "low_level", "noise_found", "removes_nothing")
+    newer = [written["plan"].pop(name) for name in names]
+    assert newer == [0, [], None, None, False]
     assert written == document
 
 
