@@ -137,7 +137,7 @@ def test_tiles_without_a_hint_stay_grey_and_the_plan_says_so(tmp_path):
     spec = saved(tmp_path, hints=painted(columns=slice(0, 12)))
     plan = make_plan(spec, parse_recipe(COLOUR, "t"), recipe_name="t", device="cpu")
     [warning] = plan.warnings
-    assert "2 of 6 tiles have no hint within their windows and stay grey" in warning
+    assert "2 of 4 tiles have no hint within their windows and stay grey" in warning
     assert project(plan, workers=1).host_bytes > 0
     result = restore(request(spec, tmp_path / "a.zarr", COLOUR), InlinePool())
     assert result.summary.stop_reasons[TASKS["colorize"].copied_because] == 2

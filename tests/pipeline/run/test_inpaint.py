@@ -59,7 +59,7 @@ def test_tiles_without_a_hole_are_not_fitted(plate, tmp_path):
     restore(request(plate[0], tmp_path / "a.zarr", FILL), InlinePool(), events.append)
     done = [event for event in events if isinstance(event, TileDone)]
     idle = {event.tile for event in done if event.iterations == 0}
-    grid, hole = TileGrid((1, 60, 80), True, 24, 6), np.isnan(fits.getdata(plate[0]))
+    grid, hole = TileGrid((1, 60, 80), True, **FIT["tiles"]), np.isnan(fits.getdata(plate[0]))
     whole = {n for n in range(len(grid)) if not hole[grid.tile(n).window.slices].any()}
     assert idle == whole
     assert 0 < len(idle) < len(grid)
@@ -116,7 +116,7 @@ def test_an_image_without_a_hole_is_copied(tmp_path):
     result = restore(request(tmp_path / "a.fits", tmp_path / "a.zarr", FILL), InlinePool())
     np.testing.assert_array_equal(level0(tmp_path / "a.zarr"), image)
     assert result.summary.filled_pixels == 0
-    assert result.summary.stop_reasons == {TASKS["inpaint"].copied_because: 6}
+    assert result.summary.stop_reasons == {TASKS["inpaint"].copied_because: 4}
 
 
 @pytest.mark.slow
