@@ -60,6 +60,8 @@ MOST_ITERATIONS = 40
 TILED: Mapping[str, Any] = {"tiles.core": 32, "tiles.halo": 8}
 # 48 tiles of the large image.
 MANY_TILES: Mapping[str, Any] = {"tiles.core": 64, "tiles.halo": 16}
+# Read once, since every process of the tests goes through all sentences of the guide.
+USUAL = flat_values(load_recipe("astro-denoise"))
 # Keys that only decide how much is done at once, or how large a tile is: seen in the plan of a large image.
 SEEN_IN_THE_PLAN = {"tiles.core", "tiles.stack", "tiles.together", "tiles.batch"}
 
@@ -131,10 +133,9 @@ def of_span(page: str, span: str) -> Iterator[Example]:
     """The example of code within a sentence: ``--set a.b=c`` or ``a.b: c``."""
     settings = settings_of(shlex.split(span)) if span.startswith("--set ") else ()
     key, colon, value = span.partition(": ")
-    if colon and key in known_keys():
+    if colon and key in USUAL:
         settings = ((key, yaml.safe_load(value)),)
-    usual = flat_values(load_recipe("astro-denoise"))
-    settings = tuple((key, value) for key, value in settings if value != usual[key])
+    settings = tuple((key, value) for key, value in settings if value != USUAL[key])
     if settings:
         yield Example(page, "astro-denoise", settings)
 
