@@ -89,7 +89,7 @@ def test_speed_measures_the_shipped_recipes(speed):
 
 
 def on_cpu():
-    return argparse.Namespace(device="cpu", threads=1, quick=True, images=None, seconds=1.0)
+    return argparse.Namespace(device="cpu", threads=1, quick=True, images=None, seconds=0.05)
 
 
 class TestGpu:
@@ -164,6 +164,11 @@ class TestGpu:
     def test_runs_where_there_is_no_gpu(self, gpu, monkeypatch):
         rates = gpu.measure_device(replace(gpu.resolve("cpu"), threads=1))
         monkeypatch.setattr(gpu, "measure_device", lambda numerics: rates)
+        for name in ("DEFAULT_NETWORK", "REFERENCE_NETWORK"):
+            small = replace(getattr(gpu, name), channels=8, skip_channels=4, scales=2)
+            monkeypatch.setattr(gpu, name, small)
+        monkeypatch.setattr(gpu.joint_forms, "DEFAULT_NETWORK", gpu.DEFAULT_NETWORK)
+        monkeypatch.setattr(gpu, "SMALL", replace(gpu.SMALL, frame=32, crop=24))
         document = json.loads(json.dumps(gpu.run(on_cpu(), len)))
         assert not gpu.errors(document)
         assert [row["together"] for row in document["checks"] if row["same_bytes_twice"]] == [
@@ -199,7 +204,7 @@ class TestGpu:
             monkeypatch.setattr(gpu, name, lambda *given, found=found: found)
         monkeypatch.setattr(gpu, "checks", broken)
         path = tmp_path / "gpu.json"
-        given = f"gpu.py --device cpu --quick --seconds 1 --output {path}"
+        given = f"gpu.py --device cpu --quick --seconds 0.05 --output {path}"
         monkeypatch.setattr(sys, "argv", given.split())
         with pytest.raises(SystemExit) as end:
             gpu.main()
