@@ -38,6 +38,22 @@ settings.register_profile(
 settings.load_profile("glassplate")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that need Prefect first, and then those with slow tests.
+
+    Each process of the tests takes its share of the list from the front, and from the end of another's when
+    it is done. So the tests that need Prefect share one server, and what is left at the end is quick.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, mark in enumerate(("prefect", "slow")) if mark in item.keywords), 2)
+
+    ranks: dict[Path, int] = {}
+    for item in items:
+        ranks[item.path] = min(rank(item), ranks.get(item.path, 2))
+    items.sort(key=lambda item: ranks[item.path])
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout: for files that the wheel does not carry, never to import from."""
