@@ -1,9 +1,6 @@
 """Exports are refused where they must be, leave nothing behind, and need little memory."""
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -97,7 +94,7 @@ class TestRefusals:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["fits", "tif"])
-def test_memory_does_not_grow_with_the_image(tmp_path, suffix):
+def test_memory_does_not_grow_with_the_image(forks, tmp_path, suffix):
     """8000 x 8000 float32 are 244 MiB; exporting them takes a few blocks more than 500 x 500."""
     group = zarr.create_group(tmp_path / "big.zarr", attributes={"glassplate": RUN})
     group.create_array(
@@ -109,19 +106,5 @@ def test_memory_does_not_grow_with_the_image(tmp_path, suffix):
     )
     ended(tmp_path / "big.zarr")
     ended(tmp_path / "small.zarr")
-    code = textwrap.dedent(
-        """
-        import resource, sys
-        from pathlib import Path
-        from glassplate.pipeline.export.export import export
-        peaks = []
-        for name in ("small", "big"):
-            export(Path(sys.argv[1]) / f"{name}.zarr", Path(sys.argv[1]) / f"{name}.{sys.argv[2]}")
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-        print(peaks[1] - peaks[0])
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path, suffix], capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) < 100
+    small, big = (str(tmp_path / f"{name}.zarr") for name in ("small", "big"))
+    assert forks.call("export_growth", small, big, f".{suffix}") < 100 << 20

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from peak_memory import ForkServer
 
 from glassplate.models.device.numerics import Numerics
 from glassplate.pipeline.errors import UsageError
@@ -117,14 +116,6 @@ def test_an_absent_gpu_is_refused(sky):
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match="no CUDA device"):
         make_plan(sky, parse_recipe(SMALL, "test"), recipe_name="test", device="cuda")
-
-
-@pytest.fixture(scope="module")
-def forks():
-    """One process has imported the pipeline, and each run is a fork of it; see peak_memory."""
-    server = ForkServer("run_memory")
-    yield server
-    server.close()
 
 
 STACK = ("tiles.stack=4", "fit.iterations=2", "fit.collaborative=false")
