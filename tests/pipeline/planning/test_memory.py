@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,12 +34,14 @@ class SomePool:
     name: str = "local"
 
 
-@pytest.fixture
-def sky(tmp_path):
-    fits.writeto(tmp_path / "sky.fits", np.ones((700, 900), "f4"))
-    return SourceSpec(tmp_path / "sky.fits")
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    path = tmp_path_factory.mktemp("memory") / "sky.fits"
+    fits.writeto(path, np.ones((700, 900), "f4"))
+    return SourceSpec(path)
 
 
+@cache
 def plan_of(spec, device="cuda", **tiles):
     """A plan as it would be on a machine with that device."""
     recipe = parse_recipe({"tiles": {"core": 512, **tiles}, "donor": {"tiles": 0}}, "test")

@@ -27,9 +27,9 @@ from glassplate.pipeline.sources.source import SourceSpec
 
 FIT = {
     "task": "deconvolve",
-    "fit": {"iterations": 6, "log_period": 2},
+    "fit": {"iterations": 4, "log_period": 2},
     "network": {"channels": 4, "skip_channels": 4, "scales": 2},
-    "tiles": {"core": 24, "halo": 6},
+    "tiles": {"core": 30, "halo": 6},
     "output": {"chunk": 16, "shard": 32},
 }
 

@@ -108,7 +108,8 @@ def test_a_power_of_two_with_a_given_noise(tmp_path, raw):
 )
 def test_physical_units_are_restored(tmp_path, raw):
     done = {}
-    for factor in (1.0, 1e-30, 1e-21, 1e17, 1e25):
+    # the other tasks differ from it in what they do with a value, not in how far it may be
+    for factor in (1.0, 1e-30, 1e25) if raw else (1.0, 1e-30, 1e-21, 1e17, 1e25):
         group, summary, _ = restored(tmp_path, f"times-{factor}", factor, {**FIT, **raw})
         assert summary["quarantined"] == {}
         done[factor] = group["0"][...].astype("f8") / factor

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassplate.pipeline.store.layout import Layout
@@ -33,6 +33,7 @@ def test_integers_are_rounded_to_the_nearest_even(four, mean):
 
 
 @pytest.mark.slow
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 90), st.integers(1, 90))
 def test_a_level_made_by_shards_equals_the_level_made_at_once(c, h, w):
     import tempfile
