@@ -1,5 +1,7 @@
 """The store is OME-Zarr 0.5, and its files have the names that Zarr gives them."""
 
+import shutil
+
 import numpy as np
 import ome_zarr_models.v05
 import pytest
@@ -44,6 +46,18 @@ def test_zarr_writes_each_shard_to_its_file(tmp_path):
             open_array(store, name)[index] = np.full((1, *box.shape), np.nan, "f4")
             assert not path.exists(), "a shard of nothing but the fill value has no file"
             assert np.isnan(open_array(store, name)[index]).all()
+
+
+def test_an_array_is_opened_once_and_anew_where_another_is_in_its_place(tmp_path):
+    store = tmp_path / "a.zarr"
+    for side in (20, 30):
+        layout = Layout((1, side, side), 2, True, 1, "float32", 16, 32)
+        create(store, layout, {"glassplate": {}})
+        assert open_array(store, "0").shape == (side, side)
+        assert open_array(store, "0") is open_array(store, "0")
+        shutil.rmtree(store)
+    with pytest.raises(FileNotFoundError):
+        open_array(store, "0")
 
 
 def test_a_path_without_a_result_is_refused(tmp_path):
