@@ -37,7 +37,8 @@ class SomePool:
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     path = tmp_path_factory.mktemp("memory") / "sky.fits"
-    fits.writeto(path, np.ones((700, 900), "f4"))
+    noisy = np.random.default_rng(0).normal(100, 5, (700, 900))
+    fits.writeto(path, noisy.astype("f4"))
     return SourceSpec(path)
 
 
