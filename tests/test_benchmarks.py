@@ -343,3 +343,29 @@ class TestStopping:
         ]
         settings = stopping.StoppingSettings(patience=20, minimum=10)
         assert stopping.loss(log, [5, 9, 10, 6, 7], settings, rule, 50) == lost
+
+
+class TestNoise:
+    @pytest.fixture
+    def noise(self, speed):
+        return pytest.importorskip("noise")
+
+    @pytest.mark.parametrize(
+        ("kind", "sigma"),
+        [
+            ("white, 5", 5),
+            ("photons, 8 at white", 8 * (128 / 255) ** 0.5),
+            ("grain 0.8, 4", 4),
+            ("grain 2, 6", 6),
+        ],
+    )
+    def test_every_kind_has_the_strength_of_its_name(self, noise, kind, sigma):
+        grey = np.full((3, 96, 96), 128.0)
+        added = noise.KINDS[kind](grey, np.random.default_rng(0)) - grey
+        assert added.std() == pytest.approx(sigma, rel=0.05)
+
+    def test_the_ratio_of_well_known_noise_is_one(self, noise):
+        clean = np.full((3, 96, 96), 128.0)
+        found = noise.measured(noise.white(10)(clean, np.random.default_rng(0)), clean)
+        assert found["ratio"] == pytest.approx([1, 1, 1], rel=0.05)
+        assert noise.summary([found, {"ratio": [2.0]}])["share_within_0.8_and_1.25"] == 0.75
