@@ -74,6 +74,53 @@ def add_chroma(grey: FloatArray, chroma: FloatArray) -> FloatArray:
     return np.where(share * np.abs(chroma).sum(0) > 0, result, grey)
 
 
+def delta_e_2000(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Difference of colours, CIEDE2000 with unit weights; about 1 is just noticeable.
+
+    The formula and its order of steps are those of Sharma, Wu and Dalal 2005, "The CIEDE2000 color-difference
+    formula", equations 2 to 22.
+
+    Parameters
+    ----------
+    first, second
+        (3, ...), L, a, b.
+
+    Returns
+    -------
+    (...) float64, not negative.
+    """
+    (l1, a1, b1), (l2, a2, b2) = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    strong = (0.5 * (np.hypot(a1, b1) + np.hypot(a2, b2))) ** 7
+    stretch = 1.5 - 0.5 * np.sqrt(strong / (strong + 25.0**7))
+    a1, a2 = stretch * a1, stretch * a2
+    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = (np.degrees(np.arctan2(b, a)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    grey = c1 * c2 == 0
+    turn = np.where(grey, 0, (h2 - h1 + 180) % 360 - 180)
+    hue_sum = np.where(np.abs(h1 - h2) > 180, (h1 + h2 + 360) % 720, h1 + h2)
+    hue = np.where(grey, h1 + h2, hue_sum / 2)
+    light, chroma = (l1 + l2) / 2, (c1 + c2) / 2
+    t = (
+        1
+        - 0.17 * np.cos(np.radians(hue - 30))
+        + 0.24 * np.cos(np.radians(2 * hue))
+        + 0.32 * np.cos(np.radians(3 * hue + 6))
+        - 0.20 * np.cos(np.radians(4 * hue - 63))
+    )
+    dl = (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2))
+    dc = (c2 - c1) / (1 + 0.045 * chroma)
+    dh = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn) / 2) / (1 + 0.015 * chroma * t)
+    rotation = (
+        -2
+        * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
+        * np.sin(np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2))))
+    )
+    # rounding must not make it negative
+    square = np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0)
+    difference: FloatArray = np.sqrt(square)
+    return difference
+
+
 def _largest_share(light: FloatArray, chroma: FloatArray) -> FloatArray:
     """Largest displayable share (n,) of a chroma (2, n) beside a cube root of Y (n,), by bisection."""
     low, high = np.zeros(light.shape), np.ones(light.shape)

@@ -1,4 +1,4 @@
-"""`glassplate inspect`, `verify`, `export`, `preview` and `assess`."""
+"""`glassplate inspect`, `verify`, `export` and `preview`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def add_to(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(export)
     app.command()(preview)
-    app.command()(assess)
 
 
 def inspect(
@@ -114,30 +113,6 @@ def preview(
     from glassplate.pipeline.export.preview import preview as draw
 
     typer.echo(draw(store, target, strengths or STRENGTHS, options.parse_place(at)))
-
-
-def assess(
-    store: options.Result,
-    reference: Annotated[
-        Path,
-        typer.Option(
-            "--reference", metavar="FILE", help="FITS, TIFF, PNG, JPEG or Zarr of the same shape."
-        ),
-    ],
-    as_json: options.AsJson = False,
-) -> None:
-    """Compare a result with a reference of the scene.
-
-    The figures are in source units, over pixels that are valid in both.
-    """
-    from glassplate.pipeline.assess.compare import assess as compare
-
-    facts = compare(store, reference)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-        return
-    for key, value in facts.items():
-        typer.echo(f"{key:<20} {number(value) if isinstance(value, float) else value}")
 
 
 def _size(shape: list[int]) -> str:

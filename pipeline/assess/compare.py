@@ -10,22 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 
 from glassplate.models.metrics import SSIM_RADIUS, ssim_sum
-from glassplate.models.noise.model import NoiseModel
-from glassplate.pipeline.errors import SourceError, StoreError, UsageError
+from glassplate.pipeline.assess.result import BoolArray, FloatArray, ResultImage, ZarrImage
+from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.source import Source, SourceSpec, split_extension
 from glassplate.pipeline.sources.unpack import forget_unpacked
-from glassplate.pipeline.store.ome_zarr import read_attributes
 from glassplate.pipeline.tile_grid import Box
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 # Side of a cell in pixels. Structural similarity of a cell of 1024 x 1024 pixels needs about 300 MB for each
 # channel.
@@ -91,7 +85,7 @@ def assess(store: Path, reference: Path) -> dict[str, Any]:
     UsageError
         If the shapes differ, or no pixel is valid in both.
     """
-    result = _Result(store)
+    result = ResultImage(store)
     with _opened(reference) as truth:
         if truth.shape != result.shape:
             raise UsageError(
@@ -132,7 +126,7 @@ def _cells(shape: tuple[int, int, int]) -> Iterator[_Cell]:
             yield _Cell(box, Box(y, min(y1 + reach, height), x, min(x1 + reach, width)))
 
 
-def _add(sums: _Sums, cell: _Cell, result: _Result, truth: Image, data_range: float) -> None:
+def _add(sums: _Sums, cell: _Cell, result: ResultImage, truth: Image, data_range: float) -> None:
     values, known = result.read(cell.around)  # (c, h, w)
     wanted, trusted = truth.read(cell.around)  # (c, h, w)
     good = known & trusted
@@ -153,7 +147,7 @@ def _add(sums: _Sums, cell: _Cell, result: _Result, truth: Image, data_range: fl
         sums.weighted += int(noisy.sum())
 
 
-def _data_range(result: _Result, truth: Image) -> float:
+def _data_range(result: ResultImage, truth: Image) -> float:
     if truth.dtype.kind in "iu":
         limits = np.iinfo(truth.dtype)
         return float(limits.max) - float(limits.min)
@@ -188,47 +182,6 @@ def _figures(sums: _Sums, data_range: float) -> dict[str, Any]:
     return {**finite, "pixels": sums.pixels}
 
 
-class _Result:
-    """Level 0 of a result, with the noise model of its input."""
-
-    def __init__(self, store: Path) -> None:
-        own = read_attributes(store)["glassplate"]
-        try:
-            level: zarr.Array[Any] = zarr.open_array(store / "0", mode="r")
-            footprint: zarr.Array[Any] = zarr.open_array(store / "footprint", mode="r")
-        except (FileNotFoundError, ValueError) as error:
-            raise StoreError(f"{store}: an array is missing; `glassplate verify` it") from error
-        self._level, self._footprint = _ZarrImage(level), _ZarrImage(footprint)
-        self.shape = self._level.shape
-        self.dtype = self._level.dtype
-        self.noise: NoiseModel | None = None
-        if own["scale"] == 1:
-            self.noise = read_manifest(store).plan.noise
-
-    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Return values, and where a valid pixel contributed to them."""
-        values, finite = self._level.read(box)
-        contributions, _ = self._footprint.read(box)
-        return values, finite & (contributions > 0)
-
-
-class _ZarrImage:
-    """A Zarr array of two or three dimensions. NaN is invalid."""
-
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self._array = array
-        c, y, x = (1,) * (3 - array.ndim) + tuple(array.shape)
-        self.shape = (c, y, x)
-        self.dtype = np.dtype(array.dtype)
-
-    def read(self, box: Box) -> tuple[FloatArray, BoolArray]:
-        """Return values, and where they are finite."""
-        whole = (slice(None),) * (self._array.ndim - 2)
-        pixels = np.asarray(self._array[(*whole, *box.slices)], np.float64)
-        values = pixels.reshape(self.shape[0], *box.shape)  # (c, h, w)
-        return values, np.isfinite(values)
-
-
 class _FileImage:
     """An image file."""
 
@@ -252,7 +205,7 @@ class _FileImage:
 @contextmanager
 def _opened(reference: Path) -> Iterator[Image]:
     if reference.is_dir():
-        yield _ZarrImage(_open_zarr(reference))
+        yield ZarrImage(_open_zarr(reference))
         return
     path, part = split_extension(reference)
     on_page = isinstance(part, int) and sniff_format(path) == "tiff"

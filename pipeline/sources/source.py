@@ -185,12 +185,17 @@ class WrappedSource:
 
 def white_of(source: Source) -> float:
     """The value of white: 1 for floats, the largest value of the type or of its used bits for integers."""
-    if source.dtype.kind == "f":
+    return white_value(source.dtype, source.metadata)
+
+
+def white_value(dtype: np.dtype[Any], metadata: Mapping[str, Any]) -> float:
+    """The value of white in pixels of a type, with the metadata of their source; see `white_of`."""
+    if dtype.kind == "f":
         return 1.0
-    bits = source.metadata.get("tiff", {}).get("bits_per_sample")
-    if isinstance(bits, int) and source.dtype.kind == "u" and bits < 8 * source.dtype.itemsize:
+    bits = metadata.get("tiff", {}).get("bits_per_sample")
+    if isinstance(bits, int) and dtype.kind == "u" and bits < 8 * dtype.itemsize:
         return float(2**bits - 1)
-    return float(np.iinfo(source.dtype).max)
+    return float(np.iinfo(dtype).max)
 
 
 def choose_working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -45,12 +45,6 @@ class TestResults:
         np.testing.assert_array_equal(fits.getdata(tmp_path / "again.fits"), fits.getdata(sky))
         assert gp("export", done, tmp_path / "far.fits", "--level", 9).code == 2
 
-    def test_assess(self, gp, done, sky):
-        figures = json.loads(gp("assess", done, "--reference", sky, "--json").out)
-        assert {"psnr_db", "ssim", "mse", "chi2", "flux_ratio"} <= set(figures)
-        assert figures["mse"] == 0
-        assert "flux_ratio" in gp("assess", done, "--reference", sky).out
-
 
 def test_commands_refuse_a_damaged_result_in_one_line(gp, sky, tmp_path):
     words = ["restore", sky, "-o", tmp_path / "a.zarr", "--recipe", "identity", "--pool", "inline"]
