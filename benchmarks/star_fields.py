@@ -17,7 +17,9 @@ from astropy.io import fits
 from scipy import ndimage
 from studies import Method, Wanted, timed
 
-BINS = (5, 8, 12, 20, 50)
+from glassplate.pipeline.assess.injection.artificial import SIGNIFICANCES as BINS
+from glassplate.pipeline.assess.injection.matched_filter import fitted_flux, scatter
+
 HALF = 7  # half the side of the box in which a star is measured
 STEP = 22  # pixels between stars
 
@@ -140,9 +142,7 @@ def fluxes(image: np.ndarray, field: Field) -> np.ndarray:
     for y, x in field.places:
         top, left = round(y), round(x)
         box = image[top - HALF : top + HALF + 1, left - HALF : left + HALF + 1]
-        profile = star(field.fwhm, HALF, y - top, x - left)
-        terms = np.stack([profile.ravel(), np.ones(profile.size)], 1)
-        found.append(np.linalg.lstsq(terms, box.ravel(), rcond=None)[0][0])
+        found.append(fitted_flux(box, star(field.fwhm, HALF, y - top, x - left)))
     return np.array(found)
 
 
@@ -159,8 +159,3 @@ def kept_light(field: Field, result: np.ndarray) -> dict[str, Any]:
     flat = [image - ndimage.median_filter(image, 31) for image in (field.image, result)]
     figures["sky"] = scatter(flat[1][field.empty]) / scatter(flat[0][field.empty])
     return figures
-
-
-def scatter(values: np.ndarray) -> float:
-    """Robust standard deviation: 1.4826 times the median absolute deviation."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,21 +11,80 @@ import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.report.text import number, plural
+from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from glassplate.pipeline.assess.assessment import Assessment
     from glassplate.pipeline.assess.fadgi import FadgiRow
+    from glassplate.pipeline.assess.injection.inject import Recovery
     from glassplate.pipeline.assess.photograph import Photograph
     from glassplate.pipeline.assess.residual import LevelChi2
+
+# What is said where there is no cause to name.
+NOTHING = "nothing is far from what is expected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Artificial sources."""
+
+    inject: Annotated[
+        int | None,
+        typer.Option(
+            "--inject",
+            metavar="N",
+            min=1,
+            help="Put N artificial stars and galaxies into the input, restore their tiles again, and "
+            "measure them.",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, help="Seed of their places. Default: 0."),
+    ] = None
+    psf: Annotated[
+        Path | None,
+        typer.Option(
+            "--psf",
+            metavar="FILE",
+            help="Image of the point-spread function; without it, it is measured in the image.",
+        ),
+    ] = None
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE.png", help="Also draw what --inject finds."),
+    ] = None
+
+    def check(self, reference: Path | None) -> None:
+        """Refuse options that do not go together.
+
+        Raises
+        ------
+        UsageError
+        """
+        if self.inject is not None:
+            if reference is not None:
+                raise UsageError(
+                    f"--inject {self.inject} and --reference {reference}: give one of them; sources are "
+                    "compared with what was put in"
+                )
+            return
+        for name in ("seed", "psf", "figure"):
+            value = getattr(self, name)
+            if value is not None:
+                raise UsageError(
+                    f"--{name} {value}: belongs to --inject N; add it or leave --{name} out"
+                )
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(assess)
+    app.command()(options.grouped(assess))
 
 
 def assess(
     store: options.Result,
+    sources: SourceOptions,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -39,6 +99,10 @@ def assess(
 
     By itself: background, residual, seams, and tone, colour, edges and noise of a photograph.
     """
+    sources.check(reference)
+    if sources.inject is not None:
+        _inject(store, sources.inject, sources, as_json=as_json)
+        return
     if reference is not None:
         from glassplate.pipeline.assess.compare import assess as compare
 
@@ -49,6 +113,58 @@ def assess(
 
     assessment = assess_result(store)
     typer.echo(json.dumps(assessment.to_json(), indent=2) if as_json else _text(assessment))
+
+
+def _inject(store: Path, count: int, sources: SourceOptions, *, as_json: bool) -> None:
+    """Measure artificial sources, print what was found, and draw it."""
+    from glassplate.pipeline.assess.injection.inject import inject
+    from glassplate.pipeline.assess.injection.recovery_figure import check_figure, draw_recovery
+
+    if sources.figure is not None:
+        check_figure(sources.figure)
+    injection = inject(store, count, seed=sources.seed or 0, psf=sources.psf)
+    if sources.figure is not None:
+        draw_recovery(injection, sources.figure)
+    recovery = injection.recovery
+    text = json.dumps(recovery.to_json(), indent=2) if as_json else None
+    typer.echo(text or "\n".join(_recovery_lines(recovery)))
+
+
+def _recovery_lines(recovery: Recovery) -> list[str]:
+    """Artificial sources before and after as a table, then what is far from expected."""
+    lines = [
+        f"{recovery.store}: {plural(recovery.sources, 'source')} of {recovery.requested} in "
+        f"{plural(recovery.tiles, 'tile')}, width {number(recovery.fwhm)} pixels ({recovery.psf})"
+    ]
+    if recovery.failed:
+        lines.append(f"  {plural(recovery.failed, 'tile')} failed, and their sources are left out")
+    heads = f"{'completeness':>14}{'flux bias':>16}{'scatter':>15}{'shift':>15}{'width':>15}{'kept':>14}"
+    lines += ["", f"  {'':<18}{heads}"]
+    for row in recovery.rows:
+        pairs = (
+            _pair(row.before.completeness, row.after.completeness, 14),
+            _pair(row.before.flux_bias, row.after.flux_bias, 16),
+            _pair(row.before.flux_scatter, row.after.flux_scatter, 15),
+            _pair(row.before.shift, row.after.shift, 15),
+            _pair(row.before.width, row.after.width, 15),
+        )
+        error = "" if row.kept_error is None else f" +- {row.kept_error:.2f}"
+        kept = "-" if row.kept is None else f"{row.kept:.2f}{error}"
+        name = f"{row.sources} {row.kind} S/N {row.significance}"
+        lines.append(f"  {name:<18}{''.join(pairs)}{kept:>14}")
+    lines += ["", f"  {'purity':<18}{'detections':>14}{'true':>16}"]
+    for one in recovery.purity:
+        counts = f"{one.detections_before} > {one.detections_after}"
+        lines.append(
+            f"  {f'S/N {one.significance}':<18}{counts:>14}{_pair(one.before, one.after, 16)}"
+        )
+    return [*lines, "", *(recovery.causes or (NOTHING,))]
+
+
+def _pair(before: float | None, after: float | None, width: int) -> str:
+    """A figure of the input and of the result."""
+    text = " > ".join("-" if value is None else f"{value:.2f}" for value in (before, after))
+    return f"{text:>{width}}"
 
 
 def _figures(facts: dict[str, Any]) -> str:
@@ -62,7 +178,7 @@ def _text(assessment: Assessment) -> str:
     """The assessment as a table, then what is far from expected."""
     unit, residual = assessment.unit, assessment.residual
     lines = [f"{assessment.store}: {assessment.task}, {plural(residual.pixels, 'pixel')}"]
-    if assessment.background is not None:
+    if assessment.background is not None and assessment.photograph is None:
         sky = assessment.background
         lines += [
             f"  background   {number(sky.level_before)} before, {number(sky.level_after, unit)} after; "
@@ -98,8 +214,11 @@ def _text(assessment: Assessment) -> str:
     if assessment.photograph is not None:
         lines += _photograph_lines(assessment.photograph)
         lines += ["", *_fadgi_lines(assessment.fadgi)]
-    lines += ["", *(assessment.causes or ("nothing is far from what is expected",))]
-    return "\n".join(lines)
+    lines += ["", *(assessment.causes or (NOTHING,))]
+    # a part that is left out leaves no second empty line
+    return "\n".join(
+        line for line, before in zip(lines, ["", *lines], strict=False) if line or before
+    )
 
 
 def _between(level: LevelChi2, unit: str | None) -> str:
@@ -136,14 +255,14 @@ def _photograph_lines(photograph: Photograph) -> list[str]:
 def _fadgi_lines(rows: tuple[FadgiRow, ...]) -> list[str]:
     """The table for FADGI; a dash where nothing is known."""
     head = (
-        f"  {'FADGI measure':<28}{'before':>9}{'after':>9}{'change':>9}  unit          given here"
+        f"  {'FADGI measure':<27}{'before':>8}{'after':>8}{'change':>9}  unit          given here"
     )
     lines = [head]
     for row in rows:
         values = "".join(
-            f"{'-' if value is None else f'{value:.3g}':>9}"
-            for value in (row.before, row.after, row.change)
+            f"{'-' if value is None else f'{value:.3g}':>{width}}"
+            for value, width in ((row.before, 8), (row.after, 8), (row.change, 9))
         )
         needs = f"; needs {row.needs}" if row.needs else ""
-        lines.append(f"  {row.measure:<28}{values}  {row.unit:<13} {row.quantity}{needs}")
+        lines.append(f"  {row.measure:<27}{values}  {row.unit:<13} {row.quantity}{needs}")
     return lines

@@ -1,1 +1,1 @@
-"""Comparison of a result with a reference image of the same scene."""
+"""Assessment of a result: by itself, with artificial sources, or beside a reference."""

@@ -48,12 +48,12 @@ def fadgi_rows(photograph: Photograph) -> tuple[FadgiRow, ...]:
 
 # Measures about which input and result say nothing at all.
 _NOT_COMPUTED = (
-    ("sampling frequency", "pixels per inch against the length of a scale", "%", "a ruler"),
-    ("reproduction scale", "length of the original in the image", "%", "a ruler"),
-    ("illuminance non-uniformity", "L* over an even grey sheet", "L*", "an even grey sheet"),
+    ("sampling frequency", "pixels of a known length", "%", "a ruler"),
+    ("reproduction scale", "length of the original", "%", "a ruler"),
+    ("illuminance non-uniformity", "evenness of L*", "L*", "an even sheet"),
     (
         "colour misregistration",
-        "distance of red and blue edges from green",
+        "red and blue from green edges",
         "pixels",
         "slanted edges",
     ),
@@ -65,7 +65,7 @@ def _computed(photograph: Photograph) -> list[FadgiRow]:
     """Rows of which input and result show something."""
     tone, colour = photograph.tone, photograph.colour
     shifts = [abs(band.shift) for band in tone.bands if band.shift is not None]
-    grey, patches = "grey patches of known density", "patches of known colour"
+    grey, patches = "grey patches", "colour patches"
     return [
         _changed("tone response", "mean L* of blocks", "L*", tone.shift, grey),
         _changed("tone response", "mean L* of the most changed tone", "L*", max(shifts), grey),

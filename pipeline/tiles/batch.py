@@ -28,7 +28,7 @@ from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.windows_in_memory import windows_ahead
 from glassplate.pipeline.pools.pool import OnProgress, throttled
 from glassplate.pipeline.provenance.records import FailedTile, TileRecord
-from glassplate.pipeline.sources.source import Pixels
+from glassplate.pipeline.sources.source import Pixels, Source
 from glassplate.pipeline.tile_grid import Tile
 from glassplate.pipeline.tiles.donor import DonorFile, read_donor
 from glassplate.pipeline.tiles.plausible import implausible
@@ -82,17 +82,26 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     OSError
         If the scratch cannot be written (a full disk) or the source not read.
     """
+    source = cached_source(task.plan.spec, task.plan.findings)
+    return restore_batch_of(source, task, on_progress)
+
+
+def restore_batch_of(
+    source: Source, task: BatchTask, on_progress: OnProgress
+) -> list[TileRecord | FailedTile]:
+    """Restore the tiles of a batch from an opened source, which has the shape of the planned one."""
     plan = task.plan
     records: dict[int, Future[TileRecord | FailedTile]] = {}
     with reader_and_writer(plan.numerics.stack) as (reader, writer):
         behind = WriteBehind(writer, plan.numerics.stack)
         may_be_copied = task.tiles if plan.copied_because else ()
-        for window in _windows(task, may_be_copied, reader):
+        for window in _windows(source, task, may_be_copied, reader):
             # one that needs a fit is read again for it, which costs a fraction of the fit
             if not _needs_a_fit(plan, window.pixels):
                 records[window.tile.index] = behind.submit(_copy, task, window)
         to_fit = [tile for tile in task.tiles if tile not in records]
-        measured = ((window, _measure(task, window)) for window in _windows(task, to_fit, reader))
+        windows = _windows(source, task, to_fit, reader)
+        measured = ((window, _measure(task, window)) for window in windows)
         start = None if task.donor is None else read_donor(task.donor)
         on_record = _on_record(task, on_progress)
         for window, found in fit_each(measured, plan.tile_problem, on_record, start=start):
@@ -100,9 +109,11 @@ def restore_batch(task: BatchTask, on_progress: OnProgress) -> list[TileRecord |
     return [records[tile].result() for tile in task.tiles]
 
 
-def _windows(task: BatchTask, tiles: Sequence[int], reader: Executor) -> Iterator[Window]:
+def _windows(
+    source: Source, task: BatchTask, tiles: Sequence[int], reader: Executor
+) -> Iterator[Window]:
     """Read the windows of tiles, some of them in advance."""
-    source, grid = cached_source(task.plan.spec, task.plan.findings), task.plan.grid
+    grid = task.plan.grid
 
     def read(index: int) -> Window:
         tile = grid.tile(index)

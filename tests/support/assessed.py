@@ -51,3 +51,16 @@ def edit_manifest(store, change):
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))
+
+
+def starry_sky(seed=0, shape=(180, 220)):
+    """Seven bright stars of width 4, a hole, and noise of 10."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = 100 + rng.normal(0, 10, shape)
+    for row, column in ((20, 20), (20, 60), (20, 100), (25, 190), (60, 20), (100, 22), (150, 200)):
+        dy, dx = rng.uniform(-0.5, 0.5, 2)
+        square = (y - row - dy) ** 2 + (x - column - dx) ** 2
+        image += 3000 * np.exp(-square / (2 * 1.7**2))
+    image[80:90, 130:140] = np.nan
+    return image.astype("f4")

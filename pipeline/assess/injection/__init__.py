@@ -1,0 +1,1 @@
+"""Artificial sources put into the input of a result, restored again, and measured."""
