@@ -68,7 +68,7 @@ def _computed(photograph: Photograph) -> list[FadgiRow]:
     grey, patches = "grey patches", "colour patches"
     return [
         _changed("tone response", "mean L* of blocks", "L*", tone.shift, grey),
-        _changed("tone response", "mean L* of the most changed tone", "L*", max(shifts), grey),
+        _changed("tone response", "L* of the most changed tone", "L*", max(shifts), grey),
         _changed(
             "colour accuracy", "mean CIEDE2000 of blocks", "dE2000", colour.mean_difference, patches
         ),
