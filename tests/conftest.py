@@ -1,4 +1,4 @@
-"""What every test shares: no network, no traces in the home folder, one seed."""
+"""What every test shares: no network, no traces in the home folder, one seed, one Prefect server."""
 
 from __future__ import annotations
 
@@ -67,3 +67,37 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """URL of a Prefect server that all tests of the session share; the first of them starts it.
+
+    A server takes 10 to 15 s of a core to start. It uses the database of the session, which it creates, so
+    that servers that other tests start find it ready.
+    """
+    from glassplate.flows.server.server import (
+        flush_prefect,
+        start_server,
+        stop_server,
+        wait_for_server,
+    )
+
+    log = Path(os.environ["PREFECT_HOME"], "session-server.log")
+    process, url = start_server(log, services=False)
+    try:
+        wait_for_server(process, url, log)
+        yield url
+        flush_prefect(process)
+    finally:
+        stop_server(process)
+
+
+@pytest.fixture
+def shared_prefect(prefect_server, monkeypatch):
+    """Let commands, in this process and in others, use the session's Prefect server."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield

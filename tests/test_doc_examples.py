@@ -71,12 +71,19 @@ class TestPythonExamples:
         assert "nan" not in capsys.readouterr().out
 
 
+BATCH = "glassplate batch"
 BASH = re.compile(
     r"^(?:<!-- (not run|run with): (.+?) -->\n)?```(?:bash|sh|console)\n(.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
 BASH_EXAMPLES = [
-    pytest.param(page, found[2] or "", found[3], id=f"{page.name}:{found[3].splitlines()[0][:60]}")
+    pytest.param(
+        page,
+        found[2] or "",
+        found[3],
+        id=f"{page.name}:{found[3].splitlines()[0][:60]}",
+        marks=[pytest.mark.prefect] if BATCH in found[3] else [],
+    )
     for page in PAGES
     for found in BASH.finditer(page.read_text("utf-8"))
     if found[1] != "not run"
@@ -94,7 +101,9 @@ def inputs(tmp_path_factory):
 @pytest.mark.slow
 class TestBashExamples:
     @pytest.mark.parametrize(("page", "options", "text"), BASH_EXAMPLES)
-    def test_run(self, page, options, text, inputs, folder, commands, tmp_path):
+    def test_run(self, page, options, text, inputs, folder, commands, tmp_path, request):
+        if BATCH in text:
+            request.getfixturevalue("shared_prefect")
         work = tmp_path / "work"
         shutil.copytree(inputs, work)
         if "image.zarr" in text and "-o image.zarr" not in text:

@@ -1,8 +1,7 @@
-"""A simulated sky, commands in this process and in processes of their own, and a Prefect server."""
+"""A simulated sky, and commands in this process and in processes of their own."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -80,40 +79,6 @@ def gp_process(command, tmp_path):
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def prefect_server():
-    """URL of a Prefect server that all tests of the session share; the first of them starts it.
-
-    A server takes 10 to 15 s of a core to start. It uses the database of the session, which it creates, so
-    that servers that other tests start find it ready.
-    """
-    from glassplate.flows.server.server import (
-        flush_prefect,
-        start_server,
-        stop_server,
-        wait_for_server,
-    )
-
-    log = Path(os.environ["PREFECT_HOME"], "session-server.log")
-    process, url = start_server(log, services=False)
-    try:
-        wait_for_server(process, url, log)
-        yield url
-        flush_prefect(process)
-    finally:
-        stop_server(process)
-
-
-@pytest.fixture
-def shared_prefect(prefect_server, monkeypatch):
-    """Let commands, in this process and in others, use the session's Prefect server."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    with temporary_settings({PREFECT_API_URL: prefect_server}):
-        yield
 
 
 @pytest.fixture
