@@ -47,7 +47,7 @@ RECIPES = {core: {**BASE, "tiles": {"core": core, "halo": 6}} for core in (24, 3
 PAIRS = 6
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers():
     """Two processes that restore what their task says."""
     made = [
