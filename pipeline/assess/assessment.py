@@ -72,7 +72,5 @@ def assess_result(store: Path) -> Assessment:
         seams=seams,
         photograph=photograph,
         fadgi=() if photograph is None else fadgi_rows(photograph),
-        causes=likely_causes(
-            background, residual, seams, photograph, denoised=result.traits.denoises
-        ),
+        causes=likely_causes(background, residual, seams, photograph, denoised=result.was_denoised),
     )

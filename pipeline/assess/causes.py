@@ -61,7 +61,10 @@ def likely_causes(
 
 
 def _of_residual(residual: Residual, denoised: bool) -> Iterator[str]:
-    follows = residual.with_estimate
+    chi2 = residual.chi2
+    # a residual of a little noise follows the noise that was left
+    little = chi2 is not None and chi2 < LEAST_CHI2
+    follows = None if little else residual.with_estimate
     if follows is not None and follows > MOST_CORRELATION:
         yield (
             f"the residual follows the estimate (correlation {follows:.2f}, at most {MOST_CORRELATION:g} is "
@@ -73,7 +76,6 @@ def _of_residual(residual: Residual, denoised: bool) -> Iterator[str]:
             f"{-MOST_CORRELATION:g} is expected): structure was made stronger than it was measured"
         )
     yield from _of_neighbours(residual)
-    chi2 = residual.chi2
     if chi2 is not None and chi2 > MOST_CHI2:
         yield (
             f"the residual is {chi2**0.5:.2g} times the noise (chi2 {chi2:.3g}, 1 is expected): structure "

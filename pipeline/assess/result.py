@@ -137,6 +137,11 @@ class AssessedResult:
         return None if told or not self.traits.measures or noise.floor + noise.slope <= 0 else noise
 
     @property
+    def was_denoised(self) -> bool:
+        """Whether noise was to be removed, and some was found."""
+        return self.traits.denoises and not self.manifest.plan.removes_nothing
+
+    @property
     def unit(self) -> str | None:
         """Unit of the pixels."""
         unit: str | None = self.attributes["glassplate"].get("unit")

@@ -167,6 +167,13 @@ def test_a_fault_is_named_with_its_cause(tmp_path, fault):
     assert all("\n" not in cause for cause in causes)
 
 
+def test_where_no_noise_was_found_none_is_missed(tmp_path):
+    store = made(tmp_path, noisy() - 0.1 * (noisy() - scene()))
+    assert any("hardly anything" in cause for cause in assess_result(store).causes)
+    edit_manifest(store, lambda manifest: manifest["plan"].update(removes_nothing=True))
+    assert assess_result(store).causes == ()
+
+
 def test_the_correlation_is_that_of_residual_and_detail(tmp_path):
     detail = np.random.default_rng(5).normal(0, SIGMA, SHAPE)
     store = made(tmp_path, 100 + detail, 100 + 1.5 * detail + 0.5 * (noisy() - scene()))
