@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.noise.noise_spectrum import (
@@ -21,6 +22,9 @@ from glassplate.models.noise.noise_spectrum import (
     radius_of,
 )
 from glassplate.models.noise.spectra import ROUNDING, BoolArray, FloatArray
+
+Energy: TypeAlias = npt.NDArray[np.float32]
+"""Energy of each cosine coefficient of some places, ``(n, side * side)``."""
 
 # Side of the squares, pixels, and the distance between them.
 SIDE, STRIDE = 8, 4
@@ -79,9 +83,8 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
         count = flat_count(len(before))
         chosen = np.argsort(flatness(before, spectrum, half), kind="stable")[:count]
         other = ~half & (radius_of(SIDE) >= LOWEST_RADIUS)
-        whole = (
-            spectrum.mean() / spectrum[other].mean()
-        )  # what is not measured is as in the spectrum
+        # what is not measured is as in the spectrum
+        whole = spectrum.mean() / spectrum[other].mean()
         squares += [
             whole * each[chosen][:, other].mean(dtype=np.float64) / 2 for each in (before, after)
         ]
@@ -90,13 +93,11 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
 
 def _known(window: Comparison) -> BoolArray:
     """Where all channels are valid and have a result, ``(h, w)``."""
-    known: BoolArray = (window.valid & np.isfinite(window.before) & np.isfinite(window.after)).all(
-        0
-    )
-    return known
+    finite = np.isfinite(window.before) & np.isfinite(window.after)
+    return np.asarray((window.valid & finite).all(0))
 
 
-def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[FloatArray, FloatArray]:
+def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[Energy, Energy]:
     """Energy of each cosine coefficient before and after, mean over channels, ``(n, side * side)`` each.
 
     The energy is that of the window over ``2**exponent``.
