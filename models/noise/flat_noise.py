@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.noise.noise_spectrum import (
@@ -22,9 +21,6 @@ from glassplate.models.noise.noise_spectrum import (
     radius_of,
 )
 from glassplate.models.noise.spectra import ROUNDING, BoolArray, FloatArray
-
-Energy: TypeAlias = npt.NDArray[np.float32]
-"""Energy of each cosine coefficient of some places, ``(n, side * side)``."""
 
 # Side of the squares, pixels, and the distance between them.
 SIDE, STRIDE = 8, 4
@@ -71,9 +67,9 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
         for image in (window.before, window.after)
         if where.any()
     ]
-    exponent = math.frexp(max(peaks, default=0.0))[1]  # squares stay in the range of float32
+    exponent = math.frexp(max(peaks, default=0.0))[1]  # so that squares stay in range
     pairs = [_energies(*of_one, exponent) for of_one in zip(windows, known, strict=True)]
-    before = np.concatenate([pair[0] for pair in pairs] or [np.zeros((0, SIDE**2), np.float32)])
+    before = np.concatenate([pair[0] for pair in pairs] or [np.zeros((0, SIDE**2))])
     after = np.concatenate([pair[1] for pair in pairs] or [before])
     if not len(before):
         return None
@@ -97,12 +93,12 @@ def _known(window: Comparison) -> BoolArray:
     return np.asarray((window.valid & finite).all(0))
 
 
-def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[Energy, Energy]:
+def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[FloatArray, FloatArray]:
     """Energy of each cosine coefficient before and after, mean over channels, ``(n, side * side)`` each.
 
     The energy is that of the window over ``2**exponent``.
     """
-    view, nothing = np.lib.stride_tricks.sliding_window_view, np.zeros((0, SIDE**2), np.float32)
+    view, nothing = np.lib.stride_tricks.sliding_window_view, np.zeros((0, SIDE**2))
     if min(window.valid.shape[1:]) < SIDE:
         return nothing, nothing
     steps = (slice(None, None, STRIDE), slice(None, None, STRIDE))
@@ -117,4 +113,4 @@ def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[Ener
     before, after = found
     # a square without any variation is padding, or where values were clipped
     varied = before[:, 1:].sum(1) > ROUNDING * before[:, 0]
-    return before[varied].astype(np.float32), after[varied].astype(np.float32)
+    return before[varied], after[varied]

@@ -26,7 +26,7 @@ def flat_count(places: int) -> int:
     return min(max(int(FLAT_SHARE * places), FLAT_LEAST), places)
 
 
-def noise_spectrum(places: npt.NDArray[np.float32]) -> FloatArray:
+def noise_spectrum(places: npt.NDArray[np.floating]) -> FloatArray:
     """Find the spectrum of the noise, ``(side * side,)``, from the spectra of places, ``(n, side * side)``.
 
     Each half of the coefficients is measured where the other half is weak, so that the choice does not bias
@@ -55,13 +55,13 @@ def _extrapolated(radius: FloatArray, power: FloatArray, below: FloatArray) -> F
     return np.asarray(np.exp(start + slope * below**2).clip(mean, MOST_GROWTH * mean))
 
 
-def flatness(places: npt.NDArray[np.float32], spectrum: FloatArray, half: BoolArray) -> FloatArray:
+def flatness(places: npt.NDArray[np.floating], spectrum: FloatArray, half: BoolArray) -> FloatArray:
     """Mean energy of half of the coefficients of each place in units of a spectrum, ``(n,)``.
 
     It is about 1 where there is nothing but noise. The mean of a square does not count.
     """
     judged = half & (radius_of(math.isqrt(len(half))) > 0)
-    weight = (judged / np.where(judged, spectrum, 1) / judged.sum()).astype(np.float32)
+    weight = (judged / np.where(judged, spectrum, 1) / judged.sum()).astype(places.dtype)
     return np.asarray(places @ weight, np.float64)
 
 
