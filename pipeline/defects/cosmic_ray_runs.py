@@ -10,6 +10,10 @@ import numpy.typing as npt
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
+# Share of what the neighbour of a run may have elsewhere, where the other end is the border of the image. A
+# Gaussian star of 2 pixels' width (FWHM) whose centre is three pixels beyond it has 0.8 % of its first row in
+# its second; one with 0.1 % would be too far away to be seen.
+CUT = 0.1
 # Standard deviations of the noise that the neighbours of a run may reach in any case.
 ALLOWED = 5.0
 
@@ -23,7 +27,7 @@ class Sharpness:
     even: int
     """Largest length of a run whose values are all the same."""
     share: float
-    """Largest height of the neighbours of a run, as a share of its height."""
+    """Largest height of the neighbours of a run, as a share of its height; at the border `CUT` times that."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def _along_rows(plane: Heights, sharpness: Sharpness, whole: tuple[bool, ...]) -
     # a star that is cut by the border may have two bright pixels
     narrow = after - first <= np.where(at_border, 1, sharpness.narrow)
     even = (after - first <= sharpness.even) & (low == top)
-    most = np.maximum(sharpness.share * low, ALLOWED)
+    most = np.maximum(np.where(at_border, CUT, 1) * sharpness.share * low, ALLOWED)
     left = np.where(first == 0, whole[0], _is_low(plane, rows, first - 1, most))
     right = np.where(after == width, whole[1], _is_low(plane, rows, after, most))
     for row, start, end in np.stack([rows, first, after], 1)[(narrow | even) & left & right]:

@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.models.noise.model import NoiseModel
+from glassplate.pipeline.defects.beside_unknown import not_judged
 from glassplate.pipeline.defects.low_pixels import REACH, low_pixels
 from glassplate.pipeline.defects.medians import (
     BAND,
     MAD_TO_SIGMA,
     BoolArray,
     FloatArray,
+    continued_median,
     dilate,
     median,
 )
@@ -28,9 +30,14 @@ from glassplate.pipeline.tile_grid import Box
 
 # Iterations of L.A.Cosmic, as its author recommends; each finds more of the rays that the one before found.
 COSMIC_ROUNDS = 4
-# Reach of one iteration, in pixels: the widest median is 7x7, of the residual of a 3x3 one, and what is found
-# grows by two pixels.
+# Reach of one iteration, in pixels: a median of 9x9 of one of 5x5, two pixels by which what is found grows,
+# and two from which it is cleaned. The two more that each has are enough for what is done once: the level,
+# and what is judged beside unknown pixels.
 COSMIC_REACH = 12
+# Pixels that continue the image beyond its border. L.A.Cosmic copies the outermost four pixels of what its
+# median of 9x9 is given, and the outermost two of that of 5x5: there is no fine structure there, and stars
+# look like rays.
+BEYOND = 6
 # Share of the threshold that the fainter parts of a speck must reach; L.A.Cosmic has 0.3 for those of a ray.
 # With half, the fine ends of scratches are found, and no more of the texture.
 FAINTER = 0.5
@@ -119,7 +126,13 @@ class Detector:
         return height * width * (FIND_BYTES + READ_BYTES * channels) + sorting
 
     def find(self, values: npt.NDArray[np.floating], valid: BoolArray) -> BoolArray:
-        """Defects of one plane, or of the mean of an image's colours.
+        """Defects of one plane, of every kind; see `find_kinds`."""
+        return self.find_kinds(values, valid)[0]
+
+    def find_kinds(
+        self, values: npt.NDArray[np.floating], valid: BoolArray
+    ) -> tuple[BoolArray, BoolArray]:
+        """Defects of one plane, or of the mean of an image's colours, and which of them are cosmic rays.
 
         Parameters
         ----------
@@ -130,16 +143,18 @@ class Detector:
 
         Returns
         -------
-        ``(h, w)``; True only where valid.
+        found, rays
+            ``(h, w)``; True only where valid. What is also a speck is no ray.
         """
-        found = np.zeros(values.shape, bool)
+        found, rays = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
         if self.settings.specks != "none":
             found |= specks(values.astype(np.float32), valid, self)
         if self.settings.cosmic_rays:
             single = values.astype(np.float32)
             low = low_pixels(single, valid, self)
-            found |= low | cosmic_rays(single, valid & ~low, self)
-        return found & valid
+            rays = cosmic_rays(single, valid & ~low, self) & valid & ~found
+            found |= low | rays
+        return found & valid, rays
 
 
 def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
@@ -148,8 +163,9 @@ def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArra
     The median over a square of ``2 r + 1`` pixels is not affected by what covers less than half of it, such
     as a speck or a line narrower than r. The standard deviation is 1.4826 times the median absolute
     deviation, so that texture raises its own threshold, and at least the image's noise together with half a
-    step of its values. Both medians are taken along columns and then along rows. For a pixel that touches a
-    speck, `FAINTER` times the threshold suffices.
+    step of its values. Both medians are taken along columns and then along rows. A speck must differ as much
+    from the median for which what a border or an invalid pixel cuts goes on beyond it: it is narrow along the
+    cut. For a pixel that touches a speck, `FAINTER` times the threshold suffices.
     """
     settings = detector.settings
     known = np.where(valid, values, np.nan)
@@ -158,6 +174,8 @@ def specks(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArra
     sigma = MAD_TO_SIGMA * median(np.abs(difference), settings.speck_radius)
     least = np.sqrt(detector.noise.variance(level) + (detector.quantum / 2) ** 2)
     sigma = np.fmax(sigma, least)
+    cut = known - continued_median(known, settings.speck_radius)
+    difference = np.where(np.abs(cut) < np.abs(difference), cut, difference)
     # without noise every difference is infinitely many deviations
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.nan_to_num(difference / sigma)
@@ -181,7 +199,8 @@ def spread(seeds: BoolArray, faint: BoolArray, settings: DefectSettings) -> Bool
 def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> BoolArray:
     """Spikes sharper than any star, by L.A.Cosmic: van Dokkum 2001, PASP 113, 1420.
 
-    No saturation level is set. The variance is that of the image's noise model plus the square of
+    Beside a border or an invalid pixel, only what is seen to end on both sides is a ray (`not_judged`). No
+    saturation level is set. The variance is that of the image's noise model plus the square of
     `GRADIENT` times the level above the sky, so that the slopes of a bright star are not taken for a ray
     even where the noise model lacks its shot noise.
     """
@@ -196,17 +215,20 @@ def cosmic_rays(values: FloatArray, valid: BoolArray, detector: Detector) -> Boo
     variance = np.maximum(detector.noise.variance(level) + slopes**2, np.finfo(np.float32).tiny)
     # the neighbours of a pixel that is too low would look like rays
     known = np.where(valid, np.maximum(values, level - LOWEST * np.sqrt(variance)), level)
-    found: BoolArray
+    known = np.pad(known.astype(np.float32), BEYOND, mode="edge")
+    unjudged = not_judged(known, np.pad(valid, BEYOND))
     found, _ = detect_cosmics(
-        known.astype(np.float32),
-        inmask=~valid,
-        invar=variance.astype(np.float32),
+        known,
+        # astroscrappy widens its mask by a pixel
+        inmask=~dilate(~unjudged, 1),
+        invar=np.pad(variance.astype(np.float32), BEYOND, mode="edge"),
         sigclip=settings.cosmic_sigma,
         objlim=settings.cosmic_contrast,
         satlevel=np.inf,
         niter=COSMIC_ROUNDS,
     )
-    return found.astype(bool)
+    rays: BoolArray = found.astype(bool) & ~unjudged
+    return rays[BEYOND:-BEYOND, BEYOND:-BEYOND]
 
 
 class DefectMaskedSource(WrappedSource):
@@ -222,20 +244,21 @@ class DefectMaskedSource(WrappedSource):
         wider = self._source.read(around, channels)
         inner = box.relative_to(around).slices
         pixels = wider.cropped(inner)
-        found = self._found(wider)[:, *inner] & pixels.valid
+        found, rays = (kind[:, *inner] & pixels.valid for kind in self._found(wider))
         valid = pixels.valid & ~found
-        return replace(
-            pixels, valid=valid, found=found if pixels.wild is None else found | pixels.wild
-        )
+        found = found if pixels.wild is None else found | pixels.wild
+        return replace(pixels, valid=valid, found=found, rays=rays)
 
-    def _found(self, pixels: Pixels) -> BoolArray:
-        """Defects, ``(c, h, w)``: the same in all channels of colours, of each plane by itself in a cube."""
+    def _found(self, pixels: Pixels) -> tuple[BoolArray, BoolArray]:
+        """Defects and rays, each ``(c, h, w)``: the same in all colours, of each plane alone in a cube."""
         if pixels.wild is not None:
             # a wild value may overflow float32
             pixels = replace(pixels, values=np.where(pixels.wild, 0, pixels.values))
         if not self.joint:
             planes = zip(pixels.values, pixels.valid, strict=True)
-            return np.stack([self._detector.find(*plane) for plane in planes])
+            kinds = [self._detector.find_kinds(*plane) for plane in planes]
+            return np.stack([found for found, _ in kinds]), np.stack([rays for _, rays in kinds])
         grey = pixels.values.mean(0, dtype=np.float64)
-        found = self._detector.find(grey, np.all(pixels.valid, axis=0))
-        return np.broadcast_to(found, pixels.valid.shape)
+        found, rays = self._detector.find_kinds(grey, np.all(pixels.valid, axis=0))
+        shape = pixels.valid.shape
+        return np.broadcast_to(found, shape), np.broadcast_to(rays, shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,17 +22,53 @@ def median(values: FloatArray, radius: int) -> FloatArray:
 
     Beyond the border the image is reflected. The result is NaN where the window holds only NaN.
     """
-    return _median_of_rows(_median_of_rows(values.T, radius).T, radius)
+    return _of_rows(_of_rows(values.T, radius, _reflected).T, radius, _reflected)
 
 
-def _median_of_rows(values: FloatArray, radius: int) -> FloatArray:
+def continued_median(values: FloatArray, radius: int) -> FloatArray:
+    """Median along columns, then along rows, of ``2 radius + 1`` pixels, as if what is cut went on.
+
+    Seen from the pixel, NaN and what is beyond the border have the value of the last pixel before them. So
+    an object that is cut there is not narrower than it is along the cut. The result is NaN where the pixel
+    is.
+    """
+    known = np.isfinite(values)
+    columns = np.where(known, _of_rows(values.T, radius, _continued).T, np.float32(np.nan))
+    return np.where(known, _of_rows(columns, radius, _continued), np.float32(np.nan))
+
+
+def _of_rows(
+    values: FloatArray, radius: int, windows: Callable[[FloatArray, int], FloatArray]
+) -> FloatArray:
     result = np.empty(values.shape, np.float32)
     for start in range(0, len(values), BAND):
         rows = values[start : start + BAND]
-        wide = np.pad(rows, ((0, 0), (radius, radius)), mode="symmetric")
-        windows = sliding_window_view(wide, 2 * radius + 1, axis=1)  # (rows, w, 2 r + 1)
-        result[start : start + BAND] = _median_last(windows)
+        result[start : start + BAND] = _median_last(windows(rows, radius))  # of (rows, w, 2 r + 1)
     return result
+
+
+def _reflected(rows: FloatArray, radius: int) -> FloatArray:
+    wide = np.pad(rows, ((0, 0), (radius, radius)), mode="symmetric")
+    return sliding_window_view(wide, 2 * radius + 1, axis=1)
+
+
+def _continued(rows: FloatArray, radius: int) -> FloatArray:
+    wide = np.pad(rows, ((0, 0), (radius, radius)), constant_values=np.nan)
+    ahead, behind = _last_known(wide), _last_known(wide[:, ::-1])[:, ::-1]
+    middle = wide.shape[1] - radius
+    return np.concatenate(
+        [
+            sliding_window_view(behind[:, : middle - 1], radius, axis=1),
+            sliding_window_view(ahead[:, radius:], radius + 1, axis=1),
+        ],
+        axis=-1,
+    )
+
+
+def _last_known(rows: FloatArray) -> FloatArray:
+    """Each value, or the last finite one before it."""
+    place = np.where(np.isfinite(rows), np.arange(rows.shape[1]), 0)
+    return np.take_along_axis(rows, np.maximum.accumulate(place, axis=1), axis=1)
 
 
 def _median_last(windows: FloatArray) -> FloatArray:

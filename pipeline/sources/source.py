@@ -88,6 +88,8 @@ class Pixels:
     """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; None unless colours are restored."""
     hidden: npt.NDArray[np.bool_] | None = None
     """``(h, w)``; True where alpha is 0: such a pixel is invalid and is not filled. None without alpha."""
+    rays: npt.NDArray[np.bool_] | None = None
+    """``(c, h, w)``; True where a found defect is a cosmic ray, which adds light; None if none was sought."""
 
     def cropped(self, place: tuple[slice, slice]) -> Pixels:
         """The pixels of some rows and columns."""
