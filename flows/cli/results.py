@@ -151,6 +151,10 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             )
         if summary.get("filled_pixels"):
             lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
+        if summary.get("kept_rays"):
+            lines.append(
+                f"  kept     {plural(summary['kept_rays'], 'pixel')} like rays, as measured"
+            )
         if summary.get("wild_pixels"):
             lines.append(f"  wild     {plural(summary['wild_pixels'], 'pixel')} taken for invalid")
         if summary.get("guarded_pixels"):

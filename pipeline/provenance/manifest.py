@@ -69,6 +69,8 @@ class Summary:
     chi2: Spread | None
     """None if no tile was fitted."""
     filled_pixels: int
+    kept_rays: int = 0
+    """Pixels that were taken for cosmic rays, but stay as measured, as filling would have brightened them."""
     wild_pixels: int = 0
     """Pixels that were judged invalid by the limits in the plan."""
     guarded_pixels: int = 0

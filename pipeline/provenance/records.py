@@ -56,6 +56,8 @@ class TileRecord:
     """Time of the fit or the copy."""
     filled: int = 0
     """Invalid pixels of its core that were filled."""
+    kept_rays: int = 0
+    """Pixels of its core that were taken for cosmic rays, but stay as measured, as filling brightens them."""
     wild: int = 0
     """Pixels of its core whose value is impossible."""
     host: str = ""

@@ -57,6 +57,7 @@ def result_summary(
         iterations=float(np.mean(iterations)),
         chi2=_chi2(records),
         filled_pixels=sum(record.filled for record in records.values()),
+        kept_rays=sum(record.kept_rays for record in records.values()),
         wild_pixels=sum(record.wild for record in records.values()),
         guarded_pixels=sum(record.guarded or 0 for record in records.values()),
         stop_reasons=count_reasons(records.values()),
@@ -82,6 +83,12 @@ def summary_warnings(path: Path, summary: Summary, *, denoised: bool) -> list[st
         warnings.append(
             f"{path}: {wild} wild pixels were taken for invalid; "
             "the limits are in the manifest under plan.wild"
+        )
+    if kept := summary.kept_rays:
+        warnings.append(
+            f"{path}: {kept} pixels look like cosmic rays but hold less light than what is around them "
+            "suggests, so they stay as measured; if they belong to stars, raise defects.cosmic_contrast or "
+            "set defects.cosmic_rays=false"
         )
     chi2 = summary.chi2
     if chi2 is not None and chi2.median > MOST_CHI2:

@@ -31,6 +31,7 @@ from glassplate.pipeline.provenance.records import FailedTile, TileRecord
 from glassplate.pipeline.sources.source import Pixels, Source
 from glassplate.pipeline.tile_grid import Tile
 from glassplate.pipeline.tiles.donor import DonorFile, read_donor
+from glassplate.pipeline.tiles.kept_rays import kept_rays
 from glassplate.pipeline.tiles.plausible import implausible
 from glassplate.pipeline.tiles.prefetch import WriteBehind, read_ahead, reader_and_writer
 from glassplate.pipeline.tiles.scratch import Scratch
@@ -191,6 +192,7 @@ def _write(
     scratch = Scratch(task.scratch)
     log_crc32 = scratch.write_log(tile, _log_array(found.log))
     crc32 = scratch.write_window(tile, _restored_values(plan, window.pixels, found))
+    kept = kept_rays(plan, found.values, window.pixels)
     return TileRecord(
         tile=tile,
         attempt=task.attempt,
@@ -198,7 +200,8 @@ def _write(
         iterations=found.iterations,
         stop_reason=found.stop_reason,
         seconds=round(found.seconds, 3),
-        filled=_in_core(window, plan.to_fill(window.pixels)),
+        filled=_in_core(window, plan.to_fill(window.pixels) & ~kept),
+        kept_rays=_in_core(window, kept),
         wild=_in_core(window, window.pixels.wild),
         host=platform.node(),
         pid=os.getpid(),

@@ -31,6 +31,7 @@ from glassplate.pipeline.tiles.finish import (
     residual_of,
     uncertainty_of,
 )
+from glassplate.pipeline.tiles.kept_rays import kept_rays
 from glassplate.pipeline.tiles.scratch import Scratch
 
 
@@ -120,12 +121,16 @@ def _stitch_strip(task: StitchTask, strip: Box, arrays: dict[str, npt.NDArray[An
     place = (slice(count), *rows)
     windows, weight = _blended(task, strip)
     pixels = source.read(below, task.planes)
-    final = finish(plan, windows[:count], pixels)
+    kept = kept_rays(plan, windows[:count], pixels)
+    estimates = np.where(kept, pixels.values, windows[:count]) if kept.any() else windows[:count]
+    final = finish(plan, estimates, pixels)
     arrays["0"][place], arrays["footprint"][place] = final, weight
     if layout.uncertain:
-        arrays["uncertainty"][place] = uncertainty_of(plan, windows[count:], pixels)
+        error = uncertainty_of(plan, windows[count:], pixels)
+        arrays["uncertainty"][place] = np.where(enlarged(kept, layout.scale), np.nan, error)
     if layout.fills:
-        arrays["filled"][place] = enlarged(plan.to_fill(pixels), layout.scale) & (weight > 0)
+        filled = enlarged(plan.to_fill(pixels) & ~kept, layout.scale)
+        arrays["filled"][place] = filled & (weight > 0)
     rows_below = below.relative_to(_box_of("residual", task)).slices
     arrays["residual"][(slice(count), *rows_below)] = (
         _residual_through_operator(task, strip, pixels)

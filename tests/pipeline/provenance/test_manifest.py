@@ -110,6 +110,7 @@ def test_an_early_manifest_is_read():
     names = ("unit_exponent", "wild", "low_level", "noise_found", "removes_nothing")
     newer = [written["plan"].pop(name) for name in names]
     assert newer == [0, [], None, None, False]
+    assert written["summary"].pop("kept_rays") == 0
     assert written == document
 
 
