@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo       restore two real images and report the results (3 minutes on 2 cores)"
-	@echo "make test       lint, type-check and test the built wheel (17 minutes on 2 cores)"
+	@echo "make test       lint, type-check and test the built wheel (15 minutes on 2 cores)"
 	@echo "make quick      the tests that are not slow, against the folders as they are (2 minutes on 2 cores)"
 	@echo "make lint       ruff, codespell, import-linter"
 	@echo "make types      mypy, strict, against the built wheel"
