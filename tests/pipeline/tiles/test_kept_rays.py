@@ -85,7 +85,9 @@ def test_what_is_kept_is_as_measured_in_no_map_of_the_filled_and_reported(
     sigma = group["uncertainty"][...]
     assert np.isfinite(sigma[20, 30])
     if task == "denoise":
-        assert (restored == hit).sum() == np.isnan(sigma).sum() == done.summary.kept_rays
+        assert np.isnan(sigma).sum() == done.summary.kept_rays
+        # another restored pixel may be what was measured by chance
+        assert (restored == hit)[np.isnan(sigma)].all()
         assert (group["residual"][...][np.isnan(sigma)] == 0).all()
     [told] = [e.message for e in events if isinstance(e, Warned) and "look like" in e.message]
     assert re.search(rf": {done.summary.kept_rays} pixels look like cosmic rays but hold", told)
