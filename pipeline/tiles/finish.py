@@ -11,6 +11,7 @@ from glassplate.models.colour import add_chroma
 from glassplate.models.operators.operator import Operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.sources.source import Pixels
+from glassplate.pipeline.tiles.kept_rays import kept_rays
 
 
 def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt.NDArray[Any]:
@@ -29,7 +30,7 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         ``(c, h, w)`` in the result's dtype, source units. Pixels without an estimate are NaN, or the input's
         own value where the dtype is an integer: those to which no tile contributed, and invalid ones that
         the recipe does not fill. Pixels that alpha hides keep the input's value. In task ``inpaint`` valid
-        pixels are the input's own, too.
+        pixels are the input's own, too, and so are those of `kept_rays` in every task.
     """
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
     valid = enlarged(pixels.valid, scale)
@@ -40,6 +41,9 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         final = _near_measurement(plan, final, pixels)
     if plan.white is not None:
         final = _coloured(plan, plan.white, restored, pixels)
+    kept = kept_rays(plan, restored, pixels)
+    if kept.any():
+        final[kept] = pixels.values[kept]
     unknown = np.isnan(final)
     unknown |= ~valid & ~enlarged(plan.to_fill(pixels), scale)
     if pixels.hidden is not None:

@@ -122,8 +122,7 @@ def _stitch_strip(task: StitchTask, strip: Box, arrays: dict[str, npt.NDArray[An
     windows, weight = _blended(task, strip)
     pixels = source.read(below, task.planes)
     kept = kept_rays(plan, windows[:count], pixels)
-    estimates = np.where(kept, pixels.values, windows[:count]) if kept.any() else windows[:count]
-    final = finish(plan, estimates, pixels)
+    final = finish(plan, windows[:count], pixels)
     arrays["0"][place], arrays["footprint"][place] = final, weight
     if layout.uncertain:
         error = uncertainty_of(plan, windows[count:], pixels)

@@ -12,9 +12,11 @@ from runs import FIT, level0, request
 
 from glassplate.pipeline.events import Warned
 from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.tiles import kept_rays as kept_rays_module
+from glassplate.pipeline.tiles.finish import finish
 from glassplate.pipeline.tiles.kept_rays import kept_rays
 
 PLAN = SimpleNamespace(layout=SimpleNamespace(mixes=False), noise=WHITE)  # noise of 5
@@ -47,6 +49,22 @@ def test_a_ray_stays_where_its_fill_is_brighter_than_noise_explains(
     estimate = np.array(restored, "f8").reshape(1, 1, -1)
     found = kept_rays(PLAN, estimate, pixels(values, ray, variance))
     np.testing.assert_array_equal(found.ravel(), np.array(kept, bool))
+
+
+def test_a_finished_region_holds_the_measurement_of_what_is_kept():
+    made = SimpleNamespace(
+        layout=SimpleNamespace(mixes=False, scale=1, dtype="float32"),
+        recipe=parse_recipe({"task": "denoise"}, "test"),
+        noise=WHITE,
+        flux_factor=1.0,
+        white=None,
+        to_fill=lambda pixels: pixels.found,
+        in_source_units=lambda values: values,
+    )
+    restored = np.array([1880, 120, 90], "f8").reshape(1, 1, -1)
+    given = pixels([1054, 900, 100], [1, 1, 0])
+    np.testing.assert_array_equal(finish(made, restored, given).ravel(), [1054, 120, 90])
+    np.testing.assert_array_equal(restored.ravel(), [1880, 120, 90])
 
 
 def test_none_is_kept_where_no_ray_was_sought_or_pixels_are_mixed():
