@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glassplate.models.cosine_transform import cosine_matrix
+from glassplate.models.noise.clipping import without_clipped
 from glassplate.models.noise.flat_squares import FEWEST_SQUARES, SIDE, measure_correlated
 from glassplate.models.noise.spectra import Sample
 from glassplate.models.noise.variance_curve import constant_variance
@@ -66,6 +67,7 @@ def measure_components(samples: Sequence[Sample]) -> NoiseComponents | None:
     NoiseComponents or None
         None where too few places are wholly valid.
     """
+    samples = without_clipped(samples)
     channels = len(samples[0][0]) if samples else 0
     if not 1 < channels <= MOST_COLOURS:
         brightness, colour = _measure(samples, 1.0, SIDE), None

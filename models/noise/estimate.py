@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from glassplate.models.noise.clipping import correct_clipping
+from glassplate.models.noise.clipping import correct_clipping, without_clipped
 from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.flat_squares import (
     FEWEST_SQUARES,
@@ -25,6 +26,7 @@ from glassplate.models.noise.variance_curve import (
     fit_line,
     growing_line,
     growth_is_significant,
+    typical_variance,
 )
 
 # Lag-1 autocorrelation above which the noise counts as correlated, if it is above three standard errors too.
@@ -72,12 +74,36 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
     if correlated or rounded:
         components = measure_components(finite)
         correlated = correlated or (components is not None and components.variance > ROUNDING)
-        everywhere_flat = measure_correlated(finite)
+        everywhere_flat = measure_correlated(without_clipped(finite))
         if correlated and len(everywhere_flat.squares) >= FEWEST_SQUARES:
             squares, lag1 = everywhere_flat.squares, everywhere_flat.lag1
             constant = None if components is None else components.variance
     line, origin = _given(settings) or _estimated(squares, finite, settings, constant)
     return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
+
+
+def noise_between_sources(samples: Sequence[Sample], noise: NoiseModel) -> NoiseModel:
+    """Raise estimated noise that is correlated to that of the typical class of brightness.
+
+    Correlated noise is measured in the flattest places. Elsewhere there are stars and nebulae too faint to be
+    seen one by one, among which a faint star stands out less than it does there.
+
+    Parameters
+    ----------
+    samples
+        As for `estimate_noise`.
+    noise
+        Its result. White, given and growing noise is returned as it is.
+    """
+    if not noise.correlated or noise.slope > 0 or not noise.origin.startswith("estimated"):
+        return noise
+    squares = measure_correlated(without_clipped([_finite(sample) for sample in samples])).squares
+    if len(squares) < FEWEST_SQUARES:
+        return noise
+    classes = brightness_classes(squares)
+    if not len(classes.level):
+        return noise
+    return replace(noise, floor=max(noise.floor, typical_variance(classes)))
 
 
 def _only_rounded(squares: Squares, samples: Sequence[Sample]) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glassplate.models.cosine_transform import cosine_matrix
+from glassplate.models.noise.clipping import without_clipped
 from glassplate.models.noise.noise_spectrum import (
     LOWEST_RADIUS,
     checkerboard,
@@ -60,7 +61,8 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
     FlatNoise or None
         Root mean squares over the channels; None where no square is left.
     """
-    known = [_known(window) for window in windows]
+    unclipped = without_clipped([(window.before, _known(window)) for window in windows])
+    known = [np.asarray(valid.all(0)) for _, valid in unclipped]
     peaks = [
         float(np.abs(image[:, where]).max())
         for window, where in zip(windows, known, strict=True)
@@ -88,9 +90,8 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
 
 
 def _known(window: Comparison) -> BoolArray:
-    """Where all channels are valid and have a result, ``(h, w)``."""
-    finite = np.isfinite(window.before) & np.isfinite(window.after)
-    return np.asarray((window.valid & finite).all(0))
+    """Where a channel is valid and has a result, ``(c, h, w)``."""
+    return np.asarray(window.valid & np.isfinite(window.before) & np.isfinite(window.after))
 
 
 def _energies(window: Comparison, known: BoolArray, exponent: int) -> tuple[FloatArray, FloatArray]:

@@ -28,6 +28,9 @@ CLASS_ERROR = 0.1
 # brightness measured. White noise on Set9: at most 6.4 smaller, with a chi2 of 17 left, which is texture;
 # Poisson noise: 9 and more, with 3 left (design note 004).
 SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
+# Times the variance of the class with the least that the typical one can have. In a scan of the crowded field
+# M13 the standard deviation is 3.6 without a bound and 1.4 with this one; in its flattest places it is 1.0.
+MOST_TYPICAL = 2.5
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,18 @@ def growing_line(classes: BrightnessClasses) -> VarianceLine:
 def constant_line(classes: BrightnessClasses) -> VarianceLine:
     """Fit a constant variance."""
     return VarianceLine(float(np.average(classes.variance, weights=1 / classes.error**2)))
+
+
+def typical_variance(classes: BrightnessClasses) -> float:
+    """Variance that half of the classes, weighted by their errors, do not reach.
+
+    No more than `MOST_TYPICAL` times the least: most classes of a crowded field have no flat square.
+    """
+    order = np.argsort(classes.variance, kind="stable")
+    weight = np.cumsum(1 / classes.error[order] ** 2)
+    middle = int(np.searchsorted(weight, weight[-1] / 2))
+    variance = classes.variance[order]
+    return float(min(variance[middle], MOST_TYPICAL * variance[0]))
 
 
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:

@@ -10,7 +10,11 @@ import numpy as np
 
 from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.noise.description import NoiseDescription, describe_noise
-from glassplate.models.noise.estimate import ROUNDING, estimate_noise
+from glassplate.models.noise.estimate import (
+    ROUNDING,
+    estimate_noise,
+    noise_between_sources,
+)
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
@@ -141,13 +145,14 @@ def _plan_for(
     samples = sample(source)
     noise = _noise(samples, recipe, source.spec, findings.exponent)
     found = _found(samples, noise, source)
+    quantum = _quantum(source, findings.exponent)
     removes_nothing = (
         recipe.traits.denoises
         and found is not None
         and source.spec.variance is None
-        and not _removable(samples, found, _quantum(source, findings.exponent))
+        and not _removable(samples, found, quantum)
     )
-    detector = _detector(samples, recipe, noise, _quantum(source, findings.exponent))
+    detector = _detector(samples, recipe, noise, quantum)
     alpha = source.alpha is not None
     fills = recipe.fills or detector is not None
     fits = recipe.traits.fits and (fills or not removes_nothing)
@@ -236,6 +241,7 @@ def _detector(
         settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
     if not settings.any:
         return None
+    noise = noise_between_sources(samples, noise)
     low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
     return Detector(settings, noise, quantum, sky, low)
 
@@ -274,9 +280,9 @@ def _removable(samples: list[Sample], found: NoiseDescription, quantum: float) -
 def _nothing_to_remove(found: NoiseDescription, exponent: int) -> tuple[str]:
     sigma = math.ldexp(found.sigma, exponent)
     return (
-        f"no noise was found that could be removed (a standard deviation of {sigma:.2g}, where rounding to "
-        "whole numbers has 0.29 to 0.4): pixels are copied as they are; give noise.sigma to remove noise of "
-        "that standard deviation",
+        "no noise was found that could be removed (in flat places a standard deviation of "
+        f"{sigma:.2g}, where rounding to whole numbers has 0.29 to 0.4): pixels are copied as they are; give "
+        "noise.sigma to remove noise of that standard deviation",
     )
 
 

@@ -224,6 +224,7 @@ class Plan:
             guide=self.guide,
             psf_shape=None if self.psf is None else self.psf.shape,
             defects=None if detector is None else asdict(detector.settings),
+            defect_noise=None if detector is None else detector.noise.scaled(exponent),
             low_level=self._low_level,
             quantisation=self.quantisation,
             white=self.white,
@@ -247,7 +248,7 @@ class Plan:
         noise = recorded.noise.scaled(-recorded.unit_exponent)
         return replace(
             self,
-            findings=_findings_as_recorded(self.findings.detector, noise, recorded),
+            findings=_findings_as_recorded(self.findings.detector, recorded),
             numerics=recorded.numerics,
             noise=noise,
             removes_nothing=recorded.removes_nothing,
@@ -257,15 +258,14 @@ class Plan:
         )
 
 
-def _findings_as_recorded(
-    detector: Detector | None, noise: NoiseModel, recorded: RecordedPlan
-) -> SourceFindings:
+def _findings_as_recorded(detector: Detector | None, recorded: RecordedPlan) -> SourceFindings:
     """Findings of an earlier run: exposures, wild pixels and defects as they were judged then."""
     exponent = recorded.unit_exponent
     if detector is not None:
         low = recorded.low_level
         level = -math.inf if low is None else math.ldexp(low, -exponent)
-        detector = replace(detector, noise=noise, low=level)
+        noise = recorded.defect_noise or recorded.noise  # early runs recorded one
+        detector = replace(detector, noise=noise.scaled(-exponent), low=level)
     return SourceFindings(
         exponent=exponent,
         limits=tuple(

@@ -69,6 +69,8 @@ class RecordedPlan:
     psf_shape: tuple[int, ...] | None = None
     defects: dict[str, bool | int | float | str] | None = None
     """Settings of the detection, of which an earlier release may have had other ones; None without any."""
+    defect_noise: NoiseModel | None = None
+    """Noise above which something is a defect; None where none is sought, and in early manifests."""
     low_level: float | None = None
     """Value below which pixels are dead."""
     quantisation: Quantisation | None = None

@@ -11,8 +11,13 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data, io
 
-from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.estimate import estimate_noise, noise_between_sources
 from glassplate.models.noise.model import NoiseSettings
+from glassplate.models.noise.variance_curve import (
+    MOST_TYPICAL,
+    BrightnessClasses,
+    typical_variance,
+)
 
 AUTO = NoiseSettings()
 
@@ -327,3 +332,52 @@ def test_a_drawing_of_whole_numbers_has_no_correlated_noise():
     noise = estimate_noise([(values, np.ones(values.shape, bool))], NoiseSettings())
     assert not noise.correlated
     assert noise.floor < 1e-20
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("level", [254, 258])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_clipped_paper_is_not_flat(share, level, channels):
+    """Partly clipped squares came first as the flattest: 0.2 to 2.5 instead of 4."""
+    y, x = np.mgrid[:256, :256]
+    picture = np.repeat((100 + 60 * np.sin(x / 23) * np.cos(y / 31))[None], channels, 0)
+    picture[..., : int(256 * share)] = level
+    grain = ndimage.gaussian_filter(
+        np.random.default_rng(0).standard_normal(picture.shape), (0, 0.8, 0.8), mode="wrap"
+    )
+    noisy = np.rint((picture + grain * (4 / grain.std())).clip(0, 255))
+    assert np.sqrt(estimate_noise(windows(noisy), AUTO).floor) == pytest.approx(4, rel=0.1)
+
+
+class TestNoiseBetweenSources:
+    """Faint sources that crowd everywhere but in a few places are noise to what looks for spikes."""
+
+    def crowded(self):
+        noise = smooth(white(level=100, sigma=1, seed=2), (0.25, 0.5, 0.25))
+        crowd = smooth(white(level=0, sigma=2, seed=3), (0.25, 0.5, 0.25))
+        crowd[..., :64] = 0
+        return windows(noise + np.abs(crowd))
+
+    def test_it_is_more_than_in_flat_places_and_bounded(self):
+        samples = self.crowded()
+        flat = estimate_noise(samples, AUTO)
+        between = noise_between_sources(samples, flat)
+        assert 1.3 * flat.floor < between.floor
+        even = windows(smooth(white(level=100, sigma=1, seed=2), (0.25, 0.5, 0.25)))
+        same = noise_between_sources(even, estimate_noise(even, AUTO))
+        assert same.floor == pytest.approx(estimate_noise(even, AUTO).floor, rel=0.15)
+
+    @pytest.mark.parametrize(
+        "settings", [NoiseSettings(sigma=0.1), NoiseSettings(correlation="white")]
+    )
+    def test_given_and_white_noise_stays(self, settings):
+        samples = self.crowded()
+        noise = estimate_noise(samples, settings)
+        assert noise_between_sources(samples, noise) == noise
+
+    def test_no_class_is_more_than_the_bound_above_the_least(self):
+        variance = np.array([1.0, 1.2, 10.0, 100.0, 1000.0])
+        classes = BrightnessClasses(np.arange(5.0), variance, np.full(5, 0.1))
+        assert typical_variance(classes) == MOST_TYPICAL
+        even = BrightnessClasses(np.arange(5.0), np.full(5, 3.0), np.full(5, 0.1))
+        assert typical_variance(even) == 3

@@ -51,6 +51,14 @@ def test_texture_in_half_of_the_image_does_not_count():
     assert found.after < 0.1
 
 
+def test_clipped_places_do_not_count():
+    """Of the noise of white paper, clipping leaves little."""
+    paper = np.full((1, 160, 160), 100.0)
+    paper[..., 60:] = 255
+    before = np.rint((paper + noise()).clip(0, 255))
+    assert compared(before, paper).before == pytest.approx(4, rel=0.06)
+
+
 def test_invalid_pixels_and_missing_results_are_left_out():
     before, after = 100 + noise(), 100 + 0.5 * noise()
     before[0, :40], after[0, -30:] = np.nan, np.nan

@@ -200,8 +200,11 @@ def test_a_resumed_run_detects_with_the_noise_that_it_began_with(frame):
     plan = make_plan(SourceSpec(frame[0]), parse_recipe(REPAIR, "t"), recipe_name="t")
     assert plan.findings.detector.noise == plan.noise
     recorded = plan.recorded()
-    recorded = replace(recorded, noise=replace(recorded.noise, floor=9.0))
+    recorded = replace(recorded, defect_noise=replace(recorded.noise, floor=9.0))
     assert plan.as_recorded(recorded).findings.detector.noise.floor == 9.0
+    # early runs recorded one noise for everything
+    early = replace(recorded, defect_noise=None, noise=replace(recorded.noise, floor=4.0))
+    assert plan.as_recorded(early).findings.detector.noise.floor == 4.0
 
 
 def test_colours_have_the_defects_of_their_mean_and_planes_their_own(tmp_path):

@@ -107,9 +107,9 @@ def test_an_early_manifest_is_read():
     # newer fields have their default
     assert written["summary"].pop("wild_pixels") == 0
     assert written["plan"]["layout"].pop("alpha") is False
-    names = ("unit_exponent", "wild", "low_level", "noise_found", "removes_nothing")
+    names = ("unit_exponent", "wild", "defect_noise", "low_level", "noise_found", "removes_nothing")
     newer = [written["plan"].pop(name) for name in names]
-    assert newer == [0, [], None, None, False]
+    assert newer == [0, [], None, None, None, False]
     assert written["summary"].pop("kept_rays") == 0
     assert written == document
 
