@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from glassplate.pipeline.assess.fadgi import FadgiRow
     from glassplate.pipeline.assess.injection.inject import Recovery
     from glassplate.pipeline.assess.photograph import Photograph
-    from glassplate.pipeline.assess.residual import LevelChi2
 
 # What is said where there is no cause to name.
 NOTHING = "nothing is far from what is expected"
@@ -199,9 +198,10 @@ def _text(assessment: Assessment) -> str:
         )
     levels = [level for level in residual.by_level if level.chi2 is not None]
     if levels:
-        lines += ["", f"  {'level':<28}{'chi2':>8}{'lost, of the noise':>21}"]
+        level_of = f"level, {unit}" if unit else "level"
+        lines += ["", f"  {level_of:<28}{'chi2':>8}{'lost, of the noise':>21}"]
         lines += [
-            f"  {_between(level, unit):<28}{number(level.chi2):>8}{number(level.mean):>21}"
+            f"  {level.limits:<28}{number(level.chi2):>8}{number(level.mean):>21}"
             for level in levels
         ]
         lines.append("")
@@ -219,14 +219,6 @@ def _text(assessment: Assessment) -> str:
     return "\n".join(
         line for line, before in zip(lines, ["", *lines], strict=False) if line or before
     )
-
-
-def _between(level: LevelChi2, unit: str | None) -> str:
-    if level.low is None:
-        return f"below {number(level.high, unit)}"
-    if level.high is None:
-        return f"from {number(level.low, unit)}"
-    return f"{number(level.low)} to {number(level.high, unit)}"
 
 
 def _photograph_lines(photograph: Photograph) -> list[str]:

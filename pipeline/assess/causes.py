@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from glassplate.pipeline.assess.background import Background
 from glassplate.pipeline.assess.edges import Edges
-from glassplate.pipeline.assess.photograph import FlatNoise, Photograph
+from glassplate.pipeline.assess.photograph import PatchNoise, Photograph
 from glassplate.pipeline.assess.residual import LevelChi2, PlaceChi2, Residual
 from glassplate.pipeline.assess.seams import Seams
 
@@ -89,7 +89,7 @@ def _of_residual(residual: Residual, denoised: bool) -> Iterator[str]:
     lost = _worst_level(residual.by_level)
     if lost is not None and lost.mean is not None:
         yield (
-            f"pixels {_between(lost)} lost {lost.mean:.2f} standard deviations of the noise on average, at "
+            f"pixels {lost.limits} lost {lost.mean:.2f} standard deviations of the noise on average, at "
             f"most {MOST_LOST:g} is expected: structure was dimmed, or the noise there is stronger than was "
             "found; lower fit.guard or raise fit.iterations"
         )
@@ -118,14 +118,6 @@ def _worst_level(levels: tuple[LevelChi2, ...]) -> LevelChi2 | None:
     """The level that lost most light, if that is more than is expected."""
     lost = [one for one in levels if one.mean is not None and one.mean > MOST_LOST]
     return max(lost, key=lambda one: one.mean or 0.0, default=None)
-
-
-def _between(level: LevelChi2) -> str:
-    if level.low is None:
-        return f"below {level.high:g}"
-    if level.high is None:
-        return f"above {level.low:g}"
-    return f"from {level.low:.5g} to {level.high:.5g}"
 
 
 def _of_places(places: PlaceChi2) -> Iterator[str]:
@@ -198,7 +190,7 @@ def _of_edges(edges: Edges) -> Iterator[str]:
         )
 
 
-def _of_noise(noise: FlatNoise) -> Iterator[str]:
+def _of_noise(noise: PatchNoise) -> Iterator[str]:
     if noise.before > LEAST_NOISE and noise.after > MOST_LEFT * noise.before:
         yield (
             f"flat patches have {noise.after:.2g} L* of noise, {noise.before:.2g} before: hardly any was "

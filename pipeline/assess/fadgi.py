@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glassplate.pipeline.assess.edges import Edges
-from glassplate.pipeline.assess.photograph import Colour, FlatNoise, Photograph
+from glassplate.pipeline.assess.photograph import Colour, PatchNoise, Photograph
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _of_white(colour: Colour) -> list[FadgiRow]:
     ]
 
 
-def _of_noise_and_edges(noise: FlatNoise | None, edges: Edges | None) -> list[FadgiRow]:
+def _of_noise_and_edges(noise: PatchNoise | None, edges: Edges | None) -> list[FadgiRow]:
     def pair(found: object, name: str) -> tuple[float | None, float | None]:
         first, second = (f"{name}before", f"{name}after")
         return getattr(found, first, None), getattr(found, second, None)

@@ -81,7 +81,7 @@ class Colour:
 
 
 @dataclass(frozen=True)
-class FlatNoise:
+class PatchNoise:
     """Standard deviation of L* in the flattest tenth of up to 1024 patches of 32 x 32 pixels; medians.
 
     Flatness is judged by the input's means over 8 x 8 pixels, which are less its noise than its content.
@@ -102,7 +102,7 @@ class Photograph:
     colour: Colour
     edges: Edges | None
     """None with fewer than 50 clear edges."""
-    noise: FlatNoise | None
+    noise: PatchNoise | None
     """None without a patch that is wholly valid and neither black nor white."""
 
 
@@ -179,6 +179,7 @@ class _BlockSums:
     """Number; sums of a* and b* before and after."""
 
     def add(self, region: Region, given: FloatArray, estimate: FloatArray) -> None:
+        """Count the blocks of one region, before and after."""
         means = [block_means(values, SIDE) for values in (given, estimate)]
         known = np.isfinite(means[0][0]) & np.isfinite(means[1][0])
         if not known.any():
@@ -206,6 +207,7 @@ class _BlockSums:
             )
 
     def tone(self) -> Tone:
+        """Make the figures of lightness; at least one block was counted."""
         return Tone(
             blocks=self.count,
             shift=rounded(self.shift / self.count) or 0.0,
@@ -235,7 +237,7 @@ class _BlockSums:
         )
 
 
-def _flat_noise(result: AssessedResult) -> FlatNoise | None:
+def _flat_noise(result: AssessedResult) -> PatchNoise | None:
     """Noise of the flattest of the sampled patches."""
     rows = []
     for box in sampled_blocks(result.shape, SIDE):
@@ -254,4 +256,4 @@ def _flat_noise(result: AssessedResult) -> FlatNoise | None:
     rows.sort()
     flat = np.array(rows[: max(1, round(FLAT_SHARE * len(rows)))])
     _, before_, after_ = np.median(flat, axis=0)
-    return FlatNoise(len(flat), rounded(before_) or 0.0, rounded(after_) or 0.0)
+    return PatchNoise(len(flat), rounded(before_) or 0.0, rounded(after_) or 0.0)

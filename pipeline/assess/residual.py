@@ -50,6 +50,15 @@ class LevelChi2:
     mean: float | None
     """Mean residual in standard deviations of the noise: positive where light was lost."""
 
+    @property
+    def limits(self) -> str:
+        """Both levels in words, without their unit."""
+        if self.low is None:
+            return f"below {self.high:.4g}"
+        if self.high is None:
+            return f"above {self.low:.4g}"
+        return f"from {self.low:.4g} to {self.high:.4g}"
+
 
 @dataclass(frozen=True)
 class PlaceChi2:
@@ -135,6 +144,7 @@ class _Sums:
         self.levels = np.zeros((max(len(self.edges) - 1, 0), 3))
 
     def add(self, result: AssessedResult, region: Region) -> None:
+        """Count the residual of one region."""
         known = region.known
         sigma = result.sigma(region.estimate)
         unit = np.ones_like(region.estimate) if sigma is None else sigma
@@ -196,6 +206,7 @@ class _Sums:
             self.places[..., which] += total.reshape(PLACES, PLACES)
 
     def figures(self, result: AssessedResult) -> Residual:
+        """Make the figures of all that was counted."""
         measured = result.noise is not None
         number, squares = self.places[..., 0].sum(), self.places[..., 1].sum()
         return Residual(
