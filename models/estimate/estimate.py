@@ -2,8 +2,9 @@
 
 The average is a prediction of the pixels. Where the input was blind to a pixel, Bayes' rule combines the
 prediction with what the pixel measured (`posterior`), and similar blocks are filtered together
-(`similar_blocks`). What this changes around holes is carried into them (`hole_edges`), and the light of faint
-sources that is lost is given back (`faint_sources`).
+(`similar_blocks`). What this changes around holes is carried into them (`hole_edges`). Colours whose noise is
+correlated follow the brightness (`guided_colours`), and the light of faint sources that is lost is given back
+(`faint_sources`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from glassplate.models.estimate.faint_sources import Noise, with_significant_light
+from glassplate.models.estimate.guided_colours import guided_colours
 from glassplate.models.estimate.hole_edges import membrane
 from glassplate.models.estimate.posterior import (
     posterior_mean,
@@ -99,6 +101,8 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
         x = _through_operator(window, mean) if problem.fit.posterior else mean
         return Answer(x[0].float().cpu().numpy(), 0)
     x = _with_holes(window, mean, filtered)
+    if problem.fit.collaborative and _shows_its_noise(window):
+        x = guided_colours(x, window.score.noise_variance(x))
     if problem.quantisation is not None:
         cells = QuantisationCells(problem.quantisation, window.y, window.split.valid, window.origin)
         x = cells.project(x)

@@ -66,7 +66,8 @@ class FitSettings:
     """Standard errors of that average below which it counts as noise (posterior)."""
     collaborative: bool = False
     """Then filter the measurement in groups of similar blocks, as BM3D does in its second step, with the
-    answer so far as the pilot (where A does not mix pixels)."""
+    answer so far as the pilot (where A does not mix pixels). Where the noise of neighbouring pixels is
+    correlated and no guard is set, colours are also smoothed under the guidance of the brightness."""
     guard: float | None = None
     """Standard deviations above which structure in the measurement (a wavelet coefficient) is a source whose
     light the answer must have too (denoise); none: no guard."""

@@ -86,5 +86,9 @@ def _smooth(power: FloatArray) -> FloatArray:
 
 
 def _positive(spectrum: FloatArray) -> FloatArray:
-    """Lift powers that are 0, which no noise has, to a small share of the strongest."""
-    return np.maximum(spectrum, max(1e-6 * float(spectrum.max()), np.finfo(np.float64).tiny))
+    """Lift powers that are 0, which no noise has, to a small share of the strongest.
+
+    The power of the mean of a square, the first, is that of the image's level.
+    """
+    strongest = float(spectrum[1:].max())
+    return np.maximum(spectrum, max(1e-6 * strongest, np.finfo(np.float64).tiny))

@@ -79,3 +79,30 @@ def test_the_residual_of_guarded_sources_is_not_taken_for_noise(guard, seen):
     window = Window(measurement(noisy), asked)
     found = estimate._seen(window, window.y - 3 * SIGMA)
     assert (found is not None) is seen
+
+
+@pytest.mark.parametrize(
+    ("correlated", "guard", "collaborative", "changed"),
+    [
+        (True, None, True, True),
+        (False, None, True, False),
+        (True, 4.0, True, False),
+        (True, None, False, False),
+    ],
+)
+def test_colours_follow_brightness_where_their_noise_is_correlated(
+    correlated, guard, collaborative, changed, monkeypatch
+):
+    _, noisy = sky(32, 32, channels=3)
+    asked = problem(iterations=1)
+    noise = replace(asked.noise, correlated=correlated, lag1=0.5 * correlated)
+    fit = replace(asked.fit, guard=guard, collaborative=collaborative)
+    window = Window(measurement(noisy), replace(asked, noise=noise, fit=fit))
+    monkeypatch.setattr(estimate, "guided_colours", lambda x, variance: x + 1)
+    mean = window.y - 3 * SIGMA
+    [filtered] = estimate.similar_blocks([window], [mean])
+    result = estimate.answer(window, mean, filtered).values
+    monkeypatch.setattr(estimate, "guided_colours", lambda x, variance: x)
+    without = estimate.answer(window, mean, filtered).values
+    assert (result != without).all() == changed
+    assert (result != without).any() == changed

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from glassplate.models.noise.correlation import lag1_from_spectrum
 from glassplate.models.noise.noise_spectrum import (
@@ -85,3 +86,22 @@ def test_places_that_are_constant_at_some_frequencies_leave_it_positive():
     of_places = places(autoregressive(0.5))
     of_places[:, radius_of(SIDE) > 5] = 0
     assert (noise_spectrum(of_places) > 0).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e5])
+def test_the_level_of_the_image_does_not_matter(level):
+    """Weak powers were once lifted to a share of that of the level: noise of 10 at 1000 was 8.4, lag 0.34."""
+    noise = 10 * autoregressive(0.6)
+    at_zero, found = (noise_spectrum(places(noise + offset)) for offset in (0.0, level))
+    np.testing.assert_allclose(found[1:], at_zero[1:], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("radius", "lag1", "least"), [(0.7, 0.58, 0.93), (1.0, 0.77, 0.9)])
+def test_smooth_noise_is_found_on_a_bright_ground(radius, lag1, least):
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(0).standard_normal((256, 256)), radius, mode="wrap"
+    )
+    image = 1000 + 10 * noise[None] / noise.std()
+    found = noise_spectrum(places(image))
+    assert least < np.sqrt(found.mean()) / 10 < 1.05
+    assert lag1_from_spectrum(found) == pytest.approx(lag1, abs=0.03)
