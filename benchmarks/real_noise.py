@@ -28,7 +28,8 @@ def real(
         truth_path = path.with_name(path.name.replace("_real", "_mean"))
         noisy, crop = central(io.imread(path).transpose(2, 0, 1) / 255)
         truth, _ = central(io.imread(truth_path).transpose(2, 0, 1) / 255)
-        methods = {"noisy": unchanged, "BM3D, best sigma": best_bm3d(truth), **ours}
+        methods = {"noisy": unchanged, "BM3D, best sigma": best_bm3d(truth)}
+        methods |= {title: in_levels(method) for title, method in ours.items()}
         for title, method in methods.items():
             result, facts, spent = timed(method, noisy)
             decibel = psnr(np.clip(result, 0, 1), truth, 1.0)
@@ -38,6 +39,16 @@ def real(
                 title,
                 {"psnr_db": decibel, "gain_db": gained, "crop": crop, **spent, **facts},
             )
+
+
+def in_levels(method: Method) -> Method:
+    """Give a method the whole numbers of the file instead of values from 0 to 1."""
+
+    def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        result, facts = method(np.round(255 * image))
+        return result / 255, facts
+
+    return run
 
 
 def best_bm3d(truth: np.ndarray) -> Method:

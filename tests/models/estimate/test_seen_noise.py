@@ -8,7 +8,6 @@ from glassplate.models.estimate.posterior import posterior_mean
 from glassplate.models.estimate.seen_noise import (
     ELSEWHERE,
     LEAST,
-    MOST,
     by_brightness,
     correlation_area,
     posterior_with_seen,
@@ -37,19 +36,22 @@ def everywhere(planes):
     return torch.ones(planes.shape, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0])
-def test_noise_of_more_than_the_model_is_seen(factor):
-    """Of less it is not: the model's is the least."""
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(0.5, ELSEWHERE), (1.0, ELSEWHERE), (1.1, ELSEWHERE / 1.1**4), (1.3, 1.0), (4.0, 1.0)],
+)
+def test_a_residual_stronger_than_the_model_is_structure(factor, expected):
+    """Noise has more than the model's variance only where structure is predicted well."""
     noise = factor * torch.randn((1, 1, SIDE, SIDE), generator=generator())
     [[seen]] = seen_noise(0 * noise, noise, torch.ones_like(noise), everywhere(noise))
-    assert float(seen) == pytest.approx(ELSEWHERE * max(factor**2, 1), rel=0.06)
+    assert float(seen) == pytest.approx(expected, rel=0.1)
 
 
 def test_brightness_and_colours_are_seen_apart():
-    grey = torch.randn((1, 1, SIDE, SIDE), generator=generator()).expand(-1, 3, -1, -1)
+    grey = 0.9 * torch.randn((1, 1, SIDE, SIDE), generator=generator()).expand(-1, 3, -1, -1)
     [seen] = seen_noise(0 * grey, grey, torch.ones_like(grey), everywhere(grey))
     assert float(seen[0]) == pytest.approx(3 * ELSEWHERE, rel=0.06)
-    assert seen[1:].tolist() == pytest.approx([LEAST * ELSEWHERE] * 2)
+    assert seen[1:].tolist() == pytest.approx([LEAST] * 2)
 
 
 def ramp():
@@ -93,13 +95,6 @@ def test_one_brightness_everywhere_has_one_noise():
     assert factor.log().abs().max() < 0.5
 
 
-def test_noise_is_seen_up_to_a_bound():
-    """What is beyond is structure that was not predicted."""
-    texture = (2 * MOST) ** 0.5 * torch.randn((1, 1, SIDE, SIDE), generator=generator())
-    [[seen]] = seen_noise(0 * texture, texture, torch.ones_like(texture), everywhere(texture))
-    assert float(seen) == pytest.approx(MOST * ELSEWHERE)
-
-
 def test_a_structure_in_a_corner_is_not_seen():
     noise = torch.randn((1, 1, SIDE, SIDE), generator=generator())
     changed = noise.clone()
@@ -138,17 +133,17 @@ def test_the_area_is_that_of_the_scatter_of_variances(lag1):
 
 
 def test_correlated_noise_of_one_colour_is_not_given_back():
-    """With white noise of the model's variance half of it was: camera JPEGs came out as they went in."""
+    """With white noise of the model's variance much of it was: camera JPEGs came out as they went in."""
     truth = torch.full((1, 3, SIDE, SIDE), 100.0)
     y = truth + 3 * correlated(0.65).expand(-1, 3, -1, -1)
-    variance = torch.full_like(y, 2.0**2)  # as a noise that is taken for too little
+    variance = torch.full_like(y, 2.7**2)  # as a noise that is taken for too little
     seen = seen_noise(truth, y, variance, everywhere(y))
     x = posterior_with_seen(
         truth, y, variance, everywhere(y), seen, RADIUS, correlation_area(0.65) ** 0.5
     )
     assert (x - truth).std() < 0.1 * 3
     white = posterior_mean(truth, y, variance, everywhere(y), RADIUS)
-    assert (white - truth).std() > 0.5 * 3
+    assert (white - truth).std() > 0.3 * 3
 
 
 def test_structure_that_was_not_predicted_is_given_back():
