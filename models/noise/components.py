@@ -21,8 +21,8 @@ from glassplate.models.noise.variance_curve import constant_variance
 MOST_COLOURS = 4
 # Side of the squares, pixels, in which the colours are measured. Colours have hardly any texture, and larger
 # squares show coarser noise: made noise smoothed by 2 pixels, sigma 6, on six photographs, is found in the
-# colours at 3.2 to 4.2 with squares of 8, at 4.8 to 6.0 with these; in the brightness at 3.0 to 5.7 and at
-# 3.7 to 15.
+# colours at 3.2 to 4.2 with squares of 8, at 5.0 to 6.3 with these; in the brightness at 3.4 to 5.7 and at
+# 6.1 to 16.
 COLOUR_SIDE = 16
 # A place is flat if its structure is at most this many times its noise.
 NEARLY_FLAT = 1.5
