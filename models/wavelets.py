@@ -70,11 +70,30 @@ def correlated_sigma(scale: int, lag1: float) -> float:
     """
     kernel = _kernel(scale)
     side = 2 * kernel.shape[0]  # twice as large, so that the ends do not meet
+    response = torch.fft.fft2(kernel, s=(side, side)).abs().square()
+    return float((_power(side, lag1) * response).mean().sqrt())
+
+
+@cache
+def returned_variance(scales: tuple[int, ...], steps: int, lag1: float) -> float:
+    """Variance of what comes back of noise of variance 1 through some scales, 0 to 1.
+
+    The noise is that of `correlated_sigma`. It comes back in a number of steps
+    ``x += sum over scales of W(noise - x)``, from 0, which return all of the frequencies that the scales
+    have, not only their planes.
+    """
+    side = 2 * _kernel(max(scales)).shape[0]
+    # the kernels are symmetric: their responses are real but for the place of their centres
+    response = sum(torch.fft.fft2(_kernel(scale), s=(side, side)).abs() for scale in scales)
+    returned = 1 - (1 - torch.as_tensor(response)).pow(steps)
+    return float((_power(side, lag1) * returned.square()).mean())
+
+
+def _power(side: int, lag1: float) -> torch.Tensor:
+    """Power of separable autoregressive noise of variance 1 at each frequency, (side, side)."""
     distance = torch.arange(side, dtype=torch.float64)
     along = lag1 ** torch.minimum(distance, side - distance)
-    power = torch.fft.fft2(torch.outer(along, along)).real
-    response = torch.fft.fft2(kernel, s=(side, side)).abs().square()
-    return float((power * response).mean().sqrt())
+    return torch.fft.fft2(torch.outer(along, along)).real
 
 
 def _kernel(scale: int) -> torch.Tensor:

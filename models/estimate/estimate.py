@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from glassplate.models.estimate.faint_sources import Noise, with_significant_light
@@ -56,6 +57,8 @@ class Answer(NamedTuple):
     """(c, H, W) float32, source units."""
     guarded: int
     """Valid pixels that the guard on faint sources changed by `GIVEN_BACK` and more."""
+    noise_back: FloatArray | None
+    """(c, H, W) float32, variance of the noise that the guard gave back; None without a guard."""
 
 
 def restorations(
@@ -80,7 +83,7 @@ def _restoration(
     uncertain = window.problem.fit.uncertainty
     return Restoration(
         values=pixels.values,
-        uncertainty=_uncertainty(window, means, filtered) if uncertain else None,
+        uncertainty=_uncertainty(window, means, filtered, pixels.noise_back) if uncertain else None,
         log=tuple(record for fit in fits for record in fit.log),
         iterations=sum(fit.log[-1].iteration for fit in fits),
         best_iteration=first.best.iteration,
@@ -99,7 +102,7 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
     problem = window.problem
     if problem.operator.mixes:
         x = _through_operator(window, mean) if problem.fit.posterior else mean
-        return Answer(x[0].float().cpu().numpy(), 0)
+        return Answer(_array(x), 0, None)
     x = _with_holes(window, mean, filtered)
     if problem.fit.collaborative and _shows_its_noise(window):
         x = guided_colours(x, window.score.noise_variance(x))
@@ -107,12 +110,18 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
         cells = QuantisationCells(problem.quantisation, window.y, window.split.valid, window.origin)
         x = cells.project(x)
     if problem.fit.guard is None:
-        return Answer(x[0].float().cpu().numpy(), 0)
+        return Answer(_array(x), 0, None)
     noise = Noise(window.score.noise_variance(x), problem.noise)
     valid = window.split.valid
     guarded = with_significant_light(x, window.y, valid, noise, problem.fit.guard)
-    changed = (guarded - x).abs() > GIVEN_BACK * noise.variance.sqrt()
-    return Answer(guarded[0].float().cpu().numpy(), int((changed & valid).sum()))
+    changed = (guarded.values - x).abs() > GIVEN_BACK * noise.variance.sqrt()
+    return Answer(_array(guarded.values), int((changed & valid).sum()), _array(guarded.noise))
+
+
+def _array(planes: torch.Tensor) -> FloatArray:
+    """Array (C, h, w) of the first of (B, C, h, w)."""
+    values: FloatArray = planes[0].float().cpu().numpy()
+    return values
 
 
 def similar_blocks(
@@ -214,12 +223,14 @@ def _whiteness(window: Window, mean: torch.Tensor) -> float:
     return float(whiteness((window.y - seen) / sigma, window.split.valid))
 
 
-def _uncertainty(window: Window, means: torch.Tensor, filtered: Filtered | None) -> FloatArray:
+def _uncertainty(
+    window: Window, means: torch.Tensor, filtered: Filtered | None, noise_back: FloatArray | None
+) -> FloatArray:
     """Standard deviation of the answer's error, (c, H, W).
 
     `means` are the averages of all members, (members, 1, C, H, W), and `filtered` is what `similar_blocks`
     made of their mean. With a blind input the residual gives it; otherwise only the difference between two
-    or more members does.
+    or more members does. The noise that came back with the light of faint sources is added.
     """
     problem, score = window.problem, window.score
     if problem.input != "blindspot" or problem.operator.mixes:
@@ -241,8 +252,8 @@ def _uncertainty(window: Window, means: torch.Tensor, filtered: Filtered | None)
             most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())
             left = torch.minimum(FILTERED_VARIANCE * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
-    values: FloatArray = variance.sqrt()[0].float().cpu().numpy()
-    return values
+    stated = _array(variance)
+    return np.sqrt(stated if noise_back is None else stated + noise_back)
 
 
 def _optimism(window: Window, mean: torch.Tensor) -> float:

@@ -23,6 +23,7 @@ from glassplate.models.noise.estimate import MEDIAN_ABSOLUTE
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.wavelets import (
     correlated_sigma,
+    returned_variance,
     smoothed,
     wavelet_planes,
     white_sigma,
@@ -36,10 +37,14 @@ SCALES = 4
 STEPS = 6
 # Standard deviations by which the threshold is higher at each scale. The finest have most of the
 # coefficients, thus most false alarms, and little of the light of a star that is two pixels wide or more; the
-# widest has little of it either, and brings the most noise back. The third, of 4 pixels, has most of the light
-# of a faint star: with 0 instead, four DECam fields keep 0.77 of it at signal to noise 5, and 0.84 so; with
-# -0.5 0.87, and noise that is more correlated than the model says comes back as 0.12 of itself.
+# widest has little of it either, and brings the most noise back. The third, of 4 pixels, has most of the
+# light of a faint star: with 0 instead, four DECam fields keep 0.77 of it at signal to noise 5, and 0.84 so;
+# with -0.5 0.87, and noise that is more correlated than the model says comes back as 0.12 of itself.
 HIGHER = (1.0, 0.5, -0.35, 2.0)
+# Times the noise that comes back through a scale everywhere that comes back where a source is: a small
+# support must make the coefficients agree alone (stars of signal to noise 20 and 60 in white and correlated
+# noise: 2.2 to 2.5).
+OF_PATCHES = 2.4
 # Share of the threshold down to which a source extends, and how far, in pixels of each scale's own size.
 WEAK, REACH = 0.75, 1
 
@@ -53,9 +58,18 @@ class Noise(NamedTuple):
     """Its slope gives the skewness of photon noise, its correlation the noise of wide structure."""
 
 
+class Guarded(NamedTuple):
+    """A restoration with the light of faint sources; both (B, C, h, w)."""
+
+    values: torch.Tensor
+    """Source units."""
+    noise: torch.Tensor
+    """Variance of the noise that came back with the light, squared source units; 0 where no light did."""
+
+
 def with_significant_light(
     x: torch.Tensor, y: torch.Tensor, valid: torch.Tensor, noise: Noise, threshold: float
-) -> torch.Tensor:
+) -> Guarded:
     """Give the structure back that is significant in a measurement and missing from its restoration.
 
     The support has the wavelet coefficients of the measurement that exceed `threshold` times their noise,
@@ -75,30 +89,35 @@ def with_significant_light(
 
     Returns
     -------
-    (B, C, h, w). `x` itself where nothing is significant, and for images of less than 8 pixels a side.
+    Guarded
+        `x` itself where nothing is significant, and for images of less than 8 pixels a side.
     """
     scales = min(SCALES, int(math.log2(min(x.shape[-2:]))) - 2)
     if scales < 1:
-        return x
+        return Guarded(x, torch.zeros_like(x))
     measured = torch.where(valid, y, x)  # an invalid pixel has nothing to give back
-    supports = _supports(x, measured, valid, noise, threshold, scales)
+    found = _significance(x, measured, valid, noise, scales)
+    supports = _supports(found, threshold)
     for _ in range(STEPS):
         planes = wavelet_planes(measured - x, scales)
         for support, plane in zip(supports, planes, strict=True):
             x = x + torch.where(support, plane, 0)
-    return x
+    lag1 = max(noise.model.lag1, 0.0) if noise.model.correlated else 0.0
+    share = torch.where(valid, (OF_PATCHES * _returned(supports, lag1)).clamp(max=1), 0)
+    return Guarded(x, share * _completed(noise.variance, valid))
 
 
-def _supports(
-    x: torch.Tensor,
-    measured: torch.Tensor,
-    valid: torch.Tensor,
-    noise: Noise,
-    threshold: float,
-    scales: int,
-) -> list[torch.Tensor]:
+def _returned(supports: list[torch.Tensor], lag1: float) -> torch.Tensor:
+    """Share of the variance of the noise that comes back through the scales of each pixel, (B, C, h, w)."""
+    scales = range(len(supports))
+    combinations = [tuple(n for n in scales if code >> n & 1) for code in range(2 ** len(supports))]
+    shares = [returned_variance(some, STEPS, lag1) if some else 0.0 for some in combinations]
+    code = torch.stack([support.long() << n for n, support in zip(scales, supports, strict=True)])
+    return torch.tensor(shares, device=code.device)[code.sum(0)]
+
+
+def _supports(found: list[Significance], threshold: float) -> list[torch.Tensor]:
     """Coefficients of each scale that belong to a source, (B, C, h, w) bool."""
-    found = _significance(x, measured, valid, noise, scales)
     # light and dark each for itself: noise of the other sign beside a source is none of it
     signs = [_of_one_sign(found, sign, threshold) for sign in (1, -1)]
     return [light | dark for light, dark in zip(*signs, strict=True)]

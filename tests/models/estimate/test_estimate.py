@@ -106,3 +106,17 @@ def test_colours_follow_brightness_where_their_noise_is_correlated(
     without = estimate.answer(window, mean, filtered).values
     assert (result != without).all() == changed
     assert (result != without).any() == changed
+
+
+def test_the_uncertainty_has_the_noise_that_came_back_with_a_faint_source():
+    _, noisy = sky(32, 32)
+    asked = problem(iterations=1)
+    asked = replace(asked, fit=replace(asked.fit, guard=4.0, uncertainty=True))
+    window = Window(measurement(noisy), asked)
+    mean = torch.full_like(window.y, float(window.y.mean()))
+    found = estimate.answer(window, mean, None)
+    assert found.noise_back.max() > 0.01 * SIGMA**2
+    stated, without = (
+        estimate._uncertainty(window, mean[None], None, back) for back in (found.noise_back, None)
+    )
+    np.testing.assert_allclose(stated**2, without**2 + found.noise_back, rtol=1e-5)

@@ -54,7 +54,7 @@ def guarded(x, y, model=WHITE, valid=None, threshold=4.0, variance=None):
     x, y = tensor(x), tensor(y)
     valid = torch.ones_like(y, dtype=torch.bool) if valid is None else tensor(valid).bool()
     noise = Noise(torch.full_like(y, SIGMA**2) if variance is None else tensor(variance), model)
-    return with_significant_light(x, y, valid, noise, threshold)[0, 0].numpy()
+    return with_significant_light(x, y, valid, noise, threshold).values[0, 0].numpy()
 
 
 @pytest.mark.parametrize(("noise", "flux_error"), [(white, 1.0), (correlated, 2.3)])
@@ -135,3 +135,36 @@ def test_nothing_valid_is_nothing_to_give_back():
     x = stars(8)
     after = guarded(x, white(), valid=np.zeros((N, N)))
     np.testing.assert_array_equal(after, x.astype("f4"))
+
+
+@pytest.mark.parametrize("noise", [white, correlated])
+@pytest.mark.parametrize("significance", [20, 60])
+def test_the_noise_that_comes_back_with_light_is_stated(significance, noise):
+    field, sky = stars(significance), noise()
+    model = WHITE if noise is white else NoiseModel(SIGMA**2, 0.0, 0.65, True, "test")
+    y = field + sky
+    back = with_significant_light(
+        tensor(field),
+        tensor(y),
+        torch.ones(1, 1, N, N, dtype=torch.bool),
+        Noise(torch.full((1, 1, N, N), SIGMA**2), model),
+        4.0,
+    )
+    changed = back.noise > 0
+    assert changed.float().mean() > 0.01
+    error = (back.values - tensor(field))[changed]
+    assert 0.7 < float(error.std() / back.noise[changed].mean().sqrt()) < 1.25
+    assert back.noise.max() <= SIGMA**2
+
+
+def test_no_noise_comes_back_where_no_light_does():
+    x = tensor(white())
+    valid = torch.ones(1, 1, N, N, dtype=torch.bool)
+    sky = with_significant_light(0 * x, 0 * x, valid, Noise(0 * x + SIGMA**2, WHITE), 4.0)
+    assert not sky.noise.any()
+    too_small = x[..., :7, :7]
+    small = with_significant_light(
+        too_small, too_small, valid[..., :7, :7], Noise(0 * too_small + 1, WHITE), 4.0
+    )
+    assert torch.equal(small.values, too_small)
+    assert not small.noise.any()
