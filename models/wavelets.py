@@ -93,7 +93,8 @@ def _power(side: int, lag1: float) -> torch.Tensor:
     """Power of separable autoregressive noise of variance 1 at each frequency, (side, side)."""
     distance = torch.arange(side, dtype=torch.float64)
     along = lag1 ** torch.minimum(distance, side - distance)
-    return torch.fft.fft2(torch.outer(along, along)).real
+    power: torch.Tensor = torch.fft.fft2(torch.outer(along, along)).real
+    return power
 
 
 def _kernel(scale: int) -> torch.Tensor:
