@@ -6,6 +6,7 @@ import torch
 
 from glassplate.models.wavelets import (
     correlated_sigma,
+    returned_variance,
     smoothed,
     wavelet_planes,
     white_sigma,
@@ -63,3 +64,15 @@ def test_skewness_is_what_is_simulated():
     plane = wavelet_planes(photons.double(), 1)[0]
     skewness = float((plane**3).mean() / (plane**2).mean() ** 1.5)
     assert skewness == pytest.approx(white_skewness(0) / 2**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("scales", [(0,), (2,), (1, 2), (0, 1, 2, 3)])
+def test_what_comes_back_through_some_scales_is_what_is_simulated(scales):
+    white, steps = noise(384), 4
+    x = torch.zeros_like(white)
+    for _ in range(steps):
+        planes = wavelet_planes(white - x, 4)
+        x = x + sum(planes[scale] for scale in scales)
+    expected = returned_variance(scales, steps, 0.0)
+    assert float(x.square().mean()) == pytest.approx(expected, rel=0.1)
+    assert 0 < expected < 1
