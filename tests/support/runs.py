@@ -14,9 +14,10 @@ from glassplate.pipeline.run.restore import RestoreRequest
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles import batch as batch_module
 
-# Six tiles of the 50 x 70 pixels that most tests restore, none of which ends where a shard does.
+# Six tiles of the 50 x 70 pixels that most tests restore, none of which ends where a shard does; two records
+# of each. Hundreds of tests run these fits, and more iterations would show no more.
 FIT = {
-    "fit": {"iterations": 4, "log_period": 2},
+    "fit": {"iterations": 2, "log_period": 1},
     "network": {"channels": 4, "skip_channels": 4, "scales": 2},
     "tiles": {"core": 30, "halo": 6},
     "output": {"chunk": 32, "shard": 32},

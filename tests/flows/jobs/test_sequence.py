@@ -15,7 +15,7 @@ from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import RestoreRequest, restore
 
 SMALL = (
-    "fit.iterations=6", "fit.log_period=2", "network.channels=4", "network.skip_channels=4",
+    "fit.iterations=2", "fit.log_period=1", "network.channels=4", "network.skip_channels=4",
     "network.scales=2", "tiles.core=24", "tiles.halo=6", "donor.refine=2",
 )  # fmt: skip
 

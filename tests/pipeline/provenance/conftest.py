@@ -10,7 +10,7 @@ from glassplate.pipeline.run.restore import RestoreRequest, restore
 from glassplate.pipeline.sources.source import SourceSpec
 
 RECIPE = {
-    "fit": {"iterations": 4, "log_period": 2},
+    "fit": {"iterations": 2, "log_period": 1},
     "network": {"channels": 4, "skip_channels": 4, "scales": 2},
     "tiles": {"core": 24, "halo": 4},
 }

@@ -65,6 +65,6 @@ def test_every_tile_has_its_record(store):
     assert [record["tile"] for record in records] == [0, 1, 2, 3]
     assert len({record["seed"] for record in records}) == 4
     for record in records:
-        assert record["iterations"] == 4
+        assert record["iterations"] == 2
         assert record["stop_reason"]
         assert record["seconds"] > 0
