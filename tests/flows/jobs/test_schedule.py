@@ -1,14 +1,9 @@
-import re
-import signal
-import subprocess
-import time
-
-import psutil
 import pytest
 
+from glassplate.flows.jobs import schedule
 from glassplate.flows.jobs.schedule import Timetable
 from glassplate.flows.processes.liveness import SERVED_BY
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import GlassplateError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -30,53 +25,23 @@ def test_a_timetable_can_be_read():
     assert str(Timetable("0 2 * * *", None)) == 'by cron "0 2 * * *"'
 
 
-def wait_for(condition, process, log, timeout_s=150):
-    """Wait until a condition holds; fail with the log if it does not in time, or the process ends."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
+class Interrupted:
+    """A runner that is interrupted at once."""
+
+    async def start(self):
+        raise KeyboardInterrupt
 
 
-@pytest.mark.prefect
-@pytest.mark.slow
-def test_a_served_job_runs_skips_finished_results_and_stops(
-    command, make_sky, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
-    make_sky(tmp_path / "a.fits")
-    job = tmp_path / "job.yaml"
-    job.write_text("inputs: '*.fits'\noutput: out\nrecipe: identity\npool: inline\n")
-    log = tmp_path / "log.txt"
-    with log.open("w") as sink:
-        process = subprocess.Popen(
-            [*command, "serve", str(job), "--interval", "5", "--name", f"serve-{tmp_path.name}"],
-            cwd=tmp_path,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for(lambda: "a.fits: restored" in log.read_text(), process, log)
-        made = (tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json").read_bytes()
-        make_sky(tmp_path / "b.fits", seed=1)  # arrives between two runs
-        wait_for(lambda: "b.fits: restored" in log.read_text(), process, log)
-        wait_for(lambda: "a.fits: done before" in log.read_text(), process, log)
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-    text = log.read_text()
-    assert re.search(
-        r"serving glassplate-bulk/serve-\S+ every 5\.0 s; Prefect: http://127\.0\.0\.1", text
-    )
-    assert text.rstrip().endswith("glassplate: stopped")
-    assert "Traceback" not in text
-    assert (tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json").read_bytes() == made
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert not alive, "the server or a run outlives the command"
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_service_without_its_server_kills_its_runs(monkeypatch, lost):
+    # it once lived on and ran nothing; test_deaths kills the server of a job
+    killed = []
+    cause = GlassplateError("Prefect's server ended with code -9") if lost else None
+    monkeypatch.setattr(schedule, "stop_cause", lambda: cause)
+    monkeypatch.setattr(schedule, "kill_descendants", lambda: killed.append("all"))
+    with pytest.raises(KeyboardInterrupt):
+        schedule._run_until_interrupted(Interrupted())
+    assert killed == (["all"] if lost else [])
 
 
 @pytest.mark.prefect

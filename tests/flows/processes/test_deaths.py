@@ -1,6 +1,7 @@
 """What happens to jobs and services when their server, or they themselves, are killed: real processes."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,15 +19,21 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 PATIENCE_S = 240
 
 
+# A recipe that never ends.
+ENDLESS = (
+    "stopping: {rule: fixed}\nfit: {iterations: 10000000}\nnetwork: {channels: 8, scales: 3}\n"
+)
+
+
 @pytest.fixture
 def start(command, tmp_path):
-    """Start a command on a job that never ends; at the end, it and its descendants are killed."""
+    """Start a command on a job of the recipe that is there; at the end, the command is killed."""
     started = []
 
-    def go(*words, command=command, pool="local"):
+    def go(*words, command=command, pool="local", recipe=ENDLESS):
+        (tmp_path / "recipe.yaml").write_text(recipe)
         (tmp_path / "job.yaml").write_text(
-            f"inputs: a.fits\noutput: out\nrecipe: draft\npool: {pool}\nworkers: 1\n"
-            "set: {stopping.rule: fixed, fit.iterations: 10000000}\n"
+            f"inputs: '*.fits'\noutput: out\nrecipe: {tmp_path}/recipe.yaml\npool: {pool}\nworkers: 1\n"
         )
         log = (tmp_path / "log.txt").open("a")
         process = subprocess.Popen(
@@ -57,15 +64,10 @@ def wait_until(condition, process, tmp_path):
         time.sleep(0.2)
 
 
-def family_of(process, tmp_path, *, runs=1):
-    """All descendants of a command, once that many runs in all have started to restore."""
-    wait_until(lambda: log_of(tmp_path).count("a.fits: 1 tile") == runs, process, tmp_path)
+def family_of(process, tmp_path):
+    """All descendants of a command, once its run has started to restore."""
+    wait_until(lambda: "a.fits: 1 tile" in log_of(tmp_path), process, tmp_path)
     return psutil.Process(process.pid).children(recursive=True)
-
-
-def kill_server_of(family):
-    (server,) = [one for one in family if "glassplate.flows.server.server" in one.cmdline()]
-    server.kill()
 
 
 def nobody_is_left(family):
@@ -73,8 +75,13 @@ def nobody_is_left(family):
     return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
-def check_end_without_server(process, family, tmp_path):
-    """A command whose server is killed ends with one line, and leaves no process."""
+def test_a_job_whose_server_is_killed_ends_and_says_so(start, make_sky, tmp_path):
+    # it once waited for minutes
+    make_sky(tmp_path / "a.fits")
+    process = start("batch")
+    family = family_of(process, tmp_path)
+    (server,) = [one for one in family if "glassplate.flows.server.server" in one.cmdline()]
+    server.kill()
     assert process.wait(PATIENCE_S) == 1
     # in the log, not at its end: other threads complain about the same server at the same time
     message = "glassplate: Prefect's server ended with code -9; what is done is kept"
@@ -83,44 +90,60 @@ def check_end_without_server(process, family, tmp_path):
     assert (tmp_path / "out" / "a.zarr").is_dir()
 
 
-def test_a_job_whose_server_is_killed_ends_and_says_so(start, make_sky, tmp_path):
-    # it once waited for minutes
-    make_sky(tmp_path / "a.fits")
-    process = start("batch")
-    family = family_of(process, tmp_path)
-    kill_server_of(family)
-    check_end_without_server(process, family, tmp_path)
-
-
-def test_a_killed_service_leaves_no_process_and_the_next_one_marks_its_run_as_crashed(
+def test_a_killed_service_leaves_no_process_and_the_next_one_goes_on_until_it_is_stopped(
     start, gp, make_sky, tmp_path, monkeypatch
 ):
+    # in one test, since a service and its server take 20 s of a core to start
     monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
     make_sky(tmp_path / "a.fits")
     words = ("serve", "--interval", "2", "--name", f"killed-{tmp_path.name}")
-    process = start(*words)
+    process = start(*words, pool="inline")
     family = family_of(process, tmp_path)
     process.kill()
     process.wait()
     assert nobody_is_left(family)
     assert (tmp_path / "out" / "a.zarr").is_dir()
+    shutil.rmtree(tmp_path / "out")  # of a recipe that never ends
 
-    again = start(*words, pool="inline")
+    again = start(*words, pool="inline", recipe="task: identity\n")
     line = re.compile(r"^1 run of an earlier service marked as crashed", re.MULTILINE)
     wait_until(lambda: line.search(log_of(tmp_path)), again, tmp_path)
+    check_that_a_second_one_is_refused(gp, tmp_path, words, monkeypatch)
+    check_runs_until_stopped(again, make_sky, tmp_path)
+
+
+def check_that_a_second_one_is_refused(gp, tmp_path, words, monkeypatch):
+    """A service of the name of one that runs is refused."""
     # in this process, where serving leaves these in the environment
     monkeypatch.setenv(SERVED_BY, "")
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(schedule, "NAME_S", 0.5)
-    twice = gp("serve", tmp_path / "job.yaml", *words[1:])
+    with monkeypatch.context() as there:
+        there.chdir(tmp_path)
+        twice = gp("serve", tmp_path / "job.yaml", *words[1:])
     assert twice.code == 2
     assert "another service on this machine has this name" in twice.err
 
-    # a service whose server is killed once lived on and ran nothing
-    family = family_of(again, tmp_path, runs=2)
-    kill_server_of(family)
-    check_end_without_server(again, family, tmp_path)
+
+def check_runs_until_stopped(process, make_sky, tmp_path):
+    """A served job restores what arrives between its runs and skips what is finished; SIGTERM ends it."""
+    wait_until(lambda: "a.fits: restored" in log_of(tmp_path), process, tmp_path)
+    manifest = tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json"
+    made = manifest.read_bytes()
+    make_sky(tmp_path / "b.fits", seed=1)
+    wait_until(lambda: "b.fits: restored" in log_of(tmp_path), process, tmp_path)
+    wait_until(lambda: "a.fits: done before" in log_of(tmp_path), process, tmp_path)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0, log_of(tmp_path)
+    assert nobody_is_left(family)
+    text = log_of(tmp_path)
+    assert re.search(
+        r"serving glassplate-bulk/killed-\S+ every 2\.0 s; Prefect: http://127\.0\.0\.1", text
+    )
+    assert text.rstrip().endswith("glassplate: stopped")
+    assert "Traceback" not in text
+    assert manifest.read_bytes() == made
 
 
 # A lost file server has the same effect: the thread handles no signal, and no exception reaches it. The

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 
 from glassplate.flows.processes import liveness
@@ -71,28 +72,33 @@ def test_a_port_accepts_connections_while_a_program_listens():
 
 
 RUN = """
-import os, sys, time
+import os, subprocess, sys, time
 os.environ["GLASSPLATE_SERVED_BY"] = sys.argv[1]
 from glassplate.flows.processes.liveness import end_with_service
 end_with_service()
-print("ready", flush=True)
+worker = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
+print(worker.pid, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_its_service():
+def test_a_run_and_its_workers_end_with_its_service():
     service = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     words = [sys.executable, "-c", RUN, str(service.pid)]
-    run = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    run, worker = subprocess.Popen(words, stdout=subprocess.PIPE, text=True), None
     try:
-        assert run.stdout.readline() == "ready\n"
+        worker = psutil.Process(int(run.stdout.readline()))
         service.kill()
         service.communicate()
         assert run.wait(PATIENCE_S) == 1
+        _, alive = psutil.wait_procs([worker], timeout=PATIENCE_S)
+        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
         late = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S)
         assert (late.returncode, late.stdout) == (1, "")
     finally:
+        if worker is not None and worker.is_running():
+            worker.kill()
         run.kill()
         run.communicate()
         service.kill()
