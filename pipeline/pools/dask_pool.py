@@ -31,6 +31,9 @@ PATIENCE_S = 30.0
 # since, and then the task is done again.
 RESULT_S = 30.0
 
+# Seconds that a scheduler may take to answer.
+CONNECT_S = 10.0
+
 
 class DaskPool:
     """Futures on a Dask scheduler; safe to use from several threads at once."""
@@ -256,7 +259,7 @@ def connected(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(
             f"--pool {address}: no Dask scheduler answers there ({one_line(error)})"

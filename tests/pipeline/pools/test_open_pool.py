@@ -5,6 +5,7 @@ import os
 import pytest
 
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.pools import dask_pool
 from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 
 
@@ -17,7 +18,8 @@ from glassplate.pipeline.pools.open_pool import default_workers, open_pool
         ("tcp://127.0.0.1:9", None, "no Dask scheduler answers there"),
     ],
 )
-def test_an_impossible_pool_is_refused(kind, workers, message):
+def test_an_impossible_pool_is_refused(kind, workers, message, monkeypatch):
+    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
     with pytest.raises(UsageError, match=message), open_pool(kind, workers=workers):
         pass
 
