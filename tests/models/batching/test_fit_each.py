@@ -256,14 +256,14 @@ class TestQuality:
     @pytest.mark.parametrize("source", ["blindspot", "noise"])
     def test_noise_falls_and_flux_stays(self, source):
         truth, noisy = sky(64, 64)
-        fit = replace(problem().fit, iterations=300, log_period=25, input=source)
+        fit = replace(problem().fit, iterations=150, log_period=25, input=source)
         [result] = fit_batch([measurement(noisy)], problem(fit=fit))
         assert self.error(result.values, truth) < 0.35 * SIGMA**2
         assert abs(result.values.sum() / truth.sum() - 1) < 0.005
 
     def test_an_ensemble_errs_less_and_says_how_much(self):
-        truth, noisy = sky(64, 64)
-        fit = replace(problem().fit, iterations=150, log_period=25, uncertainty=True)
+        truth, noisy = sky(48, 48)
+        fit = replace(problem().fit, iterations=100, log_period=25, uncertainty=True)
         [alone] = fit_batch([measurement(noisy)], problem(fit=fit))
         [three] = fit_batch([measurement(noisy)], problem(fit=replace(fit, members=3)))
         assert self.error(three.values, truth) < 0.95 * self.error(alone.values, truth)
@@ -309,7 +309,7 @@ class TestQuality:
         truth, _ = sky(64, 64)
         operator = Downsample(2)
         small = operator.forward(torch.from_numpy(truth)[None])[0].numpy()
-        fit = replace(problem().fit, iterations=400, log_period=25)
+        fit = replace(problem().fit, iterations=200, log_period=25)
         noise = NoiseModel(0.01, 0.0, 0.0, False, "given")
         [result] = fit_batch([measurement(small)], problem(fit=fit, operator=operator, noise=noise))
         nearest = small.repeat(2, -1).repeat(2, -2)
@@ -320,7 +320,7 @@ class TestQuality:
         operator = Blur(PSF)
         blurred = operator.forward(torch.from_numpy(truth)[None])[0].numpy()
         noisy = blurred + np.random.default_rng(1).normal(0, 0.5, blurred.shape)
-        fit = replace(problem().fit, iterations=300, log_period=25)
+        fit = replace(problem().fit, iterations=150, log_period=25)
         noise = NoiseModel(0.25, 0.0, 0.0, False, "given")
         [result] = fit_batch([measurement(noisy)], problem(fit=fit, operator=operator, noise=noise))
         assert self.error(result.values, truth) < 0.5 * self.error(noisy, truth)

@@ -113,7 +113,7 @@ def test_the_lightness_is_that_of_the_photograph(tmp_path, dtype):
 
 @pytest.mark.slow
 def test_hinted_pixels_take_the_colour_of_their_hints(tmp_path):
-    raw = {**COLOUR, "fit": {"iterations": 300, "input": "noise"}, "tiles": {"core": 64}}
+    raw = {**COLOUR, "fit": {"iterations": 150, "input": "noise"}, "tiles": {"core": 64}}
     raw["network"] = {"channels": 16, "skip_channels": 16, "scales": 3}
     restore(request(saved(tmp_path), tmp_path / "a.zarr", raw), InlinePool())
     _, a, b = srgb_to_lab(level0(tmp_path / "a.zarr") / 255)
@@ -245,7 +245,7 @@ def test_a_photograph_gets_colours_nearer_to_its_own_than_the_hints_spread(real_
     for y, x in rng.integers(0, 93, (20, 2)):
         hints[y : y + 3, x : x + 3, :3] = rgb[y : y + 3, x : x + 3]
         hints[y : y + 3, x : x + 3, 3] = 255
-    recipe = load_recipe("archive-colorize", ["fit.iterations=100", "fit.members=1"])
+    recipe = load_recipe("archive-colorize", ["fit.iterations=60", "fit.members=1"])
     spec = saved(tmp_path, grey, hints)
     restore(RestoreRequest(spec, tmp_path / "a.zarr", recipe, "t", device="cpu"), InlinePool())
     known = hints[..., 3] > 0

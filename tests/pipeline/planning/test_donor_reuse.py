@@ -110,19 +110,13 @@ def test_an_image_of_one_tile_starts_from_it_too(frames):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("lost", "raw"),
-    [
-        ("nothing", REFINED),
-        ("the old result", REFINED),
-        ("the donor", REFINED),
-        ("both", REFINED),
-        ("both", AS_IT_IS),
-    ],
+    [("nothing", REFINED), ("the donor", REFINED), ("both", REFINED), ("both", AS_IT_IS)],
 )
 def test_a_killed_run_is_resumed_to_the_same_bytes(frames, raw, lost):
     restore(next_one(frames, raw, "whole.zarr"), InlinePool())
     with pytest.raises(KeyboardInterrupt):
         restore(next_one(frames, raw), UntidyPool(interrupt_after=3))
-    if lost in ("the old result", "both"):
+    if lost == "both":
         shutil.rmtree(frames / "a.zarr")
     if lost in ("the donor", "both"):
         (frames / "b.zarr" / "provenance" / "donor.npz").unlink()
@@ -207,11 +201,11 @@ def test_an_earlier_result_without_a_usable_donor_is_refused(frames, fault, mess
 def test_the_next_decam_exposure_is_restored_in_few_iterations(real_data, tmp_path):
     """From the donor of the exposure before, as it is; against the mean of the other three."""
     folder = real_data / "astro" / "pairs" / "decam_i_2nights"
-    crop = (slice(70, 166), slice(100, 196))
+    crop = (slice(70, 142), slice(100, 172))
     images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
     for name, image in zip("ab", images, strict=False):
         fits.writeto(tmp_path / f"{name}.fits", image.astype("f4"))
-    common = ["tiles.core=48", "tiles.halo=16", "donor.iterations=80", "donor.refine=0"]
+    common = ["tiles.core=36", "tiles.halo=16", "donor.iterations=80", "donor.refine=0"]
     first = load_recipe("astro-denoise", [*common, "donor.tile_iterations=1"])
     store = tmp_path / "a.zarr"
     asked = RestoreRequest(SourceSpec(tmp_path / "a.fits"), store, first, "astro-denoise", "cpu")
@@ -238,7 +232,7 @@ def test_the_next_decam_exposure_is_restored_in_few_iterations(real_data, tmp_pa
         ]
         gains[name] = 10 * np.log10(errors[0] / errors[1])
     assert gains["warm"] > 6
-    assert gains["warm"] > gains["cold"]  # 15.6 and 15.0 dB
+    assert gains["warm"] > gains["cold"]  # 13.9 and 12.5 dB
 
 
 def recipe_of_as_many(recipe, iterations):

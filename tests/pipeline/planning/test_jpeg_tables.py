@@ -190,7 +190,7 @@ def test_other_inputs_may_be_chosen(tmp_path, kind):
 def test_a_photograph_comes_closer_to_the_original(real_data, tmp_path):
     clean = imagecodecs.png_decode((real_data / "std/set9/lena.png").read_bytes())[160:256, 160:256]
     path = save(tmp_path / "a.jpg", clean)
-    recipe = load_recipe("archive-deartifact", ["fit.iterations=120"])
+    recipe = load_recipe("archive-deartifact", ["fit.iterations=60"])
     wish = RestoreRequest(SourceSpec(path), tmp_path / "a.zarr", recipe, "t", device="cpu")
     restore(wish, InlinePool())
     truth, jpeg = np.moveaxis(clean, -1, 0), imagecodecs.jpeg_decode(path.read_bytes())
