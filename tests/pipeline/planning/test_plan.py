@@ -135,7 +135,7 @@ STACK = ("tiles.stack=4", "fit.iterations=2", "fit.collaborative=false")
 def test_projected_memory_is_at_least_what_is_measured(forks, tmp_path, settings):
     # at this size every setting has whole windows and four tiles or more; two iterations, because the second
     # is the first in which the optimiser has its moments
-    image = np.random.default_rng(0).normal(100, 5, (400, 600)).astype("f4")
+    image = np.random.default_rng(0).normal(100, 5, (330, 330)).astype("f4")
     fits.writeto(tmp_path / "a.fits", image)
     measured, projected = forks.call("restore_peak", str(tmp_path / "a.fits"), *settings)
     assert measured <= projected <= 1.5 * measured

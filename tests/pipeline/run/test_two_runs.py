@@ -44,7 +44,7 @@ for line in sys.stdin:
 
 BASE = {"task": "identity", "output": {"chunk": 16, "shard": 32}}
 RECIPES = {core: {**BASE, "tiles": {"core": core, "halo": 6}} for core in (24, 30)}
-PAIRS = 6
+PAIRS = 4
 
 
 @pytest.fixture(scope="module")

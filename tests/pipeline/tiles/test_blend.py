@@ -13,7 +13,7 @@ from glassplate.pipeline.tiles.blend import (
     ramp_half_width,
 )
 
-axes = st.builds(Axis, st.integers(1, 400), st.integers(1, 150), st.integers(0, 60))
+axes = st.builds(Axis, st.integers(1, 160), st.integers(1, 60), st.integers(0, 24))
 
 
 @pytest.mark.slow
