@@ -27,7 +27,7 @@ from glassplate.pipeline.sources.source import SourceSpec
 
 FIT = {
     "task": "deconvolve",
-    "fit": {"iterations": 2, "log_period": 1},
+    "fit": {"iterations": 4, "log_period": 2},
     "network": {"channels": 4, "skip_channels": 4, "scales": 2},
     "tiles": {"core": 30, "halo": 6},
     "output": {"chunk": 16, "shard": 32},
