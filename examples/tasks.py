@@ -1,7 +1,8 @@
 """One picture of each task: `python examples/tasks.py FOLDER [NAME ...]`.
 
-From photographs that scikit-image carries; noise, damage and blur are made here, so that the truth is known.
-Each picture has what was given, what came out, and the truth; the PSNR of the first two is printed.
+From photographs that scikit-image carries. Noise, damage and blur are made here, so that the truth is known;
+only the grain of a scan is its own. Each picture has what was given, what came out, and the truth; the PSNR
+of the first two is printed.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Case:
     """What is given to the program, and what it should find."""
 
     given: np.ndarray
-    """``(y, x, 3)`` of 8 bits."""
-    truth: np.ndarray
+    """``(y, x, 3)`` or grey ``(y, x)``, of 8 bits."""
+    truth: np.ndarray | None
+    """As `given`; None where nobody knows it."""
     recipe: str
     overrides: tuple[str, ...] = ()
     companion: tuple[str, np.ndarray] | None = None
@@ -51,6 +53,11 @@ def denoise() -> Case:
     """White noise of 25."""
     noise = np.random.default_rng(0).normal(0, 25, (SIDE, SIDE, 3))
     return Case(as_bytes(astronaut() + noise), astronaut(), "archive-denoise")
+
+
+def grain() -> Case:
+    """The grain of an old photograph of coins, as it was scanned."""
+    return Case(photographs.coins()[20 : 20 + SIDE, 40 : 40 + SIDE], None, "archive-denoise")
 
 
 def impulse() -> Case:
@@ -102,6 +109,7 @@ def deconvolve() -> Case:
 
 CASES: dict[str, Callable[[], Case]] = {
     "denoise": denoise,
+    "grain": grain,
     "impulse": impulse,
     "repair": repair,
     "enlarge": enlarge,
@@ -116,10 +124,11 @@ def as_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def restored(case: Case) -> np.ndarray:
-    """What the program makes of it, ``(y, x, 3)``."""
+    """What the program makes of it, shaped as what was given."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "given.tif")
-        tifffile.imwrite(source, case.given, photometric="rgb")
+        grey = case.given.ndim == 2
+        tifffile.imwrite(source, case.given, photometric="minisblack" if grey else "rgb")
         spec = SourceSpec(source)
         if case.companion is not None:
             field, image = case.companion
@@ -128,7 +137,8 @@ def restored(case: Case) -> np.ndarray:
         store = Path(folder, "out.zarr")
         recipe = load_recipe(case.recipe, case.overrides)
         restore(RestoreRequest(spec, store, recipe, case.recipe), InlinePool())
-        return np.asarray(open_array(store, "0")[...]).transpose(1, 2, 0)
+        planes = np.asarray(open_array(store, "0")[...])
+        return planes.reshape(planes.shape[-2:]) if grey else planes.transpose(1, 2, 0)
 
 
 def main() -> None:
@@ -137,14 +147,18 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or CASES:
         case = CASES[name]()
-        size = case.truth.shape[:2]
-        given = np.asarray(Image.fromarray(case.given).resize(size, Image.Resampling.NEAREST))
-        panels = [given, as_bytes(restored(case)), case.truth]
-        decibel = [
-            10 * np.log10(255**2 / np.mean((p - case.truth.astype(float)) ** 2)) for p in panels[:2]
-        ]
-        print(f"{name}: {decibel[0]:.2f} dB given, {decibel[1]:.2f} dB restored", flush=True)
-        strip = Image.new("RGB", (3 * SHOWN + 2 * GAP, SHOWN), "white")
+        panels = [case.given, as_bytes(restored(case))]
+        if case.truth is not None:
+            size = case.truth.shape[:2]
+            panels[0] = np.asarray(
+                Image.fromarray(case.given).resize(size, Image.Resampling.NEAREST)
+            )
+            decibel = [
+                10 * np.log10(255**2 / np.mean((p - case.truth.astype(float)) ** 2)) for p in panels
+            ]
+            print(f"{name}: {decibel[0]:.2f} dB given, {decibel[1]:.2f} dB restored", flush=True)
+            panels.append(case.truth)
+        strip = Image.new("RGB", (len(panels) * (SHOWN + GAP) - GAP, SHOWN), "white")
         for place, panel in enumerate(panels):
             shown = Image.fromarray(panel).resize((SHOWN, SHOWN), Image.Resampling.NEAREST)
             strip.paste(shown, (place * (SHOWN + GAP), 0))

@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -88,17 +88,20 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
     announce_service()
     with _held_name(name, given or ""), prefect_api(services=True) as wait_for_api:
         _check_cron(timetable)  # first, since the imports below take seconds
-        from glassplate.flows.jobs.crashed_runs import mark_crashed
+        from glassplate.flows.jobs.earlier_runs import drop_outdated, mark_crashed
         from glassplate.flows.jobs.flow import restore_images
 
         url = wait_for_api()
-        if (crashed := mark_crashed(f"{restore_images.name}/{name}")) > 0:
+        deployment = f"{restore_images.name}/{name}"
+        if (crashed := mark_crashed(deployment)) > 0:
             say(
                 f"{plural(crashed, 'run')} of an earlier service marked as crashed; this one goes on"
             )
-        runner = _runner(job, timetable, name)
+        parameters = _parameters(job)
+        runner = _runner(parameters, timetable, name, job.tags)
+        drop_outdated(deployment, parameters)
         pages = url if given else url.removesuffix("/api")
-        say(f"serving {restore_images.name}/{name} {timetable}; Prefect: {pages}; Ctrl-C ends it")
+        say(f"serving {deployment} {timetable}; Prefect: {pages}; Ctrl-C ends it")
         _run_until_interrupted(runner)
 
 
@@ -113,7 +116,15 @@ def _check_cron(timetable: Timetable) -> None:
         raise UsageError(f"--cron {timetable.cron}: {_first_error(error)}") from error
 
 
-def _runner(job: Job, timetable: Timetable, name: str) -> Runner:
+def _parameters(job: Job) -> dict[str, Any]:
+    """Make the parameters of each run, as JSON."""
+    # without unset values, since an input takes what it does not give from the job
+    return {"job": job.model_dump(mode="json", exclude_unset=True), "progress": "plain"}
+
+
+def _runner(
+    parameters: dict[str, Any], timetable: Timetable, name: str, tags: Sequence[str]
+) -> Runner:
     """Make the runner, which starts the runs of the job at their times."""
     from prefect.runner import Runner
     from prefect.types.entrypoint import EntrypointType
@@ -126,12 +137,8 @@ def _runner(job: Job, timetable: Timetable, name: str) -> Runner:
         name=name,
         cron=timetable.cron,
         interval=timetable.interval_s,
-        # without unset values, since an input takes what it does not give from the job
-        parameters={
-            "job": job.model_dump(mode="json", exclude_unset=True),
-            "progress": "plain",
-        },
-        tags=list(job.tags),
+        parameters=parameters,
+        tags=list(tags),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     return runner

@@ -31,9 +31,11 @@ def start(command, tmp_path):
     started = []
 
     def go(*words, command=command, pool="local", recipe=ENDLESS):
-        (tmp_path / "recipe.yaml").write_text(recipe)
+        # another job each time: runs of an earlier one that were scheduled are not to be started
+        path = tmp_path / f"recipe-{len(started)}.yaml"
+        path.write_text(recipe)
         (tmp_path / "job.yaml").write_text(
-            f"inputs: '*.fits'\noutput: out\nrecipe: {tmp_path}/recipe.yaml\npool: {pool}\nworkers: 1\n"
+            f"inputs: '*.fits'\noutput: out\nrecipe: {path}\npool: {pool}\nworkers: 1\n"
         )
         log = (tmp_path / "log.txt").open("a")
         process = subprocess.Popen(

@@ -1,6 +1,11 @@
-"""Runs of a service that was killed, which Prefect would otherwise list as running for ever."""
+"""Runs of a service that was killed: those that it had started, and those that were to come.
+
+Prefect would otherwise list the former as running for ever, and start the latter with the job as it was then.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from glassplate.flows.server.settings import apply_settings
 
@@ -43,3 +48,30 @@ def mark_crashed(deployment: str) -> int:
             state = Crashed(message="The service that had started this run was killed.")
             client.set_flow_run_state(run.id, state, force=True)
         return len(runs)
+
+
+def drop_outdated(deployment: str, parameters: dict[str, Any]) -> int:
+    """Delete the scheduled runs of a deployment that would not have its parameters.
+
+    Parameters
+    ----------
+    deployment
+        Its name in Prefect, ``FLOW/NAME``; it exists and has its present parameters.
+    parameters
+        These, as JSON.
+
+    Returns
+    -------
+    count
+        Number of runs that were deleted.
+    """
+    with get_client(sync_client=True) as client:
+        known = client.read_deployment_by_name(deployment)
+        scheduled = FlowRunFilter(
+            deployment_id={"any_": [known.id]}, state={"type": {"any_": [StateType.SCHEDULED]}}
+        )
+        runs = client.read_flow_runs(flow_run_filter=scheduled)
+        outdated = [run for run in runs if run.parameters != parameters]
+        for run in outdated:
+            client.delete_flow_run(run.id)
+        return len(outdated)
