@@ -112,8 +112,9 @@ def _returned(supports: list[torch.Tensor], lag1: float) -> torch.Tensor:
     scales = range(len(supports))
     combinations = [tuple(n for n in scales if code >> n & 1) for code in range(2 ** len(supports))]
     shares = [returned_variance(some, STEPS, lag1) if some else 0.0 for some in combinations]
-    code = torch.stack([support.long() << n for n, support in zip(scales, supports, strict=True)])
-    return torch.tensor(shares, device=code.device)[code.sum(0)]
+    code = torch.stack([2**n * support.long() for n, support in zip(scales, supports, strict=True)])
+    each = torch.tensor(shares).to(code.device).index_select(0, code.sum(0).flatten())
+    return each.view_as(supports[0])
 
 
 def _supports(found: list[Significance], threshold: float) -> list[torch.Tensor]:
