@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,23 @@ def gp():
 def command():
     """Words that run the installed command in a process of its own."""
     return [str(Path(sys.executable).parent / "glassplate")]
+
+
+@pytest.fixture
+def gp_process(command, tmp_path):
+    """Run a command in a process of its own. Prefect's home is that of the whole test session."""
+
+    def run(*args, timeout=300):
+        done = subprocess.run(
+            [*command, *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=tmp_path,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.fixture
