@@ -99,7 +99,10 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
             )
         parameters = _parameters(job)
         runner = _runner(parameters, timetable, name, job.tags)
-        drop_outdated(deployment, parameters)
+        if (outdated := drop_outdated(deployment, parameters)) > 0:
+            say(
+                f"{plural(outdated, 'run')} that an earlier service had planned for another job dropped"
+            )
         pages = url if given else url.removesuffix("/api")
         say(f"serving {deployment} {timetable}; Prefect: {pages}; Ctrl-C ends it")
         _run_until_interrupted(runner)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from glassplate.models.estimate.faint_sources import Noise, with_significant_light
@@ -252,8 +251,9 @@ def _uncertainty(
             most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())
             left = torch.minimum(FILTERED_VARIANCE * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
-    stated = _array(variance)
-    return np.sqrt(stated if noise_back is None else stated + noise_back)
+    if noise_back is not None:
+        variance = variance + torch.from_numpy(noise_back).to(variance)
+    return _array(variance.sqrt())
 
 
 def _optimism(window: Window, mean: torch.Tensor) -> float:

@@ -20,7 +20,7 @@ RADIUS = 6.0
 # says: the model's is that of flat places, and a camera's JPEG leaves more where there is texture (crops
 # of PolyU: 42.20, 42.33 and 42.45 dB in the mean with 1, 1.5 and 2). A stronger residual has structure that
 # was not predicted, and the factor falls with its square, down to 1: photographs with grain of 4 levels,
-# 36.2 dB, come to 36.9 to 38.8 dB, and with a factor of 3 or more everywhere to 30 to 35.7.
+# 36.2 dB, come to 36.8 to 38.8 dB, and with a factor of 3 or more everywhere to 30.1 to 35.8.
 ELSEWHERE = 2.0
 # Least variance of a component, in units of the noise model's: JPEG may leave no noise in the colours.
 LEAST = 1e-3
