@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glassplate.models.noise.spectra import FloatArray, Spectra
+from glassplate.models.noise.spectra import FloatArray, Spectra, flattest
 
 # Flatness is judged by the orders below this one; the correlation is read in this one and those above.
 LOWEST_ORDER = 5
@@ -67,7 +67,7 @@ def _mean_of_flattest(spectra: Spectra) -> FloatArray | None:
     if _flat_count(spectra) < FLAT_LEAST:
         return None
     structure = spectra.structure(LOWEST_ORDER)
-    chosen = np.argsort(structure, kind="stable")[: _flat_count(spectra)]
+    chosen = flattest(structure, _flat_count(spectra))
     mean: FloatArray = spectra.energy[chosen].mean(0, dtype=np.float64)
     return mean
 

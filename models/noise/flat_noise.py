@@ -21,7 +21,7 @@ from glassplate.models.noise.noise_spectrum import (
     noise_spectrum,
     radius_of,
 )
-from glassplate.models.noise.spectra import ROUNDING, BoolArray, FloatArray
+from glassplate.models.noise.spectra import ROUNDING, BoolArray, FloatArray, flattest
 
 # Side of the squares, pixels, and the distance between them.
 SIDE, STRIDE = 8, 4
@@ -79,7 +79,7 @@ def flat_noise(windows: Sequence[Comparison]) -> FlatNoise | None:
     squares = np.zeros(2)
     for half in checkerboard(SIDE):
         count = flat_count(len(before))
-        chosen = np.argsort(flatness(before, spectrum, half), kind="stable")[:count]
+        chosen = flattest(flatness(before, spectrum, half), count)
         other = ~half & (radius_of(SIDE) >= LOWEST_RADIUS)
         # what is not measured is as in the spectrum
         whole = spectrum.mean() / spectrum[other].mean()

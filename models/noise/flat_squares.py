@@ -28,7 +28,7 @@ from glassplate.models.noise.noise_spectrum import (
     noise_spectrum,
     radius_of,
 )
-from glassplate.models.noise.spectra import FloatArray, Sample, square_spectra
+from glassplate.models.noise.spectra import FloatArray, Sample, flattest, square_spectra
 
 # Side of the squares, pixels. Small ones are flat more often: on photographs with noise smoothed by up to 2
 # pixels, squares of 16 find 1.0 to 4.9 times its sigma, of 8 0.8 to 1.7 (design note 018).
@@ -64,7 +64,7 @@ class Squares:
 
     def flattest(self, count: int) -> Squares:
         """Keep the `count` squares with the least structure."""
-        return self.take(np.argsort(self.structure, kind="stable")[:count])
+        return self.take(flattest(self.structure, count))
 
     @property
     def flat_count(self) -> int:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise.spectra import BoolArray, FloatArray
+from glassplate.models.noise.spectra import BoolArray, FloatArray, flattest
 
 # Distance from the origin of the frequencies, in coefficients, from which the spectrum is measured. Below are
 # the mean of a square and its gradients, which every image has.
@@ -40,7 +40,7 @@ def noise_spectrum(places: npt.NDArray[np.floating]) -> FloatArray:
     for _ in range(ROUNDS):
         found = np.zeros_like(spectrum)
         for half in checkerboard(side):
-            chosen = np.argsort(flatness(places, spectrum, half), kind="stable")[:count]
+            chosen = flattest(flatness(places, spectrum, half), count)
             found[~half] = places[chosen].mean(0, dtype=np.float64)[~half]
         spectrum = _smooth(_positive(found).reshape(side, side)).ravel()
         low = radius < LOWEST_RADIUS

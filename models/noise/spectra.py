@@ -51,10 +51,14 @@ class Spectra:
 
     def mean_over_channels(self) -> npt.NDArray[np.float32]:
         """``(places, side * side)`` mean energy of each coefficient over the channels that a place has."""
-        energy = np.zeros((int(self.place.max(initial=-1)) + 1, self.side**2), np.float32)
-        np.add.at(energy, self.place, self.energy)
-        count = np.bincount(self.place, minlength=len(energy))
-        energy /= np.maximum(count, 1)[:, None]
+        order = np.argsort(self.place, kind="stable")  # squares of one place follow each other
+        first = np.flatnonzero(np.diff(self.place[order], prepend=-1))
+        count = np.diff(first, append=len(order))
+        energy = self.energy[order[first]]
+        for n in range(1, int(count.max(initial=1))):
+            more = count > n
+            energy[more] += self.energy[order[first[more] + n]]
+        energy /= count[:, None]
         return energy
 
     def structure(self, end: int) -> FloatArray:
@@ -65,6 +69,15 @@ class Spectra:
         count = np.arange(3, end + 1)  # order k has k + 1 coefficients
         mean: FloatArray = self.order_energy[:, 2:end].astype(np.float64) @ (count / count.sum())
         return mean
+
+
+def flattest(structure: FloatArray, count: int) -> npt.NDArray[np.int_]:
+    """Indices of the `count` squares with the least structure, at least 1, in rising order; NaN is last."""
+    within = np.arange(len(structure))
+    if count < len(structure):  # to sort a few is much faster than to sort all
+        within = within[~(structure > np.partition(structure, count - 1)[count - 1])]
+    chosen: npt.NDArray[np.int_] = within[np.argsort(structure[within], kind="stable")[:count]]
+    return chosen
 
 
 def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:

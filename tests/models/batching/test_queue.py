@@ -245,6 +245,13 @@ def no_known_widths(monkeypatch):
     monkeypatch.setattr(queue, "_WIDTHS", {})
 
 
+@cache
+def six_windows_alone():
+    """Windows, a problem with two members, and what becomes of each window alone."""
+    measured, given = windows(6), ensemble_of(2)
+    return measured, given, fit_batch(measured, given)
+
+
 @pytest.mark.usefixtures("no_known_widths")
 class TestOutOfMemory:
     @pytest.mark.slow
@@ -277,9 +284,7 @@ class TestOutOfMemory:
     @pytest.mark.parametrize("name", ["begin", "Window", "restorations"])
     @pytest.mark.parametrize("call", [2, 3, 4])
     def test_wherever_it_happens_no_window_is_lost_or_done_twice(self, monkeypatch, name, call):
-        measured = windows(6)
-        given = ensemble_of(2)
-        alone = fit_batch(measured, given)
+        measured, given, alone = six_windows_alone()
         real, calls = getattr(queue, name), []
 
         def refusing(*args, **kwargs):

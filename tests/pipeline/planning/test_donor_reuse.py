@@ -205,7 +205,7 @@ def test_the_next_decam_exposure_is_restored_in_few_iterations(real_data, tmp_pa
     images = [fits.getdata(folder / f"DEC-OBS04{name}.mini.fits")[crop] for name in "abcde"]
     for name, image in zip("ab", images, strict=False):
         fits.writeto(tmp_path / f"{name}.fits", image.astype("f4"))
-    common = ["tiles.core=36", "tiles.halo=16", "donor.iterations=80", "donor.refine=0"]
+    common = ["tiles.core=36", "tiles.halo=16", "donor.iterations=50", "donor.refine=0"]
     first = load_recipe("astro-denoise", [*common, "donor.tile_iterations=1"])
     store = tmp_path / "a.zarr"
     asked = RestoreRequest(SourceSpec(tmp_path / "a.fits"), store, first, "astro-denoise", "cpu")
@@ -232,7 +232,7 @@ def test_the_next_decam_exposure_is_restored_in_few_iterations(real_data, tmp_pa
         ]
         gains[name] = 10 * np.log10(errors[0] / errors[1])
     assert gains["warm"] > 6
-    assert gains["warm"] > gains["cold"]  # 13.9 and 12.5 dB
+    assert gains["warm"] > gains["cold"]  # 13.8 and 12.5 dB
 
 
 def recipe_of_as_many(recipe, iterations):
