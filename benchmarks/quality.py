@@ -293,7 +293,10 @@ def through_the_pipeline(recipe: Recipe) -> Method:
             request = RestoreRequest(SourceSpec(source), store, recipe, "benchmark", "cpu")
             result = restore(request, InlinePool())
             values = np.asarray(open_array(store, "0")[...], np.float64)
-        facts = {
+            stated = None
+            if recipe.fit.uncertainty:
+                stated = np.asarray(open_array(store, "uncertainty")[...], np.float64)
+        facts: dict[str, Any] = {
             "tiles": result.tiles,
             "iterations": round(result.summary.iterations),
             "best_iteration": round(result.summary.iterations),
@@ -302,6 +305,8 @@ def through_the_pipeline(recipe: Recipe) -> Method:
             "guarded_pixels": result.summary.guarded_pixels,
             "chi2": result.summary.chi2 and asdict(result.summary.chi2),
         }
+        if stated is not None:
+            facts["uncertainty"] = stated
         return values.reshape(image.shape), facts
 
     return run
