@@ -21,11 +21,15 @@ PYTHONS ?= 3.12 3.13
 VENV := .venv
 TEST := .venv-test
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Imports every module of glassplate, and the largest packages that only tests and servers need.
-IMPORT_ALL := import hypothesis, ome_zarr_models, prefect.server.api.server, pytest, scipy.stats, skimage.metrics; \
-	import glassplate.flows, glassplate.models, glassplate.pipeline, importlib, pkgutil; \
-	[importlib.import_module(one.name) for package in (glassplate.flows, glassplate.models, glassplate.pipeline) \
+# Import every module of glassplate, and the largest packages that only tests and servers need, in two processes.
+IMPORT_ALL := import pytest, scipy.stats, skimage.metrics; \
+	import glassplate.models, glassplate.pipeline, importlib, pkgutil; \
+	[importlib.import_module(one.name) for package in (glassplate.models, glassplate.pipeline) \
 	for one in pkgutil.walk_packages(package.__path__, package.__name__ + '.')]
+IMPORT_FLOWS := import hypothesis, ome_zarr_models, prefect.server.api.server; \
+	import glassplate.flows, importlib, pkgutil; \
+	[importlib.import_module(one.name) \
+	for one in pkgutil.walk_packages(glassplate.flows.__path__, 'glassplate.flows.')]
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PACKAGED := $(shell find models pipeline flows configs -type f -not -name "*.pyc") pyproject.toml README.md LICENSE
 # Imported by the tests from the wheel, never from the folders beside it: -P keeps the current folder off
@@ -66,10 +70,9 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; 3.11 or later is needed: make PYTHON=..." % v[:2])'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install $(PIP_FLAGS) --upgrade "pip>=25.3"
-	$(PIP) install $(PIP_FLAGS) -c constraints.txt setuptools wheel
+	$(PIP) install $(PIP_FLAGS) --upgrade -c constraints.txt "pip>=25.3" setuptools wheel
 	$(PIP) install --no-compile $(PIP_FLAGS) $(INDEX) -c constraints.txt --no-build-isolation -e ".[dev,docs]"
-	$(VENV)/bin/python -c "$(IMPORT_ALL)"
+	$(VENV)/bin/python -c "$(IMPORT_ALL)" & $(VENV)/bin/python -c "$(IMPORT_FLOWS)" && wait $$!
 	@touch $@
 
 # Any warning of the build is an error: a link that leads nowhere, a page that no menu names. The variable

@@ -60,7 +60,15 @@ def neighbour_mean(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     weight = known.to(values.dtype)
     weighted = values * weight
     sums, counts = _neighbour_sum(weighted), _neighbour_sum(weight)
-    return torch.where(counts > 0, sums / counts.clamp(min=1), _far_mean(weighted, weight))
+    mean = sums / counts.clamp(min=1)
+    if _surely_known(counts):
+        return mean
+    return torch.where(counts > 0, mean, _far_mean(weighted, weight))
+
+
+def _surely_known(counts: torch.Tensor) -> bool:
+    """Whether each place has a known pixel; False on a GPU, which would be waited for."""
+    return counts.device.type == "cpu" and bool(counts.amin() > 0)
 
 
 def _neighbour_sum(x: torch.Tensor) -> torch.Tensor:
@@ -78,8 +86,9 @@ def _far_mean(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if max(size) == 1:
         return weighted / weight.clamp(min=1)
     sums, counts = _sum_2x2(weighted), _sum_2x2(weight)
-    coarse = _far_mean(sums, counts)  # (B, C, ceil(h/2), ceil(w/2))
-    mean = torch.where(counts > 0, sums / counts.clamp(min=1), coarse)
+    mean = sums / counts.clamp(min=1)  # (B, C, ceil(h/2), ceil(w/2))
+    if not _surely_known(counts):  # most often squares of 4 are known
+        mean = torch.where(counts > 0, mean, _far_mean(sums, counts))
     return F.interpolate(mean, scale_factor=2, mode="nearest")[..., : size[0], : size[1]]
 
 
