@@ -151,8 +151,8 @@ class TestSite:
     @pytest.mark.slow
     def test_builds_without_a_warning_and_loads_nothing_from_elsewhere(self, tmp_path):
         pytest.importorskip("mkdocs", reason="the extra docs is not installed")
-        # without the listings of all code, the index of its words, and signatures formatted one by one: half of
-        # the time, and nothing in them can lead anywhere
+        # without the listings of all code, the index of its words, and signatures formatted one by one: half
+        # of the time, and nothing in them can lead anywhere
         config = (REPOSITORY / "mkdocs.yml").read_text("utf-8")
         for needless in ("show_source: true", "separate_signature: true"):
             assert needless in config

@@ -183,6 +183,16 @@ class TestCorrelated:
             assert model.lag1 == pytest.approx(lag, abs=0.06)
             assert np.sqrt(model.variance(np.asarray(100.0))) == pytest.approx(5, rel=tolerance)
 
+    # squares of 8 pixels show 0.85 of it
+    @pytest.mark.parametrize("grain", [0.0, 6.0])
+    def test_grain_of_colours_is_found_beneath_white_noise(self, grain):
+        # peppers of Set9 with such grain was measured as its own white noise, 0.3 of what it had
+        coarse = ndimage.gaussian_filter(white((3, 192, 192), 0, 1, seed=4), (0, 2, 2), mode="wrap")
+        image = white((3, 192, 192), sigma=1.5) + coarse * (grain / coarse.std())
+        model = estimate_noise(windows(image), AUTO)
+        assert model.correlated is (grain > 0)
+        assert np.sqrt(model.floor) == pytest.approx(np.hypot(1.5, grain), rel=0.18)
+
 
 class TestEdges:
     @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 7), (1, 5, 5), (1, 9, 9), (3, 40, 40)])
