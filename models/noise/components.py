@@ -15,7 +15,11 @@ from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.noise.clipping import without_clipped
 from glassplate.models.noise.flat_squares import FEWEST_SQUARES, SIDE, measure_correlated
 from glassplate.models.noise.spectra import Sample
-from glassplate.models.noise.variance_curve import constant_variance
+from glassplate.models.noise.variance_curve import (
+    brightness_classes,
+    common_variance,
+    constant_variance,
+)
 
 # Most channels that are taken for colours of one scene.
 MOST_COLOURS = 4
@@ -91,5 +95,8 @@ def _measure(samples: Sequence[Sample], share: float, side: int) -> ComponentNoi
     if len(found.squares) < FEWEST_SQUARES:
         return None
     variance = constant_variance(found.squares)
+    common = common_variance(brightness_classes(found.squares))
+    if common is not None:
+        variance = max(variance, common)
     flat = found.squares.structure <= NEARLY_FLAT * variance
     return ComponentNoise(share * variance, found.grain, float(flat.mean()))

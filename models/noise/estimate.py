@@ -81,9 +81,11 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
         correlated = _colours_are_coarse(squares, finite[::COARSE_WINDOWS])
     if correlated or rounded:
         components = measure_components(finite)
-        correlated = correlated or (components is not None and components.variance > ROUNDING)
         everywhere_flat = measure_correlated(without_clipped(finite))
-        if correlated and len(everywhere_flat.squares) >= FEWEST_SQUARES:
+        enough = len(everywhere_flat.squares) >= FEWEST_SQUARES
+        if enough and constant_variance(everywhere_flat.squares) > ROUNDING:
+            correlated = True
+        if enough and correlated:
             squares, lag1 = everywhere_flat.squares, everywhere_flat.lag1
             constant = None if components is None else components.variance
     line, origin = _given(settings) or _estimated(squares, finite, settings, constant)

@@ -31,6 +31,11 @@ SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
 # Times the variance of the class with the least that the typical one can have. In a scan of the crowded field
 # M13 the standard deviation is 3.6 without a bound and 1.4 with this one; in its flattest places it is 1.0.
 MOST_TYPICAL = 2.5
+# Share of an image whose classes of brightness must have the same noise, and how far their standard deviations
+# may differ from the middle one, for that noise to be the image's. Crops of PolyU with white paper: 0.7 and
+# more within 0.15, where the flattest squares, on the paper, have 0.3 to 0.5 of the noise. Texture differs more
+# from class to class: of 16 photographs with made grain of 4 levels one is taken for 1.2 times its noise.
+ALIKE_SHARE, ALIKE = 0.6, 0.15
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class BrightnessClasses:
     """``(k,)`` squared source units."""
     error: FloatArray
     """``(k,)`` relative error of `variance`."""
+    share: FloatArray
+    """``(k,)`` of all squares, 0 to 1."""
 
 
 def constant_variance(squares: Squares) -> float:
@@ -77,9 +84,8 @@ def brightness_classes(squares: Squares) -> BrightnessClasses:
         statistics = 2 / (squares.freedom * len(flat))
         excess = 0.5 * max(roughness - 1, 0)
         error = math.sqrt(statistics + CLASS_ERROR**2 + excess**2)
-        rows.append((flat.level.mean(), variance, error))
-    level, variances, errors = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    return BrightnessClasses(level, variances, errors)
+        rows.append((flat.level.mean(), variance, error, stop - start))
+    return BrightnessClasses(*np.array(rows, dtype=np.float64).reshape(-1, 4).T)
 
 
 def fit_line(
@@ -159,6 +165,22 @@ def typical_variance(classes: BrightnessClasses) -> float:
     middle = int(np.searchsorted(weight, weight[-1] / 2))
     variance = classes.variance[order]
     return float(min(variance[middle], MOST_TYPICAL * variance[0]))
+
+
+def common_variance(classes: BrightnessClasses) -> float | None:
+    """Variance that most of an image has, whatever its brightness; None where no such variance is.
+
+    The flattest squares of a photograph may be its lights, whose noise the camera's curve has flattened.
+    """
+    order = np.argsort(classes.variance, kind="stable")
+    reached = np.cumsum(classes.share[order])
+    if not len(order) or reached[-1] < ALIKE_SHARE:
+        return None
+    middle = float(classes.variance[order][np.searchsorted(reached, reached[-1] / 2)])
+    if middle <= 0:
+        return None
+    alike = np.abs(np.sqrt(classes.variance / middle) - 1) <= ALIKE
+    return middle if classes.share[alike].sum() >= ALIKE_SHARE else None
 
 
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:

@@ -11,11 +11,13 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data, io
 
+from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.estimate import estimate_noise, noise_between_sources
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.models.noise.variance_curve import (
     MOST_TYPICAL,
     BrightnessClasses,
+    common_variance,
     typical_variance,
 )
 
@@ -387,7 +389,37 @@ class TestNoiseBetweenSources:
 
     def test_no_class_is_more_than_the_bound_above_the_least(self):
         variance = np.array([1.0, 1.2, 10.0, 100.0, 1000.0])
-        classes = BrightnessClasses(np.arange(5.0), variance, np.full(5, 0.1))
-        assert typical_variance(classes) == MOST_TYPICAL
-        even = BrightnessClasses(np.arange(5.0), np.full(5, 3.0), np.full(5, 0.1))
-        assert typical_variance(even) == 3
+        assert typical_variance(classes_of(variance)) == MOST_TYPICAL
+        assert typical_variance(classes_of(np.full(5, 3.0))) == 3
+
+
+def classes_of(variance):
+    """Five classes of brightness, each a fifth of an image."""
+    return BrightnessClasses(np.arange(5.0), np.asarray(variance), np.full(5, 0.1), np.full(5, 0.2))
+
+
+class TestLights:
+    @pytest.mark.parametrize(
+        ("sigma", "common"),
+        [
+            ((4, 4, 4, 4, 1), 4),
+            ((4.2, 4, 3.8, 1, 1), 3.8),
+            ((4, 4, 9, 1, 1), None),
+            ((2, 4, 6, 8, 10), None),
+            ((0, 0, 0, 0, 0), None),
+        ],
+    )
+    def test_noise_is_common_where_most_classes_have_it(self, sigma, common):
+        found = common_variance(classes_of(np.square(np.array(sigma, float))))
+        assert found == (None if common is None else common**2)
+
+    def test_white_paper_does_not_decide_the_noise_of_a_photograph(self):
+        # the wood around the paper of a crop of PolyU was taken for 0.41 of its noise
+        grain = smooth(white((3, 256, 256), 0, 1, seed=7), (0.25, 0.5, 0.25))
+        sigma = np.full((256, 256), 6.0)
+        sigma[200:, :] = 1.0
+        wood, paper = np.array([170, 140, 90]), np.array([240, 240, 238])
+        scene = np.where(sigma == 1, paper[:, None, None], wood[:, None, None])
+        image = scene + grain / grain.std() * sigma
+        found = measure_components(windows(image))
+        assert np.sqrt(found.variance) == pytest.approx(6, rel=0.15)
