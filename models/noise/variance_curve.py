@@ -31,10 +31,10 @@ SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
 # Times the variance of the class with the least that the typical one can have. In a scan of the crowded field
 # M13 the standard deviation is 3.6 without a bound and 1.4 with this one; in its flattest places it is 1.0.
 MOST_TYPICAL = 2.5
-# Share of an image whose classes of brightness must have the same noise, and how far their standard
-# deviations may differ from the middle one, for that noise to be the image's. Crops of PolyU with white paper:
-# 0.7 and more within 0.15, where the flattest squares, on the paper, have 0.3 to 0.5 of the noise. Texture
-# differs more from class to class: of 16 photographs with grain of 4 levels one is taken for 1.2 times it.
+# Share of an image whose classes of brightness must have the same noise for it to be the image's, and how far
+# their standard deviations may differ from the middle one. In crops of PolyU with white paper 0.7 of the image
+# and more are within 0.15, and the flattest squares, on the paper, have 0.3 to 0.5 of that noise. Texture
+# differs more: of 16 photographs with grain of 4 levels one is taken for 1.2 times it.
 ALIKE_SHARE, ALIKE = 0.6, 0.15
 
 
