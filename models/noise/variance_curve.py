@@ -32,7 +32,7 @@ SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
 # M13 the standard deviation is 3.6 without a bound and 1.4 with this one; in its flattest places it is 1.0.
 MOST_TYPICAL = 2.5
 # Share of an image whose classes of brightness must have the same noise for it to be the image's, and how far
-# their standard deviations may differ from the middle one. In crops of PolyU with white paper 0.7 of the image
+# their standard deviations may differ from the middle one. Of crops of PolyU with white paper 0.7
 # and more are within 0.15, and the flattest squares, on the paper, have 0.3 to 0.5 of that noise. Texture
 # differs more: of 16 photographs with grain of 4 levels one is taken for 1.2 times it.
 ALIKE_SHARE, ALIKE = 0.6, 0.15
