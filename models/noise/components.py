@@ -17,8 +17,8 @@ from glassplate.models.noise.flat_squares import FEWEST_SQUARES, SIDE, measure_c
 from glassplate.models.noise.spectra import Sample
 from glassplate.models.noise.variance_curve import (
     brightness_classes,
-    common_variance,
     constant_variance,
+    variance_beside_lights,
 )
 
 # Most channels that are taken for colours of one scene.
@@ -74,10 +74,11 @@ def measure_components(samples: Sequence[Sample]) -> NoiseComponents | None:
     samples = without_clipped(samples)
     channels = len(samples[0][0]) if samples else 0
     if not 1 < channels <= MOST_COLOURS:
-        brightness, colour = _measure(samples, 1.0, SIDE), None
+        brightness, colour = _measure(samples, 1.0, SIDE, lights=channels == 1), None
     else:
         rotated = [_rotated(sample) for sample in samples]
-        brightness = _measure([(v[:1], good[:1]) for v, good in rotated], 1 / channels, SIDE)
+        plane = [(v[:1], good[:1]) for v, good in rotated]
+        brightness = _measure(plane, 1 / channels, SIDE, lights=True)
         colour = _measure([(v[1:], good[1:]) for v, good in rotated], 1 - 1 / channels, COLOUR_SIDE)
     return None if brightness is None else NoiseComponents(brightness, colour)
 
@@ -89,14 +90,18 @@ def _rotated(sample: Sample) -> Sample:
     return planes, np.broadcast_to(valid.all(0), valid.shape)
 
 
-def _measure(samples: Sequence[Sample], share: float, side: int) -> ComponentNoise | None:
-    """Noise of planes that have `share` of the sum of squares of all; None with too few flat places."""
+def _measure(
+    samples: Sequence[Sample], share: float, side: int, *, lights: bool = False
+) -> ComponentNoise | None:
+    """Noise of planes that have `share` of the sum of squares of all; None with too few flat places.
+
+    With `lights`, the values are brightness, and lights with less noise than the rest do not decide.
+    """
     found = measure_correlated(samples, side)
     if len(found.squares) < FEWEST_SQUARES:
         return None
     variance = constant_variance(found.squares)
-    common = common_variance(brightness_classes(found.squares))
-    if common is not None:
-        variance = max(variance, common)
+    if lights:
+        variance = variance_beside_lights(brightness_classes(found.squares)) or variance
     flat = found.squares.structure <= NEARLY_FLAT * variance
     return ComponentNoise(share * variance, found.grain, float(flat.mean()))
