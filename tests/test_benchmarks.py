@@ -372,3 +372,31 @@ class TestNoise:
         found = noise.measured(noise.white(10)(clean, np.random.default_rng(0)), clean)
         assert found["ratio"] == pytest.approx([1, 1, 1], rel=0.05)
         assert noise.summary([found, {"ratio": [2.0]}])["share_within_0.8_and_1.25"] == 0.75
+
+
+class TestStars:
+    @pytest.fixture
+    def made(self, monkeypatch):
+        monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+        fields = pytest.importorskip("star_fields")
+        figures = importlib.import_module("star_figures")
+        return figures.star_figures, fields.made("white", 1, 192)
+
+    def test_of_the_input_itself_nothing_is_lost(self, made):
+        figures, field = made
+        found = figures(field, field.image, np.full(field.image.shape, 10.0))
+        kept = [found[name] for name in found if name.startswith("kept")]
+        assert kept == [1.0] * 5
+        assert (found["sky"], found["shift"], found["width"]) == (1.0, 0.0, 0.0)
+        assert found["complete_after"] == found["complete_before"] > 0.5
+        assert found["inside_1_sky"] == pytest.approx(0.683, abs=0.03)
+        assert found["inside_2_sky"] == pytest.approx(0.954, abs=0.02)
+
+    def test_a_blurred_and_shifted_result_is_measured_as_that(self, made):
+        figures, field = made
+        moved = (field.truth + np.roll(field.truth, 1, 0)) / 2
+        found = figures(field, moved, None)
+        assert found["shift"] == pytest.approx(0.5, abs=0.08)
+        assert found["width"] > 0.01
+        assert found["sky"] < 0.1
+        assert found["false_after"] == 0
