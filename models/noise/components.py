@@ -14,15 +14,10 @@ import numpy as np
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.noise.clipping import without_clipped
 from glassplate.models.noise.flat_squares import FEWEST_SQUARES, SIDE, measure_correlated
+from glassplate.models.noise.lights import MOST_COLOURS
 from glassplate.models.noise.spectra import Sample
-from glassplate.models.noise.variance_curve import (
-    brightness_classes,
-    constant_variance,
-    variance_beside_lights,
-)
+from glassplate.models.noise.variance_curve import constant_variance
 
-# Most channels that are taken for colours of one scene.
-MOST_COLOURS = 4
 # Side of the squares, pixels, in which the colours are measured. Colours have hardly any texture, and larger
 # squares show coarser noise: made noise smoothed by 2 pixels, sigma 6, on six photographs, is found in the
 # colours at 3.2 to 4.2 with squares of 8, at 5.0 to 6.3 with these; in the brightness at 3.4 to 5.7 and at
@@ -74,11 +69,10 @@ def measure_components(samples: Sequence[Sample]) -> NoiseComponents | None:
     samples = without_clipped(samples)
     channels = len(samples[0][0]) if samples else 0
     if not 1 < channels <= MOST_COLOURS:
-        brightness, colour = _measure(samples, 1.0, SIDE, lights=channels == 1), None
+        brightness, colour = _measure(samples, 1.0, SIDE), None
     else:
         rotated = [_rotated(sample) for sample in samples]
-        plane = [(v[:1], good[:1]) for v, good in rotated]
-        brightness = _measure(plane, 1 / channels, SIDE, lights=True)
+        brightness = _measure([(v[:1], good[:1]) for v, good in rotated], 1 / channels, SIDE)
         colour = _measure([(v[1:], good[1:]) for v, good in rotated], 1 - 1 / channels, COLOUR_SIDE)
     return None if brightness is None else NoiseComponents(brightness, colour)
 
@@ -90,18 +84,11 @@ def _rotated(sample: Sample) -> Sample:
     return planes, np.broadcast_to(valid.all(0), valid.shape)
 
 
-def _measure(
-    samples: Sequence[Sample], share: float, side: int, *, lights: bool = False
-) -> ComponentNoise | None:
-    """Noise of planes that have `share` of the sum of squares of all; None with too few flat places.
-
-    With `lights`, the values are brightness, and lights with less noise than the rest do not decide.
-    """
+def _measure(samples: Sequence[Sample], share: float, side: int) -> ComponentNoise | None:
+    """Noise of planes that have `share` of the sum of squares of all; None with too few flat places."""
     found = measure_correlated(samples, side)
     if len(found.squares) < FEWEST_SQUARES:
         return None
     variance = constant_variance(found.squares)
-    if lights:
-        variance = variance_beside_lights(brightness_classes(found.squares)) or variance
     flat = found.squares.structure <= NEARLY_FLAT * variance
     return ComponentNoise(share * variance, found.grain, float(flat.mean()))

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from glassplate.models.noise.components import measure_components
+from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.noise.spectra import Sample
 
@@ -95,7 +96,7 @@ def describe_noise(samples: Sequence[Sample], noise: NoiseModel, unit: str) -> N
     """
     sigma = typical_sigma(samples, noise)
     finite = [(np.where(valid, values, 0), valid) for values, valid in samples]
-    found = measure_components(finite)
+    found = measure_components(without_lights(finite) if noise.correlated else finite)
     if found is None or found.variance == 0:
         return NoiseDescription(
             sigma, sigma, None, 1.0, None, noise.correlated, noise.slope > 0, 0.0, unit

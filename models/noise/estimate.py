@@ -16,6 +16,7 @@ from glassplate.models.noise.flat_squares import (
     measure_correlated,
     measure_white,
 )
+from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.noise.spectra import FloatArray, Sample
 from glassplate.models.noise.variance_curve import (
@@ -80,6 +81,7 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
     if settings.correlation == "auto" and not (correlated or rounded):
         correlated = _colours_are_coarse(squares, finite[::COARSE_WINDOWS])
     if correlated or rounded:
+        finite = list(without_lights(finite))
         components = measure_components(finite)
         everywhere_flat = measure_correlated(without_clipped(finite))
         enough = len(everywhere_flat.squares) >= FEWEST_SQUARES

@@ -31,12 +31,6 @@ SIGNIFICANT, BETTER, GROWTH = 8.0, 2.0, 1.5
 # Times the variance of the class with the least that the typical one can have. In a scan of the crowded field
 # M13 the standard deviation is 3.6 without a bound and 1.4 with this one; in its flattest places it is 1.0.
 MOST_TYPICAL = 2.5
-# A camera's curve flattens the noise of lights. Where the class of the least noise is among the brightest of
-# this share of an image, with at most this part of the standard deviation of the middle class, and classes of
-# the third share are within the fourth of the middle one, its noise is the image's. Of 15 crops of PolyU two
-# are so, with 0.35 and 0.41 of their noise on the paper. Photographs with made grain never are: their least
-# noise is in other classes, or more than 0.7 of the middle, since texture grows gradually.
-LIGHTS, FLATTENED, ALIKE_SHARE, ALIKE = 0.2, 0.6, 0.6, 0.15
 
 
 @dataclass(frozen=True)
@@ -166,23 +160,6 @@ def typical_variance(classes: BrightnessClasses) -> float:
     middle = int(np.searchsorted(weight, weight[-1] / 2))
     variance = classes.variance[order]
     return float(min(variance[middle], MOST_TYPICAL * variance[0]))
-
-
-def variance_beside_lights(classes: BrightnessClasses) -> float | None:
-    """Variance that most of an image has, if it has lights with much less; None otherwise.
-
-    The flattest squares are then those of the lights, whose noise a camera's curve has flattened.
-    """
-    if not len(classes.level):
-        return None
-    order = np.argsort(classes.variance, kind="stable")
-    reached = np.cumsum(classes.share[order])
-    middle = float(classes.variance[order][np.searchsorted(reached, reached[-1] / 2)])
-    brighter = classes.share[order[0] :].sum()
-    if brighter > LIGHTS or classes.variance[order[0]] > FLATTENED**2 * middle:
-        return None
-    alike = np.abs(np.sqrt(classes.variance / middle) - 1) <= ALIKE
-    return middle if classes.share[alike].sum() >= ALIKE_SHARE else None
 
 
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:

@@ -11,14 +11,13 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data, io
 
-from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.estimate import estimate_noise, noise_between_sources
+from glassplate.models.noise.lights import lowest_light
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.models.noise.variance_curve import (
     MOST_TYPICAL,
     BrightnessClasses,
     typical_variance,
-    variance_beside_lights,
 )
 
 AUTO = NoiseSettings()
@@ -400,9 +399,9 @@ def classes_of(variance):
 
 class TestLights:
     @pytest.mark.parametrize(
-        ("sigma", "common"),
+        ("sigma", "lowest"),
         [
-            ((4, 4.2, 3.9, 4, 1), 4),
+            ((4, 4.2, 3.9, 4, 1), 3.5),
             ((4, 4, 9, 9, 1), None),  # no three fifths alike
             ((1, 4, 4, 4, 4), None),  # the least noise is in the shadows
             ((4, 4, 4, 4, 3), None),  # nearly as much in the lights
@@ -410,9 +409,8 @@ class TestLights:
             ((0, 0, 0, 0, 0), None),
         ],
     )
-    def test_lights_with_less_noise_do_not_decide(self, sigma, common):
-        found = variance_beside_lights(classes_of(np.square(np.array(sigma, float))))
-        assert found == (None if common is None else common**2)
+    def test_they_have_much_less_noise_than_most_of_the_image(self, sigma, lowest):
+        assert lowest_light(classes_of(np.square(np.array(sigma, float)))) == lowest
 
     def test_white_paper_does_not_decide_the_noise_of_a_photograph(self):
         # the wood around the paper of a crop of PolyU was taken for 0.41 of its noise
@@ -421,6 +419,6 @@ class TestLights:
         sigma[210:, :] = 1.0
         wood, paper = np.array([170, 140, 90]), np.array([240, 240, 238])
         scene = np.where(sigma == 1, paper[:, None, None], wood[:, None, None])
-        image = scene + grain / grain.std() * sigma
-        found = measure_components(windows(image)).brightness
-        assert np.sqrt(3 * found.variance) == pytest.approx(6, rel=0.15)
+        model = estimate_noise(windows(scene + grain / grain.std() * sigma), AUTO)
+        assert np.sqrt(model.floor) == pytest.approx(6, rel=0.15)
+        assert model.lag1 == pytest.approx(2 / 3, abs=0.05)
