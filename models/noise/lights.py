@@ -19,7 +19,7 @@ from glassplate.models.noise.variance_curve import BrightnessClasses, brightness
 MOST_COLOURS = 4
 # Lights are there if the class of the least noise is among the brightest of this share of an image, with at
 # most this part of the standard deviation of the middle class, and if classes of the third share are within
-# the fourth of the middle one. Of 15 crops of PolyU two are so, with 0.35 and 0.41 of their noise on the paper.
+# the fourth of the middle one. Of 15 crops of PolyU two are so, with 0.35 and 0.41 of their noise on paper.
 # Photographs with made grain never are: their least noise is in other classes, or more than 0.7 of the
 # middle, since texture grows gradually.
 LIGHTS, FLATTENED, ALIKE_SHARE, ALIKE = 0.2, 0.6, 0.6, 0.15
