@@ -40,7 +40,7 @@ def without_lights(samples: Sequence[Sample]) -> Sequence[Sample]:
     if not samples or len(samples[0][0]) > MOST_COLOURS:
         return samples
     planes = [
-        (np.mean(values, 0, np.float64)[None], np.all(valid, 0)[None])
+        (np.asarray(values.mean(0, np.float64))[None], np.asarray(valid.all(0))[None])
         for values, valid in without_clipped(samples)
     ]
     limit = lowest_light(brightness_classes(measure_correlated(planes).squares))
