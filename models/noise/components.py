@@ -14,10 +14,11 @@ import numpy as np
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.noise.clipping import without_clipped
 from glassplate.models.noise.flat_squares import FEWEST_SQUARES, SIDE, measure_correlated
-from glassplate.models.noise.lights import MOST_COLOURS
 from glassplate.models.noise.spectra import Sample
 from glassplate.models.noise.variance_curve import constant_variance
 
+# Most channels that are taken for colours of one scene.
+MOST_COLOURS = 4
 # Side of the squares, pixels, in which the colours are measured. Colours have hardly any texture, and larger
 # squares show coarser noise: made noise smoothed by 2 pixels, sigma 6, on six photographs, is found in the
 # colours at 3.2 to 4.2 with squares of 8, at 5.0 to 6.3 with these; in the brightness at 3.4 to 5.7 and at

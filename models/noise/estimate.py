@@ -81,9 +81,9 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
     if settings.correlation == "auto" and not (correlated or rounded):
         correlated = _colours_are_coarse(squares, finite[::COARSE_WINDOWS])
     if correlated or rounded:
-        finite = list(without_lights(finite))
-        components = measure_components(finite)
-        everywhere_flat = measure_correlated(without_clipped(finite))
+        rest = without_lights(finite)
+        components = measure_components(rest)
+        everywhere_flat = measure_correlated(without_clipped(rest))
         enough = len(everywhere_flat.squares) >= FEWEST_SQUARES
         if enough and constant_variance(everywhere_flat.squares) > ROUNDING:
             correlated = True
@@ -121,16 +121,15 @@ def noise_between_sources(samples: Sequence[Sample], noise: NoiseModel) -> Noise
 def _colours_are_coarse(squares: Squares, samples: Sequence[Sample]) -> bool:
     """Whether colours have much more noise than `squares` show in their high orders.
 
-    Grain that is coarser than they are leaves nothing there but the white noise of the picture itself.
+    Coarse grain leaves nothing there but the white noise of the picture itself.
     """
     if len(squares) < FEWEST_SQUARES:
         return False
     components = measure_components(samples)
     if components is None or components.colour is None:
         return False
-    share = 1 - 1 / len(
-        samples[0][0]
-    )  # of the mean variance of a channel, if all components had the same
+    # of the mean variance of a channel, if all components had the same
+    share = 1 - 1 / len(samples[0][0])
     return components.colour.variance > share * COARSE_FROM * constant_variance(squares) > 0
 
 

@@ -11,18 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from glassplate.models.noise.clipping import without_clipped
+from glassplate.models.noise.components import MOST_COLOURS
 from glassplate.models.noise.flat_squares import measure_correlated
 from glassplate.models.noise.spectra import Sample
 from glassplate.models.noise.variance_curve import BrightnessClasses, brightness_classes
 
-# Most channels that are taken for colours of one scene.
-MOST_COLOURS = 4
-# Lights are there if the class of the least noise is among the brightest of this share of an image, with at
-# most this part of the standard deviation of the middle class, and if classes of the third share are within
-# the fourth of the middle one. Of 15 crops of PolyU two are so, with 0.35 and 0.41 of their noise on paper.
-# Photographs with made grain never are: their least noise is in other classes, or more than 0.7 of the
-# middle, since texture grows gradually.
-LIGHTS, FLATTENED, ALIKE_SHARE, ALIKE = 0.2, 0.6, 0.6, 0.15
+# Share of an image in whose brightest part the class of the least noise must be.
+LIGHTS = 0.2
+# Most standard deviation of that class, in units of that of the middle class.
+FLATTENED = 0.6
+# Share of the image whose classes must be alike, and how far, relatively, each may be from the middle one.
+# With these four numbers two of 15 crops of PolyU have lights, on whose paper the noise was measured at 0.35
+# and 0.41 of the image's, and none of 16 photographs with made grain has (docs/design/018-seen-noise.md).
+ALIKE_SHARE, ALIKE = 0.6, 0.15
 
 
 def without_lights(samples: Sequence[Sample]) -> Sequence[Sample]:

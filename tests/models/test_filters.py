@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from glassplate.models import filters
 from glassplate.models.filters import fill_unknown, gaussian_blur, neighbour_mean
 
 
@@ -19,6 +20,15 @@ class TestFillUnknown:
         assert torch.equal(filled[known], values[known])
         assert filled[0, 0, 1, 1] == pytest.approx((2 + 3 + 4 + 6 + 7 + 8 + 9) / 7)
         assert filled[0, 0, 0, 0] == pytest.approx((2 + 4) / 2)
+
+    @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 1.0])
+    @pytest.mark.parametrize("sigma", [None, 2.0])
+    def test_a_gpu_which_is_not_waited_for_gets_the_same(self, share, sigma, monkeypatch):
+        values = torch.rand(1, 2, 33, 20, generator=generator())
+        known = torch.rand(1, 2, 33, 20, generator=generator(1)) < share
+        here = fill_unknown(values, known, sigma)
+        monkeypatch.setattr(filters, "_surely_known", lambda counts: False)
+        assert torch.equal(fill_unknown(values, known, sigma), here)
 
     @pytest.mark.parametrize("sigma", [None, 2.0])
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (33, 20)])
