@@ -9,12 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from glassplate.models.device.numerics import Numerics, resolve
-from glassplate.models.noise.description import NoiseDescription, describe_noise
-from glassplate.models.noise.estimate import (
-    ROUNDING,
-    estimate_noise,
-    noise_between_sources,
-)
+from glassplate.models.noise.estimate import estimate_noise, noise_between_sources
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
@@ -29,6 +24,12 @@ from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.network_stacking import choose_stacking
 from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
+from glassplate.pipeline.planning.noise_found import (
+    is_removable,
+    noise_found,
+    noise_of,
+    warnings_about,
+)
 from glassplate.pipeline.planning.operator import check_reach, make_operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.star_width import stars_are_wide
@@ -45,11 +46,6 @@ from glassplate.pipeline.tile_grid import TileGrid
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
-# Times its usual variance that rounding has in the flat squares of smooth pictures, where its steps are edges
-# (1.3 to 1.7 measured).
-MOST_ROUNDING = 2.0
-# Mean count of photons in a pixel up to which counts are not taken for a picture without noise.
-MOST_COUNTS = 2.0
 # Lightness L of white.
 WHITE_L = 100.0
 
@@ -143,15 +139,12 @@ def _plan_for(
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
-    noise = _noise(samples, recipe, source.spec, findings.exponent)
-    found = _found(samples, noise, source)
+    noise = noise_of(samples, recipe, source.spec, findings.exponent)
+    found = noise_found(samples, noise, source)
     quantum = _quantum(source, findings.exponent)
-    removes_nothing = (
-        recipe.traits.denoises
-        and found is not None
-        and source.spec.variance is None
-        and not _removable(samples, found, quantum)
-    )
+    # what the user gives as an image is the noise
+    measured = None if source.spec.variance is not None or not recipe.traits.denoises else found
+    removes_nothing = measured is not None and not is_removable(samples, measured, quantum)
     detector = _detector(samples, recipe, noise, quantum)
     alpha = source.alpha is not None
     fills = recipe.fills or detector is not None
@@ -192,7 +185,11 @@ def _plan_for(
         warnings=(
             *(() if files.psf is None else files.psf.warnings),
             *contradicted(samples, noise, findings.exponent),
-            *(_nothing_to_remove(found, findings.exponent) if found and removes_nothing else ()),
+            *(
+                []
+                if measured is None
+                else warnings_about(measured, findings.exponent, removes_nothing)
+            ),
         ),
     )
     return replace(plan, **_colouring(source, grid, samples))
@@ -249,41 +246,6 @@ def _detector(
 def _quantum(source: Source, exponent: int) -> float:
     """Step between integer values as they are read; 0 for floats."""
     return 0.0 if source.dtype.kind == "f" else math.ldexp(1.0, -exponent)
-
-
-def _noise(samples: list[Sample], recipe: Recipe, spec: SourceSpec, exponent: int) -> NoiseModel:
-    if not recipe.traits.measures:
-        return NoiseModel(floor=0.0, slope=0.0, lag1=0.0, correlated=False, origin="not needed")
-    if spec.exposures:
-        # the recipe states the noise of one exposure, not of their mean
-        return estimate_noise(samples, NoiseSettings(correlation=recipe.noise.correlation))
-    return estimate_noise(samples, recipe.noise.scaled(-exponent))
-
-
-def _found(samples: list[Sample], noise: NoiseModel, source: Source) -> NoiseDescription | None:
-    """What the noise looks like; None where nothing of it was estimated."""
-    if "estimated" not in noise.origin:
-        return None
-    levels = "levels" if source.dtype.kind in "iu" else ""
-    return describe_noise(samples, noise, source.unit or levels)
-
-
-def _removable(samples: list[Sample], found: NoiseDescription, quantum: float) -> bool:
-    """Whether there is noise that could be removed: in whole numbers, more than that of rounding."""
-    if found.grows or found.sigma**2 > MOST_ROUNDING * ROUNDING * quantum**2:
-        return True
-    pixels = np.concatenate([np.abs(values[valid]) for values, valid in samples])
-    # counts of a few photons are whole numbers, and noise all the same
-    return found.sigma > 0 and float(pixels.mean()) < MOST_COUNTS * quantum
-
-
-def _nothing_to_remove(found: NoiseDescription, exponent: int) -> tuple[str]:
-    sigma = math.ldexp(found.sigma, exponent)
-    return (
-        "no noise was found that could be removed (in flat places a standard deviation of "
-        f"{sigma:.2g}, where rounding to whole numbers has 0.29 to 0.4): pixels are copied as they are; give "
-        "noise.sigma to remove noise of that standard deviation",
-    )
 
 
 def _numerics(device: Device, recipe: Recipe) -> Numerics:
