@@ -43,7 +43,9 @@ MOST_OPTIMISM = 10.0
 OUTLIER_BOUND = 3.0
 # Factor on the variance of the noise that the filter of similar blocks says it left, for what its pilot had
 # lost: with it 0.70 to 0.79 of the errors lie within one standard deviation, and 0.92 to 0.98 within two
-# (F16, house, lena, kodak3; 256x256, sigma 25; 2.4, 2.8, 1.5 and 3.5 fit their mean squares).
+# (F16, house, lena, kodak3; 256x256, sigma 25; 2.4, 2.8, 1.5 and 3.5 fit their mean squares). What is lost is
+# mostly weak texture, which photographs have everywhere, and skies do not. Where faint sources are guarded,
+# the filter's own variance is taken (docs/design/017-faint-sources.md).
 FILTERED_VARIANCE = 2.5
 # Change by the guard, in standard deviations of the noise, from which a pixel counts as given back.
 GIVEN_BACK = 0.5
@@ -249,7 +251,8 @@ def _uncertainty(
             # no more than the measurement's own: a block that resembles no other was not filtered
             seen = _seen(window, mean)
             most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())
-            left = torch.minimum(FILTERED_VARIANCE * filtered.variance, most)
+            factor = FILTERED_VARIANCE if problem.fit.guard is None else 1.0
+            left = torch.minimum(factor * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
     if noise_back is not None:
         variance = variance + torch.from_numpy(noise_back).to(variance)
