@@ -146,9 +146,14 @@ def similar_blocks(
     each = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
     seen = [of_one for of_one in each if of_one is not None]  # of all windows or of none
     components = torch.cat(seen) if seen else None
-    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, components)
-    parts = (torch.split(planes, 1) for planes in whole)
-    return [Filtered(*planes) for planes in zip(*parts, strict=True)]
+    stated = problem.fit.uncertainty
+    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, components, stated=stated)
+    return [
+        Filtered(
+            whole.values[n : n + 1], None if whole.variance is None else whole.variance[n : n + 1]
+        )
+        for n in range(len(windows))
+    ]
 
 
 def _through_operator(window: Window, mean: torch.Tensor) -> torch.Tensor:
@@ -247,7 +252,7 @@ def _uncertainty(
             problem.fit.posterior,
             _optimism(window, means[0]),
         )
-        if filtered is not None:
+        if filtered is not None and filtered.variance is not None:
             # no more than the measurement's own: a block that resembles no other was not filtered
             seen = _seen(window, mean)
             most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())

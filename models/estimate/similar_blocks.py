@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.cosine_transform import cosine_matrix
+from glassplate.models.estimate.block_matching import Search, nearest_blocks
 from glassplate.models.estimate.colour_components import colour_components, colour_variance
 from glassplate.models.estimate.posterior import COLOURS
 from glassplate.models.fit.losses import masked_median
@@ -40,8 +40,9 @@ class Filtered(NamedTuple):
 
     values: torch.Tensor
     """(B, C, h, w), source units."""
-    variance: torch.Tensor
-    """(B, C, h, w), squared source units: of the noise that remains, and of what was removed as noise."""
+    variance: torch.Tensor | None
+    """(B, C, h, w), squared source units: of the noise that remains, and of what was removed as noise; None
+    where it was not wanted."""
 
 
 def collaborative_wiener(
@@ -51,6 +52,8 @@ def collaborative_wiener(
     valid: torch.Tensor,
     lag1: float = 0.0,
     seen: torch.Tensor | None = None,
+    *,
+    stated: bool = True,
 ) -> Filtered:
     """Filter a measurement with a pilot estimate of it, in groups of blocks that are similar in the pilot.
 
@@ -63,9 +66,9 @@ def collaborative_wiener(
     Four things differ from the paper. The mean of a group is the pilot's, so that the zero point does not
     matter and no flux is lost: the pilot knows it from a larger neighbourhood than the group, whose blocks
     overlap (on photographs their mean has eight times the noise variance of as many separate pixels). A block
-    without similar ones stays as the pilot has it. Noise that differs from pixel to pixel is propagated
-    exactly to each coefficient (``V = (T o T) variance``). In the gain it counts `DISCOUNT` times, because
-    the pilot has lost energy.
+    without similar ones stays as the pilot has it. Noise that differs between the pixels of a block is
+    propagated to each coefficient (``V = (T o T) variance``), that of the blocks of a group is averaged. In
+    the gain it counts `DISCOUNT` times, because the pilot has lost energy.
 
     Parameters
     ----------
@@ -79,6 +82,8 @@ def collaborative_wiener(
         of order one.
     seen
         (B, C) factors on the variance of each colour component, see `seen_noise`; None for 1.
+    stated
+        Whether the variance of the error is wanted, which takes a fifth of the time.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def collaborative_wiener(
     measured = torch.where(valid, y, pilot)
     noisy = noise > 0
     if not noisy.any():
-        return Filtered(measured.reshape(shape), torch.zeros(shape).to(y))
+        return Filtered(measured.reshape(shape), torch.zeros(shape).to(y) if stated else None)
     # in units of the usual noise, squares of faint fluxes stay within single precision
     unit = masked_median(noise, noisy).nan_to_num(nan=1.0).sqrt()  # (B, 1, 1, 1)
     of_components = colour_variance(noise / unit.square())
@@ -108,34 +113,39 @@ def collaborative_wiener(
     # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
-    found = [_in_units_of_noise(p, m, v, lag1) for p, m, v in parts]
-    values, left = (torch.cat(images) for images in zip(*found, strict=True))
-    values = colour_components(values, inverse=True)
-    left = colour_variance(left, inverse=True)
-    values = torch.where(noisy, unit * values, measured)
-    return Filtered(values.reshape(shape), (unit.square() * left).reshape(shape))
+    found = [_in_units_of_noise(*planes, lag1, stated) for planes in parts]
+    values = colour_components(torch.cat([image.values for image in found]), inverse=True)
+    values = torch.where(noisy, unit * values, measured).reshape(shape)
+    variances = [image.variance for image in found if image.variance is not None]
+    if not variances:
+        return Filtered(values, None)
+    left = unit.square() * colour_variance(torch.cat(variances), inverse=True)
+    return Filtered(values, left.reshape(shape))
 
 
 def _in_units_of_noise(
-    pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float
+    pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float, stated: bool
 ) -> Filtered:
     """Filter the colour components of images in units of their noise; all (B, C, h, w)."""
     b, c, h, w = pilot.shape
     pilot, y, variance = (_padded(planes) for planes in (pilot, y, variance))
     *_, height, width = pilot.shape
-    totals = torch.zeros(2 * c + 1, b * height * width, dtype=pilot.dtype, device=pilot.device)
+    planes = (2 if stated else 1) * c + 1
+    totals = torch.zeros(planes, b * height * width, dtype=pilot.dtype, device=pilot.device)
     block = _block(width, pilot.device)  # (SIDE * SIDE,)
     for corners in _groups(pilot):
         basis = _Basis(corners.shape[1], lag1, pilot)
         for some in torch.split(corners, TOGETHER // basis.group):
-            place = some.unsqueeze(-1) + block  # (n, group, SIDE * SIDE)
+            place = some.T.unsqueeze(-1) + block  # (group, n, SIDE * SIDE)
             painted, measured, noise = (_gathered(whole, place) for whole in (pilot, y, variance))
-            values, left, weight = basis.filtered(painted, measured, noise)
+            values, left, weight = basis.filtered(painted, measured, noise, stated)
             # for a block without similar ones the filter would only give its noise back
-            _add(totals, place, painted if basis.group == 1 else values, left, weight)
+            values = painted if basis.group == 1 else values
+            parts = (values, weight) if left is None else (values, left, weight)
+            _add(totals, place, parts)
     weight = totals[-1].clamp(min=torch.finfo(totals.dtype).tiny)
-    sums = (totals[:-1] / weight).view(2, c, b, height, width)[..., :h, :w].transpose(1, 2)
-    return Filtered(sums[0], sums[1])
+    sums = (totals[:-1] / weight).view(-1, c, b, height, width)[..., :h, :w].transpose(1, 2)
+    return Filtered(sums[0], sums[1] if stated else None)
 
 
 def _padded(planes: torch.Tensor) -> torch.Tensor:
@@ -156,11 +166,7 @@ def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
     `pilot` is (B, C, h, w), in units of the noise; corners are flat indices into (B, h, w). A group has as
     many blocks of one image as are similar, rounded down to a size.
     """
-    # one by one, shifts stay in a CPU's cache (0.6 s a window of 3x256x256, all at once 5 s); a GPU would
-    # start thousands of kernels for them
-    at_once = 1 if pilot.device.type == "cpu" else 2 * REACH + 1
-    rows = list(_most_similar(pilot, at_once))
-    corners, distances = (torch.cat(parts) for parts in zip(*rows, strict=True))  # (n, most)
+    corners, distances = nearest_blocks(pilot, Search(SIDE, REACH, max(GROUPS)), SIMILAR)
     similar = (distances < SIMILAR).sum(1)
     most = corners.shape[1]
     above = most + 1
@@ -171,53 +177,18 @@ def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
             above = size
 
 
-def _most_similar(pilot: torch.Tensor, at_once: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Find the corners and distances of the most similar blocks, for each row of reference blocks.
-
-    `pilot` is (B, C, h, w), both results are (B n, most). `at_once` shifts down are compared at once.
-    """
-    b, c, h, w = pilot.shape
-    side = 2 * REACH + 1
-    # blocks within reach of a corner of the image
-    most = math.prod(min(REACH, size - SIDE) + 1 for size in (h, w))
-    # blocks beyond the border are infinitely far
-    wide = F.pad(pilot, (REACH,) * 4, value=math.inf)  # (B, C, h + 2 REACH, w + 2 REACH)
-    first = torch.arange(b, device=pilot.device).view(-1, 1, 1) * (h * w)
-    columns = torch.arange(0, w - SIDE + 1, STEP, device=pilot.device)
-    for row in range(0, h - SIDE + 1, STEP):
-        own = pilot[:, :, None, row : row + SIDE, None]  # (B, C, 1, SIDE, 1, w)
-        # (B, C, side, side, w, SIDE): for each shift down and right the rows that a block there would have
-        shifted = wide[:, :, row : row + side + SIDE - 1].unfold(3, w, 1).unfold(2, SIDE, 1)
-        parts = torch.split(shifted.movedim(-1, 3), at_once, 2)  # (B, C, at_once, SIDE, side, w)
-        # squared differences summed over the colours and rows of a block
-        squares = torch.cat([(there - own).square().sum((1, 3)) for there in parts], 1)
-        squares = squares.flatten(1, 2)  # (B, side * side, w)
-        distance = F.avg_pool1d(squares, SIDE, STEP) / (c * SIDE)  # (B, side * side, n)
-        # each block belongs to its own group, so that all pixels are covered
-        distance[:, REACH * side + REACH] = -1
-        nearest = distance.mT.topk(min(max(GROUPS), most), largest=False, sorted=True)
-        dy, dx = nearest.indices // side - REACH, nearest.indices % side - REACH
-        corners = first + (row + dy) * w + columns[:, None] + dx  # (B, n, most)
-        yield corners.flatten(0, 1), nearest.values.flatten(0, 1)
-
-
 def _gathered(whole: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """Pixels of (B, C, h, w) as groups of blocks, (n, C, group, SIDE * SIDE)."""
-    return whole.transpose(0, 1).flatten(1)[:, place].transpose(0, 1)
+    """Pixels of (B, C, h, w) as groups of blocks, (C, group, n, SIDE * SIDE)."""
+    return whole.transpose(0, 1).flatten(1)[:, place]
 
 
-def _add(
-    totals: torch.Tensor,
-    place: torch.Tensor,
-    values: torch.Tensor,
-    left: torch.Tensor,
-    weight: torch.Tensor,
-) -> None:
-    """Add weighted blocks, (n, C, group, SIDE * SIDE), to the sums, and their weights to the last row."""
+def _add(totals: torch.Tensor, place: torch.Tensor, parts: tuple[torch.Tensor, ...]) -> None:
+    """Add blocks, (C, group, n, SIDE * SIDE), times their weights, and the weights, which come last."""
+    *blocks, weight = parts  # (n, SIDE * SIDE)
     flat = place.reshape(-1)
-    planes = [*(values * weight).unbind(1), *(left * weight).unbind(1), weight[:, 0]]
+    planes = [plane for of_one in blocks for plane in of_one * weight]
     # one row at a time: in one dimension the sum has a fixed order on a CPU, and is many times faster
-    for row, plane in zip(totals, planes, strict=True):
+    for row, plane in zip(totals, [*planes, weight], strict=True):
         row.index_add_(0, flat, plane.expand(place.shape).reshape(-1))
 
 
@@ -232,6 +203,7 @@ class _Basis:
             torch.kron(block, block),
         )
         self.forward = [matrix.to(like) for matrix in matrices]
+        self.inverse = [matrix.T for matrix in self.forward]
         self.squared = [matrix.square() for matrix in self.forward]
         t = torch.arange(SIDE)
         covariance = max(lag1, 0.0) ** (t[:, None] - t).abs().double()
@@ -241,29 +213,32 @@ class _Basis:
         self.window = torch.kron(window, window).to(like)  # (SIDE * SIDE,)
 
     def filtered(
-        self, pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Filter groups, all (n, C, group, SIDE * SIDE).
+        self, pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, stated: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Filter groups, all (C, group, n, SIDE * SIDE).
 
         Returns
         -------
         values, variance, weight
-            The last is (n, 1, 1, SIDE * SIDE).
+            The variance only if it is to be stated. The weight is (n, SIDE * SIDE).
         """
         paint = _transformed(pilot, self.forward)
         energy = paint.square()
-        noise = _transformed(variance, self.squared) * self.share
-        gain = energy / (energy + DISCOUNT * noise).clamp(min=torch.finfo(energy.dtype).tiny)
-        gain[:, :, 0, 0] = 1  # the mean of each component, which is the pilot's
+        # blocks that are similar have a noise that is, so that the group's mean is that of each
+        noise = (variance.mean(1, keepdim=True) @ self.squared[1].T) * self.share  # (C, 1, n, ..)
+        gain = energy / (energy + DISCOUNT * noise).clamp_(min=torch.finfo(energy.dtype).tiny)
+        gain[:, 0, :, 0] = 1  # the mean of each component, which is the pilot's
         spectrum = gain * _transformed(y, self.forward)
-        spectrum[:, :, 0, 0] = paint[:, :, 0, 0]
-        values = _transformed(spectrum, [matrix.T for matrix in self.forward])
-        left = _transformed(gain * noise, [matrix.T for matrix in self.squared])
-        total = (gain.square() * noise).sum((1, 2, 3), keepdim=True)
-        return values, left, self.window / total.clamp(min=LEAST)
+        spectrum[:, 0, :, 0] = paint[:, 0, :, 0]
+        values = _transformed(spectrum, self.inverse)
+        left = None
+        if stated:
+            left = _transformed(gain * noise, [matrix.T for matrix in self.squared])
+        total = (gain.square_() * noise).sum((0, 1, 3))  # (n,)
+        return values, left, self.window / total.clamp(min=LEAST)[:, None]
 
 
 def _transformed(groups: torch.Tensor, matrices: list[torch.Tensor]) -> torch.Tensor:
-    """Apply a matrix to each of the last two dimensions, (n, C, group, SIDE * SIDE) to the same."""
-    group, block = matrices
-    return group @ (groups @ block.T)
+    """Apply a matrix over the group and one over the pixels, (C, group, n, SIDE * SIDE) to the same."""
+    over_group, over_pixels = matrices
+    return (over_group @ (groups @ over_pixels.T).flatten(2)).view(groups.shape)
