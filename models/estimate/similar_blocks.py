@@ -113,7 +113,7 @@ def collaborative_wiener(
     # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
-    found = [_in_units_of_noise(*planes, lag1, stated) for planes in parts]
+    found = [_in_units_of_noise(p, m, v, lag1, stated) for p, m, v in parts]
     values = colour_components(torch.cat([image.values for image in found]), inverse=True)
     values = torch.where(noisy, unit * values, measured).reshape(shape)
     variances = [image.variance for image in found if image.variance is not None]
