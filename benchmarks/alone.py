@@ -28,7 +28,7 @@ class Alone(FitLog):
 
     def step(self) -> None:
         """Do one iteration."""
-        advance(self.state, self.network)
+        advance(self.state, self.network, [True])
         self.iteration += 1
 
     def mean(self) -> torch.Tensor:

@@ -61,16 +61,19 @@ class GroupedNetworks:
         painted: torch.Tensor = self.network(z)
         return painted
 
-    def step(self, loss: torch.Tensor) -> None:
-        """Let every optimiser take one step."""
+    def step(self, loss: torch.Tensor, learning: Sequence[bool]) -> None:
+        """Let the optimisers of the networks that learn take one step."""
         [gradients] = torch.autograd.grad(loss, self.weights)
-        self._adam(gradients)
+        self._adam(gradients, learning)
 
     @torch.no_grad()
-    def _adam(self, gradients: torch.Tensor) -> None:
+    def _adam(self, gradients: torch.Tensor, learning: Sequence[bool]) -> None:
         """Take one step of Adam for each network, counted from its own beginning."""
         self.steps += 1
-        size = (self.learning_rates / (1 - BETA1**self.steps)).float()  # (B, 1)
+        rates = self.learning_rates
+        if not all(learning):  # a network that has ended learning never learns again
+            rates = rates * torch.tensor(learning, device=rates.device)[:, None]
+        size = (rates / (1 - BETA1**self.steps)).float()  # (B, 1)
         correction = (1 - BETA2**self.steps).sqrt().float()  # (B, 1)
         self.first.lerp_(gradients, 1 - BETA1)
         self.second.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)

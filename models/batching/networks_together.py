@@ -35,13 +35,14 @@ class SeparateNetworks:
         painted = [network.paint(one) for network, one in zip(self.networks, each, strict=True)]
         return painted[0] if len(painted) == 1 else torch.cat(painted)
 
-    def step(self, loss: torch.Tensor) -> None:
-        """Let every optimiser take one step."""
+    def step(self, loss: torch.Tensor, learning: Sequence[bool]) -> None:
+        """Let the optimisers of the networks that learn take one step."""
         for network in self.networks:
             network.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        for network in self.networks:
-            network.optimiser.step()
+        for network, learns in zip(self.networks, learning, strict=True):
+            if learns:
+                network.optimiser.step()
 
     def put(self, slot: int, network: Network) -> None:
         """Begin another fit in a slot."""

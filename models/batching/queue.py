@@ -144,7 +144,8 @@ class Queue:
 
     def _advance(self, slots: Slots) -> None:
         """Do one iteration of all fits, make the records that are due, refill the slots of fits that end."""
-        slots.advance()
+        logs = [self.running[slot][1] for slot in range(slots.width)]
+        slots.advance([self.problem.fit.learns(log.iteration) for log in logs])
         due = []
         for slot, (_, log) in self.running.items():
             log.iteration += 1

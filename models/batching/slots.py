@@ -28,9 +28,9 @@ class Slots:
         """How many slots there are."""
         return len(self.state.loss_sum)
 
-    def advance(self) -> None:
-        """Do one iteration of every fit."""
-        advance(self.state, self.networks)
+    def advance(self, learning: Sequence[bool] | None = None) -> None:
+        """Do one iteration of every fit; `learning` says which networks learn, None for all."""
+        advance(self.state, self.networks, learning or [True] * self.width)
 
     def read(self, slots: Sequence[int]) -> list[Reading]:
         """Read what records are made from, of these slots. This waits for the device."""

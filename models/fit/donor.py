@@ -38,6 +38,8 @@ class DonorSettings:
     """Windows of 128x128 pixels, spread over the image, that the donor is fitted to."""
     tile_iterations: int = 200
     """Cap on optimiser steps of a tile that starts from the donor; at most `fit.iterations`."""
+    tile_predictions: int = 0
+    """Predictions of such a tile after them, each without other pixels, which enter its average."""
     tile_learning_rate: float = 0.003
     """Adam's step size of such a tile."""
     refine: int = 100
@@ -48,8 +50,9 @@ class DonorSettings:
         for name in ("iterations", "windows", "tile_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.refine < 0:
-            raise ValueError(f"refine is {self.refine}, must be at least 0")
+        for name in ("refine", "tile_predictions"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
         if not self.tile_learning_rate > 0:
             raise ValueError(f"tile_learning_rate is {self.tile_learning_rate}, must be above 0")
 
@@ -57,7 +60,12 @@ class DonorSettings:
 def warm(problem: Problem, settings: DonorSettings) -> Problem:
     """The problem of a tile that starts from a donor: fewer, smaller steps and less patience."""
     steps = min(settings.tile_iterations, problem.fit.iterations)
-    fit = replace(problem.fit, iterations=steps, learning_rate=settings.tile_learning_rate)
+    fit = replace(
+        problem.fit,
+        iterations=steps + settings.tile_predictions,
+        predictions=settings.tile_predictions,
+        learning_rate=settings.tile_learning_rate,
+    )
     # a third of the iterations without a better loss says as much as hundreds from random weights
     third = max(1, steps // 3)
     stopping = replace(

@@ -58,7 +58,8 @@ def fit_window(
     log = FitLog(problem, time.perf_counter())
     state, network = begin(Window(measurement, problem), start, rate)
     while not log.ended:
-        advance(state, network)  # draw, forward, data term, backward, average
+        learning = [problem.fit.learns(log.iteration)]
+        advance(state, network, learning)  # draw, forward, data term, backward, average
         log.iteration += 1
         if log.record_due:
             [reading] = state.read([0])
@@ -68,31 +69,45 @@ def fit_window(
     return log.result()
 
 
-def advance(state: FitState, networks: Networks) -> None:
-    """Do one iteration of every fit. Nothing is read back, so the device is not waited for."""
+def advance(state: FitState, networks: Networks, learning: Sequence[bool]) -> None:
+    """Do one iteration of every fit. Nothing is read back, so the device is not waited for.
+
+    `learning` says of each network whether it takes an optimiser step, or predicts only.
+    """
     draw = state.input.draw()
-    x, losses = descend(networks, state.score.objective, draw)
+    if any(learning):
+        x, losses = descend(networks, state.score.objective, draw, learning)
+    else:
+        with torch.no_grad():
+            x, losses = _forward(networks, state.score.objective, draw)
     state.average.add(x, draw.averaging_mask)
     state.loss_sum += losses
     state.loss_count += 1
 
 
 def descend(
-    networks: Networks, objective: Objective, draw: Draw
+    networks: Networks, objective: Objective, draw: Draw, learning: Sequence[bool] = (True,)
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take one optimiser step on the data term and the penalty.
+    """Take one optimiser step on the data term and the penalty, in those networks that learn.
 
     Returns
     -------
     x, losses
         The estimates before the step, (B, C, H, W) in source units, and their data terms, (B,).
     """
+    x, losses = _forward(networks, objective, draw)
+    networks.step((losses + objective.penalty(x)).sum(), learning)
+    return x.detach(), losses.detach()
+
+
+def _forward(
+    networks: Networks, objective: Objective, draw: Draw
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimates, (B, C, H, W), and their data terms, (B,)."""
     numerics = objective.problem.numerics
     z = draw.z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
     x = objective.estimate(networks.paint(z))  # (B, C, H, W)
-    losses = objective.data_term(x, draw.loss_mask)  # (B,)
-    networks.step((losses + objective.penalty(x)).sum())
-    return x.detach(), losses.detach()
+    return x, objective.data_term(x, draw.loss_mask)
 
 
 def begin(
@@ -152,8 +167,8 @@ class Networks(Protocol):
     def paint(self, z: torch.Tensor) -> torch.Tensor:
         """Map inputs (B, inputs, H', W') to outputs (B, C, H, W) float32."""
 
-    def step(self, loss: torch.Tensor) -> None:
-        """Let every optimiser take one step on a scalar, the sum over all windows."""
+    def step(self, loss: torch.Tensor, learning: Sequence[bool]) -> None:
+        """Let the optimiser of each network that learns take one step on a scalar, the sum over all."""
 
 
 class Network:
@@ -186,8 +201,8 @@ class Network:
         x: torch.Tensor = self.module(z)
         return x
 
-    def step(self, loss: torch.Tensor) -> None:
-        """Take one optimiser step."""
+    def step(self, loss: torch.Tensor, learning: Sequence[bool] = (True,)) -> None:
+        """Take one optimiser step; it is one network, which learns."""
         self.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

@@ -10,6 +10,7 @@ from glassplate.models.networks.make import (
     input_size,
     padded_size,
 )
+from glassplate.models.networks.skip import LEAN, SQUARE
 
 # Memory that torch takes at the first fit whatever its size: oneDNN's kernels and scratch. Measured 35 MiB
 # (torch 2.13, CPU), and some 40 MiB more where torch had just been installed: Linux then maps more pages of
@@ -20,7 +21,7 @@ FIRST_FIT_BYTES = 80 << 20
 # Measured, skip: 1022 MiB for 640x640 with 32 and 32 channels in bf16, 522 MiB for 256x256 with 128 and 4,
 # 492 MiB for 320x320 with 32 and 32 in fp32; lean, fp32: 643 MiB for 512x512 and 351 MiB for 320x320;
 # hourglass, fp32: 338 MiB for 288x288.
-SKIP_MAPS = {"skip": (20, 13), "hourglass": (20, 0), "lean": (15, 9)}
+SKIP_MAPS = {"skip": (20, 13), "hourglass": (20, 0), "lean": (15, 9), "unshuffled": (15, 9)}
 # The same for each channel of a scale. Measured in fp32: 355 MiB for 256x256 with 16 channels and 4 scales,
 # 361 MiB for 3x128x128 with 32 (of which some 150 for its 8.6 million weights).
 UNET_MAPS = 26
@@ -40,7 +41,7 @@ WEIGHT_COPIES = 6
 # 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds take no more. None was
 # measured on a GPU.
 BF16_BYTES = {
-    "lean": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
+    "lean": 2.6, "unshuffled": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
 }  # fmt: skip
 # The same on a processor that emulates bf16, which a fit uses only to continue a run that began on another
 # machine. Kernels then copy whole maps to float32, and the number of copies varies from run to run. On AVX2
@@ -126,13 +127,14 @@ def _feature_maps(network: NetworkSettings) -> float:
 
 
 def _skip_maps(network: NetworkSettings) -> float:
-    """The same for the kinds `skip`, `lean` and `hourglass`."""
+    """The same for the kinds `skip`, `lean`, `unshuffled` and `hourglass`."""
     per_channel, per_skip = SKIP_MAPS[network.kind]
     wide, skip = network.channels, network.skip_channels
     fine, fine_skip = wide, skip
-    if network.kind == "lean":
+    if network.kind in LEAN:
         fine = min(wide, network.fine_channels)
         fine_skip, skip = min(skip, fine), min(skip, wide)
     full = per_channel * fine + per_skip * fine_skip
     # every scale has a quarter of the last one's pixels: together a third of the first's
-    return full + (per_channel * wide + per_skip * skip) / 3
+    maps = full + (per_channel * wide + per_skip * skip) / 3
+    return maps / SQUARE**2 if network.kind == "unshuffled" else maps

@@ -40,7 +40,10 @@ class FitSettings:
     for a decoder network, which takes nothing else, requantised for deartifact, measurement where A mixes
     pixels (super-resolution, deconvolution), else blindspot."""
     iterations: int = 1000
-    """Cap on optimiser steps of any fit; tiles that start from a donor have `donor.tile_iterations`."""
+    """Cap on iterations of any fit; tiles that start from a donor have `donor.tile_iterations`."""
+    predictions: int = 0
+    """Iterations before the cap in which the network predicts and no longer learns, which takes a third of
+    the time; at most `iterations`. Tiles that start from a donor have `donor.tile_predictions`."""
     learning_rate: float = 0.01
     """Adam's step size."""
     drop: float = 0.3
@@ -91,6 +94,10 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"members is {self.members}, must be at least 1")
+        if not 0 <= self.predictions <= self.iterations:
+            raise ValueError(
+                f"predictions is {self.predictions}, must be from 0 to iterations, {self.iterations}"
+            )
         for name, value in (("guard", self.guard), ("robust", self.robust)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(
@@ -98,6 +105,10 @@ class FitSettings:
                 )
         if not 0 <= self.tv < math.inf:
             raise ValueError(f"tv is {self.tv}, must be at least 0 and finite")
+
+    def learns(self, iteration: int) -> bool:
+        """Whether the network learns in the iteration after so many."""
+        return iteration < self.iterations - self.predictions
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from glassplate.models.networks.decoder import Decoder
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head
 from glassplate.models.networks.resnet import ResNet
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
-from glassplate.models.networks.skip import SkipNetwork
+from glassplate.models.networks.skip import SQUARE, SkipNetwork, UnshuffledNetwork
 from glassplate.models.networks.unet import UNet
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
 
 KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
     "lean": SkipNetwork,
+    "unshuffled": UnshuffledNetwork,
     "skip": SkipNetwork,
     "hourglass": SkipNetwork,
     "unet": UNet,
@@ -35,10 +36,13 @@ KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
 def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
     """Smallest size, at least `height` and `width`, that the network can output, in pixels.
 
-    A multiple of 2^scales (of 1 for a resnet, which never halves the resolution), with at least two pixels at
-    the deepest scale, because a border of one pixel has nothing to reflect.
+    A multiple of 2^scales (of 1 for a resnet, which never halves the resolution; of twice as much for an
+    unshuffled network, which begins at half of it), with at least two pixels at the deepest scale, because a
+    border of one pixel has nothing to reflect.
     """
     multiple = 1 if settings.kind == "resnet" else 2**settings.scales
+    if settings.kind == "unshuffled":
+        multiple *= SQUARE
     rows, columns = (max(2, -(-n // multiple)) * multiple for n in (height, width))
     return rows, columns
 

@@ -17,23 +17,26 @@ class NetworkSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    kind: Literal["lean", "skip", "hourglass", "unet", "resnet", "decoder"] = "lean"
+    kind: Literal["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"] = "lean"
     """skip: encoder-decoder with skip connections, the network of the DIP paper; lean: the same with
     fewer channels at full resolution, one convolution instead of two on the way down, and no norm where
-    skip connections join; hourglass: skip without skip connections; unet: skip connections carry all
+    skip connections join; unshuffled: lean at half the resolution, where each square of 2x2 pixels is four
+    channels; hourglass: skip without skip connections; unet: skip connections carry all
     channels; resnet: residual blocks at full resolution; decoder: 1x1 convolutions and upsampling from a
     small random code, few weights, no input but `noise`. docs/networks.md says which kind suits what."""
     channels: int = 32
     """Feature channels of every scale; for a unet those at full resolution, doubled with every scale."""
     fine_channels: int = 16
-    """Feature channels at full resolution, where most of the time goes; at most `channels` (lean)."""
+    """Feature channels at the finest resolution, where most of the time goes; at most `channels` (lean,
+    unshuffled)."""
     scales: int = 4
     """How often the resolution is halved; for a resnet, which never halves it, the number of blocks."""
     skip_channels: int = 32
-    """Channels of each skip connection; in a lean network at most those of its scale (lean, skip)."""
+    """Channels of each skip connection; in a lean network at most those of its scale (lean, unshuffled,
+    skip)."""
     upsample: Literal["nearest", "bilinear"] = "nearest"
     """Upsampling from scale to scale: nearest is cheapest and fits faster; bilinear is the paper's
-    (lean, skip, hourglass, unet; a decoder is always bilinear)."""
+    (lean, unshuffled, skip, hourglass, unet; a decoder is always bilinear)."""
     output: Literal["linear", "sigmoid"] = "linear"
     """Last layer: linear allows negative values, which sky needs; sigmoid is the paper's."""
 

@@ -4,16 +4,24 @@ Kind `skip` is the network of Ulyanov, Vedaldi & Lempitsky, "Deep Image Prior" (
 `models/skip.py`. One thing differs, without effect on the functions that it can compute: convolutions before
 a batch norm have no bias, because the norm removes it. Kind `hourglass` is the same with 0 channels in its
 skip connections, as their code inpaints large holes. Kind `lean` leaves out what costs time and gains nothing
-(docs/design/005-speed.md).
+(docs/design/005-speed.md). Kind `unshuffled` is a lean network at half the resolution: each square of 2x2
+pixels becomes four channels of its input and its output, as in FFDNet (Zhang, Zuo & Zhang 2018,
+10.1109/TIP.2018.2839891), since passes over memory at full resolution take most of the time.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from glassplate.models.networks.layers import BatchNorm, Head, Upsample, conv_norm_activation
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+
+# Kinds without what costs time and gains nothing.
+LEAN = ("lean", "unshuffled")
+# Side of the square of pixels that become channels.
+SQUARE = 2
 
 
 class SkipNetwork(PriorNetwork):
@@ -25,7 +33,7 @@ class SkipNetwork(PriorNetwork):
 
     def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
         super().__init__()
-        wide, lean = settings.channels, settings.kind == "lean"
+        wide, lean = settings.channels, settings.kind in LEAN
         fine = min(settings.fine_channels, wide) if lean else wide
         self.upsample = Upsample(settings.upsample)
         self.skips, self.downs = nn.ModuleList(), nn.ModuleList()
@@ -71,4 +79,19 @@ def skip_channels(settings: NetworkSettings, width: int) -> int:
     """Channels of the skip connection at a scale that has `width` feature channels."""
     if settings.kind == "hourglass":
         return 0
-    return min(settings.skip_channels, width) if settings.kind == "lean" else settings.skip_channels
+    return min(settings.skip_channels, width) if settings.kind in LEAN else settings.skip_channels
+
+
+class UnshuffledNetwork(SkipNetwork):
+    """A lean network at half the resolution; its input has an even height and width."""
+
+    def __init__(self, settings: NetworkSettings, inputs: int, outputs: int) -> None:
+        super().__init__(settings, inputs * SQUARE**2, outputs * SQUARE**2)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W) float32."""
+        last = z.is_contiguous(memory_format=torch.channels_last)
+        z = F.pixel_unshuffle(z, SQUARE)  # (B, 4 inputs, H/2, W/2)
+        if last:
+            z = z.contiguous(memory_format=torch.channels_last)
+        return F.pixel_shuffle(super().forward(z), SQUARE)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from glassplate.models.networks.skip import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
 
@@ -94,16 +95,19 @@ def _tiles(plan: Plan) -> Iterator[_Finding]:
 def _network(plan: Plan) -> Iterator[_Finding]:
     network = plan.recipe.network
     kind = f"network.kind is {network.kind}"
-    if network.kind != "lean":
+    if network.kind not in LEAN:
         yield _Finding(("network.fine_channels",), kind)
-    if network.kind not in ("lean", "skip"):
+    if network.kind not in (*LEAN, "skip"):
         yield _Finding(("network.skip_channels",), kind)
     if network.kind in ("resnet", "decoder"):
         yield _Finding(("network.upsample",), kind)
-    if network.kind == "lean":
+    if network.kind in LEAN:
         for name in ("fine_channels", "skip_channels"):
             if getattr(network, name) > network.channels:
-                reason = f"a lean network takes no more than network.channels {network.channels}"
+                reason = (
+                    f"a network of kind {network.kind} takes no more than network.channels "
+                    f"{network.channels}"
+                )
                 yield _Finding((f"network.{name}",), reason, has_effect=True)
 
 

@@ -24,6 +24,7 @@ def problem(**changes):
     """A tiny problem: sky at 100 with noise of 5."""
     fit = FitSettings(
         iterations=changes.pop("iterations", 6),
+        predictions=changes.pop("predictions", 0),
         log_period=changes.pop("log_period", 3),
         input=changes.pop("input", "auto"),
         collaborative=changes.pop("collaborative", False),

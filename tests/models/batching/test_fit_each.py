@@ -63,7 +63,7 @@ def test_any_window_gets_finite_values(
 
 
 class TestEveryNetwork:
-    KINDS = ("lean", "skip", "hourglass", "unet", "resnet", "decoder")
+    KINDS = ("lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", KINDS)

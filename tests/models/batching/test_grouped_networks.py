@@ -6,7 +6,7 @@ from glassplate.models.batching.networks_together import SeparateNetworks
 from glassplate.models.fit.loop import Network
 from glassplate.models.networks.make import NetworkSettings, input_size, make_network
 
-KINDS = ("lean", "skip", "hourglass", "unet", "resnet", "decoder")
+KINDS = ("lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder")
 RATES = (0.01, 0.003, 0.01)
 
 
@@ -84,7 +84,7 @@ class TestAdam:
                     begin += weight.numel()
             for network in separate.networks:
                 network.optimiser.step()
-            grouped._adam(gradients)
+            grouped._adam(gradients, [True] * 3)
             torch.testing.assert_close(grouped.weights.detach(), weights(separate))
 
 
@@ -92,7 +92,7 @@ class TestSlots:
     def test_put_begins_anew_in_one_slot(self):
         _, grouped = both("lean")
         z, target = inputs(), torch.zeros(3, 2, 16, 24)
-        grouped.step(loss(grouped.paint(z), target))
+        grouped.step(loss(grouped.paint(z), target), [True] * 3)
         before = grouped.weights.detach().clone()
         [fresh] = networks(count=1, seed=20)
         grouped.put(1, Network(fresh, 0.5))
@@ -108,9 +108,9 @@ class TestSlots:
         _, other = both("lean")
         z, target = inputs(), torch.zeros(3, 2, 16, 24)
         for grouped in (whole, other):
-            grouped.step(loss(grouped.paint(z), target))
+            grouped.step(loss(grouped.paint(z), target), [True] * 3)
         fewer = other.kept([2, 0])
         for _ in range(2):
-            whole.step(loss(whole.paint(z), target))
-            fewer.step(loss(fewer.paint(z[[2, 0]]), target[:2]))
+            whole.step(loss(whole.paint(z), target), [True] * 3)
+            fewer.step(loss(fewer.paint(z[[2, 0]]), target[:2]), [True] * 2)
         torch.testing.assert_close(fewer.weights, whole.weights[[2, 0]], rtol=1e-3, atol=1e-5)

@@ -27,7 +27,7 @@ if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
 
 from other_device import OTHER, Generator, Held, OtherDevice
 
-KINDS = ["lean", "skip", "hourglass", "unet", "resnet", "decoder"]
+KINDS = ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
 
 
 @pytest.fixture

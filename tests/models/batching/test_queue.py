@@ -100,6 +100,12 @@ class TestNeighbours:
             torch.testing.assert_close(reading.mean, expected.mean, rtol=0, atol=0.5)
             assert reading.data_term == pytest.approx(expected.data_term, rel=0.01)
 
+    def test_fits_that_only_predict_any_more_are_what_they_are_alone(self, way):
+        """More windows than slots, so that some learn while others predict."""
+        given = problem(iterations=6, predictions=3, log_period=2)
+        alone = [fit_batch([one], given)[0] for one in PLAIN]
+        assert_close(fit_batch(PLAIN, stacked(given, 2, way)), alone)
+
     @pytest.mark.slow
     def test_it_starts_again_in_its_slot(self, way, monkeypatch):
         usual = problem().fit.learning_rate
@@ -186,7 +192,9 @@ class Refused(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+@pytest.mark.parametrize(
+    "kind", ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
+)
 class TestFixedOrder:
     def fitted(self, kind, way):
         network = NetworkSettings(kind, channels=4, scales=2, skip_channels=4, upsample="bilinear")
@@ -230,11 +238,11 @@ class SmallDevice:
                 inner.count = 0
                 super().__init__(begun)
 
-            def advance(inner):
+            def advance(inner, learning=None):
                 if inner.width > room and inner.count >= at:
                     raise torch.OutOfMemoryError("CUDA out of memory")
                 inner.count += 1
-                super().advance()
+                super().advance(learning)
 
         monkeypatch.setattr(queue, "Slots", Small)
 

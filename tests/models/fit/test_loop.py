@@ -1,12 +1,15 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from windows import SIGMA, measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.fit.loop import fit_window
+from glassplate.models.fit.loop import advance, begin, fit_window
 from glassplate.models.fit.stopping import StoppingSettings
+from glassplate.models.fit.window import Window
 
 
 class TestFitWindow:
@@ -29,6 +32,32 @@ class TestFitWindow:
         given = problem()
         with given.numerics.applied(), pytest.raises(FloatingPointError, match="at iteration 3"):
             fit_window(measurement(noisy), given)
+
+
+class TestPredictions:
+    def test_the_network_no_longer_learns_and_its_predictions_enter_the_average(self):
+        _, noisy = sky(20, 24)
+        given = problem(iterations=7, predictions=4, log_period=1)
+        state, network = begin(Window(measurement(noisy), given))
+        weights, means = [], []
+        with given.numerics.applied():
+            for iteration in range(7):
+                advance(state, network, [given.fit.learns(iteration)])
+                weights.append([w.clone() for w in network.module.state_dict().values()])
+                means.append(state.average.value())
+        assert any(not torch.equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+        for later in weights[3:]:
+            assert all(torch.equal(a, b) for a, b in zip(weights[2], later, strict=True))
+        assert not any(torch.equal(before, after) for before, after in itertools.pairwise(means))
+        with given.numerics.applied():
+            fit = fit_window(measurement(noisy), given)
+        assert [record.iteration for record in fit.log] == list(range(1, 8))
+        torch.testing.assert_close(fit.log[-1].chi2, float(state.score.chi2(state.average.value())))
+
+    @pytest.mark.parametrize("predictions", [-1, 8])
+    def test_there_are_no_more_than_iterations(self, predictions):
+        with pytest.raises(ValueError, match=f"predictions is {predictions}, must be from 0 to"):
+            problem(iterations=7, predictions=predictions)
 
 
 class TestLog:

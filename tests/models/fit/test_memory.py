@@ -67,6 +67,7 @@ CASES = {
     "colours": (problem(), (3, 224, 224), 1),
     "tiny": (problem(), (1, 4, 4), 1),
     "large": (problem(), (1, 512, 512), 1),
+    "unshuffled": (problem(48, kind="unshuffled"), (1, 448, 448), 1),
     "few channels": (problem(16, 3, 16), (1, 288, 288), 1),
     "reference": (problem(128, 5, 4, source="noise", kind="skip"), (3, 128, 128), 1),
     "skip": (problem(kind="skip"), (1, 224, 224), 1),
@@ -82,7 +83,7 @@ CASES = {
     "grouped": (problem(stack=3, together="grouped"), (1, 160, 160), 3),
 }
 # Every kind of network and every way of a stack; what the other cases vary does not depend on the precision.
-IN_BF16 = ["colours", "unet", "grouped"]
+IN_BF16 = ["colours", "unshuffled", "unet", "grouped"]
 # Half the pixels where bf16 is emulated, at ten times the time.
 EMULATED = {"unet": (1, 160, 160), "grouped": (1, 112, 112)}
 if multiplies_bf16("cpu"):  # emulated, these take a minute
@@ -115,7 +116,9 @@ def test_projection_covers_the_measured_memory_closely(forks, name, precision):
     assert measured <= projected <= most * measured + INSTALLED, comparison
 
 
-@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+@pytest.mark.parametrize(
+    "kind", ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
+)
 def test_bf16_takes_less_where_the_processor_has_it(kind, monkeypatch):
     fp32, bf16 = (problem(kind=kind, precision=p) for p in ("fp32", "bf16"))
 
@@ -128,7 +131,9 @@ def test_bf16_takes_less_where_the_processor_has_it(kind, monkeypatch):
     assert native <= emulated
 
 
-@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+@pytest.mark.parametrize(
+    "kind", ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
+)
 def test_grows_with_what_is_fitted(kind):
     base = projected_bytes(problem(kind=kind), (1, 128, 128), 1)
     assert projected_bytes(problem(kind=kind), (1, 256, 256), 1) > base

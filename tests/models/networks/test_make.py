@@ -12,7 +12,7 @@ from glassplate.models.networks.make import (
 )
 
 SMALL = NetworkSettings(channels=8, scales=2, skip_channels=4)
-KINDS = ["lean", "skip", "hourglass", "unet", "resnet", "decoder"]
+KINDS = ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 

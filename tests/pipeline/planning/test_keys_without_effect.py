@@ -116,7 +116,7 @@ def test_a_recipe_as_it_is_shipped_gives_no_warning(folder, name):
         (
             "draft",
             ("network.skip_channels=64",),
-            "network.skip_channels 64: a lean network takes no more than network.channels 16",
+            "network.skip_channels 64: a network of kind lean takes no more than network.channels 16",
         ),
         (
             "reference",

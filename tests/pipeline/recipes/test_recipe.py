@@ -106,7 +106,9 @@ def test_overrides_replace_values_and_take_any_notation_of_numbers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lean", "skip", "hourglass", "unet", "resnet", "decoder"])
+@pytest.mark.parametrize(
+    "kind", ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"]
+)
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_takes_every_network(name, kind):
     # astro-deconvolve says which input it wants, which a decoder cannot take
