@@ -26,6 +26,9 @@ class Search(NamedTuple):
     """Largest shift along each axis, pixels."""
     most: int
     """Blocks that are found for each; fewer in an image that has not so many."""
+    every_other: bool = False
+    """Whether only every other block of the grid looks for others, as the dark squares of a chessboard, and
+    those at the borders, so that each pixel is still in a block."""
 
     @property
     def step(self) -> int:
@@ -78,21 +81,31 @@ def nearest_blocks(image: torch.Tensor, search: Search, similar: float) -> Neare
     fewest = math.prod(min(search.reach, size - search.side) + 1 for size in (h, w))
     most = min(search.most, fewest)
     own = search.reach * search.width + search.reach
-    columns = torch.arange(0, w - search.side + 1, search.step, device=image.device)
+    grid = ((h - search.side) // search.step + 1, (w - search.side) // search.step + 1)
     first = torch.arange(b, device=image.device).view(-1, 1, 1) * (h * w)
     found = []
     for row, squares in enumerate(_squared_differences(image, search)):
-        distance = squares / (c * search.side**2)  # (B, n, shifts)
+        places = _places(row, grid, search).to(image.device)  # (n,)
+        distance = squares.index_select(1, places) / (c * search.side**2)  # (B, n, shifts)
         # each block is its own nearest, so that all pixels are covered
         distance[..., own] = -1
         nearest = distance.topk(most, largest=False, sorted=True)
         # right before down, as the shifts are laid out
         dx = nearest.indices // search.width - search.reach
         dy = nearest.indices % search.width - search.reach
-        corners = first + (row * search.step + dy) * w + columns[:, None] + dx  # (B, n, most)
-        found.append((corners, nearest.values))
-    corners, distances = (torch.stack(rows, 1).flatten(0, 2) for rows in zip(*found, strict=True))
+        x = places[:, None] * search.step + dx
+        found.append((first + (row * search.step + dy) * w + x, nearest.values))  # (B, n, most)
+    corners, distances = (torch.cat(rows, 1).flatten(0, 1) for rows in zip(*found, strict=True))
     return Nearest(corners, distances.to(torch.float32))
+
+
+def _places(row: int, grid: tuple[int, int], search: Search) -> torch.Tensor:
+    """Columns on the grid of the blocks in a row that look for others, (n,)."""
+    rows, columns = grid
+    place = torch.arange(columns)
+    if not search.every_other or row in (0, rows - 1):
+        return place
+    return place[((place + row) % 2 == 0) | (place == 0) | (place == columns - 1)]
 
 
 def _squared_differences(image: torch.Tensor, search: Search) -> Iterator[torch.Tensor]:

@@ -29,7 +29,13 @@ from glassplate.models.estimate.seen_noise import (
     posterior_with_seen,
     seen_noise,
 )
-from glassplate.models.estimate.similar_blocks import Filtered, collaborative_wiener
+from glassplate.models.estimate.similar_blocks import (
+    EARLIER,
+    LAST,
+    ONLY,
+    Filtered,
+    collaborative_wiener,
+)
 from glassplate.models.fit.log import FitResult
 from glassplate.models.fit.losses import masked_mean, whiteness
 from glassplate.models.fit.problem import FloatArray
@@ -146,8 +152,14 @@ def similar_blocks(
     each = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
     seen = [of_one for of_one in each if of_one is not None]  # of all windows or of none
     components = torch.cat(seen) if seen else None
-    stated = problem.fit.uncertainty
-    whole = collaborative_wiener(pilots, measured, noise, trusted, lag1, components, stated=stated)
+    passes = problem.fit.filter_passes
+    order = [ONLY] if passes == 1 else [*[EARLIER] * (passes - 1), LAST]
+    for number, one in enumerate(order, 1):
+        stated = problem.fit.uncertainty and number == passes
+        whole = collaborative_wiener(
+            pilots, measured, noise, trusted, lag1, components, stated=stated, one=one
+        )
+        pilots = whole.values
     return [
         Filtered(
             whole.values[n : n + 1], None if whole.variance is None else whole.variance[n : n + 1]

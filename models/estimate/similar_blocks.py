@@ -19,20 +19,38 @@ from glassplate.models.fit.losses import masked_median
 SIDE = 6
 STEP = 3
 REACH = 16
-GROUPS = (32, 16, 8, 4, 2, 1)
+SIZES = (32, 16, 8, 4, 2, 1)
 # Mean squared difference of the pilot's pixels, in units of the noise variance, up to which two blocks are
 # similar: BM3D's 400 for 8 bits at its sigma of 25.
 SIMILAR = 0.64
-# Factor on the noise variance in the gain: the pilot has lost energy, and Wiener's gain would remove as much
-# again. 1, 0.7 and 0.5 are within 0.05 dB on photographs; stars at ten times the noise of a matched filter
-# keep 84, 87 and 89 % of their flux (docs/design/010-blocks-alike.md).
-DISCOUNT = 0.6
 # Shape of the Kaiser window that blends a block with those it overlaps, as in BM3D.
 KAISER = 2.0
 # Blocks that are transformed together: 7 MB for each tensor of a colour image.
 TOGETHER = 2**14
 # Noise of a group, in units of the usual noise of a coefficient, below which it counts as without.
 LEAST = 1e-9
+
+
+class Pass(NamedTuple):
+    """One pass of the filter."""
+
+    discount: float
+    """Factor on the noise variance in the gain: a pilot that has lost energy makes Wiener's gain remove as
+    much again."""
+    largest: int
+    """Most blocks of a group."""
+    every_other: bool
+    """Whether only every other block makes a group."""
+
+
+# The only one: with a discount of 1, 0.7 and 0.5 photographs are within 0.05 dB; stars at ten times the noise
+# of a matched filter keep 84, 87 and 89 % of their flux (docs/design/010-blocks-alike.md).
+ONLY = Pass(0.6, 32, every_other=False)
+# The last of several, whose pilot has been filtered, and those before it. Quick fits of six tiles, sigma 25:
+# one pass 30.89 dB in 1.21 s, two as the last 31.13 in 2.40 s, these 31.12 in 1.78 s, three 31.15 in 2.35 s
+# (docs/design/019-throughput.md).
+LAST = Pass(1.0, 32, every_other=False)
+EARLIER = Pass(0.6, 16, every_other=True)
 
 
 class Filtered(NamedTuple):
@@ -54,6 +72,7 @@ def collaborative_wiener(
     seen: torch.Tensor | None = None,
     *,
     stated: bool = True,
+    one: Pass = ONLY,
 ) -> Filtered:
     """Filter a measurement with a pilot estimate of it, in groups of blocks that are similar in the pilot.
 
@@ -68,7 +87,7 @@ def collaborative_wiener(
     overlap (on photographs their mean has eight times the noise variance of as many separate pixels). A block
     without similar ones stays as the pilot has it. Noise that differs between the pixels of a block is
     propagated to each coefficient (``V = (T o T) variance``), that of the blocks of a group is averaged. In
-    the gain it counts `DISCOUNT` times, because the pilot has lost energy.
+    the gain it counts `Pass.discount` times, because the pilot has lost energy.
 
     Parameters
     ----------
@@ -84,6 +103,8 @@ def collaborative_wiener(
         (B, C) factors on the variance of each colour component, see `seen_noise`; None for 1.
     stated
         Whether the variance of the error is wanted, which takes a fifth of the time.
+    one
+        How coarse this pass is.
 
     Returns
     -------
@@ -113,7 +134,7 @@ def collaborative_wiener(
     # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
-    found = [_in_units_of_noise(p, m, v, lag1, stated) for p, m, v in parts]
+    found = [_in_units_of_noise(p, m, v, lag1, stated, one) for p, m, v in parts]
     values = colour_components(torch.cat([image.values for image in found]), inverse=True)
     values = torch.where(noisy, unit * values, measured).reshape(shape)
     variances = [image.variance for image in found if image.variance is not None]
@@ -124,7 +145,12 @@ def collaborative_wiener(
 
 
 def _in_units_of_noise(
-    pilot: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, lag1: float, stated: bool
+    pilot: torch.Tensor,
+    y: torch.Tensor,
+    variance: torch.Tensor,
+    lag1: float,
+    stated: bool,
+    one: Pass,
 ) -> Filtered:
     """Filter the colour components of images in units of their noise; all (B, C, h, w)."""
     b, c, h, w = pilot.shape
@@ -133,8 +159,8 @@ def _in_units_of_noise(
     planes = (2 if stated else 1) * c + 1
     totals = torch.zeros(planes, b * height * width, dtype=pilot.dtype, device=pilot.device)
     block = _block(width, pilot.device)  # (SIDE * SIDE,)
-    for corners in _groups(pilot):
-        basis = _Basis(corners.shape[1], lag1, pilot)
+    for corners in _groups(pilot, one):
+        basis = _Basis(corners.shape[1], lag1, one.discount, pilot)
         for some in torch.split(corners, TOGETHER // basis.group):
             place = some.T.unsqueeze(-1) + block  # (group, n, SIDE * SIDE)
             painted, measured, noise = (_gathered(whole, place) for whole in (pilot, y, variance))
@@ -160,17 +186,18 @@ def _block(width: int, device: torch.device) -> torch.Tensor:
     return (t[:, None] * width + t).reshape(-1)
 
 
-def _groups(pilot: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Corners of the blocks of every group, (n, size) for each size of `GROUPS` there is.
+def _groups(pilot: torch.Tensor, one: Pass) -> Iterator[torch.Tensor]:
+    """Corners of the blocks of every group, (n, size) for each of `SIZES` there is.
 
     `pilot` is (B, C, h, w), in units of the noise; corners are flat indices into (B, h, w). A group has as
     many blocks of one image as are similar, rounded down to a size.
     """
-    corners, distances = nearest_blocks(pilot, Search(SIDE, REACH, max(GROUPS)), SIMILAR)
+    search = Search(SIDE, REACH, one.largest, one.every_other)
+    corners, distances = nearest_blocks(pilot, search, SIMILAR)
     similar = (distances < SIMILAR).sum(1)
     most = corners.shape[1]
     above = most + 1
-    for size in GROUPS:
+    for size in SIZES:
         chosen = corners[(similar >= size) & (similar < above), :size]
         if size <= most and len(chosen):
             yield chosen
@@ -195,8 +222,8 @@ def _add(totals: torch.Tensor, place: torch.Tensor, parts: tuple[torch.Tensor, .
 class _Basis:
     """Cosines over the group and the pixels of its blocks."""
 
-    def __init__(self, group: int, lag1: float, like: torch.Tensor) -> None:
-        self.group = group
+    def __init__(self, group: int, lag1: float, discount: float, like: torch.Tensor) -> None:
+        self.group, self.discount = group, discount
         block = torch.from_numpy(cosine_matrix(SIDE))
         matrices = (
             torch.from_numpy(cosine_matrix(group)),
@@ -226,7 +253,7 @@ class _Basis:
         energy = paint.square()
         # blocks that are similar have a noise that is, so that the group's mean is that of each
         noise = (variance.mean(1, keepdim=True) @ self.squared[1].T) * self.share  # (C, 1, n, ..)
-        gain = energy / (energy + DISCOUNT * noise).clamp_(min=torch.finfo(energy.dtype).tiny)
+        gain = energy / (energy + self.discount * noise).clamp_(min=torch.finfo(energy.dtype).tiny)
         gain[:, 0, :, 0] = 1  # the mean of each component, which is the pilot's
         spectrum = gain * _transformed(y, self.forward)
         spectrum[:, 0, :, 0] = paint[:, 0, :, 0]

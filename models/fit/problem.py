@@ -71,6 +71,10 @@ class FitSettings:
     """Then filter the measurement in groups of similar blocks, as BM3D does in its second step, with the
     answer so far as the pilot (where A does not mix pixels). Where the noise of neighbouring pixels is
     correlated and no guard is set, colours are also smoothed under the guidance of the brightness."""
+    filter_passes: int = 1
+    """Passes of that filter, each with the answer of the one before as its pilot; all but the last are
+    coarser (collaborative). Two pay where a network has learnt little; a prediction that is nearly right
+    gains nothing."""
     guard: float | None = None
     """Standard deviations above which structure in the measurement (a wavelet coefficient) is a source whose
     light the answer must have too (denoise); none: no guard."""
@@ -92,8 +96,9 @@ class FitSettings:
     penalty."""
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise ValueError(f"members is {self.members}, must be at least 1")
+        for name in ("members", "filter_passes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
         if not 0 <= self.predictions <= self.iterations:
             raise ValueError(
                 f"predictions is {self.predictions}, must be from 0 to iterations, {self.iterations}"

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from glassplate.models.fit.donor import weight_shapes
+from glassplate.models.fit.donor import DonorSettings, donor_network, weight_shapes
 from glassplate.models.fit.problem import Problem
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.files import sha256_of, write_atomically
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
@@ -69,7 +70,17 @@ def find_donor(store: Path) -> Inherited:
         raise UsageError(
             f"--donor {store}: its weights {WEIGHTS} are missing or damaged; {way_out}"
         )
-    return Inherited(store, file_identity(path), manifest.recipe["network"])
+    return Inherited(store, file_identity(path), _network(manifest.recipe))
+
+
+def _network(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of the network of a donor, by the recipe in its manifest."""
+    network: Mapping[str, Any] = recipe["network"]
+    if recipe["donor"].get("network", "same") == "same":
+        return network
+    there = donor_network(NetworkSettings(), DonorSettings(network="unshuffled"))
+    own = ("kind", "channels", "fine_channels", "skip_channels")
+    return {**network, **{key: getattr(there, key) for key in own}}
 
 
 def recorded_donor(store: Path) -> Inherited | None:
@@ -81,7 +92,7 @@ def recorded_donor(store: Path) -> Inherited | None:
     file = manifest.identity.donor
     if file is None:
         return None
-    return Inherited(Path(file.path).parents[1], file, manifest.recipe["network"])
+    return Inherited(Path(file.path).parents[1], file, _network(manifest.recipe))
 
 
 def is_begun(store: Path) -> bool:

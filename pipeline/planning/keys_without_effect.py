@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, NamedTuple
 
+from glassplate.models.fit.donor import MOST_FITS
 from glassplate.models.networks.skip import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
@@ -151,7 +153,7 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
     """Keys of warm starts, and those that a warm start limits."""
     fit, donor = plan.recipe.fit, plan.recipe.donor
     if not plan.warm:
-        names = ("iterations", "windows", "tile_iterations", "tile_learning_rate", "refine")
+        names = tuple(field.name for field in fields(donor) if field.name != "tiles")
         yield _Finding(tuple(f"donor.{name}" for name in names), _why_not_warm(plan))
         if plan.problem.input != "blindspot":
             yield _Finding(("donor.tiles",), _why_not_warm(plan))
@@ -162,17 +164,23 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
         yield _Finding(keys, "tiles start from the donor of --donor")
     else:
         yield _Finding(("donor.refine",), "there is no --donor")
-    limit = plan.tile_problem.fit.iterations
+    limit = plan.donor_settings.tile_iterations
     if fit.iterations > limit and "donor.tile_iterations" not in changed:
         reason = (
             f"tiles of this image start from a donor and take at most donor.tile_iterations {limit}; "
             f"set that, or {'drop --donor' if inherited else 'set donor.tiles=0'}"
         )
         yield _Finding(("fit.iterations",), reason, has_effect=True)
-    for name in ("tile_iterations", "refine" if inherited else "iterations"):
-        if getattr(donor, name) > fit.iterations:
-            reason = f"no fit takes more than fit.iterations {fit.iterations}; raise that too"
-            yield _Finding((f"donor.{name}",), reason, has_effect=True)
+    if donor.tile_iterations > fit.iterations:
+        reason = f"no fit takes more than fit.iterations {fit.iterations}; raise that too"
+        yield _Finding(("donor.tile_iterations",), reason, has_effect=True)
+    name = "refine" if inherited else "iterations"
+    if getattr(donor, name) > MOST_FITS * fit.iterations:
+        reason = (
+            f"no donor takes more than {MOST_FITS} times fit.iterations {fit.iterations}; "
+            "raise that too"
+        )
+        yield _Finding((f"donor.{name}",), reason, has_effect=True)
 
 
 def _why_not_warm(plan: Plan) -> str:

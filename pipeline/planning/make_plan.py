@@ -126,7 +126,7 @@ def _with_donor(plan: Plan, donor: Inherited) -> Plan:
     if not plan.recipe.traits.fits:
         raise UsageError(f"--donor {donor.store}: task {plan.recipe.task} fits nothing; drop it")
     channels, _, _ = plan.grid.window_shape
-    check_inherited(donor, plan.problem, channels, plan.recipe.donor.tiles)
+    check_inherited(donor, plan.donor_problem, channels, plan.recipe.donor.tiles)
     return replace(plan, donor=donor)
 
 

@@ -54,9 +54,9 @@ GUIDE_BYTES_PER_PIXEL = 24
 # the fit, validity, detected defects, variance, the exposure that is kept from the fit.
 WINDOW_BYTES_PER_PIXEL = 14
 
-# Bytes for a pixel and channel of a window of the donor, all of which are in memory: the measurement, the
-# masks of the pixels that are held out, weights, input.
-DONOR_BYTES_PER_PIXEL = 64
+# Bytes for a pixel and channel of a window of the donor, all of which are in memory: values, variance, valid
+# map, another exposure.
+DONOR_BYTES_PER_PIXEL = 14
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def project(plan: Plan, *, workers: int) -> Capacity:
         "pyramid": shard_pixels * itemsize * 3 + strip_pixels * 4 * BLEND_BYTES_PER_PIXEL,
     }
     if plan.warm:
-        pixels = plan.recipe.donor.windows * (channels + plan.guide_channels) * WINDOW**2
+        pixels = plan.donor_settings.windows * (channels + plan.guide_channels) * WINDOW**2
         windows = pixels * DONOR_BYTES_PER_PIXEL
-        fit = projected_bytes(plan.problem, (channels, WINDOW, WINDOW), 1)
+        fit = projected_bytes(plan.donor_problem, (channels, WINDOW, WINDOW), 1)
         stages["donor"] = windows + plan.resident_bytes + fit * on_cpu
         on_device = max(on_device, windows + fit)
     processes = 1 if workers == 1 else workers + 1

@@ -11,7 +11,12 @@ import numpy.typing as npt
 
 from glassplate.models.colour import lightness
 from glassplate.models.device.numerics import Numerics
-from glassplate.models.fit.donor import donor_iterations, warm
+from glassplate.models.fit.donor import (
+    DonorSettings,
+    donor_iterations,
+    warm,
+    with_donor_network,
+)
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
@@ -113,8 +118,18 @@ class Plan:
     def donor_iterations(self) -> int:
         """Optimiser steps of the donor; 0 without a donor, and for one that is reused as it is."""
         inherited = self.donor is not None
-        steps = donor_iterations(self.problem, self.recipe.donor, inherited=inherited)
+        steps = donor_iterations(self.problem, self.donor_settings, inherited=inherited)
         return steps if self.warm else 0
+
+    @property
+    def donor_settings(self) -> DonorSettings:
+        """How a donor of this image, and tiles that start from it, are fitted."""
+        return self.recipe.donor.for_tiles(len(self.grid))
+
+    @property
+    def donor_problem(self) -> Problem:
+        """How the donor is fitted."""
+        return with_donor_network(self.problem, self.donor_settings)
 
     @property
     def operator(self) -> Operator:
@@ -124,7 +139,7 @@ class Plan:
     @property
     def tile_problem(self) -> Problem:
         """How a tile is fitted: from the donor's weights where `warm`, else as `problem`."""
-        return warm(self.problem, self.recipe.donor) if self.warm else self.problem
+        return warm(self.problem, self.donor_settings) if self.warm else self.problem
 
     @property
     def problem(self) -> Problem:

@@ -61,7 +61,7 @@ def make_donor(task: DonorTask, on_progress: OnProgress) -> DonorRecord:
     """
     start = time.monotonic()
     plan = task.plan
-    settings = plan.recipe.donor
+    settings = plan.donor_settings
     measurements = _measurements(plan, settings.windows) if plan.donor_iterations else []
     on_progress = throttled(on_progress)
 

@@ -15,9 +15,12 @@ from glassplate.pipeline.sources.sample_windows import sample_boxes
 # with identity on a photograph of 768x512: 5.2 s in this process, 12.7 s with two workers (2 cores, AMD EPYC
 # Zen 3).
 START_S, WORKERS_S = 4.5, 7.5
-# Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 2.5 s for 3x288x288
-# and 2.2 s for 3x256x256. On a GPU it is a small part of a fit, and is neglected.
-FILTER_S_PER_SAMPLE = 1.1e-5
+# Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 1.2 s for 3x320x320,
+# and half of that for each coarser pass before it. On a GPU it is a small part of a fit, and is neglected.
+FILTER_S_PER_SAMPLE = 4e-6
+# Time of an iteration in which the network only predicts, over that of one in which it learns (0.033 s and
+# 0.092 s for 3x320x320).
+PREDICTION = 0.36
 # Bytes per second at which one worker reads, blends, compresses and writes (benchmarks/pipeline.py).
 COPY_BYTES_PER_S = 40e6
 
@@ -92,7 +95,8 @@ def image_seconds(plan: Plan, workers: int, trials: PlanTrials | None) -> float:
         return starting + copying
     fit = plan.tile_problem.fit
     _, height, width = plan.grid.window_shape
-    each = fit.iterations * fit.members * trials.tile.seconds_on((height, width))
+    steps = fit.iterations - (1 - PREDICTION) * fit.predictions
+    each = steps * fit.members * trials.tile.seconds_on((height, width))
     tiles = busiest_share(plan.batches, workers) * (each + _filter_seconds(plan))
     donor = plan.donor_iterations * trials.donor.seconds_on(_donor_window(plan))
     return starting + donor + tiles + copying
@@ -103,7 +107,8 @@ def _filter_seconds(plan: Plan) -> float:
     problem = plan.tile_problem
     filters = problem.fit.collaborative and not problem.operator.mixes
     on_cpu = problem.numerics.device == "cpu"
-    return FILTER_S_PER_SAMPLE * math.prod(plan.grid.window_shape) * (filters and on_cpu)
+    each = FILTER_S_PER_SAMPLE * math.prod(plan.grid.window_shape)
+    return each * (1 + problem.fit.filter_passes) / 2 * (filters and on_cpu)
 
 
 def busiest_share(batches: Sequence[range], workers: int) -> int:

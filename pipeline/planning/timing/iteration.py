@@ -89,6 +89,7 @@ def timed_problem(problem: Problem) -> Problem:
         fit=replace(
             fit,
             iterations=usual.iterations,
+            predictions=0,
             learning_rate=usual.learning_rate,
             average=usual.average,
             log_period=usual.log_period,
@@ -97,6 +98,7 @@ def timed_problem(problem: Problem) -> Problem:
             posterior_radius=usual.posterior_radius,
             posterior_doubt=usual.posterior_doubt,
             collaborative=False,
+            filter_passes=1,
             guard=None,
             uncertainty=False,
         ),

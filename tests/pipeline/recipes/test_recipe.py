@@ -74,7 +74,10 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
             "fit.input is blindspot, must be noise (or auto) for network.kind decoder",
         ),
         ({"network": {"scales": 0}}, "network: scales is 0, must be at least 1"),
-        ({"network": {"kind": "unit"}}, "network.kind is 'unit': Input should be 'lean', 'skip'"),
+        (
+            {"network": {"kind": "unit"}},
+            "network.kind is 'unit': Input should be 'lean', 'unshuffled'",
+        ),
         ({"fit": {"tv": -0.5}}, "fit: tv is -0.5, must be at least 0"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from glassplate.pipeline.planning.timing.duration import (
     COPY_BYTES_PER_S,
     FILTER_S_PER_SAMPLE,
+    PREDICTION,
     START_S,
     WORKERS_S,
     PlanTrials,
@@ -20,6 +21,14 @@ from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_o
 from glassplate.pipeline.recipes.recipe import load_recipe
 
 WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
+# 256 tiles of 200 iterations, and a donor's 1000
+THOROUGH = (
+    "donor.iterations=1000",
+    "donor.windows=32",
+    "donor.tile_least=200",
+    "donor.tile_predictions=0",
+    "donor.tile_passes=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +39,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture
 def plan(inputs):
     """256 tiles of 200 iterations on windows of 320x320, and a donor's 1000 on windows of 128x128."""
-    return of(inputs, "archive-denoise", "fit.collaborative=false")
+    return of(inputs, "archive-denoise", "fit.collaborative=false", *THOROUGH)
 
 
 def of(inputs, name, *overrides):
@@ -93,17 +102,31 @@ def test_no_workers_are_started_for_a_single_unit_of_work(plan):
 )
 def test_the_filter_of_similar_blocks_counts_once_a_tile(inputs, overrides, device, filtered):
     # with draft it is a third of the time
-    plan = of(inputs, "archive-denoise", *overrides)
+    plan = of(inputs, "archive-denoise", *THOROUGH, *overrides)
     plan = replace(plan, numerics=replace(plan.numerics, device=device))
     seconds = fits_of(plan, 1, trials_of(plan, 0.0))
     assert seconds == pytest.approx(filtered * FILTER_S_PER_SAMPLE * 320**2)
+
+
+def test_a_coarser_pass_of_the_filter_takes_half_of_the_last(inputs):
+    plan = of(inputs, "archive-denoise", *THOROUGH, "donor.tile_passes=3")
+    seconds = fits_of(plan, 1, trials_of(plan, 0.0))
+    assert seconds == pytest.approx(256 * FILTER_S_PER_SAMPLE * 320**2 * 2)
+
+
+def test_predictions_take_a_part_of_an_iteration(inputs):
+    wished = (*THOROUGH, "fit.collaborative=false", "donor.tile_predictions=10")
+    plan = of(inputs, "archive-denoise", *wished)
+    fits = fits_of(plan, 1, trials_of(plan, 0.5))
+    donor = 1000 * 128**2 / 320**2
+    assert fits == pytest.approx(0.5 * (256 * (200 + 10 * PREDICTION) + donor))
 
 
 def test_it_adds_up_the_donor_and_all_fits(plan):
     assert plan.grid.window_shape == (1, *WINDOW)
     fits = fits_of(plan, 1, trials_of(plan, 0.5))
     assert fits == pytest.approx(0.5 * (256 * 200 + 1000 * 128**2 / 320**2))
-    wished = ["fit.members=2", "fit.collaborative=false"]
+    wished = ["fit.members=2", "fit.collaborative=false", *THOROUGH]
     two = replace(plan, recipe=load_recipe("archive-denoise", wished))
     both = fits_of(two, 1, trials_of(plan, 0.5))
     assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 320**2))

@@ -91,10 +91,16 @@ def test_the_shortest_of_several_counts(inputs):
         # four scales halve 250 pixels as they halve 256
         ("archive-denoise", (), (64, 64), (250, 250), 16),
         # seven paint 256 for 64 or 128, and 384 for 320
-        ("archive-denoise", ("network.scales=7",), (64, 64), (128, 128), 1),
-        ("archive-denoise", ("network.scales=7",), (64, 64), (320, 320), 2.25),
+        ("archive-denoise", ("donor.network=same", "network.scales=7"), (64, 64), (128, 128), 1),
+        ("archive-denoise", ("donor.network=same", "network.scales=7"), (64, 64), (320, 320), 2.25),
         # nothing is halved
-        ("archive-denoise", ("network.kind=resnet",), (64, 64), (250, 250), 250**2 / 64**2),
+        (
+            "archive-denoise",
+            ("donor.tiles=0", "network.kind=resnet"),
+            (64, 64),
+            (250, 250),
+            250**2 / 64**2,
+        ),
     ],
 )
 def test_a_whole_window_takes_time_in_proportion_to_the_pixels_painted(
@@ -106,7 +112,9 @@ def test_a_whole_window_takes_time_in_proportion_to_the_pixels_painted(
 
 def test_problems_with_the_same_time_of_an_iteration_are_equal(inputs):
     problem = problem_of(inputs, "archive-denoise")
-    longer = replace(problem, fit=replace(problem.fit, iterations=5, members=3, guard=4.0))
+    longer = replace(
+        problem, fit=replace(problem.fit, iterations=50, predictions=0, members=3, guard=4.0)
+    )
     robust = replace(problem, fit=replace(problem.fit, robust=1.5))
     assert timed_problem(problem) == timed_problem(longer)
     assert timed_problem(problem) != timed_problem(robust)
