@@ -39,9 +39,28 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Interpolate; pixels are areas, so that the image does not shift."""
-        if self.mode == "bilinear" and torch.are_deterministic_algorithms_enabled():
+        if self.mode == "nearest":
+            doubled: torch.Tensor = _Repeated.apply(x)  # type: ignore[no-untyped-call]
+            return doubled
+        if torch.are_deterministic_algorithms_enabled():
             return _interpolate_axis(_interpolate_axis(x, 2), 3)
         return F.interpolate(x, scale_factor=2, mode=self.mode)
+
+
+class _Repeated(torch.autograd.Function):
+    """Nearest neighbours at twice the size, with a faster backward pass than torch's own on a CPU."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+        """Repeat each pixel of (B, C, H, W) twice along both axes."""
+        return F.interpolate(x, scale_factor=2, mode="nearest")
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        """Sum the gradients of each pixel's four copies."""
+        return 4 * F.avg_pool2d(gradient, 2)
 
 
 class MaxPool(nn.Module):

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,3 +64,16 @@ def test_one_pixel_is_upsampled():
     x = image(1, 2, 1, 1)
     with deterministic():
         assert torch.equal(Upsample("bilinear")(x), x.expand(1, 2, 2, 2))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 4, 5), (1, 8, 6, 2)])
+def test_nearest_upsampling_has_the_gradient_of_torchs_own(shape):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = Upsample("nearest")(x)
+    expected = F.interpolate(x, scale_factor=2, mode="nearest")
+    assert torch.equal(y, expected)
+    weight = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    [found] = torch.autograd.grad((weight * y).sum(), x)
+    [usual] = torch.autograd.grad((weight * expected).sum(), x)
+    torch.testing.assert_close(found, usual)
