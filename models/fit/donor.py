@@ -50,15 +50,15 @@ class DonorSettings:
     tiles: int = 4
     """Fewest tiles of an image for which a donor is fitted; 0 for never."""
     network: Literal["same", "unshuffled"] = "same"
-    """Network of the donor and of the tiles that start from it. same: that of the section network;
-    unshuffled: its kind unshuffled with 48 channels, which takes 0.7 of the time and learns more from many
-    windows, but over-fits a tile alone."""
+    """Network of the donor of an image of more than 16 tiles, and of these. same: that of the section
+    network; unshuffled: its kind unshuffled with 48 channels, which takes 0.7 of the time and learns more
+    from many windows, but over-fits few."""
     iterations: int = 1000
-    """Most optimiser steps of the donor, each on one of its windows; fewer with fewer windows, and at most
-    six times `fit.iterations`."""
+    """Most optimiser steps of the donor, each on one of its windows: 1000 in images of up to 16 tiles, and
+    fewer than the most with fewer windows; at most six times `fit.iterations`."""
     windows: int = 32
-    """Most windows of 128x128 pixels, spread over the image, that the donor is fitted to; four for each tile,
-    at least 32."""
+    """Most windows of 128x128 pixels, spread over the image, that the donor is fitted to: 32 in images of up
+    to 16 tiles, else four for each tile."""
     tile_iterations: int = 200
     """Most optimiser steps of a tile that starts from the donor, at most `fit.iterations`; see
     `tile_least`."""
@@ -66,9 +66,11 @@ class DonorSettings:
     """Least of these steps: tiles of an image of more than 16 take fewer, so that all together take no more
     than 16, until each takes so few."""
     tile_predictions: int = 0
-    """Predictions of such a tile after them, each without other pixels, which enter its average."""
+    """Predictions of a tile after them, each without other pixels, which enter its average (in images of more
+    than 16 tiles)."""
     tile_passes: int = 1
-    """Passes of the filter of similar blocks for such a tile (`fit.filter_passes`)."""
+    """Passes of the filter of similar blocks for a tile (`fit.filter_passes`; in images of more than 16
+    tiles)."""
     tile_learning_rate: float = 0.003
     """Adam's step size of such a tile."""
     refine: int = 100
@@ -86,7 +88,16 @@ class DonorSettings:
             raise ValueError(f"tile_learning_rate is {self.tile_learning_rate}, must be above 0")
 
     def for_tiles(self, tiles: int) -> DonorSettings:
-        """Settings of an image of so many tiles: a larger image has a donor that learns more for each."""
+        """Settings of an image of so many tiles: the donor of a large one learns more for each of them."""
+        if tiles <= THOROUGH_TILES:
+            return replace(
+                self,
+                network="same",
+                windows=min(self.windows, LEAST_WINDOWS),
+                iterations=min(self.iterations, LEAST_ITERATIONS),
+                tile_predictions=0,
+                tile_passes=1,
+            )
         windows = min(self.windows, max(LEAST_WINDOWS, WINDOWS_A_TILE * tiles))
         iterations = min(
             self.iterations, max(LEAST_ITERATIONS, self.iterations * windows // self.windows)

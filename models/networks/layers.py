@@ -56,9 +56,7 @@ class _Repeated(torch.autograd.Function):
         return F.interpolate(x, scale_factor=2, mode="nearest")
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor
-    ) -> torch.Tensor:
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
         """Sum the gradients of each pixel's four copies."""
         return 4 * F.avg_pool2d(gradient, 2)
 

@@ -25,6 +25,47 @@ def same(a, b):
     return all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
+LARGE = DonorSettings(
+    network="unshuffled",
+    iterations=6000,
+    windows=288,
+    tile_least=20,
+    tile_predictions=8,
+    tile_passes=2,
+)
+
+
+class TestForTiles:
+    @pytest.mark.parametrize(
+        ("tiles", "windows", "steps", "each"),
+        [
+            (1, 32, 1000, 200),
+            (16, 32, 1000, 200),
+            (17, 68, 1416, 188),
+            (40, 160, 3333, 80),
+            (72, 288, 6000, 44),
+            (160, 288, 6000, 20),
+            (10_000, 288, 6000, 20),
+        ],
+    )
+    def test_the_donor_learns_more_and_each_tile_less(self, tiles, windows, steps, each):
+        found = LARGE.for_tiles(tiles)
+        assert (found.windows, found.iterations, found.tile_iterations) == (windows, steps, each)
+        small = tiles <= 16
+        assert found.network == ("same" if small else "unshuffled")
+        assert (found.tile_predictions, found.tile_passes) == ((0, 1) if small else (8, 2))
+
+    @pytest.mark.parametrize("tiles", [1, 16, 17, 300])
+    def test_the_defaults_do_not_depend_on_it(self, tiles):
+        assert DonorSettings().for_tiles(tiles) == DonorSettings()
+
+    @pytest.mark.parametrize("tiles", [4, 100])
+    def test_nothing_exceeds_what_is_asked_for(self, tiles):
+        few = DonorSettings(iterations=6, windows=3, tile_iterations=2, tile_least=20)
+        found = few.for_tiles(tiles)
+        assert (found.iterations, found.windows, found.tile_iterations) == (6, 3, 2)
+
+
 class TestFitDonor:
     def test_depends_on_its_windows_alone(self):
         one = weights()
