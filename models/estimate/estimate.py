@@ -53,8 +53,8 @@ OUTLIER_BOUND = 3.0
 # mostly weak texture, which photographs have everywhere, and skies do not. Where faint sources are guarded,
 # the filter's own variance is taken (docs/design/017-faint-sources.md).
 FILTERED_VARIANCE = 2.5
-# The same after several passes, the last of which removes more: 0.60 to 0.80 and 0.89 to 0.99 of the errors of
-# three tiles of quick fits, on which it was chosen, 0.70 to 0.82 and 0.94 to 0.98 of three others.
+# The same after several passes, the last of which removes more: 0.60 to 0.80 and 0.89 to 0.99 of the errors
+# of three tiles of quick fits, on which it was chosen, 0.70 to 0.82 and 0.94 to 0.98 of three others.
 FILTERED_TWICE = 3.5
 # Change by the guard, in standard deviations of the noise, from which a pixel counts as given back.
 GIVEN_BACK = 0.5
