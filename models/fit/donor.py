@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 
+from glassplate.models.fit.inputs import MORE_SQUARES
 from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import SEED_STEP, Measurement, Problem, Weights
 from glassplate.models.fit.window import Window
@@ -64,7 +65,8 @@ class DonorSettings:
     `tile_least`."""
     tile_least: int = 200
     """Least of these steps: tiles of an image of more than 16 take fewer, so that all together take no more
-    than 16, until each takes so few."""
+    than 16, until each takes so few. Three times as many, of this too, where the noise of neighbouring pixels
+    is correlated, because each step then learns from a third of the pixels."""
     tile_predictions: int = 0
     """Predictions of a tile after them, each without other pixels, which enter its average (in images of more
     than 16 tiles)."""
@@ -87,7 +89,7 @@ class DonorSettings:
         if not self.tile_learning_rate > 0:
             raise ValueError(f"tile_learning_rate is {self.tile_learning_rate}, must be above 0")
 
-    def for_tiles(self, tiles: int) -> DonorSettings:
+    def for_tiles(self, tiles: int, *, correlated: bool = False) -> DonorSettings:
         """Settings of an image of so many tiles: the donor of a large one learns more for each of them."""
         if tiles <= THOROUGH_TILES:
             return replace(
@@ -102,8 +104,9 @@ class DonorSettings:
         iterations = min(
             self.iterations, max(LEAST_ITERATIONS, self.iterations * windows // self.windows)
         )
-        share = self.tile_iterations * THOROUGH_TILES // tiles
-        steps = min(self.tile_iterations, max(self.tile_least, share))
+        times = MORE_SQUARES if correlated else 1
+        share = times * self.tile_iterations * THOROUGH_TILES // tiles
+        steps = min(self.tile_iterations, max(times * self.tile_least, share))
         return replace(self, windows=windows, iterations=iterations, tile_iterations=steps)
 
 

@@ -124,7 +124,7 @@ class Plan:
     @property
     def donor_settings(self) -> DonorSettings:
         """How a donor of this image, and tiles that start from it, are fitted."""
-        return self.recipe.donor.for_tiles(len(self.grid))
+        return self.recipe.donor.for_tiles(len(self.grid), correlated=self.noise.correlated)
 
     @property
     def donor_problem(self) -> Problem:

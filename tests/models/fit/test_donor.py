@@ -55,6 +55,10 @@ class TestForTiles:
         assert found.network == ("same" if small else "unshuffled")
         assert (found.tile_predictions, found.tile_passes) == ((0, 1) if small else (8, 2))
 
+    @pytest.mark.parametrize(("tiles", "each"), [(16, 200), (48, 200), (96, 100), (1000, 60)])
+    def test_correlated_noise_takes_three_times_as_many(self, tiles, each):
+        assert LARGE.for_tiles(tiles, correlated=True).tile_iterations == each
+
     @pytest.mark.parametrize("tiles", [1, 16, 17, 300])
     def test_the_defaults_do_not_depend_on_it(self, tiles):
         assert DonorSettings().for_tiles(tiles) == DonorSettings()
