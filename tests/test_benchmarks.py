@@ -81,7 +81,7 @@ def test_speed_measures_the_shipped_recipes(speed):
     default, reference = load_recipe("archive-denoise"), load_recipe("reference")
     assert default.network == speed.DEFAULT_NETWORK
     assert default.fit == speed.DEFAULT_FIT
-    assert default.donor == speed.DEFAULT_DONOR
+    assert default.donor.for_tiles(4) == speed.DEFAULT_DONOR
     assert default.stopping == speed.DEFAULT_STOPPING
     assert reference.network == speed.REFERENCE_NETWORK
     assert reference.fit == speed.REFERENCE_FIT

@@ -34,8 +34,6 @@ LEAST_WINDOWS, WINDOWS_A_TILE = 32, 4
 # Steps of a donor of the fewest windows. With three times as many, the donor of one photograph of 512x512
 # pixels learns its noise: the tiles lose 0.8 dB.
 LEAST_ITERATIONS = 1000
-# Steps of a donor over `fit.iterations` at most: its windows have a sixth of the pixels of a usual tile's.
-MOST_FITS = 6
 # Tiles of an image up to which each takes all of `tile_iterations`.
 THOROUGH_TILES = 16
 
@@ -56,7 +54,7 @@ class DonorSettings:
     from many windows, but over-fits few."""
     iterations: int = 1000
     """Most optimiser steps of the donor, each on one of its windows: 1000 in images of up to 16 tiles, and
-    fewer than the most with fewer windows; at most six times `fit.iterations`."""
+    fewer than the most with fewer windows; at most `fit.iterations` for each 32 windows."""
     windows: int = 32
     """Most windows of 128x128 pixels, spread over the image, that the donor is fitted to: 32 in images of up
     to 16 tiles, else four for each tile."""
@@ -77,7 +75,7 @@ class DonorSettings:
     """Adam's step size of such a tile."""
     refine: int = 100
     """Optimiser steps on this image of a donor taken from another result (`--donor`, `sequence` of a job), at
-    `tile_learning_rate`; 0 to take it as it is; at most six times `fit.iterations`."""
+    `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations` for each 32 windows."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "windows", "tile_iterations", "tile_least", "tile_passes"):
@@ -152,7 +150,12 @@ def warm(problem: Problem, settings: DonorSettings) -> Problem:
 def donor_iterations(problem: Problem, settings: DonorSettings, *, inherited: bool = False) -> int:
     """Optimiser steps of the donor, from random weights or from those of another image's donor."""
     steps = settings.refine if inherited else settings.iterations
-    return min(steps, MOST_FITS * problem.fit.iterations)
+    return min(steps, most_steps(problem.fit.iterations, settings))
+
+
+def most_steps(iterations: int, settings: DonorSettings) -> int:
+    """Bound of a donor's steps: the cap of a fit, for each of the fewest windows that it has."""
+    return iterations * max(1, settings.windows // LEAST_WINDOWS)
 
 
 def weight_shapes(problem: Problem, channels: int) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from glassplate.models.fit.donor import MOST_FITS
+from glassplate.models.fit.donor import most_steps
 from glassplate.models.networks.skip import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
@@ -175,10 +175,10 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
         reason = f"no fit takes more than fit.iterations {fit.iterations}; raise that too"
         yield _Finding(("donor.tile_iterations",), reason, has_effect=True)
     name = "refine" if inherited else "iterations"
-    if getattr(donor, name) > MOST_FITS * fit.iterations:
+    if getattr(plan.donor_settings, name) > most_steps(fit.iterations, plan.donor_settings):
         reason = (
-            f"no donor takes more than {MOST_FITS} times fit.iterations {fit.iterations}; "
-            "raise that too"
+            f"a donor takes at most fit.iterations {fit.iterations} for each 32 windows; raise "
+            "that too"
         )
         yield _Finding((f"donor.{name}",), reason, has_effect=True)
 
