@@ -174,6 +174,11 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
     if donor.tile_iterations > fit.iterations:
         reason = f"no fit takes more than fit.iterations {fit.iterations}; raise that too"
         yield _Finding(("donor.tile_iterations",), reason, has_effect=True)
+    for field in fields(donor):
+        used = getattr(plan.donor_settings, field.name)
+        if used != getattr(donor, field.name):
+            reason = f"an image of {len(plan.grid)} tiles has {used}"
+            yield _Finding((f"donor.{field.name}",), reason, has_effect=True)
     name = "refine" if inherited else "iterations"
     if getattr(plan.donor_settings, name) > most_steps(fit.iterations, plan.donor_settings):
         reason = (

@@ -76,7 +76,7 @@ def test_a_recipe_as_it_is_shipped_gives_no_warning(folder, name):
         (
             "astro-denoise",
             (*TILED, "donor.iterations=3000"),
-            "donor.iterations 3000: no fit takes more than fit.iterations 1000; raise that too",
+            "donor.iterations 3000: an image of 6 tiles has 1000",
         ),
         (
             "astro-denoise",
