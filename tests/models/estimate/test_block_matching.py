@@ -80,3 +80,19 @@ def test_the_light_of_a_star_does_not_round_what_is_similar_beside_it(peak):
     torch.testing.assert_close(
         found.distances[:, 1:][near], expected[:, 1:][near], rtol=0, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (9, 30), (27, 33), (24, 24)])
+def test_every_other_block_still_reaches_each_pixel(shape):
+    image = picture((2, 1, *shape))
+    every = nearest_blocks(image, SEARCH, 0.1)
+    some = nearest_blocks(image, SEARCH._replace(every_other=True), 0.1)
+    found = {tuple(row.tolist()) for row in every.corners}
+    assert {tuple(row.tolist()) for row in some.corners} <= found
+    h, w = shape
+    covered = torch.zeros(2 * h * w, dtype=torch.bool)
+    block = (torch.arange(6)[:, None] * w + torch.arange(6)).flatten()
+    covered[(some.corners[:, :1] + block).flatten()] = True
+    assert covered.all()
+    if min(shape) >= 24:
+        assert len(some.corners) < 0.8 * len(every.corners)
