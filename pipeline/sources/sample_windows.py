@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from glassplate.pipeline.errors import SourceError
@@ -51,9 +53,11 @@ def sample_windows(
     source
         In a cube whose planes are fitted one by one, successive windows lie in successive planes.
     count
-        Largest number of windows, spread evenly over all; None for all.
+        Largest number of windows, spread evenly over all; None for all of the usual grid. For more than that
+        has, the grid is finer.
     """
-    boxes = sample_boxes(source.shape)
+    per_axis = max(WINDOWS_PER_AXIS, math.isqrt(max((count or 1) - 1, 0)) + 1)
+    boxes = sample_boxes(source.shape, per_axis)
     if count is not None and count < len(boxes):
         boxes = [boxes[(2 * place + 1) * len(boxes) // (2 * count)] for place in range(count)]
     planes = [place * source.shape[0] // len(boxes) for place in range(len(boxes))]
@@ -63,18 +67,18 @@ def sample_windows(
     ]
 
 
-def sample_boxes(shape: tuple[int, int, int]) -> list[Box]:
+def sample_boxes(shape: tuple[int, int, int], per_axis: int = WINDOWS_PER_AXIS) -> list[Box]:
     """Windows on a regular grid over an image of ``(c, y, x)`` pixels; they cover a small image."""
     _, height, width = shape
     return [
         Box(y, min(y + WINDOW, height), x, min(x + WINDOW, width))
-        for y in _starts(height)
-        for x in _starts(width)
+        for y in _starts(height, per_axis)
+        for x in _starts(width, per_axis)
     ]
 
 
-def _starts(size: int) -> list[int]:
-    count = min(WINDOWS_PER_AXIS, -(-size // WINDOW))
+def _starts(size: int, per_axis: int) -> list[int]:
+    count = min(per_axis, -(-size // WINDOW))
     room = max(0, size - WINDOW)
     return [int(start) for start in np.linspace(0, room, count).round()]
 

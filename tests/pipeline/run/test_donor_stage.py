@@ -46,7 +46,16 @@ class Stand:
 
 
 class TestWindows:
-    @pytest.mark.parametrize("count", [1, 2, 5, 32, 64, 100])
+    @pytest.mark.parametrize("count", [65, 100, 288])
+    def test_are_more_than_those_of_the_noise_where_more_are_asked_for(self, count):
+        # regression: a donor for 288 windows had 64
+        found = [box for box, _ in sample_windows(Stand((1, 3000, 3000)), count)]
+        assert len(set(found)) == count
+        ends = [(box.y0, box.x0, box.y1, box.x1) for box in found]
+        assert np.min(ends) < 200
+        assert np.max(ends) > 2800
+
+    @pytest.mark.parametrize("count", [1, 2, 5, 32, 64])
     def test_are_spread_over_the_sampled_ones(self, count):
         source = Stand((1, 3000, 3000))
         found = [box for box, _ in sample_windows(source, count)]
