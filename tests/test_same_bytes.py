@@ -105,13 +105,16 @@ CASES = {
 
 def machine():
     """Processor, its instructions and torch: what sums depend on."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    name = names[0] if names else "unknown"
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    fields = dict(
+        (key.strip(), value.strip())
+        for key, _, value in (
+            line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()
+        )
+    )
+    # the name of a virtual processor says too little: oneDNN chooses its kernels by these
+    flags = [flag for flag in fields.get("flags", "").split() if flag.startswith(("avx", "amx"))]
+    name = fields.get("model name", "unknown")
+    return f"{name} ({' '.join(sorted(flags))}), torch {torch.__version__}"
 
 
 def restored(folder, name):
