@@ -105,12 +105,8 @@ CASES = {
 
 def machine():
     """Processor, its instructions and torch: what sums depend on."""
-    fields = dict(
-        (key.strip(), value.strip())
-        for key, _, value in (
-            line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()
-        )
-    )
+    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    fields = {key.strip(): value.strip() for key, _, value in lines}
     # the name of a virtual processor says too little: oneDNN chooses its kernels by these
     flags = [flag for flag in fields.get("flags", "").split() if flag.startswith(("avx", "amx"))]
     name = fields.get("model name", "unknown")
