@@ -43,7 +43,7 @@ THOROUGH = (
     "donor.network=same",
     "donor.iterations=1000",
     "donor.windows=32",
-    "donor.tile_least=200",
+    "donor.tile_least=null",
     "donor.tile_predictions=0",
     "donor.tile_passes=1",
 )

@@ -61,10 +61,11 @@ class DonorSettings:
     tile_iterations: int = 200
     """Most optimiser steps of a tile that starts from the donor, at most `fit.iterations`; see
     `tile_least`."""
-    tile_least: int = 200
+    tile_least: int | None = None
     """Least of these steps: tiles of an image of more than 16 take fewer, so that all together take no more
-    than 16, until each takes so few. Three times as many, of this too, where the noise of neighbouring pixels
-    is correlated, because each step then learns from a third of the pixels."""
+    than 16, until each takes so few; none: all take `tile_iterations`. Three times as many, of this too,
+    where the noise of neighbouring pixels is correlated, because each step then learns from a third of the
+    pixels."""
     tile_predictions: int = 0
     """Predictions of a tile after them, each without other pixels, which enter its average (in images of more
     than 16 tiles)."""
@@ -78,9 +79,11 @@ class DonorSettings:
     `tile_learning_rate`; 0 to take it as it is; at most `fit.iterations` for each 32 windows."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "windows", "tile_iterations", "tile_least", "tile_passes"):
+        for name in ("iterations", "windows", "tile_iterations", "tile_passes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.tile_least is not None and self.tile_least < 1:
+            raise ValueError(f"tile_least is {self.tile_least}, must be at least 1")
         for name in ("refine", "tile_predictions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
@@ -104,7 +107,8 @@ class DonorSettings:
         )
         times = MORE_SQUARES if correlated else 1
         share = times * self.tile_iterations * THOROUGH_TILES // tiles
-        steps = min(self.tile_iterations, max(times * self.tile_least, share))
+        least = self.tile_iterations if self.tile_least is None else times * self.tile_least
+        steps = min(self.tile_iterations, max(least, share))
         return replace(self, windows=windows, iterations=iterations, tile_iterations=steps)
 
 

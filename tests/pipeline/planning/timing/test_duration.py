@@ -25,7 +25,7 @@ WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
 THOROUGH = (
     "donor.iterations=1000",
     "donor.windows=32",
-    "donor.tile_least=200",
+    "donor.tile_least=null",
     "donor.tile_predictions=0",
     "donor.tile_passes=1",
 )
