@@ -72,7 +72,7 @@ class GroupedNetworks:
         self.steps += 1
         rates = self.learning_rates
         if not all(learning):  # a network that has ended learning never learns again
-            rates = rates * torch.tensor(learning, device=rates.device)[:, None]
+            rates = rates * torch.tensor(learning).to(rates.device)[:, None]
         size = (rates / (1 - BETA1**self.steps)).float()  # (B, 1)
         correction = (1 - BETA2**self.steps).sqrt().float()  # (B, 1)
         self.first.lerp_(gradients, 1 - BETA1)

@@ -22,7 +22,7 @@ from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.files import sha256_of, write_atomically
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
 from glassplate.pipeline.provenance.identity import FileIdentity, file_identity
-from glassplate.pipeline.provenance.manifest import read_manifest
+from glassplate.pipeline.provenance.manifest import Manifest, read_manifest
 from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
 from glassplate.pipeline.provenance.records import read_donor_records
 
@@ -70,15 +70,17 @@ def find_donor(store: Path) -> Inherited:
         raise UsageError(
             f"--donor {store}: its weights {WEIGHTS} are missing or damaged; {way_out}"
         )
-    return Inherited(store, file_identity(path), _network(manifest.recipe))
+    return Inherited(store, file_identity(path), _network(manifest))
 
 
-def _network(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of the network of a donor, by the recipe in its manifest."""
-    network: Mapping[str, Any] = recipe["network"]
-    if recipe["donor"].get("network", "same") == "same":
+def _network(manifest: Manifest) -> Mapping[str, Any]:
+    """Settings of the network of the donor of a result, by its recipe and its number of tiles."""
+    network: Mapping[str, Any] = manifest.recipe["network"]
+    asked = DonorSettings(network=manifest.recipe["donor"].get("network", "same"))
+    settings = asked.for_tiles(manifest.tiles)
+    if settings.network == "same":
         return network
-    there = donor_network(NetworkSettings(), DonorSettings(network="unshuffled"))
+    there = donor_network(NetworkSettings(), settings)
     own = ("kind", "channels", "fine_channels", "skip_channels")
     return {**network, **{key: getattr(there, key) for key in own}}
 
@@ -92,7 +94,7 @@ def recorded_donor(store: Path) -> Inherited | None:
     file = manifest.identity.donor
     if file is None:
         return None
-    return Inherited(Path(file.path).parents[1], file, _network(manifest.recipe))
+    return Inherited(Path(file.path).parents[1], file, _network(manifest))
 
 
 def is_begun(store: Path) -> bool:
@@ -181,7 +183,8 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
         if was != value:
             raise UsageError(
                 f"{named}: its network.{key} is {was}, here it is {value}; take the recipe it was made "
-                "with or drop --donor"
+                "with (with donor.network=same for both, if one image has more than 16 tiles and the other "
+                "has not) or drop --donor"
             )
     if _shapes(inherited) != weight_shapes(problem, channels):
         raise UsageError(

@@ -7,6 +7,7 @@ from windows import PSF, SIGMA, measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.estimate import estimate
+from glassplate.models.estimate.similar_blocks import EARLIER, LAST, Filtered
 from glassplate.models.fit.problem import member_measurement
 from glassplate.models.fit.window import Window
 from glassplate.models.noise.model import NoiseModel
@@ -106,6 +107,25 @@ def test_colours_follow_brightness_where_their_noise_is_correlated(
     without = estimate.answer(window, mean, filtered).values
     assert (result != without).all() == changed
     assert (result != without).any() == changed
+
+
+def test_a_second_pass_has_the_answer_of_the_first_as_its_pilot(monkeypatch):
+    _, noisy = sky(32, 32)
+    asked = problem(iterations=1)
+    fit = replace(asked.fit, collaborative=True, filter_passes=3, uncertainty=True)
+    window = Window(measurement(noisy), replace(asked, fit=fit))
+    called = []
+
+    def one_more(pilot, y, variance, valid, lag1, seen, *, stated, one):
+        called.append((one, stated))
+        return Filtered(pilot + 1, variance if stated else None)
+
+    monkeypatch.setattr(estimate, "collaborative_wiener", one_more)
+    mean = window.y.clone()
+    [filtered] = estimate.similar_blocks([window], [mean])
+    torch.testing.assert_close(filtered.values, estimate._with_measurement(window, mean) + 3)
+    assert called == [(EARLIER, False), (EARLIER, False), (LAST, True)]
+    assert filtered.variance is not None
 
 
 def test_the_uncertainty_has_the_noise_that_came_back_with_a_faint_source():

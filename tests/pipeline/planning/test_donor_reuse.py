@@ -63,6 +63,23 @@ def test_without_refinement_no_donor_is_fitted(frames):
     assert stage.total == 0
 
 
+@pytest.mark.parametrize(("core", "same"), [(30, True), (16, False)], ids=["6 tiles", "20 tiles"])
+def test_a_donor_has_the_network_of_its_image_and_is_reused_by_the_same_recipe(frames, core, same):
+    # regression: up to 16 tiles the recipe's unshuffled network is not taken, and --donor was refused
+    raw = {
+        **FIT,
+        "donor": {"network": "unshuffled", "refine": 0},
+        "tiles": {"core": core, "halo": 4},
+    }
+    restore(request(frames / "a.fits", frames / "first.zarr", raw), InlinePool())
+    found = find_donor(frames / "first.zarr")
+    assert found.network["kind"] == ("lean" if same else "unshuffled")
+    assert found.network["channels"] == (4 if same else 48)
+    result = restore(next_one(frames, raw, donor="first.zarr"), InlinePool())
+    assert result.status == "complete"
+    assert weights(frames / "b.zarr") == weights(frames / "first.zarr")
+
+
 @pytest.mark.slow
 def test_refinement_changes_the_weights_and_the_result(frames):
     restore(next_one(frames, REFINED), InlinePool())
