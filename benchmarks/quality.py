@@ -307,7 +307,7 @@ def through_the_pipeline(recipe: Recipe) -> Method:
         }
         if stated is not None:
             facts["uncertainty"] = stated
-        return values.reshape(image.shape), facts
+        return values.reshape(-1, *values.shape[-2:]), facts
 
     return run
 
@@ -370,6 +370,7 @@ SETS = {
     "impulse": (impulse, "archive-impulse", ("psnr_db",)),
     "set5x2": (superres("set5", 2), "archive-upscale", ("y_psnr_db", "agreement")),
     "set5x4": (superres("set5", 4), "archive-upscale", ("y_psnr_db", "agreement")),
+    "set14x2": (superres("set14", 2), "archive-upscale", ("y_psnr_db", "agreement")),
     "set14x4": (superres("set14", 4), "archive-upscale", ("y_psnr_db", "agreement")),
     "exposures": (
         exposures,
@@ -394,7 +395,7 @@ SCALES = {
         "operator.kernel=bicubic",
         "noise.sigma=0.00113",  # rounding to 8 bits: 1/255 over the root of 12
     )
-    for name in ("set5x2", "set5x4", "set14x4")
+    for name in ("set5x2", "set5x4", "set14x2", "set14x4")
 }
 
 
@@ -405,8 +406,11 @@ def run(name: str, options: argparse.Namespace) -> None:
         options.set = [*SCALES[name], *options.set]
     recipe = load_recipe(options.recipe or recipe_name, options.set)
     ours = {"glassplate": glassplate(recipe, options.threads)}
-    if name in ("xmm", "decam", "real", "stars"):
+    if name in ("xmm", "decam", "real", "stars", *SCALES):
         ours = {"glassplate": through_the_pipeline(recipe)}
+    if name in SCALES and not options.recipe:
+        lean = load_recipe("astro-upscale", options.set)
+        ours["lean, each tile for itself"] = through_the_pipeline(lean)
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}

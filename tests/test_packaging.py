@@ -136,7 +136,6 @@ def test_the_promised_recipes_are_shipped():
         "archive-repair",
         "astro-repair",
         "archive-upscale",
-        "archive-upscale-fine",
         "astro-deconvolve",
         "draft",
         "reference",

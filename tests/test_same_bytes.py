@@ -93,7 +93,7 @@ CASES = {
     "denoise, reference": ("grey.tif", "reference", ()),
     "guided": ("sky.fits", "guided-denoise", ("--guide", "guide.fits")),
     "superres": ("colours.tif", "archive-upscale", ("--scale", "2")),
-    "superres, fine": ("grey.tif", "archive-upscale-fine", ("--scale", "2")),
+    "superres, sky": ("sky.fits", "astro-upscale", ("--scale", "2")),
     "deconvolve": ("sky.fits", "astro-deconvolve", ("--psf", "psf.fits")),
     "inpaint, mask": ("grey.tif", "archive-fill", ("--mask", "mask.tif")),
     "inpaint, defects of a sky": ("sky.fits", "astro-repair", ("--mask", "mask.tif")),

@@ -10,6 +10,7 @@ from typing import TypeVar
 from glassplate.models.batching.queue import OnRecord, Queue
 from glassplate.models.estimate.estimate import restorations
 from glassplate.models.estimate.restoration import Restoration, without_valid_pixels
+from glassplate.models.fit.cross_scale import enlarge_window
 from glassplate.models.fit.log import Record
 from glassplate.models.fit.loop import RETRY_RATE, fit_window
 from glassplate.models.fit.problem import Measurement, Problem, Weights, member_measurement
@@ -87,7 +88,7 @@ def fit_each(
     """
     report = on_record or (lambda place, record: None)
     with problem.numerics.applied():
-        if problem.numerics.stack > 1:
+        if problem.numerics.stack > 1 and problem.input != "cross-scale":
             yield from Queue(windows, problem, report, start).run()
         else:
             one = partial(_restore, problem=problem, on_record=report, start=start)
@@ -104,6 +105,13 @@ def _restore(
     """Fit the members of one window's ensemble, each a second time if it diverges."""
     if not measurement.valid.any():
         return place, without_valid_pixels(measurement, problem)
+    if problem.input == "cross-scale":
+        try:
+            fit = enlarge_window(measurement, problem, start)
+        except FloatingPointError as error:
+            return place, error
+        [restoration] = restorations([Window(measurement, problem)], [[fit]])
+        return place, restoration
     fits = []
     for member in range(problem.fit.members):
         window, report = member_measurement(measurement, member), partial(on_record, place)

@@ -26,8 +26,8 @@ class Restoration:
     best_iteration: int
     """Step whose average is the answer; of an ensemble, the first member's."""
     stop_reason: str
-    """"held-out minimum", "chi2 reached", "iteration cap" or "no valid pixels"; of an ensemble, the first
-    member's."""
+    """"held-out minimum", "chi2 reached", "iteration cap", "predicted" (nothing was learnt) or "no valid
+    pixels"; of an ensemble, the first member's."""
     heldout_loss: float
     """As in `Record`, of the average that is the answer; of an ensemble, the members' mean."""
     chi2: float

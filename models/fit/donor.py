@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 
+from glassplate.models.fit.cross_scale import learn_to_double
 from glassplate.models.fit.inputs import MORE_SQUARES
 from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import SEED_STEP, Measurement, Problem, Weights
@@ -119,7 +120,7 @@ def with_donor_network(problem: Problem, settings: DonorSettings) -> Problem:
 
 def donor_network(network: NetworkSettings, settings: DonorSettings) -> NetworkSettings:
     """The network of a donor in a recipe with this one."""
-    if settings.network == "same":
+    if settings.network == "same" or network.kind == "enlarging":
         return network
     return replace(
         network,
@@ -133,6 +134,8 @@ def donor_network(network: NetworkSettings, settings: DonorSettings) -> NetworkS
 def warm(problem: Problem, settings: DonorSettings) -> Problem:
     """The problem of a tile that starts from a donor: fewer, smaller steps and less patience."""
     problem = with_donor_network(problem, settings)
+    if problem.input == "cross-scale":
+        return problem  # a tile learns nothing
     steps = min(settings.tile_iterations, problem.fit.iterations)
     fit = replace(
         problem.fit,
@@ -164,8 +167,8 @@ def most_steps(iterations: int, settings: DonorSettings) -> int:
 
 def weight_shapes(problem: Problem, channels: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a problem's network, for a blind-spot input with so many channels."""
-    # one more channel for the share of channels kept
-    inputs = channels + 1 + problem.guide_channels
+    # one more channel for the share of channels kept, but where the network learns from whole images
+    inputs = channels + (problem.input != "cross-scale") + problem.guide_channels
     return networks.weight_shapes(problem.network, inputs, channels)
 
 
@@ -238,9 +241,10 @@ def _fit(
 ) -> Weights:
     generator = torch.Generator().manual_seed(measurements[0].seed)
     first = Window(measurements[0], problem)
-    network = Network.for_window(
-        first, first.input().channels, steps.learning_rate, steps.start, generator
-    )
+    cross_scale = problem.input == "cross-scale"
+    inputs = first.channels if cross_scale else first.input().channels
+    network = Network.for_window(first, inputs, steps.learning_rate, steps.start, generator)
+    learn = learn_to_double if cross_scale else _learn_to_predict
     loss_sum, count = torch.zeros((), device=problem.numerics.device), 0
     for iteration in range(1, steps.iterations + 1):
         cosine = 0.5 + 0.5 * math.cos(math.pi * iteration / steps.iterations)
@@ -249,8 +253,7 @@ def _fit(
         # made anew at each visit, with other random numbers: hundreds of windows would take a gigabyte
         measurement = measurements[place]
         seed = (measurement.seed + iteration * SEED_STEP) % 2**63
-        window = Window(replace(measurement, seed=seed), problem)
-        _, [loss] = descend(network, window.objective, window.input().draw())
+        [loss] = learn(network, replace(measurement, seed=seed), problem)
         loss_sum += loss
         count += 1
         if iteration % problem.fit.log_period and iteration != steps.iterations:
@@ -266,3 +269,10 @@ def _fit(
         if on_iteration is not None:
             on_iteration(iteration)
     return {name: weight.cpu().numpy() for name, weight in network.module.state_dict().items()}
+
+
+def _learn_to_predict(network: Network, measurement: Measurement, problem: Problem) -> torch.Tensor:
+    """Take one optimiser step on a window; return the data term before it, (1,)."""
+    window = Window(measurement, problem)
+    _, losses = descend(network, window.objective, window.input().draw())
+    return losses

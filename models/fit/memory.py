@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from glassplate.models.device.numerics import multiplies_bf16
 from glassplate.models.fit.problem import Problem
+from glassplate.models.networks.enlarging import DOUBLE
 from glassplate.models.networks.make import (
     NetworkSettings,
     count_weights,
@@ -29,6 +30,9 @@ UNET_MAPS = 26
 # for 224x224 with 32 channels and 4 blocks, 46 maps a channel. A block keeps 5 itself, so the split is too
 # high for many blocks rather than for few.
 RESNET_MAPS, BLOCK_MAPS = 18, 8
+# The same for each channel at the resolution of the last input, of a network that only predicts. Measured in
+# fp32: 91 MiB for 3x224x224 enlarged to twice its size, 206 MiB for 1x224x224 to four times, 32 channels.
+ENLARGING_MAPS = 3
 # The same for each channel of a scale. Measured in fp32: 218 to 283 MiB for 3x256x256 with 64 channels and 4
 # scales, in eight runs.
 DECODER_MAPS = 7.5
@@ -41,15 +45,17 @@ WEIGHT_COPIES = 6
 # 522 MiB for 256x256 with 128 and 4; hourglass 202 MiB for 288x288. The other kinds take no more. None was
 # measured on a GPU.
 BF16_BYTES = {
-    "lean": 2.6, "unshuffled": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6
+    "lean": 2.6, "unshuffled": 2.6, "skip": 2.0, "hourglass": 2.0, "unet": 2.6, "resnet": 2.6, "decoder": 2.6,
+    "enlarging": 2.6,
 }  # fmt: skip
 # The same on a processor that emulates bf16, which a fit uses only to continue a run that began on another
 # machine. Kernels then copy whole maps to float32, and the number of copies varies from run to run. On AVX2
 # (torch 2.13), six runs each: resnet 358 to 578 MiB for 224x224, unet 328 to 369 MiB for 256x256; the other
 # kinds never took more than projected above.
 EMULATED_BF16_BYTES = {**BF16_BYTES, "unet": 4.2, "resnet": 6.2}
-# float32 maps of the window: measurement, split, weights, averages, their temporaries.
-PIXEL_MAPS = 24
+# float32 maps of the window: measurement, split, weights, averages, their temporaries; and of one that learns
+# nothing.
+PIXEL_MAPS, PREDICTED_PIXEL_MAPS = 24, 16
 # float32 copies of the guide: itself, padded, joined to the input, the network's own copy and its border.
 GUIDE_MAPS = 6
 # float32 maps with a border of the operator's support, where it mixes pixels: its input, spectra (as many
@@ -82,7 +88,8 @@ def projected_bytes(problem: Problem, window_shape: tuple[int, int, int], count:
     weights = WEIGHT_COPIES * weight_bytes(problem, c)
     code_rows, code_columns = input_size(network, h * s, w * s)
     code = CODE_MAPS * inputs * code_rows * code_columns if problem.input == "noise" else 0
-    maps = 4 * ((PIXEL_MAPS * c + GUIDE_MAPS * guide) * pixels + code)
+    of_pixels = PREDICTED_PIXEL_MAPS if problem.input == "cross-scale" else PIXEL_MAPS
+    maps = 4 * ((of_pixels * c + GUIDE_MAPS * guide) * pixels + code)
     if problem.operator.mixes:
         border = 2 * problem.operator.support
         maps += 4 * OPERATOR_MAPS * c * (h * s + border) * (w * s + border)
@@ -109,6 +116,8 @@ def _value_bytes(problem: Problem) -> float:
 
 def _inputs(problem: Problem, channels: int) -> int:
     """Channels of a network's input."""
+    if problem.input == "cross-scale":
+        return channels
     own = problem.fit.input_depth if problem.input == "noise" else channels + 1
     return own + problem.guide_channels
 
@@ -123,6 +132,8 @@ def _feature_maps(network: NetworkSettings) -> float:
         return (RESNET_MAPS + BLOCK_MAPS * network.scales) * wide
     if network.kind == "decoder":
         return DECODER_MAPS * wide * 4 / 3
+    if network.kind == "enlarging":
+        return ENLARGING_MAPS * wide / DOUBLE**2
     return _skip_maps(network)
 
 

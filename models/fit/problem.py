@@ -163,8 +163,13 @@ class Problem:
         check_input(self.network, self.fit)
 
     @property
-    def input(self) -> Literal["blindspot", "measurement", "noise", "requantised"]:
-        """The input, with `auto` resolved."""
+    def input(self) -> Literal["blindspot", "measurement", "noise", "requantised", "cross-scale"]:
+        """The input, with `auto` resolved.
+
+        cross-scale: the measurement, and when a donor learns, the measurement made smaller.
+        """
+        if self.network.kind == "enlarging":
+            return "cross-scale"
         if self.fit.input != "auto":
             return self.fit.input
         if self.network.kind == "decoder":
@@ -180,10 +185,15 @@ def check_input(network: NetworkSettings, fit: FitSettings) -> None:
     Raises
     ------
     ValueError
-        If a decoder is to be fed anything but noise.
+        If a decoder is to be fed anything but noise, or an enlarging network anything but the image.
     """
     if network.kind == "decoder" and fit.input not in ("auto", "noise"):
         raise ValueError(
             f"fit.input is {fit.input}, must be noise (or auto) for network.kind decoder, which paints "
             "from a small random code; set fit.input=noise or choose another network.kind"
+        )
+    if network.kind == "enlarging" and fit.input != "auto":
+        raise ValueError(
+            f"fit.input is {fit.input}, must be auto for network.kind enlarging, which learns from the image "
+            "made smaller; drop it or choose another network.kind"
         )

@@ -18,8 +18,10 @@ from torch import nn
 class Convolution(nn.Conv2d):
     """A convolution with reflected borders. Its float32 weights are cast to the precision of the input."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1) -> None:
-        super().__init__(inputs, outputs, size, stride, bias=False)
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, *, bias: bool = False
+    ) -> None:
+        super().__init__(inputs, outputs, size, stride, bias=bias)
         self.margin = size // 2
 
     def reset_parameters(self) -> None:
@@ -27,7 +29,8 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
-        return F.conv2d(pad_reflect(x, self.margin), self.weight.to(x.dtype), None, self.stride)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.conv2d(pad_reflect(x, self.margin), self.weight.to(x.dtype), bias, self.stride)
 
 
 class Upsample(nn.Module):
@@ -134,3 +137,16 @@ def conv_norm_activation(inputs: int, outputs: int, size: int, stride: int = 1) 
         BatchNorm(outputs),
         nn.LeakyReLU(0.2, inplace=True),
     )
+
+
+class Residual(nn.Module):
+    """The sum of an input and what its layers make of it; (B, channels, H, W) to the same."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*parts)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layers and add."""
+        added: torch.Tensor = self.body(x)
+        return x + added

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from glassplate.models.networks.decoder import Decoder
+from glassplate.models.networks.enlarging import DOUBLE, EnlargingNetwork
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head
 from glassplate.models.networks.resnet import ResNet
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
@@ -30,17 +31,18 @@ KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
     "unet": UNet,
     "resnet": ResNet,
     "decoder": Decoder,
+    "enlarging": EnlargingNetwork,
 }
 
 
 def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
     """Smallest size, at least `height` and `width`, that the network can output, in pixels.
 
-    A multiple of 2^scales (of 1 for a resnet, which never halves the resolution; of twice as much for an
-    unshuffled network, which begins at half of it), with at least two pixels at the deepest scale, because a
-    border of one pixel has nothing to reflect.
+    A multiple of 2^scales (of 1 for a resnet, which never halves the resolution; of 2 for an enlarging
+    network; of twice as much for an unshuffled network, which begins at half of it), with at least two pixels
+    at the deepest scale, because a border of one pixel has nothing to reflect.
     """
-    multiple = 1 if settings.kind == "resnet" else 2**settings.scales
+    multiple = {"resnet": 1, "enlarging": DOUBLE}.get(settings.kind, 2**settings.scales)
     if settings.kind == "unshuffled":
         multiple *= SQUARE
     rows, columns = (max(2, -(-n // multiple)) * multiple for n in (height, width))
@@ -50,9 +52,12 @@ def padded_size(settings: NetworkSettings, height: int, width: int) -> tuple[int
 def input_size(settings: NetworkSettings, height: int, width: int) -> tuple[int, int]:
     """Size of the input from which the network outputs the `padded_size` of `height` and `width`.
 
-    The input has the output's size, except for a decoder: its input has the size of its deepest scale.
+    The input has the output's size, except for a decoder, whose input has the size of its deepest scale, and
+    for an enlarging network, whose input has half the size.
     """
     rows, columns = padded_size(settings, height, width)
+    if settings.kind == "enlarging":
+        return rows // DOUBLE, columns // DOUBLE
     if settings.kind == "decoder":
         return rows >> settings.scales, columns >> settings.scales
     return rows, columns
@@ -88,7 +93,7 @@ def make_network(
     Returns
     -------
     The network, float32, on the CPU. Weights are drawn as torch's default for convolutions (uniform within
-    ``1 / sqrt(fan in)``), which the paper uses too.
+    ``1 / sqrt(fan in)``), which the paper uses too; `PriorNetwork.scale_weights` may change their size.
     """
     network = KINDS[settings.kind](settings, inputs, outputs)  # its weights have no values yet
     with torch.no_grad():
@@ -98,10 +103,13 @@ def make_network(
                 module.weight.uniform_(-bound, bound, generator=generator)
             if isinstance(module, Head):
                 module.bias.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, Convolution) and module.bias is not None:
+                module.bias.fill_(0)
             elif isinstance(module, BatchNorm):
                 module.weight.fill_(1)
                 if module.bias is not None:
                     module.bias.fill_(0)
+        network.scale_weights()
     return network
 
 

@@ -10,24 +10,16 @@ paper's 8 blocks of 32 channels are `scales: 8, channels: 32`.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from glassplate.models.networks.layers import BatchNorm, Convolution, Head, conv_norm_activation
+from glassplate.models.networks.layers import (
+    BatchNorm,
+    Convolution,
+    Head,
+    Residual,
+    conv_norm_activation,
+)
 from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
-
-
-class Residual(nn.Module):
-    """The sum of an input and what its layers make of it; (B, channels, H, W) to the same."""
-
-    def __init__(self, *parts: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*parts)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layers and add."""
-        added: torch.Tensor = self.body(x)
-        return x + added
 
 
 class ResNet(PriorNetwork):

@@ -17,20 +17,25 @@ class NetworkSettings:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    kind: Literal["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder"] = "lean"
+    kind: Literal[
+        "lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder", "enlarging"
+    ] = "lean"
     """skip: encoder-decoder with skip connections, the network of the DIP paper; lean: the same with
     fewer channels at full resolution, one convolution instead of two on the way down, and no norm where
     skip connections join; unshuffled: lean at half the resolution, where each square of 2x2 pixels is four
     channels; hourglass: skip without skip connections; unet: skip connections carry all
     channels; resnet: residual blocks at full resolution; decoder: 1x1 convolutions and upsampling from a
-    small random code, few weights, no input but `noise`. docs/networks.md says which kind suits what."""
+    small random code, few weights, no input but `noise`; enlarging: residual blocks that double the size of
+    an image, and learn it from the image made smaller (superres). docs/networks.md says which kind suits
+    what."""
     channels: int = 32
     """Feature channels of every scale; for a unet those at full resolution, doubled with every scale."""
     fine_channels: int = 16
     """Feature channels at the finest resolution, where most of the time goes; at most `channels` (lean,
     unshuffled)."""
     scales: int = 4
-    """How often the resolution is halved; for a resnet, which never halves it, the number of blocks."""
+    """How often the resolution is halved; for a resnet and an enlarging network, which never halve it, the
+    number of blocks."""
     skip_channels: int = 32
     """Channels of each skip connection; in a lean network at most those of its scale (lean, unshuffled,
     skip)."""
@@ -68,6 +73,9 @@ class PriorNetwork(nn.Module):
         """Apply all layers but the last; (B, inputs, H', W') to (B, features, H, W)."""
         x: torch.Tensor = self.body(z)
         return x
+
+    def scale_weights(self) -> None:
+        """Multiply the weights, once they are drawn, by factors of the network's own; there are none."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Make an estimate from the input `z`; float32 whatever the precision of `z`."""

@@ -44,10 +44,25 @@ def check_companions(recipe: Recipe, spec: SourceSpec) -> None:
             f"--guide {spec.guide}: network.kind decoder sees nothing but a small random code; drop the "
             "guide or choose another network.kind"
         )
+    if recipe.network.kind == "enlarging":
+        _check_enlarging(spec)
     if recipe.stopping.rule == "exposure" and not spec.exposures:
         raise UsageError(
             f"{spec.path}: stopping.rule exposure judges by a second exposure; add --exposure FILE or "
             "--set stopping.rule=heldout"
+        )
+
+
+def _check_enlarging(spec: SourceSpec) -> None:
+    way_out = "drop it, or add --recipe astro-upscale"
+    if spec.psf is not None:
+        raise UsageError(
+            f"--psf {spec.psf}: network.kind enlarging learns from the image made smaller, which shows "
+            f"nothing of a PSF; {way_out}"
+        )
+    if spec.guide is not None:
+        raise UsageError(
+            f"--guide {spec.guide}: network.kind enlarging learns from the image alone; {way_out}"
         )
 
 

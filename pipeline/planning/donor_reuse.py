@@ -168,10 +168,10 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
         Naming what does not fit, and the way out.
     """
     named = f"--donor {inherited.store}"
-    if problem.input != "blindspot":
+    if problem.input not in ("blindspot", "cross-scale"):
         raise UsageError(
             f"{named}: fits with input {problem.input} start from random weights; drop --donor or choose a "
-            "recipe that denoises"
+            "recipe that denoises or archive-upscale"
         )
     if least == 0:
         raise UsageError(

@@ -19,6 +19,26 @@ from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe,
 # Keys that decide how pixels are copied; a task that fits nothing has no use for any other.
 _OF_COPIES = {"task", "tiles.core", "tiles.halo", "tiles.batch", "output.chunk", "output.shard"}
 
+# Keys of what tiles learn.
+_OF_LEARNING_TILES = (
+    "tiles.stack",
+    "tiles.together",
+    "fit.predictions",
+    "fit.average",
+    "fit.tv",
+    "fit.robust",
+    "donor.tiles",
+    "donor.network",
+    "donor.tile_iterations",
+    "donor.tile_least",
+    "donor.tile_predictions",
+    "donor.tile_passes",
+    "stopping.rule",
+    "stopping.heldout",
+    "stopping.patience",
+    "stopping.minimum",
+)
+
 
 class _Finding(NamedTuple):
     """Keys that do nothing, or less than they say."""
@@ -101,8 +121,11 @@ def _network(plan: Plan) -> Iterator[_Finding]:
         yield _Finding(("network.fine_channels",), kind)
     if network.kind not in (*LEAN, "skip"):
         yield _Finding(("network.skip_channels",), kind)
-    if network.kind in ("resnet", "decoder"):
+    if network.kind in ("resnet", "decoder", "enlarging"):
         yield _Finding(("network.upsample",), kind)
+    if network.kind == "enlarging":
+        yield _Finding(("network.output",), f"{kind}, which adds to the interpolated image")
+        yield _Finding(_OF_LEARNING_TILES, f"{kind}, of which only the donor learns")
     if network.kind in LEAN:
         for name in ("fine_channels", "skip_channels"):
             if getattr(network, name) > network.channels:
@@ -165,13 +188,14 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
     else:
         yield _Finding(("donor.refine",), "there is no --donor")
     limit = plan.donor_settings.tile_iterations
-    if fit.iterations > limit and "donor.tile_iterations" not in changed:
+    learning = plan.problem.input != "cross-scale"
+    if learning and fit.iterations > limit and "donor.tile_iterations" not in changed:
         reason = (
             f"tiles of this image start from a donor and take at most donor.tile_iterations {limit}; "
             f"set that, or {'drop --donor' if inherited else 'set donor.tiles=0'}"
         )
         yield _Finding(("fit.iterations",), reason, has_effect=True)
-    if donor.tile_iterations > fit.iterations:
+    if learning and donor.tile_iterations > fit.iterations:
         reason = f"no fit takes more than fit.iterations {fit.iterations}; raise that too"
         yield _Finding(("donor.tile_iterations",), reason, has_effect=True)
     for field in fields(donor):

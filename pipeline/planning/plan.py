@@ -105,10 +105,10 @@ class Plan:
     def warm(self) -> bool:
         """Whether tiles start from a donor's weights.
 
-        They do if there are enough tiles to pay for the donor's fit, and whenever a donor is reused, which
-        costs next to nothing.
+        They do if there are enough tiles to pay for the donor's fit, whenever a donor is reused, which costs
+        next to nothing, and where only a donor learns.
         """
-        if self.donor is not None:
+        if self.donor is not None or (self.fits and self.problem.input == "cross-scale"):
             return True
         least = self.recipe.donor.tiles
         blind = self.fits and self.problem.input == "blindspot"

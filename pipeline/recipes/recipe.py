@@ -101,6 +101,21 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _enlarging_fits_the_task(self) -> Recipe:
+        if self.network.kind != "enlarging":
+            return self
+        if not self.traits.enlarges:
+            raise ValueError(
+                f"network.kind enlarging is for task superres, not {self.task}; set network.kind=lean"
+            )
+        if self.fit.members > 1:
+            raise ValueError(
+                f"fit.members {self.fit.members}: network.kind enlarging has one donor and no other fit; "
+                "drop it or take --recipe astro-upscale"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _uncertainty_is_possible(self) -> Recipe:
         if not self.fit.uncertainty:
             return self

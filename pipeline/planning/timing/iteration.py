@@ -94,7 +94,8 @@ def timed_problem(problem: Problem) -> Problem:
             average=usual.average,
             log_period=usual.log_period,
             members=1,
-            posterior=False,
+            # what follows the prediction takes about as long
+            posterior=fit.posterior and problem.input == "cross-scale",
             posterior_radius=usual.posterior_radius,
             posterior_doubt=usual.posterior_doubt,
             collaborative=False,

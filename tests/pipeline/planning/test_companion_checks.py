@@ -7,7 +7,7 @@ import pytest
 
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.companion_checks import check_companions
-from glassplate.pipeline.recipes.recipe import parse_recipe
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import TASKS
 
@@ -36,6 +36,27 @@ def test_a_missing_or_an_unused_psf_is_refused(made, spec, message):
         check_companions(made, spec)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+ENLARGING = load_recipe("archive-upscale")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (WITH, "--psf psf.fits: network.kind enlarging learns from the image made smaller, which"),
+        (
+            replace(WITHOUT, guide=Path("b.fits")),
+            "--guide b.fits: network.kind enlarging learns from the image alone; drop it, or add "
+            "--recipe astro-upscale",
+        ),
+    ],
+)
+def test_a_companion_of_which_the_image_made_smaller_shows_nothing_is_refused(spec, message):
+    with pytest.raises(UsageError) as error:
+        check_companions(ENLARGING, spec)
+    assert message in str(error.value)
+    check_companions(load_recipe("astro-upscale"), spec)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,24 @@ def test_weights_that_do_not_fit_are_refused(frames, raw, message):
 
 
 @pytest.mark.slow
+def test_the_next_page_is_enlarged_by_what_was_learnt_from_this_one(frames):
+    raw = {
+        "task": "superres",
+        "operator": {"scale": 2},
+        "network": {"kind": "enlarging", "channels": 4, "scales": 1},
+        "fit": {"iterations": 9},
+        "donor": {"refine": 0},
+        "stopping": {"rule": "fixed"},
+    }
+    restore(request(frames / "a.fits", frames / "up.zarr", raw), InlinePool())
+    events = []
+    restore(next_one(frames, raw, donor="up.zarr"), InlinePool(), events.append)
+    assert weights(frames / "b.zarr") == weights(frames / "up.zarr")
+    assert all(check.ok for check in verify(frames / "b.zarr"))
+    assert level0(frames / "b.zarr").shape[-2:] == (100, 140)
+
+
+@pytest.mark.slow
 def test_weights_for_colours_do_not_fit_a_grey_image(frames):
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), "u1")
     tifffile.imwrite(frames / "c.tif", image, photometric="rgb")

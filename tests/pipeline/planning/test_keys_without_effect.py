@@ -96,6 +96,17 @@ def test_a_recipe_as_it_is_shipped_gives_no_warning(folder, name):
             ("donor.tiles=1",),
             "donor.tiles 1 has no effect: the network's input is noise",
         ),
+        (
+            "archive-upscale",
+            ("donor.tile_iterations=50", "fit.tv=0.5"),
+            "fit.tv 0.5, donor.tile_iterations 50 have no effect: network.kind is enlarging, of which only "
+            "the donor learns",
+        ),
+        (
+            "archive-upscale",
+            ("fit.guard=4",),
+            "fit.guard 4.0 has no effect: each measured pixel comes from several of the result",
+        ),
         ("draft", ("tiles.halo=8",), "tiles.halo 8 has no effect: the image is one tile"),
         (
             "draft",

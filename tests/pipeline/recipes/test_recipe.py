@@ -19,15 +19,21 @@ SHIPPED = [
     "archive-impulse",
     "archive-repair",
     "archive-upscale",
-    "archive-upscale-fine",
     "astro-deconvolve",
     "astro-denoise",
     "astro-repair",
+    "astro-upscale",
     "draft",
     "guided-denoise",
     "identity",
     "reference",
 ]
+ENLARGING = {
+    "task": "superres",
+    "operator": {"scale": 2},
+    "network": {"kind": "enlarging"},
+    "stopping": {"rule": "fixed"},
+}
 
 
 def test_the_shipped_recipes_are_there():
@@ -68,6 +74,18 @@ def test_every_line_of_a_shipped_recipe_is_explained(name):
         (
             {"scaling": {"softening": 5}},
             "scaling.softening is 5, which this version fixes at 10; drop it",
+        ),
+        (
+            {"network": {"kind": "enlarging"}},
+            "network.kind enlarging is for task superres, not denoise; set network.kind=lean",
+        ),
+        (
+            {**ENLARGING, "fit": {"input": "noise"}},
+            "fit.input is noise, must be auto for network.kind enlarging",
+        ),
+        (
+            {**ENLARGING, "fit": {"members": 2}},
+            "fit.members 2: network.kind enlarging has one donor and no other fit; drop it or take",
         ),
         (
             {"network": {"kind": "decoder"}, "fit": {"input": "blindspot"}},
@@ -117,6 +135,12 @@ def test_every_shipped_recipe_takes_every_network(name, kind):
     # astro-deconvolve says which input it wants, which a decoder cannot take
     wishes = [f"network.kind={kind}", "fit.input=auto"]
     assert load_recipe(name, wishes).network.kind == kind
+
+
+@pytest.mark.parametrize("name", ["archive-upscale", "astro-upscale"])
+def test_a_recipe_that_enlarges_takes_the_enlarging_network(name):
+    wishes = ["network.kind=enlarging", "fit.input=auto"]
+    assert load_recipe(name, wishes).network.kind == "enlarging"
 
 
 def test_scale_is_short_for_operator_scale():

@@ -7,6 +7,7 @@ import pytest
 from glassplate.pipeline.planning.timing.duration import (
     COPY_BYTES_PER_S,
     FILTER_S_PER_SAMPLE,
+    LEARNING_TO_DOUBLE,
     PREDICTION,
     START_S,
     WORKERS_S,
@@ -130,6 +131,18 @@ def test_it_adds_up_the_donor_and_all_fits(plan):
     two = replace(plan, recipe=load_recipe("archive-denoise", wished))
     both = fits_of(two, 1, trials_of(plan, 0.5))
     assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 320**2))
+
+
+@pytest.mark.parametrize(("scale", "area"), [(2, 1), (3, 5), (4, 5), (8, 21)])
+def test_where_only_a_donor_learns_a_tile_takes_one_prediction(inputs, scale, area):
+    plan = of(inputs, "archive-upscale", f"operator.scale={scale}")
+    assert plan.warm
+    fits = fits_of(plan, 1, trials_of(plan, 0.5))
+    _, height, width = plan.grid.window_shape
+    share = 128**2 / (height * width) / area
+    donor = plan.donor_iterations * LEARNING_TO_DOUBLE * share
+    # the network paints an even number of pixels
+    assert fits == pytest.approx(0.5 * (len(plan.grid) + donor), rel=0.01)
 
 
 def test_the_donor_has_a_trial_of_its_own(plan):

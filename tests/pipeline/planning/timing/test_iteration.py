@@ -50,7 +50,7 @@ class Timer:
         # on a slow device the smallest window is enough
         ("reference", (1, 576, 576), 1.0, [(1, 64, 64)]),
         # which is counted in pixels of the estimate
-        ("archive-upscale-fine", (1, 128, 128), 1.0, [(1, 16, 16)]),
+        ("astro-upscale", (1, 128, 128), 1.0, [(1, 32, 32)]),
         # one that takes long enough is the last
         ("archive-denoise", (1, 320, 320), LEAST_TRIAL_S / 100**2, [(1, 64, 64), (1, 128, 128)]),
         # a fast one: the whole window

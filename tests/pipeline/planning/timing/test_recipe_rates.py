@@ -104,7 +104,7 @@ class TestProblem:
         assert operator.psf.shape == (9, 9)
 
     def test_superres_has_its_scale(self, inputs):
-        assert self.of(inputs, "archive-upscale-fine").operator.scale == 4
+        assert self.of(inputs, "astro-upscale").operator.scale == 2
 
 
 @pytest.mark.slow
