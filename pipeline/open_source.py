@@ -56,7 +56,7 @@ class SourceFiles:
         label = companion.label(self.spec, named)
         # an exposure is the same extension or page as the image, unless it is named with another
         like = self.spec if companion.role == "exposures" else None
-        source = open_named(named, label.split()[0], like, bilevel=companion.takes_bilevel)
+        source = open_named(named, label.split()[0], like)
         if companion.drops_alpha:
             source = without_alpha(source)
         try:

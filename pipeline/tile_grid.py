@@ -135,6 +135,12 @@ class TileGrid:
     """Whether one network restores all channels; else each plane has its own."""
     core: int
     halo: int
+    colours: int = 1
+    """Planes that a network restores together where not all are joint: 3 for the pages of a colour scan."""
+
+    def __post_init__(self) -> None:
+        if self.shape[0] % self.colours:
+            raise ValueError(f"{self.shape[0]} planes are no multiple of {self.colours} colours")
 
     @property
     def y(self) -> Axis:
@@ -149,7 +155,7 @@ class TileGrid:
     @property
     def groups(self) -> int:
         """Number of channel groups."""
-        return 1 if self.joint else self.shape[0]
+        return 1 if self.joint else self.shape[0] // self.colours
 
     @property
     def dimensions(self) -> tuple[int, int, int]:
@@ -159,7 +165,7 @@ class TileGrid:
     @property
     def window_shape(self) -> tuple[int, int, int]:
         """``(c, h, w)`` of every window."""
-        channels = self.shape[0] if self.joint else 1
+        channels = self.shape[0] if self.joint else self.colours
         return channels, self.y.window_length, self.x.window_length
 
     def __len__(self) -> int:
@@ -168,7 +174,13 @@ class TileGrid:
 
     def channels(self, group: int) -> tuple[int, int]:
         """First channel of a group, and one past its last."""
-        return (0, self.shape[0]) if self.joint else (group, group + 1)
+        if self.joint:
+            return 0, self.shape[0]
+        return group * self.colours, (group + 1) * self.colours
+
+    def group_of(self, channel: int) -> int:
+        """The group of a channel."""
+        return 0 if self.joint else channel // self.colours
 
     def index(self, group: int, row: int, col: int) -> int:
         """Number of the tile at a place of the grid."""

@@ -132,6 +132,7 @@ def _as_colour(metadata: dict[str, Any], *, alpha: bool) -> dict[str, Any]:
         if kind in found:
             # an ICC profile for grey does not describe colours, and some readers fail on it
             found[kind].pop("icc", None)
+            found[kind].pop("min_is_white", None)
             kinds = found[kind].pop("extra_samples", ())
             if alpha:
                 found[kind]["extra_samples"] = kinds[-1:]

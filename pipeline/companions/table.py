@@ -37,8 +37,6 @@ class Companion:
     """None where reading the companion is its check."""
     join: Join | None
     """None for a companion that does not wrap the image by itself."""
-    takes_bilevel: bool = False
-    """Whether an image of 1 bit is accepted."""
     drops_alpha: bool = False
     """Whether an alpha channel is ignored."""
 
@@ -54,13 +52,7 @@ def _variance(image: Source, noise: Source, spec: SourceSpec, exponent: int) -> 
 
 
 COMPANIONS = (
-    Companion(
-        "mask",
-        "--mask",
-        check_same_grid,
-        lambda image, mask, *_: MaskedSource(image, mask),
-        takes_bilevel=True,
-    ),
+    Companion("mask", "--mask", check_same_grid, lambda image, mask, *_: MaskedSource(image, mask)),
     Companion("variance", "--variance", check_same_grid, _variance),
     Companion(
         "guide",

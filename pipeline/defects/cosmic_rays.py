@@ -250,15 +250,19 @@ class DefectMaskedSource(WrappedSource):
         return replace(pixels, valid=valid, found=found, rays=rays)
 
     def _found(self, pixels: Pixels) -> tuple[BoolArray, BoolArray]:
-        """Defects and rays, each ``(c, h, w)``: the same in all colours, of each plane alone in a cube."""
+        """Defects and rays, each ``(c, h, w)``: the same in all colours, of each page alone in a cube."""
         if pixels.wild is not None:
             # a wild value may overflow float32
             pixels = replace(pixels, values=np.where(pixels.wild, 0, pixels.values))
-        if not self.joint:
+        if not self.joint and self.colours == 1:
             planes = zip(pixels.values, pixels.valid, strict=True)
             kinds = [self._detector.find_kinds(*plane) for plane in planes]
             return np.stack([found for found, _ in kinds]), np.stack([rays for _, rays in kinds])
-        grey = pixels.values.mean(0, dtype=np.float64)
-        found, rays = self._detector.find_kinds(grey, np.all(pixels.valid, axis=0))
-        shape = pixels.valid.shape
-        return np.broadcast_to(found, shape), np.broadcast_to(rays, shape)
+        count = len(pixels.values) if self.joint else self.colours
+        found, rays = np.empty((2, *pixels.valid.shape), bool)
+        for first in range(0, len(pixels.values), count):
+            colours = slice(first, first + count)
+            grey = pixels.values[colours].mean(0, dtype=np.float64)
+            all_valid = np.all(pixels.valid[colours], axis=0)
+            found[colours], rays[colours] = self._detector.find_kinds(grey, all_valid)
+        return found, rays

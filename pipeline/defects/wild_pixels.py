@@ -146,7 +146,8 @@ class WildMaskedSource(WrappedSource):
                 for values, valid in zip(pixels.values, pixels.valid, strict=True)
             ]
         )
-        return np.broadcast_to(found.any(0), found.shape) if self.joint else found
+        groups = found.reshape(-1, len(found) if self.joint else self.colours, *found.shape[1:])
+        return np.broadcast_to(groups.any(1, keepdims=True), groups.shape).reshape(found.shape)
 
 
 def borders(box: Box, shape: tuple[int, int, int]) -> tuple[bool, bool, bool, bool]:

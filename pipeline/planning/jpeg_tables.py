@@ -11,7 +11,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from glassplate.models.operators.jpeg import Quantisation, standard_quantisation
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.recipes.recipe import Recipe
-from glassplate.pipeline.sources.jpeg_file import read_jpeg_header
+from glassplate.pipeline.sources.raster.jpeg import read_jpeg_header
 from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.unpack import unpacked
 

@@ -135,7 +135,9 @@ def _plan_for(
 ) -> Plan:
     source = files.source(findings)
     psf = None if files.psf is None else files.psf.psf
-    grid = TileGrid(source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo)
+    grid = TileGrid(
+        source.shape, source.joint, recipe.tiles.core, recipe.tiles.halo, source.colours
+    )
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
@@ -162,6 +164,7 @@ def _plan_for(
         uncertain=recipe.uncertain,
         mixes=operator.mixes,
         alpha=alpha,
+        colours=source.colours,
     )
     plan = Plan(
         spec=source.spec,
@@ -183,6 +186,7 @@ def _plan_for(
         quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
         **_guide(files.companions.get("guide")),
         warnings=(
+            *((source.info.note,) if source.info.note else ()),
             *(() if files.psf is None else files.psf.warnings),
             *contradicted(samples, noise, findings.exponent),
             *(

@@ -22,6 +22,7 @@ class RecordedGrid:
     core: int
     halo: int
     dimensions: tuple[int, int, int]
+    colours: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def describe(path: Path) -> dict[str, Any]:
         elif found == "tiff":
             from glassplate.pipeline.sources.tiff.pages import tiff_images as images_of
         else:
-            from glassplate.pipeline.sources.png_jpeg import png_jpeg_images as images_of
+            from glassplate.pipeline.sources.raster.image import raster_images
+
+            images_of = functools.partial(raster_images, found=found)
         try:
             with as_source_errors(path):
                 images, complaints = answered_within(OPEN_S, path, lambda: images_of(plain))

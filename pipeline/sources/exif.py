@@ -174,7 +174,7 @@ def placeholders(found: Mapping[str, Any]) -> list[tuple[int, int, int, int, boo
 
 
 def write_directories(
-    path: Path, found: Mapping[str, Any], factor: float, size: tuple[int, int]
+    path: Path, of_pages: Sequence[Mapping[str, Any]], factor: float, size: tuple[int, int]
 ) -> None:
     """Append the EXIF and GPS directories to a TIFF that was written with `placeholders`.
 
@@ -182,34 +182,42 @@ def write_directories(
     ----------
     path
         A little-endian TIFF or BigTIFF.
-    found
-        Entries under the keys ``exif`` and ``gps``.
+    of_pages
+        Of each page that has placeholders, and of others: entries under the keys ``exif`` and ``gps``.
     factor
         How many times finer the pixels are than those that the entries describe.
     size
         Height and width of the image in the file.
     """
-    if not placeholders(found):
+    described = [found for found in of_pages if placeholders(found)]
+    if not described:
         return
+    codes = [code - 1 for code in POINTERS.values()]
     with tifffile.TiffFile(path) as tiff:
         big = tiff.is_bigtiff
-        places = {
-            name: [p.tags[code - 1].offset for p in tiff.pages if code - 1 in p.tags]
-            for name, code in POINTERS.items()
-        }
+        places = [
+            {code: page.tags[code].offset for code in codes if code in page.tags}
+            for page in tiff.pages
+        ]
+    written: dict[bytes, int] = {}
     with path.open("r+b") as file:
-        for name, code in POINTERS.items():
-            entries = [Entry.from_json(stored) for stored in found.get(name, ())]
-            if not entries:
-                continue
-            end = file.seek(0, os.SEEK_END)
-            file.write(b"\0" * (end % 2))
-            end += end % 2
-            file.write(packed_directory(_scaled(entries, factor, size), end, big=big))
-            dtype = 16 if big else _LONG
-            for place in places[name]:
-                file.seek(place)
-                file.write(struct.pack("<HHQQ" if big else "<HHII", code, dtype, 1, end))
+        for found, of_page in zip(described, (p for p in places if p), strict=True):
+            for name, code in POINTERS.items():
+                if code - 1 not in of_page:
+                    continue
+                entries = [Entry.from_json(stored) for stored in found[name]]
+                packed = packed_directory(_scaled(entries, factor, size), 0, big=big)
+                if packed not in written:
+                    # pages with the same directory share it
+                    end = file.seek(0, os.SEEK_END)
+                    start = end + end % 2
+                    file.write(b"\0" * (end % 2))
+                    file.write(packed_directory(_scaled(entries, factor, size), start, big=big))
+                    written[packed] = start
+                file.seek(of_page[code - 1])
+                dtype = 16 if big else _LONG
+                pointer = (code, dtype, 1, written[packed])
+                file.write(struct.pack("<HHQQ" if big else "<HHII", *pointer))
 
 
 def _scaled(entries: Sequence[Entry], factor: float, size: tuple[int, int]) -> list[Entry]:

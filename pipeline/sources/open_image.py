@@ -32,15 +32,13 @@ class GuardedSource(WrappedSource):
             return self._source.read(box, channels)
 
 
-def open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
+def open_image(spec: SourceSpec) -> Source:
     """Open the image of a specification, alone.
 
     Parameters
     ----------
     spec
         Its companions are not looked at.
-    bilevel
-        Whether an image of 1 bit is opened, which serves as a mask and cannot be restored.
 
     Raises
     ------
@@ -55,11 +53,11 @@ def open_image(spec: SourceSpec, *, bilevel: bool = False) -> Source:
     path = unpacked(spec.path)
     with as_source_errors(spec.path):
         return GuardedSource(
-            answered_within(OPEN_S, spec.path, lambda: _opened_as(found, spec, path, bilevel))
+            answered_within(OPEN_S, spec.path, lambda: _opened_as(found, spec, path))
         )
 
 
-def _opened_as(found: Format, spec: SourceSpec, path: Path, bilevel: bool) -> Source:
+def _opened_as(found: Format, spec: SourceSpec, path: Path) -> Source:
     """Open a plain file of a known format."""
     if found == "fits":
         from glassplate.pipeline.sources.fits.image import FitsSource
@@ -72,15 +70,13 @@ def _opened_as(found: Format, spec: SourceSpec, path: Path, bilevel: bool) -> So
     if found == "tiff":
         from glassplate.pipeline.sources.tiff.image import TiffSource
 
-        return TiffSource(spec, path, bilevel=bilevel)
-    from glassplate.pipeline.sources.png_jpeg import PngJpegSource
+        return TiffSource(spec, path)
+    from glassplate.pipeline.sources.raster.image import RasterSource
 
-    return PngJpegSource(spec, path, found, bilevel=bilevel)
+    return RasterSource(spec, path, found)
 
 
-def open_named(
-    named: Path, role: str, like: SourceSpec | None = None, *, bilevel: bool = False
-) -> Source:
+def open_named(named: Path, role: str, like: SourceSpec | None = None) -> Source:
     """Open an image that goes with another, which may be named with its extension: ``file.fits[DQ]``.
 
     Parameters
@@ -91,8 +87,6 @@ def open_named(
         What it is, "mask" for example: the first word of the message where it cannot be read.
     like
         Whose extension or page to take where `named` names none.
-    bilevel
-        As of `open_image`.
 
     Raises
     ------
@@ -108,6 +102,6 @@ def open_named(
             spec = replace(spec, page=part)
         elif part is not None:
             spec = replace(spec, hdu=part)
-        return open_image(spec, bilevel=bilevel)
+        return open_image(spec)
     except SourceError as error:
         raise SourceError(f"{role} {error}") from error

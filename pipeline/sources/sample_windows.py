@@ -60,10 +60,11 @@ def sample_windows(
     boxes = sample_boxes(source.shape, per_axis)
     if count is not None and count < len(boxes):
         boxes = [boxes[(2 * place + 1) * len(boxes) // (2 * count)] for place in range(count)]
-    planes = [place * source.shape[0] // len(boxes) for place in range(len(boxes))]
+    count_of_groups = source.shape[0] // source.colours
+    groups = [place * count_of_groups // len(boxes) for place in range(len(boxes))]
     return [
-        (box, None if source.joint else (plane, plane + 1))
-        for box, plane in zip(boxes, planes, strict=True)
+        (box, None if source.joint else (group * source.colours, (group + 1) * source.colours))
+        for box, group in zip(boxes, groups, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.tile_grid import Box
 
-Format = Literal["fits", "tiff", "png", "jpeg"]
+Format = Literal["fits", "tiff", "png", "jpeg", "jpeg2000", "webp", "jpegxl"]
 NoiseKind = Literal["variance", "sigma", "weight"]
 NOISE_KINDS: tuple[NoiseKind, ...] = ("variance", "sigma", "weight")
 
@@ -115,6 +115,8 @@ class ImageInfo:
     restorable: bool
     reason: str | None
     """Why it cannot be restored; None where it can."""
+    note: str | None = None
+    """What the reader does to the stored pixels, such as looking colours up in a palette; None if nothing."""
 
 
 AlphaReader = Callable[[Box], npt.NDArray[Any]]
@@ -134,6 +136,8 @@ class Source(Protocol):
     joint: bool
     """True for colours, which one network restores together; False for a cube, whose planes are fitted one by
     one."""
+    colours: int
+    """Planes of a cube that are fitted together: those of a page in colour; 1 where each is alone."""
     dtype: np.dtype[Any]
     """Pixel type of the file."""
     working_dtype: np.dtype[Any]
@@ -172,6 +176,7 @@ class WrappedSource:
         self.spec = source.spec
         self.format, self.info, self.unit = source.format, source.info, source.unit
         self.shape, self.ndim, self.joint = source.shape, source.ndim, source.joint
+        self.colours = source.colours
         self.dtype = source.dtype
         self.working_dtype = source.working_dtype
         self.output_dtype = source.output_dtype
@@ -194,7 +199,8 @@ def white_value(dtype: np.dtype[Any], metadata: Mapping[str, Any]) -> float:
     """The value of white in pixels of a type, with the metadata of their source; see `white_of`."""
     if dtype.kind == "f":
         return 1.0
-    bits = metadata.get("tiff", {}).get("bits_per_sample")
+    found = metadata.get("tiff") or metadata.get("raster") or {}
+    bits = found.get("bits_per_sample")
     if isinstance(bits, int) and dtype.kind == "u" and bits < 8 * dtype.itemsize:
         return float(2**bits - 1)
     return float(np.iinfo(dtype).max)

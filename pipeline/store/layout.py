@@ -52,6 +52,8 @@ class Layout:
     """Whether the forward operator mixes pixels. It always does if the scale is not 1."""
     alpha: bool = False
     """Whether the last plane is alpha, which is not restored."""
+    colours: int = 1
+    """Planes that are restored together where not all are joint."""
 
     def __post_init__(self) -> None:
         if self.chunk % self.scale:
@@ -108,7 +110,8 @@ class Layout:
         """Return the shards of a level, whose regions partition it."""
         shape = self.level_shape(level)
         rows, cols = (range(0, size, self.shard_side) for size in shape[1:])
-        groups = [(0, shape[0])] if self.joint else [(c, c + 1) for c in range(shape[0])]
+        step = shape[0] if self.joint else self.colours
+        groups = [(c, c + step) for c in range(0, shape[0], step)]
         side = self.shard_side
         regions = [
             (group, channels, Box(y, min(y + side, shape[1]), x, min(x + side, shape[2])))

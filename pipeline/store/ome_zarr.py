@@ -68,7 +68,7 @@ def create(
 def _shard_shape(layout: Layout, array: ArrayLayout) -> tuple[int, ...]:
     """Return the shape of a shard of an array, without the channel axis if the source has none."""
     side = array.chunk * (layout.shard_side // layout.chunk)
-    channels = array.shape[0] if layout.joint else 1
+    channels = array.shape[0] if layout.joint else layout.colours
     return (channels, side, side)[-layout.ndim :]
 
 

@@ -109,7 +109,7 @@ def seam_score(grid: TileGrid, index: int, scratch: Scratch, done: Container[int
     tile = grid.tile(index)
     if index not in done:
         return np.nan
-    group = tile.channels[0] if not grid.joint else 0
+    group = grid.group_of(tile.channels[0])
     squares, count = 0.0, 0
     for row, col in ((tile.row, tile.col + 1), (tile.row + 1, tile.col)):
         if row >= grid.y.count or col >= grid.x.count:

@@ -47,9 +47,9 @@ def opened(monkeypatch):
     """How many times each file has been opened."""
     counts, original = Counter(), open_image._opened_as
 
-    def counted(found, spec, path, bilevel):
+    def counted(found, spec, path):
         counts[path.stem] += 1
-        return original(found, spec, path, bilevel)
+        return original(found, spec, path)
 
     monkeypatch.setattr(open_image, "_opened_as", counted)
     return counts

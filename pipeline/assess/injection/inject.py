@@ -176,7 +176,8 @@ def _check(result: AssessedResult, count: int) -> None:
         raise UsageError(
             f"{named} is made of several exposures, and sources can be put into one only; leave --inject out"
         )
-    if result.manifest.plan.grid.joint and result.shape[0] > 1:
+    grid = result.manifest.plan.grid
+    if (result.shape[0] if grid.joint else grid.colours) > 1:
         raise UsageError(
             f"{named} has {result.shape[0]} planes that are restored together, and sources can be put into "
             "one only; leave --inject out"

@@ -34,7 +34,6 @@ from glassplate.pipeline.planning.timing.network_stacking_trials import (
 )
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe, recipe_names
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.tile_grid import TileGrid
 
 # Side of the image that the rates are for, pixels: so large that its tiles start from a donor, where the
 # recipe has one, and that the donor's own fit is a small part of the time.
@@ -158,7 +157,7 @@ def plan_of_large(inputs: Inputs, recipe: Recipe, name: str, device: Device) -> 
     shape = (plan.grid.shape[0], IMAGE_SIDE, IMAGE_SIDE)
     large = replace(
         plan,
-        grid=TileGrid(shape, plan.grid.joint, plan.grid.core, plan.grid.halo),
+        grid=replace(plan.grid, shape=shape),
         layout=replace(plan.layout, source_shape=shape, alpha=False),
     )
     # again, since there are more tiles now

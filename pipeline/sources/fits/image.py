@@ -73,7 +73,7 @@ class FitsSource:
         self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
         planes = shape[0] if self.ndim == 3 else 1
         self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
-        self.joint = self.shape[0] <= MOST_JOINT_PLANES
+        self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
         self._scaling = Scaling.of(hdu.header)
         self.dtype: np.dtype[Any] = self._scaling.dtype
         self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)

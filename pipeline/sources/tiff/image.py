@@ -23,33 +23,37 @@ from glassplate.pipeline.sources.source import (
     SourceSpec,
     choose_working_dtype,
 )
-from glassplate.pipeline.sources.tiff.nodata import is_nodata
-from glassplate.pipeline.sources.tiff.pages import (
+from glassplate.pipeline.sources.tiff import pillow_page
+from glassplate.pipeline.sources.tiff.as_seen import as_seen
+from glassplate.pipeline.sources.tiff.directories import Place
+from glassplate.pipeline.sources.tiff.layout import (
     decode_segment,
-    find_page,
     nodata_of,
-    open_tiff,
     row_layout,
     segment_bytes,
     segment_shape,
 )
+from glassplate.pipeline.sources.tiff.nodata import is_nodata
+from glassplate.pipeline.sources.tiff.pages import find_page, open_tiff
 from glassplate.pipeline.sources.tiff.tags import read_tags
 from glassplate.pipeline.text import one_line
 from glassplate.pipeline.tile_grid import Box
 
 
 class TiffSource:
-    """One page of a TIFF file; pixel values are those stored, without colour conversion."""
+    """One page of a TIFF file.
+
+    Pixel values are those stored, but for palettes, pages of one bit, and pages in which white is 0; see
+    `as_seen`.
+    """
 
     format: Format = "tiff"
 
-    def __init__(
-        self, spec: SourceSpec, path: Path, *, bilevel: bool = False, place: int | None = None
-    ) -> None:
-        """Open the page of `spec` in the plain file `path`; `bilevel` allows pages of 1 bit.
+    def __init__(self, spec: SourceSpec, path: Path, place: Place | None = None) -> None:
+        """Open the page of `spec` in the plain file `path`.
 
-        `place` is the offset of its directory, where it is known: to follow the chain of thousands of
-        directories takes longer than to read one.
+        `place` is that of its directory, where it is known: to follow the chain of thousands of directories
+        takes longer than to read one.
 
         Raises
         ------
@@ -62,7 +66,7 @@ class TiffSource:
         with collected_warnings(spec.path) as complaints:
             self._tiff = open_tiff(path, spec.path)
             try:
-                self.info, page = find_page(self._tiff, spec, bilevel=bilevel, place=place)
+                self.info, page = find_page(self._tiff, spec, place)
                 self._use(page, path)
             # tags may be of wrong types
             except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
@@ -78,21 +82,31 @@ class TiffSource:
         self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
         planes = shape[0] if self.ndim == 3 else 1
         self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
-        self.joint = self.shape[0] <= MOST_JOINT_PLANES
+        self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
+        self._seen = as_seen(page)
         self.dtype: np.dtype[Any] = np.dtype(self.info.dtype)
         self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
         whole = self.dtype.kind in "iu"
         self.output_dtype: np.dtype[Any] = self.dtype if whole else np.dtype(np.float32)
         self.unit: str | None = None
         self.alpha: AlphaReader | None = None
-        self.metadata: dict[str, Any] = {"tiff": {"page": self.info.index, **read_tags(page)}}
+        self.metadata: dict[str, Any] = {
+            "tiff": {"page": self.info.index, **read_tags(page, self._seen)}
+        }
+        if self.info.note:
+            self.metadata["tiff"]["note"] = self.info.note
         self._nodata = nodata_of(page)
         layout = row_layout(page)
-        self._stored = _Segments(page, path) if layout is None else RowReader(path, layout)
         self.resident_bytes = 0
-        if layout is None:
-            whole_bytes = math.prod(self.shape) * self.dtype.itemsize
+        whole_bytes = math.prod(self.shape) * self.dtype.itemsize
+        self._stored: RowReader | _Segments | _Decoded
+        if pillow_page.is_for_pillow(page):
+            self._stored, self.resident_bytes = _Decoded(page), whole_bytes
+        elif layout is None:
+            self._stored = _Segments(page, path)
             self.resident_bytes = min(whole_bytes, max(CACHE_BYTES, segment_bytes(page)))
+        else:
+            self._stored = RowReader(path, layout)
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box, decoding the strips or tiles that touch it.
@@ -102,13 +116,17 @@ class TiffSource:
         SourceError
             If the file ends before the box does, or a strip or tile is damaged.
         """
-        stored = self._stored.read(box, channels)
-        if stored.dtype.kind == "b":
-            stored = stored.astype(np.uint8)
+        wanted = None if self._seen.palette is not None else channels
+        stored = self._stored.read(box, wanted)
         valid = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
-        values = stored.astype(self.working_dtype)
         if self._nodata is not None:
             valid &= ~is_nodata(stored, self._nodata)
+        if self._seen.changes:
+            stored = self._seen.apply(stored, 0 if channels is None else channels[0])
+            valid = np.broadcast_to(valid, stored.shape).copy()
+        if wanted is not channels and channels is not None:
+            stored, valid = stored[slice(*channels)], valid[slice(*channels)]
+        values = stored.astype(self.working_dtype)
         # the usual "no data" value, the lowest of its type, would overflow in computations with neighbours
         values[~valid if stored.dtype.kind == "f" else ~np.isfinite(values)] = 0
         return Pixels(values, valid)
@@ -117,6 +135,21 @@ class TiffSource:
         """Close the file."""
         self._stored.close()
         self._tiff.close()
+
+
+class _Decoded:
+    """A page that is decoded as a whole, because only Pillow can."""
+
+    def __init__(self, page: Any) -> None:
+        self._pixels = pillow_page.decode(page)
+
+    def read(self, box: Box, channels: tuple[int, int] | None = None) -> npt.NDArray[Any]:
+        """Decoded numbers, ``(c, *box.shape)``."""
+        return self._pixels[(slice(*(channels or (0, 3))), *box.slices)]
+
+    def close(self) -> None:
+        """Drop the decoded page."""
+        self._pixels = self._pixels[:, :0, :0]
 
 
 class _Segments:

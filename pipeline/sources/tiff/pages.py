@@ -1,37 +1,38 @@
-"""The pages of a TIFF file: where their pixels lie, and why some cannot be restored."""
+"""The pages of a TIFF file, and which of them is restored."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tifffile
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.reader_warnings import collected_warnings
-from glassplate.pipeline.sources.jpeg_file import jpeg_damage
-from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES, RowLayout
 from glassplate.pipeline.sources.source import ImageInfo, SourceSpec
-from glassplate.pipeline.sources.tiff.directories import directories, page_at
-from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
-from glassplate.pipeline.sources.tiff.tags import JPEG_COMPRESSIONS
+from glassplate.pipeline.sources.tiff.as_seen import as_seen
+from glassplate.pipeline.sources.tiff.directories import Place, page_at, places
+from glassplate.pipeline.sources.tiff.restorable import TRANSPARENCY_MASK, why_not_restorable
 from glassplate.pipeline.text import one_line
 
-# Photometric interpretations whose numbers do not measure light or ink.
-_NO_IMAGES = {
-    3: "palette colours: its pixels are indices; convert it to RGB first",
-    4: "a transparency mask",
-    32803: "a colour filter mosaic (raw camera data); develop it first",
-}
-# Markers of the start and end of a JPEG.
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# One strip is decoded to check that its codec works, unless decoding it takes noticeable time.
-_TRIAL_BYTES = 64 << 20
+# Levels of a pyramid are half as large as the one before, rounded up or down; some programs write thirds and
+# quarters. A page that is smaller by less, or by no such number, is another image.
+_LEVEL_STEPS = (2, 3, 4)
+# Largest difference in pixels between a level's size and that of its image divided by a whole number.
+_ROUNDING = 1.0
+
+
+@dataclass(frozen=True)
+class ListedPage:
+    """A page of a file."""
+
+    place: Place
+    info: ImageInfo
+    copy_of: int | None = None
+    """Number of the page of which this is a smaller copy: a level of a pyramid or a thumbnail."""
 
 
 def tiff_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
@@ -45,57 +46,52 @@ def tiff_images(path: Path) -> tuple[list[ImageInfo], list[str]]:
     with collected_warnings(path) as complaints:
         tiff = open_tiff(path, path)
         with tiff:
-            infos = [_page_info(index, page) for index, page in _each_page(tiff)]
-    if not infos:
+            pages = list_pages(tiff)
+    if not pages:
         raise SourceError(f"{path}: the TIFF file has no page")
-    return infos, complaints
+    return [page.info for page in pages], complaints
 
 
-def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
-    """Decode one strip or tile, ``(h, w, samples)``; one that was never written is "no data".
-
-    Raises
-    ------
-    SourceError
-        If it cannot be decoded.
-    """
-    offset, count = int(page.dataoffsets[index]), int(page.databytecounts[index])
-    raw = os.pread(file, count, offset) if count and offset else None
-    tables = {}
-    damage = None
-    if int(page.compression) in JPEG_COMPRESSIONS:
-        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        damage = _damage_of_jpeg(raw, page.jpegtables)
-    try:
-        if damage is not None:
-            raise ValueError(damage)
-        data, _, shape = page.decode(raw, index, **tables)
-    # codecs, struct and numpy raise many kinds of exceptions
-    except Exception as error:
-        kind = "tile" if page.is_tiled else "strip"
-        raise SourceError(
-            f"{page.parent.filehandle.path}: page {page.index}: {kind} {index} cannot be decoded: "
-            f"{one_line(error)[:200]}"
-        ) from error
-    if data is None:
-        return np.full(shape[1:], nodata_of(page) or 0, page.dtype)
-    segment: npt.NDArray[Any] = data[0].astype(page.dtype, copy=False)  # (h, w, samples)
-    return segment
+def list_pages(tiff: tifffile.TiffFile) -> list[ListedPage]:
+    """Every page, up to the first that cannot be read; smaller copies are marked."""
+    listed: list[ListedPage] = []
+    original: ImageInfo | None = None
+    before: ImageInfo | None = None
+    for index, (place, page) in enumerate(_each_page(tiff)):
+        info = page_info(index, page)
+        copies = original is not None and (
+            _is_reduced(page) or (before is not None and _is_level(info, before, original))
+        )
+        if copies and original is not None:
+            note = f"a smaller copy of page {original.index}"
+            info = replace(info, note=f"{note}; {info.note}" if info.note else note)
+            listed.append(ListedPage(place, info, original.index))
+        else:
+            listed.append(ListedPage(place, info))
+            if info.restorable and not _is_reduced(page):
+                original = info
+        before = info
+    return listed
 
 
-def nodata_of(page: Any) -> float | int | None:
-    """The "no data" value of a page, as GDAL writes it; None where there is none."""
-    dtype = np.dtype(np.uint8) if page.dtype.kind == "b" else page.dtype
-    return parse_nodata(page.tags.valueof(NODATA_TAG), dtype)
+def _is_reduced(page: Any) -> bool:
+    return not isinstance(page, Exception) and bool(page.is_reduced)
 
 
-def _damage_of_jpeg(raw: bytes | None, tables: bytes | None) -> str | None:
-    """What is wrong with a JPEG strip or tile, whose tables may be stored in a tag; None if nothing is."""
-    if raw is None or not raw.startswith(_JPEG_START):
-        return None  # the older kind of JPEG in TIFF, whose parts lie anywhere in the file
-    if tables and tables.startswith(_JPEG_START):
-        raw = tables.removesuffix(_JPEG_END) + raw[len(_JPEG_START) :]
-    return jpeg_damage(raw)
+def _is_level(info: ImageInfo, before: ImageInfo, original: ImageInfo) -> bool:
+    """Whether a page is the next level of a pyramid whose pages are not marked as smaller copies."""
+    if len(info.shape) < 2 or info.dtype != original.dtype or len(info.shape) != len(before.shape):
+        return False
+    if info.shape[:-2] != original.shape[:-2]:
+        return False
+    for step in _LEVEL_STEPS:
+        near = [
+            abs(larger / step - smaller) <= _ROUNDING
+            for larger, smaller in zip(before.shape[-2:], info.shape[-2:], strict=True)
+        ]
+        if all(near):
+            return min(info.shape[-2:]) > 0
+    return False
 
 
 def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
@@ -113,24 +109,24 @@ def open_tiff(path: Path, named: Path) -> tifffile.TiffFile:
         raise SourceError(f"{named}: not a readable TIFF file: {one_line(error)}") from error
 
 
-def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[int, Any]]:
-    """Every page with its index, up to the first that cannot be read; an exception stands in its place."""
-    for index, place in enumerate(directories(tiff)):
+def _each_page(tiff: tifffile.TiffFile) -> Iterator[tuple[Place, Any]]:
+    """Every page, up to the first that cannot be read; an exception stands in its place."""
+    for index, place in enumerate(places(tiff)):
         page = page_at(tiff, index, place)
-        yield index, page
+        yield place, page
         if isinstance(page, Exception):
             return
 
 
 def find_page(
-    tiff: tifffile.TiffFile, spec: SourceSpec, *, bilevel: bool, place: int | None = None
+    tiff: tifffile.TiffFile, spec: SourceSpec, place: Place | None = None
 ) -> tuple[ImageInfo, Any]:
-    """The page of `spec`; without a number the first that can be restored, a thumbnail only as a last resort.
+    """The page of `spec`; without a number the first that can be restored, rather no smaller copy.
 
     Parameters
     ----------
     place
-        Offset of the directory of the page that `spec` names, where it is known.
+        That of the page that `spec` names, where it is known.
 
     Raises
     ------
@@ -138,14 +134,14 @@ def find_page(
         If there is no such page or it cannot be restored.
     """
     if isinstance(spec.page, int):
-        return _wished_page(tiff, spec, spec.page, place, bilevel)
+        return _wished_page(tiff, spec, spec.page, place)
     thumbnail = None
     seen = []
-    for index, page in _each_page(tiff):
-        info = _page_info(index, page, bilevel=bilevel)
+    for index, (_, page) in enumerate(_each_page(tiff)):
+        info = page_info(index, page)
         seen.append(info)
         if info.restorable and not page.is_reduced:
-            return info, page
+            return replace(info, note=_with_others(tiff, info)), page
         if info.restorable and thumbnail is None:
             thumbnail = info, page
     if thumbnail is None:
@@ -154,117 +150,72 @@ def find_page(
     return thumbnail
 
 
+def _with_others(tiff: tifffile.TiffFile, info: ImageInfo) -> str | None:
+    """The note of a page that nobody named, with the number of the other pages that are no smaller copies."""
+    others, before = 0, info
+    for index, (_, page) in enumerate(_each_page(tiff)):
+        if index == info.index or isinstance(page, Exception) or page.is_reduced:
+            continue
+        if int(page.photometric) == TRANSPARENCY_MASK:
+            continue
+        size = replace(info, index=index, **_size_of(page))
+        if index > info.index and _is_level(size, before, info):
+            before = size
+            continue
+        others += 1
+    if not others:
+        return info.note
+    note = f"page {info.index} of {others + 1} is restored; --page N takes another, --page all all of them"
+    return f"{info.note}; {note}" if info.note else note
+
+
 def _wished_page(
-    tiff: tifffile.TiffFile, spec: SourceSpec, wished: int, place: int | None, bilevel: bool
+    tiff: tifffile.TiffFile, spec: SourceSpec, wished: int, place: Place | None
 ) -> tuple[ImageInfo, Any]:
     """The page of a number; pages before it are skipped without reading them."""
     if place is None:
-        places = list(itertools.islice(directories(tiff), wished + 1))
-        if len(places) <= wished:
-            raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(places) - 1}")
-        place = places[-1]
+        found = list(itertools.islice(places(tiff), wished + 1))
+        if len(found) <= wished:
+            raise SourceError(f"{spec.path}: no page {wished}; there are 0 to {len(found) - 1}")
+        place = found[-1]
     page = page_at(tiff, wished, place)
-    info = _page_info(wished, page, bilevel=bilevel)
+    info = page_info(wished, page)
     if not info.restorable:
         raise SourceError(f"{spec.path}: page {wished}: {info.reason}")
     return info, page
 
 
-def _page_info(index: int, page: Any, *, bilevel: bool = False) -> ImageInfo:
+def page_info(index: int, page: Any) -> ImageInfo:
+    """What a page holds; an exception in the place of the page is its damage."""
     if isinstance(page, Exception):
         damage = f"damaged directory: {one_line(page)}"
         return ImageInfo(index, "", (), "", None, False, damage)
-    name, dtype = "", ""
-    shape: tuple[int, ...] = ()
+    name, note = "", None
+    size: dict[str, Any] = {"shape": (), "dtype": ""}
     reason: str | None
     try:
         name = str(page.tags.valueof(285) or "")
-        if page.dtype is not None:
-            dtype = page.dtype.name
-            samples = page.shaped[0] * page.shaped[4]
-            # RGB pages keep the axis of channels even with one sample
-            plane = (int(page.shaped[2]), int(page.shaped[3]))
-            shape = (int(samples), *plane) if samples > 1 else plane
-        reason = _not_restorable(page, bilevel)
+        size = _size_of(page)
+        reason = why_not_restorable(page)
+        if reason is None:
+            seen = as_seen(page)
+            plane = size["shape"][-2:]
+            shape = plane if seen.channels == 1 else (seen.channels, *plane)
+            size, note = {"shape": shape, "dtype": seen.dtype.name}, seen.note
     # `inspect` lists all pages of a file even where one cannot be read
     except Exception as error:
         reason = f"cannot be read: {one_line(error)}"
-    return ImageInfo(index, name, shape, dtype, None, reason is None, reason)
+    restorable = reason is None
+    return ImageInfo(
+        index, name, unit=None, restorable=restorable, reason=reason, note=note, **size
+    )
 
 
-def _not_restorable(page: Any, bilevel: bool) -> str | None:
+def _size_of(page: Any) -> dict[str, Any]:
+    """Shape and type of the stored samples of a page; none where the type is not known."""
     if page.dtype is None:
-        return f"pixel type not supported: {page.bitspersample} bits, format {page.sampleformat}"
-    if 0 in page.shaped:
-        return f"zero size {page.shape}"
-    if page.imagedepth > 1:
-        return f"a volume of {page.imagedepth} slices"
-    if int(page.photometric) in _NO_IMAGES:
-        return _NO_IMAGES[int(page.photometric)]
-    if page.dtype.kind == "b" and not bilevel:
-        return "1 bit per pixel: there is no grey to restore"
-    if page.dtype.kind == "c":
-        return "complex numbers"
-    return _unreadable(page)
-
-
-def _unreadable(page: Any) -> str | None:
-    """Why the pixels cannot be read: the file is truncated, a strip is too large, or its codec is unknown."""
-    size = page.parent.filehandle.size
-    layout = row_layout(page)
-    if layout is not None:
-        cut = layout.end > size
-        return f"truncated: {size} bytes, pixels go on to {layout.end}" if cut else None
-    high, wide = segment_shape(page)
-    planes, _, height, width, _ = page.shaped
-    segments = planes * -(-height // high) * -(-width // wide)
-    offsets, counts = page.dataoffsets[:segments], page.databytecounts[:segments]
-    if min(len(offsets), len(counts)) < segments:
-        return f"damaged: {len(offsets)} of {segments} strips or tiles are listed"
-    end = max(int(offset) + int(count) for offset, count in zip(offsets, counts, strict=True))
-    if end > size:
-        return f"truncated: the file has {size} bytes, its strips or tiles go on to byte {end}"
-    needed = segment_bytes(page)
-    if needed > SEGMENT_LIMIT_BYTES:
-        return (
-            f"one strip or tile decodes to {needed / 2**30:.1f} GiB, more than the "
-            f"{SEGMENT_LIMIT_BYTES / 2**30:.0f} GiB that are held at once; save it in tiles first"
-        )
-    page.decode(None, 0)  # raises for an unknown codec
-    written = next((n for n, count in enumerate(counts) if count), None)
-    if needed <= _TRIAL_BYTES and written is not None:
-        return _trial(page, written)
-    return None
-
-
-def _trial(page: Any, index: int) -> str | None:
-    file = os.open(page.parent.filehandle.path, os.O_RDONLY)
-    try:
-        decode_segment(page, file, index)
-    except SourceError as error:
-        return str(error).split(": ", 2)[-1]
-    finally:
-        os.close(file)
-    return None
-
-
-def segment_shape(page: Any) -> tuple[int, int]:
-    """Height and width of a strip or tile."""
-    if page.is_tiled:
-        return int(page.tilelength), int(page.tilewidth)
-    return int(page.rowsperstrip), int(page.imagewidth)
-
-
-def segment_bytes(page: Any) -> int:
-    """Memory that one decoded strip or tile takes."""
-    high, wide = segment_shape(page)
-    return int(high * wide * page.shaped[4] * page.dtype.itemsize)
-
-
-def row_layout(page: Any) -> RowLayout | None:
-    """Where the pixels lie, if they are stored row by row, without encoding or gaps; else None."""
-    if not page.is_final:
-        return None
-    planes, _, height, width, samples = page.shaped
-    dtype = page.dtype.newbyteorder(page.parent.byteorder)
-    return RowLayout(int(page.dataoffsets[0]), planes, height, width, samples, dtype)
+        return {"shape": (), "dtype": ""}
+    samples = page.shaped[0] * page.shaped[4]
+    # RGB pages keep the axis of channels even with one sample
+    plane = (int(page.shaped[2]), int(page.shaped[3]))
+    return {"shape": (int(samples), *plane) if samples > 1 else plane, "dtype": page.dtype.name}

@@ -209,7 +209,7 @@ def test_photographs_that_cannot_be_coloured_are_refused(tmp_path):
         COLOUR,
         "has 3 planes: task colorize takes",
     )
-    tifffile.imwrite(tmp_path / "negative.tif", grey_image(), photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "negative.tif", grey_image("f4") / 255, photometric="miniswhite")
     refused(SourceSpec(tmp_path / "negative.tif", hints=spec.hints), COLOUR, "0 is white in it")
     fits.writeto(tmp_path / "a.fits", grey_image("f4"))
     refused(

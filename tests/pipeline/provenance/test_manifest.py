@@ -107,6 +107,7 @@ def test_an_early_manifest_is_read():
     # newer fields have their default
     assert written["summary"].pop("wild_pixels") == 0
     assert written["plan"]["layout"].pop("alpha") is False
+    assert [written["plan"][name].pop("colours") for name in ("layout", "grid")] == [1, 1]
     names = ("unit_exponent", "wild", "defect_noise", "low_level", "noise_found", "removes_nothing")
     newer = [written["plan"].pop(name) for name in names]
     assert newer == [0, [], None, None, None, False]

@@ -42,7 +42,7 @@ class Stand:
     """A source of one shape, for where windows lie."""
 
     def __init__(self, shape, joint=True):
-        self.shape, self.joint = shape, joint
+        self.shape, self.joint, self.colours = shape, joint, 1
 
 
 class TestWindows:

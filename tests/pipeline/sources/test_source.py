@@ -143,8 +143,8 @@ class TestMaskAndVariance:
         elif kind == "bilevel tiff":
             tifffile.imwrite(path, bad, photometric="minisblack", compression="packbits")
         elif kind == "miniswhite tiff":
-            # the stored number counts, not the colour in which it is displayed
-            tifffile.imwrite(path, bad, photometric="miniswhite")
+            # what is displayed counts: white, which this file stores as 0, is what the user painted
+            tifffile.imwrite(path, ~bad, photometric="miniswhite")
         else:
             path.write_bytes(_one_bit_png(bad))
         pixels = read(sky, mask=path)

@@ -228,6 +228,7 @@ class TestHdus:
             "unit": "adu",
             "restorable": True,
             "reason": None,
+            "note": None,
         }
 
     def test_random_groups_and_zero_size(self, tmp_path):

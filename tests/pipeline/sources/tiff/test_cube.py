@@ -95,8 +95,8 @@ def test_each_is_fitted_by_itself_from_one_donor(tmp_path):
     [
         ("shape", r"page 1 is 41 x 50 uint8, page 0 40 x 50 uint8; restore it by its number"),
         ("type", r"page 1 is 40 x 50 uint16, page 0 40 x 50 uint8"),
-        ("colours", "page 1 has 3 channels, pages of one are stacked"),
-        ("bilevel", "page 1: 1 bit per pixel"),
+        ("colours", "page 1 is 3 x 40 x 50 uint8, page 0 40 x 50 uint8"),
+        ("volume", "page 1: a volume of 2 slices"),
     ],
 )
 def test_pages_of_different_kinds_are_refused(tmp_path, fault, message):
@@ -104,12 +104,13 @@ def test_pages_of_different_kinds_are_refused(tmp_path, fault, message):
         "shape": np.zeros((41, 50), "u1"),
         "type": np.zeros((40, 50), "u2"),
         "colours": np.zeros((40, 50, 3), "u1"),
-        "bilevel": np.zeros((40, 50), bool),
+        "volume": np.zeros((2, 40, 50), "u1"),
     }[fault]
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         tiff.write(np.zeros((40, 50), "u1"), photometric="minisblack", metadata=None)
         colours = "rgb" if fault == "colours" else "minisblack"
-        tiff.write(other, photometric=colours, metadata=None)
+        volume = {"volumetric": True, "tile": (1, 16, 16)} if fault == "volume" else {}
+        tiff.write(other, photometric=colours, metadata=None, **volume)
     with pytest.raises(SourceError, match=message) as caught:
         open_source(spec(tmp_path / "a.tif"))
     assert "\n" not in str(caught.value)

@@ -106,14 +106,6 @@ def test_jpeg_tiles_are_those_of_the_codec(tmp_path, opened):
     assert source.metadata["tiff"]["photometric"] == 2
 
 
-def test_white_as_zero_is_kept(tmp_path, opened):
-    data = np.arange(99, dtype="u1").reshape(9, 11)
-    tifffile.imwrite(tmp_path / "a.tif", data, photometric="miniswhite")
-    source = opened(tmp_path / "a.tif")
-    np.testing.assert_array_equal(whole(source).values[0], data)
-    assert source.metadata["tiff"]["photometric"] == 0
-
-
 def test_nan_and_declared_no_data_are_invalid(tmp_path, opened):
     data = np.ones((5, 6), "f4")
     data[1, 2] = np.nan
@@ -147,19 +139,14 @@ class TestPages:
         assert (whole(opened(pages, page=2)).values == 2).all()
 
     def test_refusals_say_why(self, pages):
-        for page, why in (
-            (3, "palette"),
-            (4, "1 bit per pixel"),
-            (5, "no page 5; there are 0 to 4"),
-        ):
-            with pytest.raises(SourceError, match=why):
-                open_source(SourceSpec(pages, page=page))
+        with pytest.raises(SourceError, match="no page 5; there are 0 to 4"):
+            open_source(SourceSpec(pages, page=5))
         with pytest.raises(UsageError, match="--hdu is for FITS"):
             open_source(SourceSpec(pages, hdu=1))
 
     def test_describe(self, pages):
         images = describe(pages)["images"]
-        assert [image["restorable"] for image in images] == [True, True, True, False, False]
+        assert [image["restorable"] for image in images] == [True] * 5
         assert [image["name"] for image in images] == ["", "recto", "", "", ""]
         assert images[2]["dtype"] == "uint16"
 
@@ -194,7 +181,7 @@ class TestDamage:
             source.read(Box(35, 45, 0, 9))
 
     def test_strip_too_large_to_hold(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("glassplate.pipeline.sources.tiff.pages.SEGMENT_LIMIT_BYTES", 1000)
+        monkeypatch.setattr("glassplate.pipeline.sources.tiff.restorable.SEGMENT_LIMIT_BYTES", 1000)
         tifffile.imwrite(tmp_path / "a.tif", np.zeros((50, 50), "u1"), compression="zlib")
         with pytest.raises(SourceError, match="held at once; save it in tiles first"):
             open_source(SourceSpec(tmp_path / "a.tif"))

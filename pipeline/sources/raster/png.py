@@ -7,20 +7,41 @@ pixels only by decoding all pixels, and does not tell the depth of 16-bit colour
 from __future__ import annotations
 
 import base64
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
-from glassplate.pipeline.sources.jpeg_file import iptc_of
+import imagecodecs
+import numpy.typing as npt
+
+from glassplate.pipeline.sources.raster.header import UNASSOCIATED, RasterHeader, interpretation
+from glassplate.pipeline.sources.raster.jpeg import iptc_of
+from glassplate.pipeline.sources.tiff.tags import described
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
 
 _SIGNATURE_BYTES = 8
+# Where the header states the kind of the colours.
+_KIND_AT = 25
 # Largest metadata that is read. Profiles and EXIF take some ten thousand bytes, compressed or not.
 _MOST_BYTES = 16 << 20
+
+# Largest text that is kept.
+_MOST_TEXT = 1 << 16
+_DESCRIPTION, _DATE_TIME = 270, 306
+# Tags of TIFF for the keywords of textual chunks that PNG defines.
+_TEXT_TAGS = {
+    "title": 269,
+    "description": _DESCRIPTION,
+    "software": 305,
+    "author": 315,
+    "copyright": 33432,
+}
 
 # Keyword under which ImageMagick and exiftool store EXIF, IPTC and XMP as text.
 _RAW_PROFILE = b"Raw profile type "
@@ -38,11 +59,56 @@ class PngHeader:
     bits: int
     palette: bool
     alpha: bool
+    grey_palette: bool = False
+    """Whether all colours of the palette are grey; then only one of the three is read."""
     found: dict[str, Any] = field(default_factory=dict)
-    """``icc``, ``resolution`` and ``resolution_unit`` as `PngJpegHeader.metadata` has them."""
+    """``icc``, ``resolution`` and ``resolution_unit`` as `RasterHeader.metadata` has them."""
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    """Textual chunks by their keywords."""
+    changed: str | None = None
+    """Time of the last change, as TIFF writes it."""
+
+
+def decode(raw: bytes) -> npt.NDArray[Any]:
+    """Decode a file; palettes become colours, and less than 8 bits a sample become 8.
+
+    Raises
+    ------
+    RuntimeError
+        If it is damaged.
+    """
+    pixels: npt.NDArray[Any] = imagecodecs.png_decode(raw)
+    if raw[_KIND_AT] != PALETTE or not read_png_header(io.BytesIO(raw)).grey_palette:
+        return pixels
+    return pixels[:, :, 0] if pixels.shape[2] == 3 else pixels[:, :, 2:]
+
+
+def header_of(path: Path) -> RasterHeader:
+    """Read the header and the metadata of a file.
+
+    Raises
+    ------
+    ValueError, struct.error, zlib.error
+        If the header is damaged.
+    """
+    with path.open("rb") as file:
+        png = read_png_header(file)
+    metadata = {
+        **described(png.exif, png.xmp, png.iptc, texts=_texts(png)),
+        **png.found,
+        **interpretation(png.channels, alpha=UNASSOCIATED if png.alpha else None),
+    }
+    note = None
+    if png.palette:
+        colours = "greys" if png.grey_palette else "colours"
+        note = f"a palette is read as its {colours} of 8 bits"
+    elif png.bits < 8:
+        note = f"grey of {png.bits} bit{'s' * (png.bits > 1)} is read as grey of 8 bits"
+    bits = 8 if png.palette else max(8, png.bits)
+    return RasterHeader(png.width, png.height, png.channels, bits, metadata, note=note)
 
 
 def read_png_header(file: IO[bytes]) -> PngHeader:
@@ -58,13 +124,16 @@ def read_png_header(file: IO[bytes]) -> PngHeader:
     size, name, width, height, bits, kind = struct.unpack_from(">I4sIIBB", start)
     if name != b"IHDR" or kind not in CHANNELS:
         raise ValueError("no valid IHDR chunk")
-    channels = CHANNELS[kind]
+    channels = 3 if kind == PALETTE else CHANNELS[kind]
     header = PngHeader(width, height, channels, bits, kind == PALETTE, kind in (4, 6))
     file.seek(_SIGNATURE_BYTES + 12 + size)
     for name, data in _chunks(file):
-        if name == b"tRNS" and kind in (0, 2):
+        if name == b"tRNS" and kind in (0, 2, PALETTE):
             # the codec decodes it to an alpha channel
-            header.channels, header.alpha = channels + 1, True
+            header.channels, header.alpha = header.channels + 1, True
+        elif name == b"PLTE" and kind == PALETTE:
+            header.grey_palette = data[::3] == data[1::3] == data[2::3]
+            header.channels -= 2 * header.grey_palette
         else:
             _note(header, name, data)
     return header
@@ -102,6 +171,42 @@ def _note(header: PngHeader, name: bytes, data: bytes) -> None:
         header.xmp = _international(data)
     elif name in (b"tEXt", b"zTXt") and data.startswith(_RAW_PROFILE):
         _note_raw_profile(header, name, data)
+    elif name in (b"tEXt", b"zTXt", b"iTXt"):
+        _note_text(header, name, data)
+    elif name == b"tIME" and len(data) == 7:
+        header.changed = "{:04}:{:02}:{:02} {:02}:{:02}:{:02}".format(
+            *struct.unpack(">HBBBBB", data)
+        )
+
+
+def _note_text(header: PngHeader, name: bytes, data: bytes) -> None:
+    """Keep a textual chunk; of several with the same keyword the first."""
+    keyword, _, text = data.partition(b"\0")
+    if name == b"iTXt":
+        content = _international(data)
+    else:
+        content = _decompressed(text[1:]) if name == b"zTXt" else text
+    if content and len(content) <= _MOST_TEXT:
+        encoding = "utf-8" if name == b"iTXt" else "latin-1"
+        header.texts.setdefault(keyword.decode("latin-1"), content.decode(encoding, "replace"))
+
+
+def _texts(png: PngHeader) -> dict[int, str]:
+    """Textual chunks and the time of change by the tags of TIFF; those without one describe the image."""
+    found: dict[int, str] = {}
+    others = []
+    for keyword, text in png.texts.items():
+        code = _TEXT_TAGS.get(keyword.lower())
+        if code is not None:
+            found.setdefault(code, text)
+        else:
+            others.append(f"{keyword}: {text}")
+    if others:
+        first = [found[_DESCRIPTION]] if _DESCRIPTION in found else []
+        found[_DESCRIPTION] = "\n".join(first + others)
+    if png.changed:
+        found.setdefault(_DATE_TIME, png.changed)
+    return found
 
 
 def _international(data: bytes) -> bytes | None:

@@ -10,15 +10,31 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy.typing as npt
 import simplejpeg
 
+from glassplate.pipeline.sources.raster.header import (
+    INK_SET,
+    INKS,
+    SEPARATED,
+    RasterHeader,
+    interpretation,
+)
+from glassplate.pipeline.sources.tiff.tags import described
 from glassplate.pipeline.text import one_line
 
 # Markers of frames: baseline, extended, progressive and lossless, with Huffman or arithmetic coding.
 JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
-_SCAN, _END, _ADOBE = 0xDA, 0xD9, 0xEE
+_SCAN, _END, _ADOBE, _COMMENT = 0xDA, 0xD9, 0xEE, 0xFE
+# The tag ImageDescription.
+_DESCRIPTION = 270
+
+# Bytes that are read for the header: the profile, EXIF and XMP come before the pixels.
+_HEAD_BYTES = 8 << 20
 
 # The data of a scan end at a marker that is not a stuffed byte, a restart or padding.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -46,8 +62,56 @@ class JpegHeader:
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    resources: bytes | None = None
+    """Image resources of Photoshop, IPTC among them."""
+    comment: str | None = None
     icc: dict[int, bytes] = field(default_factory=dict)
     """Parts of the colour profile by their number."""
+
+
+def decode(raw: bytes) -> npt.NDArray[Any]:
+    """Decode a file; inks stay as they are stored.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        If it is damaged.
+    """
+    pixels: npt.NDArray[Any] = imagecodecs.jpeg_decode(raw)
+    damage = jpeg_damage(raw)
+    if damage is not None:
+        raise ValueError(damage)
+    return pixels
+
+
+def header_of(path: Path) -> RasterHeader:
+    """Read the header and the metadata of a file.
+
+    Raises
+    ------
+    ValueError, struct.error, IndexError
+        If they are damaged, or there is no frame.
+    """
+    with path.open("rb") as file:
+        jpeg = read_jpeg_header(file.read(_HEAD_BYTES))
+    inks = jpeg.channels == INKS
+    texts = {_DESCRIPTION: jpeg.comment} if jpeg.comment else {}
+    metadata = {
+        **described(jpeg.exif, jpeg.xmp, jpeg.iptc, jpeg.resources, texts),
+        **jpeg_metadata(jpeg),
+        **interpretation(jpeg.channels),
+    }
+    if inks:
+        metadata |= {"photometric": SEPARATED, "extra_samples": []}
+        metadata["tags"] = [*metadata["tags"], INK_SET]
+    reason = None
+    if inks and jpeg.adobe not in (0, 2):
+        reason = (
+            "CMYK without Adobe's marker: whether 0 or the largest value is full ink is not known; "
+            "convert it to TIFF or RGB first"
+        )
+    size = (jpeg.width, jpeg.height, jpeg.channels, jpeg.bits)
+    return RasterHeader(*size, metadata, inks=inks, reason=reason)
 
 
 def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
@@ -107,6 +171,10 @@ def _note(header: JpegHeader, marker: int, data: bytes) -> None:
         header.icc[data[12]] = data[14:]
     elif marker == 0xED and data.startswith(b"Photoshop 3.0\0"):
         header.iptc = header.iptc or iptc_of(data[14:])
+        header.resources = header.resources or data[14:]
+    elif marker == _COMMENT:
+        text = data.rstrip(b"\0").decode("utf-8", "replace").strip()
+        header.comment = header.comment or text
     elif marker == _ADOBE and data.startswith(b"Adobe"):
         header.adobe = data[11]
 
@@ -167,7 +235,7 @@ def _has_an_end(raw: bytes) -> bool:
 
 
 def jpeg_metadata(header: JpegHeader) -> dict[str, Any]:
-    """Profile and resolution in the form of `PngJpegHeader.metadata`."""
+    """Profile and resolution in the form of `RasterHeader.metadata`."""
     found: dict[str, Any] = {}
     if header.resolution is not None:
         x, y, unit = header.resolution

@@ -18,7 +18,7 @@ from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
-from glassplate.pipeline.sources.jpeg_file import jpeg_damage
+from glassplate.pipeline.sources.raster.jpeg import jpeg_damage
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import Box
 
@@ -106,6 +106,31 @@ def test_jpeg_profile_and_resolution(tmp_path):
     assert base64.b64decode(found["icc"]) == PROFILE
     assert found["resolution"][0] in ([300, 1], [1, 1])
     assert found["resolution_unit"] == 2
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_palettes_become_their_colours(tmp_path, bits, grey, alpha):
+    rng = np.random.default_rng(bits)
+    image = Image.fromarray(rng.integers(0, 2**bits, (20, 30), dtype="u1"), "P")
+    colours = rng.integers(0, 256, (2**bits, 1 if grey else 3), dtype="u1")
+    image.putpalette(np.broadcast_to(colours, (2**bits, 3)).tobytes())
+    image.save(tmp_path / "a.png", bits=bits, **({"transparency": 1} if alpha else {}))
+    source, pixels = read(tmp_path / "a.png")
+    expected = np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
+    np.testing.assert_array_equal(pixels.values, expected[:1] if grey else expected)
+    assert (source.alpha is not None) == alpha
+    assert "a palette is read as its" in describe(tmp_path / "a.png")["images"][0]["note"]
+
+
+def test_one_bit_becomes_eight(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 2, (20, 30)).astype(bool)
+    Image.fromarray(bits).save(tmp_path / "a.png")
+    source, pixels = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(pixels.values[0], bits * 255)
+    assert source.dtype == np.uint8
+    assert source.info.note == "grey of 1 bit is read as grey of 8 bits"
 
 
 def gradient(height=64, width=96):
@@ -272,26 +297,6 @@ class TestRefusals:
         (tmp_path / f"a.{kind}").write_bytes(raw[:18])
         with pytest.raises(SourceError, match=r"damaged .* header"):
             describe(tmp_path / f"a.{kind}")
-
-    def test_palette_and_one_bit(self, tmp_path):
-        palette = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)) + chunk(
-            b"PLTE", bytes(9)
-        )
-        pixels = chunk(b"IDAT", zlib.compress(bytes(9 * 8))) + chunk(b"IEND", b"")
-        path = tmp_path / "a.png"
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + palette + pixels)
-        with pytest.raises(SourceError, match="palette"):
-            open_source(SourceSpec(path))
-        bits = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 1, 0, 0, 0, 0))
-        path.write_bytes(
-            b"\x89PNG\r\n\x1a\n"
-            + bits
-            + chunk(b"IDAT", zlib.compress(bytes(2 * 8)))
-            + chunk(b"IEND", b"")
-        )
-        with pytest.raises(SourceError, match="1 bit per pixel"):
-            open_source(SourceSpec(path))
-        assert not describe(path)["images"][0]["restorable"]
 
     def test_too_large_to_decode(self, tmp_path):
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50000, 50000, 8, 2, 0, 0, 0))
