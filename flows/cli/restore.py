@@ -34,7 +34,9 @@ def restore(
     export: Annotated[
         Path | None,
         typer.Option(
-            "--export", metavar="FILE.fits|FILE.tif", help="Write the result to this file too."
+            "--export",
+            metavar="FILE.fits|FILE.tif|FILE.jp2",
+            help="Write the result to this file too.",
         ),
     ] = None,
     progress: options.Progress = "auto",

@@ -11,6 +11,9 @@ import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.report.text import number, plural
+from glassplate.pipeline.errors import UsageError
+
+ROW_ORDER = "FITS counts them from the bottom, other formats from the top"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +61,9 @@ def export(
     store: options.Result,
     target: Annotated[
         Path,
-        typer.Argument(metavar="FILE.fits|FILE.tif", help="What to write.", show_default=False),
+        typer.Argument(
+            metavar="FILE.fits|FILE.tif|FILE.jp2", help="What to write.", show_default=False
+        ),
     ],
     level: Annotated[
         int,
@@ -74,14 +79,42 @@ def export(
             help="Share of what was removed that stays removed: 1 the result, 0 the input.",
         ),
     ] = 1.0,
+    pyramid: Annotated[
+        bool,
+        typer.Option(
+            "--pyramid",
+            help="Write a pyramidal BigTIFF, for image servers and geographic programs.",
+        ),
+    ] = False,
+    bagit: Annotated[
+        bool,
+        typer.Option(
+            "--bagit",
+            help="Write a bag for an archive: a folder with the image, what was removed, a PREMIS event and "
+            "the provenance.",
+        ),
+    ] = False,
 ) -> None:
-    """Write a result as FITS or TIFF.
+    """Write a result as FITS, TIFF or JPEG 2000, or as a bag.
 
     The file has the header or the tags of the source.
     """
-    from glassplate.pipeline.export.export import export as export_result
+    if bagit:
+        from glassplate.pipeline.export.archive.bag import export_bag
 
-    typer.echo(export_result(store, target, level, strength))
+        if level or strength != 1:
+            raise UsageError(
+                "--bagit: a bag holds the whole result; leave --level and --strength out"
+            )
+        typer.echo(export_bag(store, target, pyramid=pyramid))
+        return
+    from glassplate.pipeline.export.export import export as export_result
+    from glassplate.pipeline.export.export import is_turned
+    from glassplate.pipeline.store.ome_zarr import read_attributes
+
+    typer.echo(export_result(store, target, level, strength, pyramid=pyramid))
+    if is_turned(read_attributes(store), target):
+        typer.echo(f"{target}: rows are in the opposite order: {ROW_ORDER}", err=True)
 
 
 def preview(
@@ -124,6 +157,7 @@ def _source_text(path: Path, facts: dict[str, Any]) -> str:
     for image in facts["images"]:
         unit = f" {image['unit']}" if image["unit"] else ""
         state = "" if image["restorable"] else f"; cannot be restored: {image['reason']}"
+        state += f"; {image['note']}" if image["note"] else ""
         name = f" {image['name']}" if image["name"] else ""
         lines.append(
             f"  {image['index']}{name}: {_size(image['shape'])} {image['dtype']}{unit}{state}"

@@ -171,6 +171,8 @@ def _notes(image: ExportedImage, header: fits.Header, cards: list[str]) -> Itera
         yield f"with exposure {Path(exposure['path']).name}, sha256 {exposure['sha256']}"
     if image.level:
         yield f"level {image.level} of the pyramid: means of {2**image.level}x{2**image.level} pixels"
+    if image.turned:
+        yield "rows are counted from the bottom, as in FITS; those of the input are counted from the top"
     if image.removed is not None:
         yield f"strength {image.strength:g}: {1 - image.strength:g} of what was removed was mixed back"
     if run.get("status") == "partial":

@@ -13,7 +13,9 @@ import zarr
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.export.strength import FULL, Removed, check_strength, open_removed
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.tasks import TASKS, TaskName
 from glassplate.pipeline.tile_grid import Box
 
 # Decoded pixels that are read at once, so that an export needs some tens of MB for an image of any size.
@@ -33,6 +35,11 @@ class ExportedImage:
     """Share of what was removed that stays removed, 0 to 1."""
     removed: Removed | None = None
     """None at full strength."""
+    task: TaskName | None = None
+    """What the run did, as `TASKS` names it; None where that is not recorded."""
+    turned: bool = False
+    """Whether rows are read from the last to the first: FITS counts them from the bottom, others from the
+    top."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,13 +79,22 @@ class ExportedImage:
         """File name of the input."""
         return Path(str(self.run.get("source", {}).get("path", ""))).name
 
+    @property
+    def is_enhanced(self) -> bool:
+        """Whether the pixels are other than those of the input."""
+        return self.task is not None and TASKS[self.task].fits and self.strength > 0
+
     def read(self, box: Box, planes: slice) -> npt.NDArray[Any]:
         """Read a region of some planes, ``(c, h, w)``."""
+        if self.turned:
+            height = self.shape[1]
+            box = Box(height - box.y1, height - box.y0, box.x0, box.x1)
         index = (planes, *box.slices) if self.ndim == 3 else box.slices
         pixels = np.asarray(self.array[index])
         if self.removed is not None:
             pixels = self.removed.mixed_into(pixels, index, self.strength)
-        return pixels.reshape(-1, *box.shape)
+        pixels = pixels.reshape(-1, *box.shape)
+        return pixels[:, ::-1] if self.turned else pixels
 
     def bands(self, plane: int) -> Iterator[npt.NDArray[Any]]:
         """Yield the rows of a plane from the first to the last in bands ``(h, x)``."""
@@ -90,6 +106,12 @@ class ExportedImage:
         for y in range(0, height, step):
             box = Box(y, min(y + step, height), 0, width)
             yield self.read(box, slice(plane, plane + 1))[0]
+
+
+def count_levels(store: Path) -> int:
+    """Number of levels of a result."""
+    group = zarr.open_group(store, mode="r")
+    return sum(name.isdigit() for name, _ in group.arrays())
 
 
 def open_level(store: Path, level: int, strength: float = FULL) -> ExportedImage:
@@ -111,4 +133,5 @@ def open_level(store: Path, level: int, strength: float = FULL) -> ExportedImage
     if level not in levels:
         raise UsageError(f"--level {level}: {store} has levels {levels[0]} to {levels[-1]}")
     removed = None if strength == FULL else open_removed(store)
-    return ExportedImage(group[str(level)], level, attributes, strength, removed)
+    task = read_manifest(store).recipe.get("task")
+    return ExportedImage(group[str(level)], level, attributes, strength, removed, task)

@@ -161,7 +161,8 @@ class TestFits:
         store = make_store(tmp_path, pixels, {"tiff": {}})
         data = fits.getdata(export(store, tmp_path / "out.fits"))
         assert data.dtype == ">f8"
-        np.testing.assert_array_equal(data, pixels)
+        # rows of FITS are counted from the bottom
+        np.testing.assert_array_equal(data, pixels[:, ::-1])
 
     def test_flux_factor_and_partial_runs_are_stated(self, sky, tmp_path):
         store = make_store(

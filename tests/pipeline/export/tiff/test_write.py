@@ -125,4 +125,7 @@ class TestTiff:
 
     def test_a_fits_input_is_exported_as_tiff(self, sky, tmp_path):
         store, values = restored(tmp_path, sky)
-        np.testing.assert_array_equal(tifffile.imread(export(store, tmp_path / "out.tiff")), values)
+        with tifffile.TiffFile(export(store, tmp_path / "out.tiff")) as tiff:
+            # rows of TIFF are counted from the top
+            np.testing.assert_array_equal(tiff.asarray(), values[::-1])
+            assert tiff.pages[0].description.startswith("Rows are counted from the top")
