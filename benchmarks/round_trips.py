@@ -52,7 +52,7 @@ ADAPTED = {
 }
 # Tags that an input may have without a value that can be carried.
 EMPTY = {
-    270: "states the shape of the input's own file, or is empty",
+    270: "describes the input's own file or images that are not written, or is empty",
     282: "is no ratio of numbers (0/0 stands for not known)",
     283: "is no ratio of numbers (0/0 stands for not known)",
     296: "without a resolution a unit says nothing",
@@ -99,7 +99,8 @@ def fates_of_tags(before: Any, after: Any) -> Iterator[Fate]:
 def _may_be_empty(page: Any, tag: Any) -> bool:
     """Whether the value of a tag may be left out for the reason that `EMPTY` gives."""
     if tag.code == 270:
-        return not str(tag.value).strip("\0 ") or str(tag.value).startswith('{"shape"')
+        text = str(tag.value).strip("\0 ")
+        return not text or text.startswith('{"shape"') or "<OME" in text[:200]
     if tag.code in (282, 283, 296):
         ratios = [page.tags.valueof(code) for code in (282, 283)]
         return any(ratio is None or ratio[0] < 0 or ratio[1] <= 0 for ratio in ratios) or (
@@ -125,10 +126,10 @@ def _different(tag: Any, after: Any) -> str:
 def fate_of_pixels(path: Path, page: int, note: str | None, export: Path) -> Fate:
     """Whether the export of a page holds what tifffile or Pillow reads in it."""
     name = f"{path.name}[{page}]"
-    written = _planes(tifffile.imread(export))
-    stored = _read(path, page)
-    if stored is not None and _equal(stored, written):
-        return Fate(name, "equal")
+    written = tifffile.imread(export)
+    for stored, how in _stored(path, page):
+        if _equal(stored, written):
+            return Fate(name, "adapted", how) if how else Fate(name, "equal")
     for mode in ("L", "RGB", "RGBA", "CMYK", "I;16"):
         seen = _seen(path, page, mode)
         if seen is not None and _equal(seen, written):
@@ -137,6 +138,7 @@ def fate_of_pixels(path: Path, page: int, note: str | None, export: Path) -> Fat
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    one, other = _channels_last(one), _channels_last(other)
     if one.shape != other.shape:
         return False
     if other.dtype.kind == "f":
@@ -145,15 +147,15 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(one, other)
 
 
-def _planes(pixels: np.ndarray) -> np.ndarray:
-    """Pixels with their channels last, whatever the planar layout."""
-    if pixels.ndim == 3 and pixels.shape[0] < pixels.shape[2] and pixels.shape[0] <= 4:
-        return np.moveaxis(pixels, 0, -1)
-    return pixels
+def _channels_last(pixels: np.ndarray) -> np.ndarray:
+    """Pixels with their channels last, whatever the planar layout, and one channel without an axis."""
+    if pixels.ndim == 3 and pixels.shape[0] < min(8, *pixels.shape[1:]):
+        pixels = np.moveaxis(pixels, 0, -1)
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
 
 
-def _read(path: Path, page: int) -> np.ndarray | None:
-    """The stored numbers, by a decoder of the format."""
+def _stored(path: Path, page: int) -> Iterator[tuple[np.ndarray, str]]:
+    """The numbers of a page by a decoder of its format, and how they are presented if not as stored."""
     decoders = {
         ".png": imagecodecs.png_decode,
         ".jp2": imagecodecs.jpeg2k_decode,
@@ -163,10 +165,23 @@ def _read(path: Path, page: int) -> np.ndarray | None:
     }
     try:
         if path.suffix.lower() in decoders:
-            return decoders[path.suffix.lower()](path.read_bytes())
-        return _planes(np.squeeze(tifffile.imread(path, key=page)))
+            yield decoders[path.suffix.lower()](path.read_bytes()), ""
+            return
+        with tifffile.TiffFile(path) as tiff:
+            if len(tiff.pages) <= page:
+                yield tiff.series[0].asarray()[page], ""
+                return
+            pixels, table = tiff.pages[page].asarray(), tiff.pages[page].colormap
     except Exception:
-        return None
+        return
+    yield pixels, ""
+    if pixels.dtype == bool:
+        yield pixels.astype(np.uint8) * np.uint8(255), "1 bit per pixel as 0 and 255"
+    if table is not None:
+        yield (
+            np.moveaxis(table[:, pixels.astype(int)], 0, -1),
+            "a palette as its colours of 16 bits",
+        )
 
 
 def _seen(path: Path, page: int, mode: str) -> np.ndarray | None:

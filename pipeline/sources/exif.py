@@ -25,7 +25,12 @@ EXIF, GPS = 34665, 34853
 POINTERS = {"exif": EXIF, "gps": GPS}
 
 # Bytes of a value by its TIFF type; a rational is two numbers, whose bytes are swapped one by one.
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8}
+_SIZES = {
+    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
+    **{16: 8, 17: 8, 18: 8},
+}
+# Types of the places of further directories, which are not carried.
+_PLACES_OF_DIRECTORIES = (13, 18)
 _RATIONALS = (5, 10)
 
 # A directory of more entries is damaged; tifffile has the same limit.
@@ -163,8 +168,9 @@ def directories_of(
     for name, code in POINTERS.items():
         raw = next((entry.raw for entry in main if entry.code == code), b"")
         entries = read_directory(read, int.from_bytes(raw, "little"), order, big=big) if raw else []
-        if entries:
-            found[name] = [entry.to_json() for entry in entries]
+        kept = [entry for entry in entries if entry.dtype not in _PLACES_OF_DIRECTORIES]
+        if kept:
+            found[name] = [entry.to_json() for entry in kept]
     return found
 
 

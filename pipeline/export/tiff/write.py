@@ -59,7 +59,7 @@ class _Form:
     @property
     def apart(self) -> bool:
         """Whether the channels are stored one after another."""
-        return self.channels > MOST_JOINT_PLANES
+        return self.channels > max(MOST_JOINT_PLANES, _COLOURS[self.photometric] + 1)
 
 
 def write_tiff(image: ExportedImage, path: Path, smaller: Sequence[ExportedImage] = ()) -> None:
@@ -77,8 +77,9 @@ def write_tiff(image: ExportedImage, path: Path, smaller: Sequence[ExportedImage
     path
         The file.
     smaller
-        Coarser levels of the same result. They follow their page, marked as smaller copies, as GDAL, libvips
-        and IIPImage expect of a pyramid.
+        Coarser levels of the same result. They follow the page, marked as smaller copies, as GDAL, libvips
+        and IIPImage expect of a pyramid. Of several pages, the levels of each are behind its tag SubIFDs:
+        GDAL would take all that follow for those of the first page.
     """
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
     pages = int(found.get("pages", 1))
@@ -91,7 +92,10 @@ def write_tiff(image: ExportedImage, path: Path, smaller: Sequence[ExportedImage
     ):
         for number, tags in enumerate(of_pages):
             page = slice(number * form.channels, (number + 1) * form.channels)
-            _write_page(tiff, image, form, page, _described(image, tags, pages))
+            described = _described(image, tags, pages)
+            if pages > 1:
+                described["subifds"] = len(smaller)
+            _write_page(tiff, image, form, page, described)
             for level in smaller:
                 _write_page(tiff, level, form, page, {"subfiletype": 1})
     write_directories(path, of_pages, image.factor, image.shape[1:])

@@ -60,7 +60,8 @@ def list_pages(tiff: tifffile.TiffFile) -> list[ListedPage]:
     for index, (place, page) in enumerate(_each_page(tiff)):
         info = page_info(index, page)
         copies = original is not None and (
-            _is_reduced(page) or (before is not None and _is_level(info, before, original))
+            _is_reduced(page)
+            or (_is_tiled(page) and before is not None and _is_level(info, before, original))
         )
         if copies and original is not None:
             note = f"a smaller copy of page {original.index}"
@@ -76,6 +77,11 @@ def list_pages(tiff: tifffile.TiffFile) -> list[ListedPage]:
 
 def _is_reduced(page: Any) -> bool:
     return not isinstance(page, Exception) and bool(page.is_reduced)
+
+
+def _is_tiled(page: Any) -> bool:
+    """Whether a page is stored in tiles, as pyramids are; scans of half the size are mostly not."""
+    return not isinstance(page, Exception) and bool(page.is_tiled)
 
 
 def _is_level(info: ImageInfo, before: ImageInfo, original: ImageInfo) -> bool:
@@ -159,7 +165,7 @@ def _with_others(tiff: tifffile.TiffFile, info: ImageInfo) -> str | None:
         if int(page.photometric) == TRANSPARENCY_MASK:
             continue
         size = replace(info, index=index, **_size_of(page))
-        if index > info.index and _is_level(size, before, info):
+        if index > info.index and _is_tiled(page) and _is_level(size, before, info):
             before = size
             continue
         others += 1

@@ -1,0 +1,105 @@
+"""No tag of a real file is lost without a reason, and no pixel changes unsaid."""
+
+import collections
+import importlib
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tifffile
+from exported import restored
+
+from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.export.export import export
+from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.describe import describe
+
+# Larger images say nothing more, pixels.
+MOST_PIXELS = 300_000
+
+
+@pytest.fixture
+def round_trips(repository, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(repository / "benchmarks"), *sys.path])
+    return importlib.import_module("round_trips")
+
+
+def made(path):
+    """A TIFF with a tag of every kind."""
+    tags = [
+        (254, 4, 1, 0, True),
+        (263, 3, 1, 1, True),
+        (271, 2, None, "Zeutschel", True),
+        (274, 3, 1, 6, True),
+        (280, 3, 1, 3, True),
+        (700, 1, 4, b"<x/>", True),
+        (33550, 12, 3, (1.0, 2.0, 0.0), True),
+        (34377, 7, 16, b"8BIM\x0b\xb7\0\0\0\0\0\4path", True),
+        (42113, 2, None, "9", True),
+        (65000, 2, None, "mine", True),
+        (65001, 4, 1, 8, True),
+    ]
+    data = np.random.default_rng(0).integers(0, 255, (30, 40), dtype="u1")
+    more = {"software": "scanner", "resolution": (300, 300), "iccprofile": bytes(40)}
+    tifffile.imwrite(path, data, description="folio", metadata=None, extratags=tags, **more)
+    return path
+
+
+def tags_of(round_trips, path, page, folder):
+    store, _ = restored(folder, path, page=page)
+    target = export(store, folder / "out.tif")
+    with (
+        collected_warnings(path),
+        tifffile.TiffFile(path) as one,
+        tifffile.TiffFile(target) as other,
+    ):
+        behind = len(one.pages) <= page
+        return list(round_trips.fates_of_tags(one.pages[0 if behind else page], other.pages[0]))
+
+
+def test_of_a_made_file(round_trips, tmp_path):
+    fates = tags_of(round_trips, made(tmp_path / "a.tif"), 0, tmp_path)
+    found = {fate.name.split()[0]: fate for fate in fates}
+    assert {code for code, fate in found.items() if fate.fate == "LOST"} == set()
+    kept = {code for code, fate in found.items() if fate.fate == "kept"}
+    assert {"270", "271", "274", "282", "283", "33550", "34675", "42113", "65000"} <= kept
+    dropped = {code: fate.why for code, fate in found.items() if fate.fate == "dropped"}
+    assert {"263", "273", "280", "65001"} <= set(dropped)
+    assert all(dropped.values())
+
+
+@pytest.mark.slow
+def test_of_real_files(round_trips, real_data, tmp_path):
+    fates = collections.Counter()
+    lost = []
+    paths = [
+        *(real_data / "tiff_variants").rglob("*.tif*"),
+        *(real_data / "archives").rglob("*.tif*"),
+    ]
+    for number, path in enumerate(sorted(paths)):
+        try:
+            images = describe(path)["images"]
+        except GlassplateError:
+            continue
+        for image in images:
+            if not image["restorable"] or np.prod(image["shape"]) > MOST_PIXELS:
+                continue
+            folder = tmp_path / f"{number}-{image['index']}"
+            folder.mkdir()
+            for fate in tags_of(round_trips, path, image["index"], folder):
+                fates[fate.fate] += 1
+                if fate.fate == "LOST" or (fate.fate == "dropped" and not fate.why):
+                    lost.append((path.name, fate))
+    assert lost == []
+    assert fates["kept"] > 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["miniswhite-1c-1b", "palette-1c-4b", "cmyk-4c-8b"])
+def test_pixels_of_real_files(round_trips, real_data, tmp_path, name):
+    (path,) = (real_data / "tiff_variants").rglob(f"{name}.tif*")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fates = [fate.fate for fate, _ in round_trips.examine(path, tmp_path)]
+    assert set(fates) <= {"equal", "adapted"}
