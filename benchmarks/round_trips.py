@@ -23,6 +23,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
+from chunk_fates import fates_of_chunks
 from PIL import Image
 
 from glassplate.pipeline.errors import GlassplateError
@@ -230,6 +231,9 @@ def examine(path: Path, folder: Path) -> Iterator[tuple[Fate, list[Fate]]]:
                 continue
             fate = fate_of_pixels(path, page, image["note"], export)
             tags: list[Fate] = []
+            if document["format"] in ("png", "jpeg"):
+                with tifffile.TiffFile(export) as other:
+                    tags = [Fate(*found) for found in fates_of_chunks(path, other.pages[0])]
             if is_tiff:
                 with (
                     collected_warnings(path),
@@ -266,10 +270,16 @@ def main() -> None:
     document = {
         "images": dict(sorted(counts.items())),
         "not_equal": others,
-        "tags": {name: dict(tags[name]) for name in sorted(tags, key=lambda n: int(n.split()[0]))},
+        "tags": {name: dict(tags[name]) for name in sorted(tags, key=_by_number)},
     }
     arguments.output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print(dict(counts))
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
+    """Tags by their number, then chunks and segments by their name."""
+    number = name.split()[0]
+    return not number.isdigit(), int(number) if number.isdigit() else 0, name
 
 
 if __name__ == "__main__":

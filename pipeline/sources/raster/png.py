@@ -68,6 +68,8 @@ class PngHeader:
     iptc: bytes | None = None
     texts: dict[str, str] = field(default_factory=dict)
     """Textual chunks by their keywords."""
+    chromaticities: list[list[Any]] = field(default_factory=list)
+    """Those of white and of the primary colours as tags, in the form of `read_tags`."""
     changed: str | None = None
     """Time of the last change, as TIFF writes it."""
 
@@ -101,6 +103,8 @@ def header_of(path: Path) -> RasterHeader:
         **png.found,
         **interpretation(png.channels, alpha=UNASSOCIATED if png.alpha else None),
     }
+    if "icc" not in metadata:
+        metadata["tags"] = [*metadata["tags"], *png.chromaticities]
     note = None
     if png.palette:
         colours = "greys" if png.grey_palette else "colours"
@@ -165,6 +169,14 @@ def _note(header: PngHeader, name: bytes, data: bytes) -> None:
             # pixels per centimetre, as exact ratios
             header.found["resolution"] = [[x, 100], [y, 100]]
             header.found["resolution_unit"] = 3
+    elif name == b"cHRM" and len(data) == 32:
+        # as exact ratios
+        ratios = [n for x in struct.unpack(">8I", data) for n in (x, 100000)]
+        white, primaries = ratios[:4], ratios[4:]
+        header.chromaticities = [
+            [318, "WhitePoint", 5, 2, white],
+            [319, "PrimaryChromaticities", 5, 6, primaries],
+        ]
     elif name == b"eXIf":
         header.exif = data
     elif name == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):

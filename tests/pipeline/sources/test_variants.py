@@ -3,11 +3,13 @@
 import warnings
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
 from headers import scaled_header
+from PIL import Image
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.export.fits_wcs_check import wcs_disagreement
@@ -47,10 +49,33 @@ def reference(path, info, kind):
             with fits.open(path) as hdus:
                 data = np.array(hdus[info["index"]].data)
             return data.reshape(-1, *data.shape[-2:])
-        data = tifffile.imread(path, key=info["index"])
+        data = as_seen(path, info)
         if len(info["shape"]) == 2:
             return data.reshape(1, *info["shape"])
         return data if data.shape == tuple(info["shape"]) else np.moveaxis(data, -1, 0)
+
+
+def as_seen(path, info):
+    """The pixels of a TIFF page as a person sees them: colours of a palette, white larger than black."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[info["index"]]
+        try:
+            data = page.asarray()
+        except imagecodecs.Jpeg8Error:
+            # the older kind of JPEG, which libtiff reads
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        if page.photometric == 3:
+            colours = page.colormap[:, data.astype(int)]
+            if info["dtype"] == "uint8" and page.colormap.max() > 255:
+                colours = colours // 256
+            return colours[:1] if len(info["shape"]) == 2 else colours
+        if data.dtype == bool:
+            data = data.astype(np.uint8) * np.uint8(255)
+        if page.photometric == 0 and data.dtype.kind == "u":
+            most = 255 if page.bitspersample == 1 else 2**page.bitspersample - 1
+            data = data.dtype.type(most) - data
+        return data
 
 
 @pytest.mark.slow
@@ -92,7 +117,7 @@ def test_described_and_read(path):
 
 @pytest.mark.slow
 def test_most_of_them_can_be_restored():
-    """No file that could be read before is refused; the others are tables, 1-bit pages and the like."""
+    """No file that could be read before is refused; the others are tables, volumes and the like."""
     found = {"fits": [0, 0], "tiff": [0, 0]}
     for path in FILES:
         if path.parts[len(DATA.parts)] not in ("fits_variants", "tiff_variants"):
@@ -104,7 +129,7 @@ def test_most_of_them_can_be_restored():
         for image in document["images"]:
             found[document["format"]][0] += 1
             found[document["format"]][1] += image["restorable"]
-    assert found == {"fits": [83, 49], "tiff": [225, 185]}
+    assert found == {"fits": [83, 49], "tiff": [225, 218]}
 
 
 @pytest.mark.slow

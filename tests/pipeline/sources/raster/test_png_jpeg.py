@@ -133,6 +133,43 @@ def test_one_bit_becomes_eight(tmp_path):
     assert source.info.note == "grey of 1 bit is read as grey of 8 bits"
 
 
+def test_texts_and_times_of_a_png_become_tags(tmp_path):
+    raw = imagecodecs.png_encode(picture(3))
+    white = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    extra = [
+        chunk(b"tEXt", b"Title\0Folio 3r"),
+        chunk(b"zTXt", b"Author\0\0" + zlib.compress("M\xfcller".encode("latin-1"))),
+        chunk(b"iTXt", b"Copyright\0\0\0\0\0" + "Höhe".encode()),
+        chunk(b"tEXt", b"source\0Kodak PCD0992"),
+        chunk(b"tEXt", b"Software\0scanner 3"),
+        chunk(b"tIME", struct.pack(">HBBBBB", 2021, 3, 11, 20, 47, 25)),
+        chunk(b"cHRM", white),
+        chunk(b"tIME", b"short"),
+    ]
+    (tmp_path / "a.png").write_bytes(raw[:33] + b"".join(extra) + raw[33:])
+    target = tmp_path / "a.tif"
+    restore(request(tmp_path / "a.png", tmp_path / "a.zarr", COPY, export=target), InlinePool())
+    with Image.open(target) as image:
+        tags = image.tag_v2
+        assert tags[269] == "Folio 3r"
+        assert tags[270] == "source: Kodak PCD0992"
+        assert tags[306] == "2021:03:11 20:47:25"
+        assert tags[305].endswith("input by scanner 3")
+        assert tags[318] == pytest.approx((0.3127, 0.329))
+        assert tags[319] == pytest.approx((0.64, 0.33, 0.3, 0.6, 0.15, 0.06))
+    with tifffile.TiffFile(target) as tiff:
+        found = tiff.pages[0].tags
+        assert found[33432].value.encode("latin-1", "ignore") or found[33432].value
+        assert "ller" in found[315].value
+
+
+def test_the_comment_of_a_jpeg_describes_the_image(tmp_path):
+    Image.fromarray(picture(3)).save(tmp_path / "a.jpg", comment="CREATOR: XV")
+    source, _ = read(tmp_path / "a.jpg")
+    tags = {tag[0]: tag[4] for tag in source.metadata["raster"]["tags"]}
+    assert tags == {270: "CREATOR: XV"}
+
+
 def gradient(height=64, width=96):
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 9, (height, width, 3))
