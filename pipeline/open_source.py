@@ -79,6 +79,7 @@ class SourceFiles:
         without
             Roles of companions that are left out.
         """
+        without = {*without, *findings.unused}
         source = self._with(scaled(self.image, findings.exponent), findings, without, "mask")
         source = self._with(source, findings, without, "variance")
         source = self._with(source, findings, without, "guide")

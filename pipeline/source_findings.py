@@ -25,6 +25,8 @@ class SourceFindings:
     """How the exposures become one measurement; None before all of them have been looked at."""
     detector: Detector | None = None
     """Finds defects, which are then invalid; None where none are looked for."""
+    unused: tuple[str, ...] = ()
+    """Roles of companions that were found by name and are not used, because they contradict the image."""
 
 
 NOTHING_FOUND = SourceFindings()

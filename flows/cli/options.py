@@ -169,6 +169,23 @@ class RecipeOptions:
     scale: Annotated[
         str | None, typer.Option("--scale", metavar="N", help="Super-resolution factor, 2 to 16.")
     ] = None
+    dq_bits: Annotated[
+        str | None,
+        typer.Option(
+            "--dq-bits",
+            metavar="FLAGS",
+            help="Flags of the mask that make a pixel bad, such as 4+16 or CR,NO_DATA. Default: those of its "
+            "observatory.",
+        ),
+    ] = None
+    dq_codes: Annotated[
+        str | None,
+        typer.Option(
+            "--dq-codes",
+            metavar="CODES",
+            help="The same for a mask of codes instead of flags, such as 1,2,5.",
+        ),
+    ] = None
     donor: Annotated[
         Path | None,
         typer.Option(
@@ -188,11 +205,12 @@ class RecipeOptions:
         SourceError
             If the default is needed and `source` cannot be read or its format is unknown.
         """
-        from glassplate.flows.jobs.images import default_recipe
+        from glassplate.flows.jobs.images import default_recipe, flag_overrides
         from glassplate.pipeline.recipes.recipe import load_recipe
 
         name = self.recipe or default_recipe(source)
-        return name, load_recipe(name, self.overrides or (), scale=_parse_scale(self.scale))
+        overrides = [*(self.overrides or ()), *flag_overrides(self.dq_bits, self.dq_codes)]
+        return name, load_recipe(name, overrides, scale=_parse_scale(self.scale))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,6 +112,10 @@ def plan(
     typer.echo(json.dumps(asdict(summary), indent=2) if as_json else _plan_text(summary))
 
 
+ROLES = {"mask": "mask", "variance": "sigmas", "detector": "detector"}
+"""What a line of the plan calls a companion."""
+
+
 def _how_to_resume(store: Path) -> str:
     if store.exists():
         return f"interrupted; what is done is kept in {store}, the same command goes on from there"
@@ -164,6 +168,7 @@ def _plan_text(summary: PlanSummary) -> str:
             f"  tiles    {summary.tiles} ({size(summary.tile_grid)}), "
             f"{plural(summary.workers, 'worker')}",
             f"  noise    {_noise_words(summary)}",
+            *(f"  {ROLES[one.role]:8} {one.words}" for one in summary.companions),
             *_exposure_lines(summary),
             *_donor_lines(summary),
             *_stack_lines(summary),

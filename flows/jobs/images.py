@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -171,6 +172,16 @@ def default_recipe(path: Path) -> str:
     return "astro-denoise" if sniff_format(path) == "fits" else "archive-denoise"
 
 
+def flag_overrides(bits: object, codes: object) -> tuple[str, ...]:
+    """The overrides of a recipe for the flags and the codes of bad pixels, where they are given."""
+    given = {"dq_bits": bits, "dq_codes": codes}
+    return tuple(
+        f"companions.{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in given.items()
+        if value is not None
+    )
+
+
 def stem_of(path: Path) -> str:
     """Return the file's name without the suffixes of its format: ``m31`` for ``m31.fits.gz``."""
     name = path.name
@@ -196,7 +207,7 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
         ),
         store=job.output / match.folder / f"{name}{STORE_SUFFIX}",
         recipe=setting("recipe"),
-        overrides=job.set + entry.set,
+        overrides=job.set + entry.set + _flags_of(job, entry),
         scale=setting("scale"),
         export=setting("export"),
         donor=setting("donor"),
@@ -204,6 +215,12 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
         if entry.name is None or alone
         else f"inputs {entry.path}: the name {entry.name!r} is for one image, it matches several",
     )
+
+
+def _flags_of(job: Job, entry: JobInput) -> tuple[str, ...]:
+    """Overrides for the flags of bad pixels; an entry that gives flags takes no codes from the job."""
+    owner = entry if entry.model_fields_set & {"dq_bits", "dq_codes"} else job
+    return flag_overrides(owner.dq_bits, owner.dq_codes)
 
 
 def _suffix(job: Job, entry: JobInput) -> str:

@@ -41,6 +41,10 @@ class ImageSettings(BaseModel):
     """Write STEM.fits or STEM.tif beside the result; auto: FITS for FITS, TIFF for other formats."""
     hdu: int | str | None = None
     page: int | Literal["all"] | None = None
+    dq_bits: int | str | tuple[int | str, ...] | None = None
+    """Shorthand for the override ``companions.dq_bits``."""
+    dq_codes: int | str | tuple[int | str, ...] | None = None
+    """Shorthand for the override ``companions.dq_codes``."""
     mask: Path | None = None
     variance: Path | None = None
     sigma: Path | None = None

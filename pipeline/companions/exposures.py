@@ -94,6 +94,10 @@ class CombinedSource(WrappedSource):
             validation = np.where(_validating(found, used), found.values[-1], np.nan)
             used[-1] = False
         mean, valid, variance = found.mean(used)
+        saturated = first.saturated
+        if saturated is not None:
+            saturated = saturated & ~valid  # where another exposure is not, it has the value
+            mean = np.where(saturated, first.values, mean)
         inner = (slice(None), *box.relative_to(around).slices)
         return Pixels(
             # the precision of the first exposure, whatever the exponent of its unit
@@ -103,6 +107,7 @@ class CombinedSource(WrappedSource):
             None if first.guide is None else first.guide[inner],
             validation=None if validation is None else validation[inner].astype(np.float32),
             hidden=None if first.hidden is None else first.hidden[inner[1:]],
+            saturated=None if saturated is None else saturated[inner],
         )
 
     def _stack(self, first: Pixels, box: Box, channels: tuple[int, int] | None) -> Exposures:

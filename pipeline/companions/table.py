@@ -52,7 +52,12 @@ def _variance(image: Source, noise: Source, spec: SourceSpec, exponent: int) -> 
 
 
 COMPANIONS = (
-    Companion("mask", "--mask", check_same_grid, lambda image, mask, *_: MaskedSource(image, mask)),
+    Companion(
+        "mask",
+        "--mask",
+        check_same_grid,
+        lambda image, mask, spec, _: MaskedSource(image, mask, spec.flags),
+    ),
     Companion("variance", "--variance", check_same_grid, _variance),
     Companion(
         "guide",

@@ -44,7 +44,12 @@ class OverlayRemovedSource(WrappedSource):
         if pixels.variance is not None:
             variance = (pixels.variance / share**2).astype(np.float32)
         return Pixels(
-            values.astype(self.working_dtype), valid, variance, pixels.guide, hidden=pixels.hidden
+            values.astype(self.working_dtype),
+            valid,
+            variance,
+            pixels.guide,
+            hidden=pixels.hidden,
+            saturated=pixels.saturated,
         )
 
 

@@ -168,7 +168,7 @@ def _answer(plan: Plan) -> Iterator[_Finding]:
         yield _Finding(("fit.posterior_doubt",), "fit.posterior is false")
         if not fit.uncertainty:
             yield _Finding(("fit.posterior_radius",), "fit.posterior is false")
-    if plan.noise.floor == plan.noise.slope == 0 and plan.spec.variance is None:
+    if plan.noise.floor == plan.noise.slope == 0 and not plan.has_variance:
         yield _Finding(("fit.tv", "fit.guard"), "the image has no noise")
 
 
@@ -252,6 +252,8 @@ def _pixels(plan: Plan) -> Iterator[_Finding]:
         yield _Finding(tuple(k for k in flat_values(recipe) if k.startswith("noise.")), named)
     if "hints" in traits.needs:
         yield _Finding(("scaling.kind",), named)
+    if plan.spec.mask is None:
+        yield _Finding(("companions.dq_bits", "companions.dq_codes"), "the image has no mask")
     detector = plan.findings.detector
     looked_for = recipe.defects if detector is None else detector.settings
     if not (detector and looked_for.cosmic_rays):

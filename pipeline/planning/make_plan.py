@@ -19,11 +19,18 @@ from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
+from glassplate.pipeline.planning.companions_used import (
+    Judged,
+    judge_detector,
+    judge_mask,
+    judge_noise,
+)
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
+from glassplate.pipeline.planning.find_companions import with_companions
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.network_stacking import choose_stacking
-from glassplate.pipeline.planning.noise_check import check_noise_image, contradicted
+from glassplate.pipeline.planning.noise_check import contradicted
 from glassplate.pipeline.planning.noise_found import (
     is_removable,
     noise_found,
@@ -78,7 +85,7 @@ def make_plan(
         If the recipe does not fit the source, the PSF or the machine.
     """
     check_companions(recipe, spec)
-    with open_files(spec) as files:
+    with open_files(with_companions(spec, recipe)) as files:
         return plan_files(
             files, recipe, recipe_name=recipe_name, device=device, donor=donor, workers=workers
         )
@@ -102,11 +109,17 @@ def plan_files(
 
 def _plan_alone(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     """Plan an image without a reused donor, and with one fit at a time."""
-    findings, of_pixels = find_value_range(files, recipe)
-    of_noise = check_noise_image(files, recipe, findings)
+    mask = judge_mask(files)
+    findings, of_pixels = find_value_range(files, recipe, SourceFindings(unused=mask.unused))
+    judged = mask.joined(judge_noise(files, recipe, findings))
+    findings = replace(findings, unused=judged.unused)
     findings, of_exposures = _combined(files, recipe, findings)
     plan = _plan_for(files, findings, recipe, recipe_name, device)
-    return replace(plan, warnings=(*of_pixels, *plan.warnings, *of_noise, *of_exposures))
+    return replace(
+        plan,
+        companions=(*judged.companions, *plan.companions),
+        warnings=(*of_pixels, *plan.warnings, *judged.warnings, *of_exposures),
+    )
 
 
 def _combined(
@@ -142,10 +155,14 @@ def _plan_for(
     check_reach(operator, psf, grid)
     samples = sample(source)
     noise = noise_of(samples, recipe, source.spec, findings.exponent)
+    has_variance = source.spec.variance is not None and "variance" not in findings.unused
+    detector_cards = Judged()
+    if not has_variance:
+        noise, detector_cards = judge_detector(files, recipe, samples, noise, findings)
     found = noise_found(samples, noise, source)
     quantum = _quantum(source, findings.exponent)
     # what the user gives as an image is the noise
-    measured = None if source.spec.variance is not None or not recipe.traits.denoises else found
+    measured = None if has_variance or not recipe.traits.denoises else found
     removes_nothing = measured is not None and not is_removable(samples, measured, quantum)
     detector = _detector(samples, recipe, noise, quantum)
     alpha = source.alpha is not None
@@ -185,6 +202,7 @@ def _plan_for(
         psf=psf,
         quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
         **_guide(files.companions.get("guide")),
+        companions=detector_cards.companions,
         warnings=(
             *((source.info.note,) if source.info.note else ()),
             *(() if files.psf is None else files.psf.warnings),
@@ -194,6 +212,7 @@ def _plan_for(
                 if measured is None
                 else warnings_about(measured, findings.exponent, removes_nothing)
             ),
+            *detector_cards.warnings,
         ),
     )
     return replace(plan, **_colouring(source, grid, samples))

@@ -1,12 +1,14 @@
-"""Compare the noise that the user gives with the noise that is estimated from the image.
+"""Compare the noise that is given, or found by name, with the noise that is estimated from the image.
 
-A large difference gives a warning. A difference that no image of the noise has is refused.
+A large difference from what is given gives a warning, and one that no image of the noise has is refused. In
+either case, what is found by name is not used.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample_windows
-from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind
+from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind, SourceSpec
 
 # Factor by which the given noise may differ from the estimate without a warning. The estimate errs by 3 % on
 # photographs and by 30 % on the finest textures (docs/design/004-noise-estimation.md).
@@ -34,6 +36,9 @@ MOST_OFF = 5.0
 # Factor within which an image of the noise, read as another kind, is taken for that kind: twice as far as
 # those 28 lie.
 MOST_OFF_AS_ANOTHER = 1.25
+# Share of the valid pixels of an image that must have a noise above 0 in what was found by name: a plane of
+# zeros, or the weights of a few objects, would leave nothing of the image.
+LEAST_SHARE = 0.5
 # Valid pixels, a square of 32, below which the estimate is too uncertain to refuse anything.
 LEAST_PIXELS = 1024
 
@@ -63,55 +68,109 @@ def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) ->
     )
 
 
-def check_noise_image(
+@dataclass(frozen=True)
+class SeenNoise:
+    """What an image of the noise says, and what the image shows, in the windows that are looked at."""
+
+    given: float
+    """Median standard deviation by the image of the noise, in units of the image."""
+    measured: float
+    """Standard deviation that the image shows at its median pixel."""
+    pixels: int
+    """Number of pixels that are valid in both."""
+    share: float
+    """Share of the valid pixels of the image at which there is a noise above 0."""
+    other: NoiseKind | None
+    """Another kind of noise image as which the numbers would agree; None if there is none."""
+    correlated: bool
+    """Whether the noise of neighbouring pixels is correlated."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they differ by no more than `MOST_CONTRADICTION`."""
+        return _agree(self.given, self.measured, MOST_CONTRADICTION)
+
+    @property
+    def both(self) -> str:
+        """Both numbers, for a message."""
+        return f"a standard deviation of {self.given:.4g}, but the image shows {self.measured:.4g}"
+
+
+def look_at_noise(
     files: SourceFiles, recipe: Recipe, findings: SourceFindings = NOTHING_FOUND
-) -> tuple[str, ...]:
-    """Compare the given image of the noise, if there is one, with what the image shows.
+) -> SeenNoise | None:
+    """Compare the image of the noise, if there is one, with what the image shows.
 
     Parameters
     ----------
     files
         With several exposures, the noise is that of the first.
     recipe
-        A task that does not use the variance accepts any.
+        A task that does not use the variance compares nothing.
     findings
         Those of `find_value_range`.
 
     Returns
     -------
-    warnings
-        One line if they differ by more than `MOST_CONTRADICTION`.
+    SeenNoise
+        None where there is nothing to compare: no image of the noise, or no valid pixel.
 
     Raises
     ------
-    UsageError
-        If they differ by more than `MOST_OFF`, or if only another kind of noise image would agree.
     SourceError
         If the image cannot be read.
     """
     spec = files.spec
     if spec.variance is None or (not recipe.traits.fits and not spec.exposures):
-        return ()
-    samples, sigmas = _sampled(files, findings)
-    if not len(sigmas):
-        return ()  # no pixel is valid, which is refused when the image is sampled
+        return None
+    samples, sigmas, share = _sampled(files, findings)
     shown = estimate_noise(samples, NoiseSettings())
-    measured, given = (
-        math.ldexp(sigma, findings.exponent)
-        for sigma in (typical_sigma(samples, shown), float(np.median(sigmas)))
-    )
-    if _agree(given, measured, MOST_CONTRADICTION):
-        return ()
-    difference = (
-        f"--{spec.noise_kind} {spec.variance}: a standard deviation of {given:.4g}, but the image shows "
-        f"{measured:.4g}"
-    )
-    other = None if shown.correlated else _other_kind(spec.noise_kind, given, measured)
-    far = not _agree(given, measured, MOST_OFF)
-    if len(sigmas) >= LEAST_PIXELS and (far or other is not None):
-        other = other or _other_kind(spec.noise_kind, given, measured)
-        raise UsageError(f"{difference}; {_cause(other)}")
+    measured = math.ldexp(typical_sigma(samples, shown), findings.exponent)
+    if not len(sigmas):
+        return SeenNoise(math.nan, measured, 0, share, None, shown.correlated)
+    given = math.ldexp(float(np.median(sigmas)), findings.exponent)
+    other = _other_kind(spec.noise_kind, given, measured)
+    return SeenNoise(given, measured, len(sigmas), share, other, shown.correlated)
+
+
+def check_given_noise(spec: SourceSpec, seen: SeenNoise) -> tuple[str, ...]:
+    """Judge an image of the noise that is given.
+
+    Returns
+    -------
+    warnings
+        One line if it differs from the image by more than `MOST_CONTRADICTION`.
+
+    Raises
+    ------
+    UsageError
+        If they differ by more than `MOST_OFF`, or if only another kind of noise image would agree.
+    """
+    if not seen.pixels or seen.agrees:
+        return ()  # without a valid pixel, the image is refused when it is sampled
+    difference = f"--{spec.noise_kind} {spec.variance}: {seen.both}"
+    far = not _agree(seen.given, seen.measured, MOST_OFF)
+    is_other = seen.other is not None and not seen.correlated
+    if seen.pixels >= LEAST_PIXELS and (far or is_other):
+        raise UsageError(f"{difference}; {_cause(seen.other)}")
     return (f"{difference}; what is given is taken, leave it out to take what is measured",)
+
+
+def objection_to_found(seen: SeenNoise) -> str:
+    """Why an image of the noise that was found by name is not used; empty if it is used."""
+    if seen.share < LEAST_SHARE:
+        return (
+            f"only {seen.share:.0%} of the valid pixels have a noise above 0 there, at least "
+            f"{LEAST_SHARE:.0%} are expected"
+        )
+    if seen.agrees:
+        return ""
+    likely = (
+        "it has another unit, or is that of the image before it was resampled"
+        if seen.other is None
+        else f"it looks like {_IN_WORDS[seen.other]}"
+    )
+    return f"{seen.both}; {likely}"
 
 
 def _cause(other: NoiseKind | None) -> str:
@@ -125,17 +184,22 @@ def _cause(other: NoiseKind | None) -> str:
 
 def _sampled(
     files: SourceFiles, findings: SourceFindings
-) -> tuple[list[Sample], npt.NDArray[np.float64]]:
-    """Windows of the image, and the given standard deviations of their valid pixels, ``(n,)``."""
+) -> tuple[list[Sample], npt.NDArray[np.float64], float]:
+    """Windows of the image, the given standard deviations of valid pixels, and the share that has one."""
     source = files.source(findings, without=("hints",))
+    alone = files.source(findings, without=("hints", "variance"))
     samples: list[Sample] = []
-    sigmas: list[npt.NDArray[np.float64]] = []
+    sigmas = [np.zeros(0)]
+    all_valid = 0
     for box, planes in sample_windows(source):
-        pixels = source.read(box, planes)
-        samples.append((pixels.values, pixels.valid))
+        pixels, without_noise = source.read(box, planes), alone.read(box, planes)
+        # the image shows its noise also where no noise is given
+        samples.append((without_noise.values, without_noise.valid))
+        all_valid += int(without_noise.valid.sum())
         if pixels.variance is not None:
             sigmas.append(np.sqrt(pixels.variance[pixels.valid].astype(np.float64)))
-    return samples, np.concatenate(sigmas)
+    found = np.concatenate(sigmas)
+    return samples, found, len(found) / max(all_valid, 1)
 
 
 def _other_kind(kind: NoiseKind, given: float, measured: float) -> NoiseKind | None:

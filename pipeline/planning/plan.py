@@ -28,7 +28,11 @@ from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.wild_pixels import WildLimits
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator
-from glassplate.pipeline.provenance.recorded_plan import RecordedGrid, RecordedPlan
+from glassplate.pipeline.provenance.recorded_plan import (
+    RecordedCompanion,
+    RecordedGrid,
+    RecordedPlan,
+)
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
@@ -80,8 +84,15 @@ class Plan:
     """Quantisation of the JPEG whose artefacts are removed."""
     white: float | None = None
     """White of a photograph that is coloured, source units; None for other tasks."""
+    companions: tuple[RecordedCompanion, ...] = ()
+    """The mask and the noise that came with the image, and what is used of them."""
     warnings: tuple[str, ...] = ()
     """Warnings for the user, one line each."""
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether pixels have the variance of an image of the noise."""
+        return self.spec.variance is not None and "variance" not in self.findings.unused
 
     @property
     def batches(self) -> list[range]:
@@ -204,9 +215,14 @@ class Plan:
 
     def to_fill(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
         """Invalid pixels of a region that get the network's estimate, ``(c, h, w)`` bool."""
-        if self.recipe.fills:
-            return ~pixels.valid if pixels.hidden is None else ~pixels.valid & ~pixels.hidden
-        return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
+        if not self.recipe.fills:
+            return np.zeros_like(pixels.valid) if pixels.found is None else pixels.found
+        unknown = ~pixels.valid
+        if pixels.hidden is not None:
+            unknown &= ~pixels.hidden
+        if pixels.saturated is not None:
+            unknown &= ~pixels.saturated
+        return unknown
 
     def recorded(self) -> RecordedPlan:
         """The plan without its recipe, for the manifest; numbers in the source's own units."""
@@ -243,6 +259,7 @@ class Plan:
             low_level=self._low_level,
             quantisation=self.quantisation,
             white=self.white,
+            companions=self.companions,
             warnings=self.warnings,
         )
 
@@ -270,6 +287,7 @@ class Plan:
             transform=recorded.transform.scaled(-recorded.unit_exponent),
             batch_size=recorded.batch_size,
             guide=recorded.guide,
+            companions=recorded.companions,
         )
 
 
@@ -289,4 +307,7 @@ def _findings_as_recorded(detector: Detector | None, recorded: RecordedPlan) -> 
         ),
         combination=recorded.exposures and recorded.exposures.scaled(-exponent),
         detector=detector,
+        unused=tuple(
+            one.role for one in recorded.companions if not one.used and one.role != "detector"
+        ),
     )

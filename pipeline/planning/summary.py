@@ -12,7 +12,7 @@ from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.timing.duration import projected_seconds
-from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
+from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion, RecordedDonor
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class PlanSummary:
     noise: NoiseModel
     noise_found: NoiseDescription | None
     """What the noise looks like; None where it was given or is not needed."""
+    companions: tuple[RecordedCompanion, ...]
+    """The mask and the noise that came with the image."""
     transform: PixelTransform
     numerics: Numerics
     warm: bool
@@ -69,6 +71,7 @@ def summarise(plan: Plan, *, workers: int) -> PlanSummary:
         seconds=projected_seconds(plan, workers),
         noise=recorded.noise,
         noise_found=recorded.noise_found,
+        companions=recorded.companions,
         transform=recorded.transform,
         numerics=recorded.numerics,
         warm=recorded.warm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.sources.units import unit_exponent
 
 
-def find_value_range(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings, list[str]]:
-    """Find the limits of wild pixels and the exponent of the unit; and warnings about them.
+def find_value_range(
+    files: SourceFiles, recipe: Recipe, findings: SourceFindings = NOTHING_FOUND
+) -> tuple[SourceFindings, list[str]]:
+    """Add to the findings the limits of wild pixels and the exponent of the unit; and warnings about them.
 
     Integers of formats other than FITS have no wild pixels: each value is a brightness that a photograph
     can have.
@@ -28,12 +31,17 @@ def find_value_range(files: SourceFiles, recipe: Recipe) -> tuple[SourceFindings
         If no pixel of the image is valid, or the image cannot be read.
     """
     if not recipe.traits.measures or files.spec.overlay is not None:
-        return NOTHING_FOUND, []
+        return findings, []
     # the variance is in the square of the unit, which may not fit into float32 before it is scaled
-    return _findings([files.source(without=("variance",)), *files.exposures()])
+    sources = [files.source(findings, without=("variance",)), *files.exposures()]
+    exponent, limits, warnings = _limits(sources)
+    return replace(findings, exponent=exponent, limits=limits), warnings
 
 
-def _findings(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
+def _limits(
+    sources: Sequence[Source],
+) -> tuple[int, tuple[WildLimits | None, ...], list[str]]:
+    """Exponent of the unit, limits of each source (empty if nothing is wild), and warnings."""
     limits: list[WildLimits | None] = []
     warnings: list[str] = []
     exponent = 0
@@ -53,7 +61,7 @@ def _findings(sources: Sequence[Source]) -> tuple[SourceFindings, list[str]]:
         limits.append(found)
     # every exposure is read in the unit of the first
     read = tuple(one and one.read_with(exponent) for one in limits)
-    return SourceFindings(exponent, read if any(read) else ()), warnings
+    return exponent, read if any(read) else (), warnings
 
 
 def _without_wild(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.source import NoiseKind, SourceSpec, split_extension
 
 # Files that are given with the source and influence the pixels of the result.
@@ -38,6 +39,8 @@ class RunIdentity:
     hdu: int | str | None
     page: int | str | None
     mask: FileIdentity | None = None
+    flags: Flags | None = None
+    """How the numbers of `mask` are read; None: all but zero are bad."""
     variance: FileIdentity | None = None
     noise_kind: NoiseKind = "variance"
     """What the file `variance` contains."""
@@ -49,6 +52,8 @@ class RunIdentity:
     """Further exposures of the scene, in the order given."""
     donor: FileIdentity | None = None
     """Weights of the donor of an earlier result, from which this run starts."""
+    found: tuple[str, ...] = ()
+    """Which of these files were found by name beside the image: `SourceSpec.found`."""
     recipe_sha256: str
     versions: dict[str, str]
     """Version of each distribution in `PIXEL_MAKERS`."""
@@ -66,20 +71,34 @@ class RunIdentity:
 
 
 def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None) -> RunIdentity:
-    """Hash the input files and list the software."""
+    """Hash the input files, each of them once, and list the software."""
+    known: dict[Path, FileIdentity] = {}
+
+    def file(named: Path) -> FileIdentity:
+        """Identify an image that may be given with its extension: ``file.fits[DQ]``."""
+        path, extension = split_extension(named)
+        if path not in known:
+            known[path] = file_identity(path)
+        return replace(known[path], extension=extension)
+
+    def companion(named: Path | None) -> FileIdentity | None:
+        return None if named is None else file(named)
+
     return RunIdentity(
-        source=file_identity(spec.path),
+        source=known.setdefault(spec.path, file_identity(spec.path)),
         hdu=spec.hdu,
         page=spec.page,
-        mask=_companion(spec.mask),
-        variance=_companion(spec.variance),
+        mask=companion(spec.mask),
+        flags=spec.flags,
+        variance=companion(spec.variance),
         noise_kind="variance" if spec.variance is None else spec.noise_kind,
-        psf=_companion(spec.psf),
-        guide=_companion(spec.guide),
-        hints=_companion(spec.hints),
-        overlay=_companion(spec.overlay),
-        exposures=tuple(_file(named) for named in spec.exposures),
+        psf=companion(spec.psf),
+        guide=companion(spec.guide),
+        hints=companion(spec.hints),
+        overlay=companion(spec.overlay),
+        exposures=tuple(file(named) for named in spec.exposures),
         donor=donor,
+        found=spec.found,
         recipe_sha256=recipe.sha256(),
         versions=dict(_versions()),
     )
@@ -89,17 +108,6 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
 def _versions() -> Mapping[str, str]:
     """Version of each distribution in `PIXEL_MAKERS`, read once: what a process has imported stays."""
     return {name: importlib.metadata.version(name) for name in PIXEL_MAKERS}
-
-
-def _companion(named: Path | None) -> FileIdentity | None:
-    return None if named is None else _file(named)
-
-
-def _file(named: Path) -> FileIdentity:
-    """Identify an image that may be given with its extension: ``file.fits[DQ]``."""
-    path, extension = split_extension(named)
-    identity = file_identity(path)
-    return replace(identity, extension=extension) if extension is not None else identity
 
 
 def file_identity(path: Path) -> FileIdentity:

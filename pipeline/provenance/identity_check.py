@@ -42,6 +42,8 @@ def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
         return (
             f"made with {there.noise_kind} {here.variance.path}, not with it as {here.noise_kind}"
         )
+    if there.flags != here.flags and here.mask is not None:
+        return f"made with another reading of the mask {here.mask.path}"
     exposures = [[_content(file) for file in run.exposures] for run in (there, here)]
     if exposures[0] != exposures[1]:
         counts = [len(files) for files in exposures]

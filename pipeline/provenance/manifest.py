@@ -63,6 +63,8 @@ class Summary:
     """Standard deviation of what is left of it there, on the grid of the input."""
     noise_model: str
     """Where the noise model comes from, for example ``estimated: gaussian``."""
+    companions: tuple[str, ...] = ()
+    """The mask and the noise that came with the image, one line each."""
     unit: str | None = None
     iterations: float
     """Mean over the tiles."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.noise.description import NoiseDescription
@@ -33,6 +34,32 @@ class RecordedDonor:
     """Absolute path of the earlier result."""
     sha256: str
     """Of its file of weights."""
+
+
+@dataclass(frozen=True)
+class RecordedCompanion:
+    """A mask or the noise that came with an image: given, or found by its name."""
+
+    role: str
+    """``mask``, ``variance`` (any image of the noise) or ``detector`` (gain and read noise)."""
+    name: str
+    """File and extension, or the cards of the detector."""
+    found: bool
+    """Whether it was found by name; otherwise it was given."""
+    used: bool
+    """Whether it has influenced the pixels."""
+    reading: str
+    """How it is read, such as the table of flags of a mask."""
+    remark: str
+    """What it says of the image, or why it is not used."""
+
+    @property
+    def words(self) -> str:
+        """All this in one line."""
+        name = self.name if self.role == "detector" else PurePath(self.name).name
+        how = "found by name" if self.found else "given"
+        use = "" if self.used else ", not used"
+        return f"{name}, {how}{use}; {self.reading}; {self.remark}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,4 +103,6 @@ class RecordedPlan:
     """Value below which pixels are dead."""
     quantisation: Quantisation | None = None
     white: float | None = None
+    companions: tuple[RecordedCompanion, ...] = ()
+    """The mask and the noise, used or not."""
     warnings: tuple[str, ...] = ()

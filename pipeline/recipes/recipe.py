@@ -18,6 +18,7 @@ from glassplate.models.fit.problem import FitSettings, check_input
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings
+from glassplate.pipeline.companions.settings import CompanionSettings
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.recipes.removed_keys import without_removed_keys
@@ -44,6 +45,7 @@ class Recipe(Section):
     donor: DonorSettings = DonorSettings()
     stopping: StoppingSettings = StoppingSettings()
     noise: NoiseSettings = NoiseSettings()
+    companions: CompanionSettings = CompanionSettings()
     scaling: ScalingSettings = ScalingSettings()
     defects: DefectSettings = DefectSettings()
     operator: OperatorSettings = OperatorSettings()

@@ -12,6 +12,7 @@ from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
+from glassplate.pipeline.planning.find_companions import with_companions
 from glassplate.pipeline.planning.make_plan import Device
 from glassplate.pipeline.provenance.manifest import Summary
 from glassplate.pipeline.recipes.recipe import Recipe
@@ -72,7 +73,8 @@ def check_request(request: RestoreRequest) -> SourceFiles:
     """
     check_companions(request.recipe, request.spec)
     with ExitStack() as opened:
-        files = opened.enter_context(open_files(request.spec))
+        spec = with_companions(request.spec, request.recipe)
+        files = opened.enter_context(open_files(spec))
         _check_outputs(request)
         opened.pop_all()
     return files

@@ -52,7 +52,8 @@ def result_summary(
     return Summary(
         noise_before=noise and noise.before,
         noise_after=noise and noise.after,
-        noise_model=plan.noise.origin,
+        noise_model=_noise_model(plan),
+        companions=tuple(one.words for one in plan.companions),
         unit=read_attributes(store)["glassplate"].get("unit"),
         iterations=float(np.mean(iterations)),
         chi2=_chi2(records),
@@ -104,6 +105,13 @@ def summary_warnings(path: Path, summary: Summary, *, denoised: bool) -> list[st
             "give noise.sigma"
         )
     return warnings
+
+
+def _noise_model(plan: Plan) -> str:
+    """Where the noise comes from: an image of it, the cards of the detector, the recipe, or an estimate."""
+    if not plan.has_variance or not plan.recipe.traits.measures:
+        return plan.noise.origin
+    return f"{'found' if 'variance' in plan.spec.found else 'given'}: {plan.spec.noise_kind}"
 
 
 def _chi2(records: Mapping[int, TileRecord]) -> Spread | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.tile_grid import Box
 
 Format = Literal["fits", "tiff", "png", "jpeg", "jpeg2000", "webp", "jpegxl"]
@@ -38,7 +39,9 @@ class SourceSpec:
     page: int | Literal["all"] | None = None
     """TIFF page; None: the first; ``"all"``: the pages are the planes of a cube."""
     mask: Path | None = None
-    """Image on the same grid; a pixel is invalid where it is not zero."""
+    """Image on the same grid; a pixel is invalid where it is not zero, or where `flags` say so."""
+    flags: Flags | None = None
+    """How the numbers of `mask` are read; None: all but zero are bad."""
     variance: Path | None = None
     """Noise image on the same grid."""
     noise_kind: NoiseKind = "variance"
@@ -54,6 +57,8 @@ class SourceSpec:
     """RGB or RGBA image on the same grid: known colours of a grey photograph."""
     overlay: Path | None = None
     """Image with an alpha channel that was laid over this one."""
+    found: tuple[str, ...] = ()
+    """Which of these were found by name beside the image, and not given: "mask", "variance"."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -88,6 +93,8 @@ class Pixels:
     """``(2, h, w)``, a and b of CIE Lab, NaN where there is no hint; None unless colours are restored."""
     hidden: npt.NDArray[np.bool_] | None = None
     """``(h, w)``; True where alpha is 0: such a pixel is invalid and is not filled. None without alpha."""
+    saturated: npt.NDArray[np.bool_] | None = None
+    """``(c, h, w)``; True where an invalid pixel is saturated: it keeps its value. None where none is."""
     rays: npt.NDArray[np.bool_] | None = None
     """``(c, h, w)``; True where a found defect is a cosmic ray, which adds light; None if none was sought."""
 

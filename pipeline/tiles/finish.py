@@ -29,8 +29,8 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     final
         ``(c, h, w)`` in the result's dtype, source units. Pixels without an estimate are NaN, or the input's
         own value where the dtype is an integer: those to which no tile contributed, and invalid ones that
-        the recipe does not fill. Pixels that alpha hides keep the input's value. In task ``inpaint`` valid
-        pixels are the input's own, too, and so are those of `kept_rays` in every task.
+        the recipe does not fill. Pixels that alpha hides and saturated ones keep the input's value. In task
+        ``inpaint`` valid pixels are the input's own, too, and so are those of `kept_rays` in every task.
     """
     scale, dtype = plan.layout.scale, np.dtype(plan.layout.dtype)
     valid = enlarged(pixels.valid, scale)
@@ -46,10 +46,12 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
         final[kept] = pixels.values[kept]
     unknown = np.isnan(final)
     unknown |= ~valid & ~enlarged(plan.to_fill(pixels), scale)
-    if pixels.hidden is not None:
-        hidden = np.broadcast_to(enlarged(pixels.hidden[None], scale), final.shape)
-        final[hidden] = _input_values(plan, pixels)[hidden]
-        unknown &= ~hidden
+    for left in (pixels.hidden, pixels.saturated):
+        if left is not None:
+            here = left if left.ndim == 3 else left[None]
+            as_given = np.broadcast_to(enlarged(here, scale), final.shape)
+            final[as_given] = _input_values(plan, pixels)[as_given]
+            unknown &= ~as_given
     if dtype.kind == "f":
         final[unknown] = np.nan
         return plan.in_source_units(final).astype(dtype)
@@ -105,10 +107,12 @@ def enlarged(values: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
 def residual_of(
     final: npt.NDArray[Any], given: npt.NDArray[np.floating], pixels: Pixels, dtype: str
 ) -> npt.NDArray[Any]:
-    """Input minus restored. For floats NaN where the input is invalid, except at defects that were found."""
+    """Input minus restored; for floats NaN where the input is invalid, but not saturated nor a defect."""
     if np.dtype(dtype).kind == "f":
         difference = given.astype(np.float64) - final
         known = pixels.valid if pixels.found is None else pixels.valid | pixels.found
+        if pixels.saturated is not None:
+            known = known | pixels.saturated
         return np.where(known, difference, np.nan).astype(dtype)
     # the mean of several exposures need not be an integer
     whole = np.rint(given).astype(np.int64) - final.astype(np.int64)

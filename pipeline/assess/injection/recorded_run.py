@@ -82,6 +82,7 @@ def _spec(identity: RunIdentity) -> SourceSpec:
         if identity.page is None
         else int(identity.page),
         mask=named("mask"),
+        flags=identity.flags,
         variance=named("variance"),
         noise_kind=identity.noise_kind,
         psf=named("psf"),
@@ -89,6 +90,7 @@ def _spec(identity: RunIdentity) -> SourceSpec:
         hints=named("hints"),
         overlay=named("overlay"),
         exposures=tuple(_with_extension(file) for file in identity.exposures),
+        found=identity.found,
     )
 
 

@@ -26,7 +26,7 @@ from glassplate.pipeline.provenance.manifest import (
     read_manifest,
     write_manifest,
 )
-from glassplate.pipeline.provenance.recorded_plan import RecordedDonor
+from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion, RecordedDonor
 from glassplate.pipeline.recipes.recipe import parse_recipe
 
 EARLY = Path(__file__).with_name("early_manifest.json")
@@ -93,6 +93,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
         low_level=-1e30,
         quantisation=standard_quantisation(25, 3, (2, 2)),
         white=255.0,
+        companions=(RecordedCompanion("mask", "a[DQ]", True, False, "flags", "not believed"),),
         warnings=("one",),
     )
     write_manifest(tmp_path, manifest(plan=plan))
@@ -112,6 +113,8 @@ def test_an_early_manifest_is_read():
     newer = [written["plan"].pop(name) for name in names]
     assert newer == [0, [], None, None, None, False]
     assert written["summary"].pop("kept_rays") == 0
+    assert written["summary"].pop("companions") == written["plan"].pop("companions") == []
+    assert [written["identity"].pop(name) for name in ("flags", "found")] == [None, []]
     assert written == document
 
 

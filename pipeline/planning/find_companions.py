@@ -1,0 +1,144 @@
+"""Find by name what a user did not give: the mask and the noise that belong to an image."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import replace
+from pathlib import Path
+
+from glassplate.pipeline.companions.beside import (
+    MASK_NAMES,
+    Hdu,
+    find_mask,
+    find_noise,
+    hdus_of,
+    image_of_companion,
+    is_companion,
+)
+from glassplate.pipeline.companions.flag_tables import Header, named_planes, table_of
+from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.sources.flags import Flags
+from glassplate.pipeline.sources.source import SourceSpec, split_extension
+
+
+def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
+    """The specification with what is found beside the image, and with the flags of its mask.
+
+    Parameters
+    ----------
+    spec
+        What is given, or what was found before: it is not looked for again.
+    recipe
+        Its section `companions` says what is looked for. A task that takes pixels as they are uses nothing
+        that is not given.
+
+    Raises
+    ------
+    SourceError
+        If a file beside the image cannot be read.
+    UsageError
+        If the recipe names a flag that the mask does not have.
+    """
+    spec = _with_flags_of_given(resolved(spec), recipe)
+    wants_mask, wants_noise = _wants_mask(spec, recipe), wants_noise_by_name(spec, recipe)
+    if not (wants_mask or wants_noise) or sniff_format(spec.path) != "fits":
+        return spec
+    hdus = hdus_of(spec.path)
+    image = _image_in(spec, hdus)
+    if image is None or is_companion(image.extension.name):
+        return spec
+    try:
+        mask = find_mask(image, hdus) if wants_mask else None
+        noise = find_noise(image, hdus) if wants_noise else None
+    except SourceError as error:
+        raise SourceError(
+            f"{error}; it goes with {spec.path} by its name: set companions.find=none to do without"
+        ) from error
+    if mask is not None:
+        # the mask may not say whose it is, but the image does
+        header = ChainMap(dict(mask.header), dict(image.header))
+        spec = replace(
+            spec, mask=mask.named, flags=_flags(header, recipe), found=(*spec.found, "mask")
+        )
+    if noise is not None:
+        spec = replace(
+            spec, variance=noise.named, noise_kind=noise.kind, found=(*spec.found, "variance")
+        )
+    return spec
+
+
+def _wants_mask(spec: SourceSpec, recipe: Recipe) -> bool:
+    wished = recipe.companions.find in ("all", "mask")
+    return wished and recipe.traits.measures and spec.mask is None and spec.overlay is None
+
+
+def wants_noise_by_name(spec: SourceSpec, recipe: Recipe) -> bool:
+    """Whether the noise is looked for by name: nobody states it, and the image is a single exposure."""
+    noise = recipe.noise
+    stated = noise.model != "auto" or any(
+        one is not None for one in (noise.sigma, noise.gain, noise.read_noise)
+    )
+    return (
+        recipe.companions.find in ("all", "noise")
+        and recipe.traits.measures
+        and "variance" in recipe.traits.takes
+        and not stated
+        and spec.variance is None
+        and not spec.exposures
+        and spec.overlay is None
+    )
+
+
+def _image_in(spec: SourceSpec, hdus: list[Hdu]) -> Hdu | None:
+    """The image to restore among those of its file."""
+    from glassplate.pipeline.sources.open_image import open_image
+
+    source = open_image(spec)
+    index = source.info.index
+    source.close()
+    return next((one for one in hdus if one.extension.index == index), None)
+
+
+def _with_flags_of_given(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
+    """The specification with the flags of a mask that is given and is one of an observatory.
+
+    Any other mask is bad where it is not zero, unless the recipe says which flags are bad.
+    """
+    if spec.mask is None or spec.flags is not None or "mask" in spec.found:
+        return spec
+    path, part = split_extension(spec.mask)
+    header = _header_of_mask(path, part) if path.is_file() else None
+    return replace(spec, flags=_flags(header, recipe))
+
+
+def _header_of_mask(path: Path, part: int | str | None) -> Header | None:
+    """Cards of a given mask that has the name of an observatory's; None for any other."""
+    hdus = hdus_of(path)
+    for one in hdus:
+        extension = one.extension
+        meant = part in (None, extension.index, extension.label) or (
+            isinstance(part, str) and extension.is_called(part)
+        )
+        by_name = extension.name.upper() in MASK_NAMES or image_of_companion(path) is not None
+        if meant and (by_name or named_planes(one.header)):
+            return one.header
+    return None
+
+
+def _flags(header: Header | None, recipe: Recipe) -> Flags | None:
+    """How a mask is read; None for an unknown one, which is bad where it is not zero.
+
+    Parameters
+    ----------
+    header
+        Cards by which its observatory is known; None for a mask of nobody's.
+    recipe
+        May say itself which flags are bad.
+    """
+    table = None if header is None else table_of(header)
+    if recipe.companions.reads_flags:
+        return recipe.companions.flags(table)
+    return None if table is None else table.flags()
