@@ -35,9 +35,13 @@ def inspect(
         facts = inspect_result(path)
         text = _result_text(path, facts)
     else:
+        from glassplate.pipeline.planning.find_companions import companions_by_hdu
         from glassplate.pipeline.sources.describe import describe
 
         facts = describe(path)
+        found = companions_by_hdu(path)
+        for image in facts["images"]:
+            image["companions"] = found.get(image["index"], [])
         text = _source_text(path, facts)
     typer.echo(json.dumps(facts, indent=2) if as_json else text)
 
@@ -162,6 +166,7 @@ def _source_text(path: Path, facts: dict[str, Any]) -> str:
         lines.append(
             f"  {image['index']}{name}: {_size(image['shape'])} {image['dtype']}{unit}{state}"
         )
+        lines += [f"      with {companion}" for companion in image["companions"]]
     return "\n".join(lines)
 
 
@@ -195,6 +200,7 @@ def _result_text(path: Path, facts: dict[str, Any]) -> str:
             lines.append(
                 f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"
             )
+    lines += [f"  with     {companion}" for companion in (summary or {}).get("companions", ())]
     if facts["donor"]:
         lines.append(f"  donor    from {facts['donor']['store']}")
     lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]

@@ -100,8 +100,11 @@ def restore_images(job: Job, progress: ProgressKind = "none") -> State[Any]:
         ) as error:  # one line here; Prefect would log the stack if it were raised
             display.report("Error", one_line(error), {"message": one_line(error)})
             return Failed(message=one_line(error), data=error)
-        left_out = tuple(printable(str(path)) for path in found.left_out)
-        report = JobReport(tuple(reports), time.monotonic() - start, left_out)
+        left_out, companions = (
+            tuple(printable(str(path)) for path in paths)
+            for paths in (found.left_out, found.companions)
+        )
+        report = JobReport(tuple(reports), time.monotonic() - start, left_out, companions)
         display.report("JobReport", report.text(), asdict(report))
     create_markdown_artifact(
         key="glassplate-bulk", markdown=report.markdown(), description=report.headline()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from glassplate.flows.jobs.companion_patterns import file_for
 from glassplate.flows.jobs.input_files import (
     STORE_SUFFIX,
     Match,
@@ -20,6 +21,7 @@ from glassplate.flows.jobs.input_files import (
 )
 from glassplate.flows.jobs.job import ImageSettings, Job, JobInput
 from glassplate.flows.report.text import plural
+from glassplate.pipeline.companions.beside import image_of_companion
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.sources.file_format import sniff_format
@@ -79,6 +81,8 @@ class FoundImages:
     """In the order of the inputs. Two that would be written to one result have a `fault`."""
     left_out: tuple[Path, ...] = ()
     """Files that patterns match and glassplate has written: exports, and files within results."""
+    companions: tuple[Path, ...] = ()
+    """Files that patterns match and that are the masks or the noise of other images that they match."""
 
 
 def find_images(job: Job) -> FoundImages:
@@ -86,7 +90,9 @@ def find_images(job: Job) -> FoundImages:
 
     A path without wildcards is an image even if no file exists, and the job reports it. A pattern may
     match nothing, because tonight's images may not have arrived yet. A file that an entry names
-    literally is restored as that entry says; if two patterns match one image, the later one decides.
+    literally is restored as that entry says; if two patterns match one image, the later one decides. A
+    file that patterns match and that is the mask or the noise of another one, by the names of
+    observatories, is no image.
 
     Raises
     ------
@@ -113,7 +119,11 @@ def find_images(job: Job) -> FoundImages:
     images = sorted(chosen.values(), key=lambda image: order[_normalised(image.spec.path)])
     kept = {image.spec.path for image in images}
     unused = dict.fromkeys(path for path in left_out if path not in kept)
-    return FoundImages(tuple(_with_faults(images)), tuple(unused))
+    companions = {
+        path for path in kept - {Path(one) for one in literal} if image_of_companion(path) in kept
+    }
+    images = [image for image in images if image.spec.path not in companions]
+    return FoundImages(tuple(_with_faults(images)), tuple(unused), tuple(sorted(companions)))
 
 
 def refuse_empty_job(job: Job, found: FoundImages) -> None:
@@ -194,16 +204,22 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
     def setting(key: str) -> Any:
         return getattr(entry if key in entry.model_fields_set else job, key)
 
+    def of_image(value: Any) -> Any:
+        """The setting for this image, where it is a pattern."""
+        return (
+            file_for(value, match.path, stem_of(match.path)) if isinstance(value, Path) else value
+        )
+
     # an entry that gives one image of the noise takes none of the others from the job
     owner = entry if entry.model_fields_set & set(NOISE_KINDS) else job
-    noise, noise_kind = noise_image({kind: getattr(owner, kind) for kind in NOISE_KINDS})
+    noise, noise_kind = noise_image({kind: of_image(getattr(owner, kind)) for kind in NOISE_KINDS})
     name = entry.name or stem_of(match.path) + _suffix(job, entry)
     return Image(
         spec=SourceSpec(
             path=match.path,
             variance=noise,
             noise_kind=noise_kind,
-            **{key: setting(key) for key in SPEC_SETTINGS},
+            **{key: of_image(setting(key)) for key in SPEC_SETTINGS},
         ),
         store=job.output / match.folder / f"{name}{STORE_SUFFIX}",
         recipe=setting("recipe"),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
+from glassplate.flows.jobs.companion_patterns import check_pattern, is_beside_the_image
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.text import one_line
 
@@ -27,7 +28,8 @@ INPUTS_SCHEMA = {
 class ImageSettings(BaseModel):
     """Settings that may be given for a whole job, and again for one of its inputs.
 
-    Fields with the name of a `SourceSpec` field have its meaning.
+    Fields with the name of a `SourceSpec` field have its meaning. A path of theirs may be a pattern that
+    names another file for each image (`companion_patterns`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -151,7 +153,8 @@ def _absolute_paths(settings: ImageSettings) -> dict[str, Any]:
     for key in settings.model_fields_set & ImageSettings.model_fields.keys():
         value = getattr(settings, key)
         if isinstance(value, Path):
-            changed[key] = _absolute(value)
+            check_pattern(key, value)
+            changed[key] = value if is_beside_the_image(value) else _absolute(value)
         elif key == "exposures":
             changed[key] = tuple(_absolute(path) for path in value)
         elif key == "recipe" and value is not None and _is_recipe_file(value):

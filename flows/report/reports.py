@@ -33,6 +33,8 @@ class ImageReport:
     noise_after: float | None = None
     """The same there in the result."""
     unit: str | None = None
+    companions: tuple[str, ...] = ()
+    """The mask and the noise that came with the image, one line each."""
     filled_pixels: int = 0
     """Invalid pixels that were filled with the network's estimate, counted in each channel."""
     iterations: float | None = None
@@ -61,6 +63,7 @@ class ImageReport:
             noise_before=summary.noise_before,
             noise_after=summary.noise_after,
             unit=summary.unit,
+            companions=tuple(printable(line) for line in summary.companions),
             filled_pixels=summary.filled_pixels,
             iterations=summary.iterations,
             stop_reasons=dict(summary.stop_reasons),
@@ -86,6 +89,7 @@ class ImageReport:
         if self.noise_before is not None or self.noise_after is not None:
             before, after = number(self.noise_before), number(self.noise_after, self.unit)
             lines.append(f"  noise       {before} before, {after} after")
+        lines += [f"  with        {companion}" for companion in self.companions]
         if self.filled_pixels:
             lines.append(f"  filled      {plural(self.filled_pixels, 'pixel')}")
         if self.iterations:
@@ -125,6 +129,8 @@ class JobReport:
     seconds: float
     left_out: tuple[str, ...] = ()
     """Files that patterns of the job match and glassplate has written."""
+    companions: tuple[str, ...] = ()
+    """Files that patterns match and that are the masks or the noise of other images."""
 
     def count(self, *statuses: Status) -> int:
         """Return the number of images with one of these statuses."""
@@ -157,11 +163,16 @@ class JobReport:
         )
 
     def _left_out(self) -> list[str]:
-        """Return a line about the inputs that were left out, if there are any."""
-        if not self.left_out:
-            return []
-        files = plural(len(self.left_out), "input")
-        return [f"{files} that glassplate made left out, such as {self.left_out[0]}"]
+        """Return a line about each kind of inputs that were left out, if there are any."""
+        kinds = (
+            (self.left_out, "that glassplate made left out"),
+            (self.companions, "left out that belong to other images by their names"),
+        )
+        return [
+            f"{plural(len(files), 'input')} {why}, such as {files[0]}"
+            for files, why in kinds
+            if files
+        ]
 
     def markdown(self) -> str:
         """Return the report as the page that Prefect shows."""

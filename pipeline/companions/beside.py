@@ -20,7 +20,7 @@ from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.fits.extensions import Extension
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.source import NoiseKind
-from glassplate.pipeline.sources.unpack import unpacked
+from glassplate.pipeline.sources.unpack import unpacked_for_a_while
 
 # Names of extensions, in the order in which they are looked for.
 MASK_NAMES = ("DQ", "MASK", "BPM")
@@ -106,6 +106,7 @@ class Hdu:
     """``(y, x)`` or ``(c, y, x)``."""
     header: Header
     """Its own cards, then those of the primary header."""
+    unit: str | None = None
 
     def fits(self, image: Hdu) -> bool:
         """Whether its size is that of an image, or of each plane of it."""
@@ -139,8 +140,12 @@ def hdus_of(path: Path) -> list[Hdu]:
     from glassplate.pipeline.sources.fits.hdus import hdu_info
 
     found: list[Hdu] = []
-    with collected_warnings(path), as_source_errors(path):
-        file = FitsFile(unpacked(path), path)
+    with (
+        unpacked_for_a_while(path) as plain,
+        collected_warnings(path),
+        as_source_errors(path),
+    ):
+        file = FitsFile(plain, path)
         try:
             primary = _cards(file[0])
             for index, hdu in file.each():
@@ -152,7 +157,7 @@ def hdus_of(path: Path) -> list[Hdu]:
                 extension = Extension(
                     index, info.name, version if isinstance(version, int) else None
                 )
-                found.append(Hdu(path, extension, info.shape, ChainMap(own, primary)))
+                found.append(Hdu(path, extension, info.shape, ChainMap(own, primary), info.unit))
         finally:
             file.close()
     return found

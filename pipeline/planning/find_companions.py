@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from glassplate.pipeline.companions.beside import (
     image_of_companion,
     is_companion,
 )
+from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.companions.flag_tables import Header, named_planes, table_of
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.sources.flags import Flags
+from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
 
 
@@ -46,8 +49,9 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
     wants_mask, wants_noise = _wants_mask(spec, recipe), wants_noise_by_name(spec, recipe)
     if not (wants_mask or wants_noise) or sniff_format(spec.path) != "fits":
         return spec
+    index = _index_of_image(spec)
     hdus = hdus_of(spec.path)
-    image = _image_in(spec, hdus)
+    image = next((one for one in hdus if one.extension.index == index), None)
     if image is None or is_companion(image.extension.name):
         return spec
     try:
@@ -68,6 +72,37 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
             spec, variance=noise.named, noise_kind=noise.kind, found=(*spec.found, "variance")
         )
     return spec
+
+
+def companions_by_hdu(path: Path) -> dict[int, list[str]]:
+    """What would be found by name for each image of a file, one line each, by the index of the HDU.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read. One beside it that cannot be read has a line that says so.
+    """
+    recipe, hdus = Recipe(), hdus_of(path)
+    lines: dict[int, list[str]] = {}
+    for image in hdus:
+        if not is_companion(image.extension.name):
+            try:
+                lines[image.extension.index] = list(_found_lines(image, hdus, recipe))
+            except SourceError as error:
+                lines[image.extension.index] = [str(error)]
+    return lines
+
+
+def _found_lines(image: Hdu, hdus: list[Hdu], recipe: Recipe) -> Iterator[str]:
+    mask, noise = find_mask(image, hdus), find_noise(image, hdus)
+    if mask is not None:
+        flags = _flags(ChainMap(dict(mask.header), dict(image.header)), recipe)
+        reading = "bad where it is not 0" if flags is None else f"flags of {flags.table}"
+        yield f"mask {mask.named.name}, {reading}"
+    if noise is not None:
+        yield f"{noise.kind} {noise.named.name}"
+    elif (stated := detector_noise(image.header, image.unit)) is not None:
+        yield f"gain and read noise: {stated.cards}"
 
 
 def _wants_mask(spec: SourceSpec, recipe: Recipe) -> bool:
@@ -92,14 +127,11 @@ def wants_noise_by_name(spec: SourceSpec, recipe: Recipe) -> bool:
     )
 
 
-def _image_in(spec: SourceSpec, hdus: list[Hdu]) -> Hdu | None:
-    """The image to restore among those of its file."""
-    from glassplate.pipeline.sources.open_image import open_image
-
+def _index_of_image(spec: SourceSpec) -> int:
+    """Index of the HDU to restore."""
     source = open_image(spec)
-    index = source.info.index
     source.close()
-    return next((one for one in hdus if one.extension.index == index), None)
+    return source.info.index
 
 
 def _with_flags_of_given(spec: SourceSpec, recipe: Recipe) -> SourceSpec:

@@ -53,6 +53,7 @@ def inspect_result(store: Path) -> dict[str, Any]:
             "quarantined": len(quarantined),
         },
         "noise": asdict(manifest.plan.noise),
+        "companions": [asdict(companion) for companion in manifest.plan.companions],
         "donor": manifest.plan.donor and asdict(manifest.plan.donor),
         "summary": own["summary"],
         "sessions": [asdict(session) for session in manifest.sessions],

@@ -19,13 +19,16 @@ def test_a_grouped_command_has_an_option_for_each_field_and_gets_the_groups():
 
     expanded = options.grouped(command)
     assert list(inspect.signature(expanded).parameters) == [
-        "output", "recipe", "overrides", "scale", "donor", "pool", "workers", "device", "quiet",
+        "output", "recipe", "overrides", "scale", "dq_bits", "dq_codes", "donor", "pool", "workers", "device",
+        "quiet",
     ]  # fmt: skip
     given = {
         "output": Path("o"),
         "recipe": "draft",
         "overrides": None,
         "scale": None,
+        "dq_bits": None,
+        "dq_codes": None,
         "donor": None,
     }
     assert expanded(**given, pool="inline", workers=2, device="cpu", quiet=True) == (

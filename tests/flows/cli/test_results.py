@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 from astropy.io import fits
+from observatories import flagged, hst, write
+from observatories import sky as sky_of_noise
 
 
 class TestResults:
@@ -61,3 +63,29 @@ def test_commands_refuse_a_damaged_result_in_one_line(gp, sky, tmp_path):
     assert (tmp_path / "a.fits").stat().st_mtime_ns == before
     assert not (tmp_path / "b.fits").exists()
     assert gp("verify", tmp_path / "a.zarr").code == 1
+
+
+def test_inspect_names_what_is_found_beside_an_image(gp, tmp_path):
+    path = hst(tmp_path / "flt.fits", flagged({(1, 1): 4096}), chips=2)
+    text = gp("inspect", path).out
+    assert "with mask flt.fits[DQ,2], flags of HST WFC3 UVIS" in text
+    assert "with sigma flt.fits[ERR,1]" in text
+    images = json.loads(gp("inspect", path, "--json").out)["images"]
+    assert [len(image["companions"]) for image in images] == [0, 2, 0, 0, 2, 0, 0]
+    plan = gp("plan", path, "--recipe", "draft").out
+    assert "mask     flt.fits[DQ,1], found by name; flags of HST" in plan
+    assert "sigmas   flt.fits[ERR,1], found by name; as sigma" in plan
+    chosen = gp("plan", path, "--recipe", "draft", "--dq-bits", "16+4").out
+    assert "flags of companions.dq_bits: bad 4 16" in chosen
+    wrong = gp("plan", path, "--recipe", "draft", "--dq-codes", 4)
+    assert wrong.code == 2
+    assert "holds sums of flags by the table of HST WFC3 UVIS; give companions.dq_bits" in wrong.err
+
+
+def test_a_damaged_file_beside_an_image_is_named(gp, tmp_path):
+    path = write(tmp_path / "c4d_1_ooi_r.fits", [("N1", sky_of_noise(), {})])
+    (tmp_path / "c4d_1_ood_r.fits").write_bytes(b"SIMPLE  = broken")
+    run = gp("inspect", path)
+    assert run.code == 0
+    assert "with " in run.out
+    assert "c4d_1_ood_r.fits" in run.out

@@ -312,3 +312,66 @@ def test_stems(name, stem):
 @given(st.from_regex(r"[a-z0-9_.]{1,12}", fullmatch=True).filter(lambda s: s.strip(".")))
 def test_a_stem_is_never_empty(name):
     assert stem_of(Path(f"{name}.fits"))
+
+
+class TestCompanionsOfEachImage:
+    @pytest.fixture
+    def nights(self, folder):
+        """Two nights of images, the mask of one of them with it, the weights in a folder."""
+        for name in (
+            "night1/a.fits",
+            "night2/b.fits.gz",
+            "night1/a.weight.fits",
+            "weights/b.fits.gz",
+        ):
+            (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "own" / name).write_bytes(b"SIMPLE  = ")
+        return folder / "own"
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("{stem}[DQ]", ["night1/a.fits[DQ]", "night2/b.fits.gz[DQ]"]),
+            ("{name}[DQ,2]", ["night1/a.fits[DQ,2]", "night2/b.fits.gz[DQ,2]"]),
+            ("{dir}/{stem}.weight.fits", ["night1/a.weight.fits", "night2/b.weight.fits"]),
+            ("{stem}.weight.fits", ["night1/a.weight.fits", "night2/b.weight.fits"]),
+            ("own/weights/{name}", ["weights/a.fits", "weights/b.fits.gz"]),
+            ("own/weights/one.fits", ["weights/one.fits"] * 2),
+        ],
+    )
+    def test_are_named_by_a_pattern(self, pattern, expected, nights, job_of):
+        inputs = "[own/night1/a.fits, own/night2/*.gz]"
+        for key in ("mask", "weight", "sigma", "variance", "guide"):
+            job = job_of(f'inputs: {inputs}\noutput: out\n{key}: "{pattern}"\n')
+            specs = [image.spec for image in find_images(job).images]
+            role = key if key in ("mask", "guide") else "variance"
+            assert [getattr(spec, role) for spec in specs] == [nights / name for name in expected]
+            if role == "variance":
+                assert {spec.noise_kind for spec in specs} == {key}
+
+    def test_have_no_other_placeholders(self, folder, job_of):
+        with pytest.raises(
+            UsageError, match=r"mask .*\{night\}.*: \{night\} is unknown; known are \{dir\}"
+        ):
+            job_of('inputs: in/a.fits\noutput: out\nmask: "{night}.fits"\n')
+
+    def test_have_flags_that_an_entry_may_change(self, job_of):
+        text = """
+            inputs: [in/a.fits, {path: in/b.fits, dq_codes: [1, 5]}]
+            output: out
+            dq_bits: 4+16
+        """
+        first, second = find_images(job_of(text)).images
+        assert first.overrides == ("companions.dq_bits=4+16",)
+        assert second.overrides == ("companions.dq_codes=[1, 5]",)
+        assert second.load_recipe("draft")[1].companions.dq_codes == (1, 5)
+
+    def test_are_no_images_themselves(self, folder, job_of):
+        names = ["c4d_1_ooi_r.fits", "c4d_1_ood_r.fits", "c4d_1_oow_r.fits", "c4d_2_ood_r.fits"]
+        for name in names:
+            (folder / "in" / name).write_bytes(b"SIMPLE  = ")
+        found = find_images(job_of("inputs: in/c4d_*.fits\noutput: out\n"))
+        assert [image.spec.path.name for image in found.images] == [names[0], names[3]]
+        assert [path.name for path in found.companions] == names[1:3]
+        literal = find_images(job_of(f"inputs: [in/c4d_*.fits, in/{names[1]}]\noutput: out\n"))
+        assert names[1] in [image.spec.path.name for image in literal.images]

@@ -148,7 +148,7 @@ def test_noise_that_contradicts_the_image_is_not_used(tmp_path, err, likely):
     plan = planned(SourceSpec(path))
     (warning,) = plan.warnings
     assert (
-        f"sigma {path}[ERR,1]: a standard deviation of {err:.4g}, but the image shows 3.0"
+        f"sigma {path}[ERR,1]: a standard deviation of {err:.4g}, but the image shows 2.8"
         in warning
     )
     assert likely in warning
