@@ -168,9 +168,10 @@ def judge_detector(
     )
     if used or factor <= MOST_CONTRADICTION:
         return model if used else estimated, Judged((record,))
+    likely = "it holds a bias level" if given > measured else "its sky was subtracted"
     warning = (
-        f"header {stated.cards}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; it "
-        f"holds a bias level, had its sky subtracted, or was scaled; what is measured is taken; {_NO_USE}"
+        f"header {stated.cards}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
+        f"probably {likely}, or it was scaled; what is measured is taken; {_NO_USE}"
     )
     return estimated, Judged((record,), (warning,))
 
