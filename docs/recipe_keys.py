@@ -49,6 +49,8 @@ def values_text(annotation: Any) -> str:
             "bool": "`true`, `false`",
             "str": "text",
         }.get(annotation.__name__, annotation.__name__)
+    if typing.get_origin(annotation) is tuple:
+        return f"list of {values_text(typing.get_args(annotation)[0])}"
     parts = [part for part in typing.get_args(annotation) if part is not type(None)]
     words = [values_text(part) for part in parts]
     return " or ".join(words + (["`null`"] if type(None) in typing.get_args(annotation) else []))

@@ -106,8 +106,11 @@ def judge_noise(
     objection = objection_to_found(seen)
     if not objection:
         return Judged((record,))
+    unused = replace(record, used=False, remark=objection)
+    if not seen.pixels:
+        return Judged((unused,))  # an empty plane, as in raw exposures of HST, says nothing
     return Judged(
-        (replace(record, used=False, remark=objection),),
+        (unused,),
         (
             f"{spec.noise_kind} {spec.variance}: {objection}; it was found by name and is not used; give "
             f"--{spec.noise_kind} to use it, or {_NO_USE}",

@@ -1,7 +1,7 @@
 """Compare the noise that is given, or found by name, with the noise that is estimated from the image.
 
-A large difference from what is given gives a warning, and one that no image of the noise has is refused. In
-either case, what is found by name is not used.
+What is given is refused if it differs by much, or gives a warning where the estimate is uncertain or the image
+was resampled. What is found by name is not used then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise.description import typical_sigma
+from glassplate.models.noise.description import describe_noise, typical_sigma
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
@@ -24,14 +24,14 @@ from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.sources.source import NOISE_KINDS, NoiseKind, SourceSpec
 
-# Factor by which the given noise may differ from the estimate without a warning. The estimate errs by 3 % on
+# Factor by which the given noise may differ from the estimate. The estimate errs by 3 % on
 # photographs and by 30 % on the finest textures (docs/design/004-noise-estimation.md).
 MOST_CONTRADICTION = 2.0
-# Factor beyond which an image of the noise is refused. All of 28 that come with their images (DECam, Mosaic,
-# 90prime, HSC, a Gemini spectrum, the rms of an extractor) lie within 0.92 and 1.12 of the estimate. A
-# variance from before the image was smoothed is larger than the estimate: by 2.0 after a box of 2x2 pixels,
-# 3.2 after one of 3x3, 3.8 after a Gaussian of 1 pixel, 1.2 to 1.6 after resampling to half and a third of
-# a pixel.
+# Factor beyond which an image of the noise is refused even where the estimate is not certain. All of 28 that
+# come with their images (DECam, Mosaic, 90prime, HSC, a Gemini spectrum, the rms of an extractor) lie within
+# 0.92 and 1.12 of the estimate. A variance from before the image was smoothed is larger than the estimate: by
+# 2.0 after a box of 2x2 pixels, 3.2 after one of 3x3, 3.8 after a Gaussian of 1 pixel, 1.2 to 1.6 after
+# resampling to half and a third of a pixel.
 MOST_OFF = 5.0
 # Factor within which an image of the noise, read as another kind, is taken for that kind: twice as far as
 # those 28 lie.
@@ -82,8 +82,8 @@ class SeenNoise:
     """Share of the valid pixels of the image at which there is a noise above 0."""
     other: NoiseKind | None
     """Another kind of noise image as which the numbers would agree; None if there is none."""
-    correlated: bool
-    """Whether the noise of neighbouring pixels is correlated."""
+    certain: bool
+    """Whether what the image shows is white, and surely known."""
 
     @property
     def agrees(self) -> bool:
@@ -127,10 +127,14 @@ def look_at_noise(
     shown = estimate_noise(samples, NoiseSettings())
     measured = math.ldexp(typical_sigma(samples, shown), findings.exponent)
     if not len(sigmas):
-        return SeenNoise(math.nan, measured, 0, share, None, shown.correlated)
+        return SeenNoise(math.nan, measured, 0, share, None, certain=False)
     given = math.ldexp(float(np.median(sigmas)), findings.exponent)
     other = _other_kind(spec.noise_kind, given, measured)
-    return SeenNoise(given, measured, len(sigmas), share, other, shown.correlated)
+    if shown.correlated:
+        certain, other = False, other if not _agree(given, measured, MOST_OFF) else None
+    else:
+        certain = describe_noise(samples, shown, "").confidence != "low"
+    return SeenNoise(given, measured, len(sigmas), share, other, certain)
 
 
 def check_given_noise(spec: SourceSpec, seen: SeenNoise) -> tuple[str, ...]:
@@ -139,19 +143,20 @@ def check_given_noise(spec: SourceSpec, seen: SeenNoise) -> tuple[str, ...]:
     Returns
     -------
     warnings
-        One line if it differs from the image by more than `MOST_CONTRADICTION`.
+        One line if it differs from the image by more than `MOST_CONTRADICTION`, and that may be right: the
+        noise of the image is not surely known, or correlated by a resampling that the noise image ignores.
 
     Raises
     ------
     UsageError
-        If they differ by more than `MOST_OFF`, or if only another kind of noise image would agree.
+        If they differ by more than `MOST_CONTRADICTION` although the estimate is certain, by more than
+        `MOST_OFF`, or if only another kind of noise image would agree.
     """
     if not seen.pixels or seen.agrees:
         return ()  # without a valid pixel, the image is refused when it is sampled
     difference = f"--{spec.noise_kind} {spec.variance}: {seen.both}"
     far = not _agree(seen.given, seen.measured, MOST_OFF)
-    is_other = seen.other is not None and not seen.correlated
-    if seen.pixels >= LEAST_PIXELS and (far or is_other):
+    if seen.pixels >= LEAST_PIXELS and (far or seen.certain or seen.other is not None):
         raise UsageError(f"{difference}; {_cause(seen.other)}")
     return (f"{difference}; what is given is taken, leave it out to take what is measured",)
 
@@ -176,8 +181,8 @@ def objection_to_found(seen: SeenNoise) -> str:
 def _cause(other: NoiseKind | None) -> str:
     if other is None:
         return (
-            f"more than a factor of {MOST_OFF:g}, as no kind of noise image ({', '.join(NOISE_KINDS)}) in "
-            "units of the image; correct it or leave it out"
+            f"more than a factor of {MOST_CONTRADICTION:g}, as no kind of noise image "
+            f"({', '.join(NOISE_KINDS)}) in units of the image; correct it or leave it out"
         )
     return f"it looks like {_IN_WORDS[other]}: give it as --{other}"
 

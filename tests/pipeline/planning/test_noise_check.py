@@ -1,5 +1,7 @@
 """Images of the noise: variances, standard deviations and weights; what contradicts the image is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,7 +9,11 @@ from scipy import ndimage
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.open_source import open_files, open_source
-from glassplate.pipeline.planning.noise_check import check_given_noise, look_at_noise
+from glassplate.pipeline.planning.noise_check import (
+    SeenNoise,
+    check_given_noise,
+    look_at_noise,
+)
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
@@ -66,18 +72,28 @@ def test_another_kind_of_noise_image_is_refused_and_named(sky, sigma, kind):
 
 
 @pytest.mark.parametrize(
-    ("given", "ends"), [(1.5, None), (3.0, "said"), (0.4, "said"), (6.0, "no"), (0.1, "no")]
+    ("given", "ends"),
+    [(1.5, None), (0.6, None), (3.0, "no"), (0.4, "no"), (6.0, "no"), (0.1, "no")],
 )
-def test_the_factors_of_warning_and_refusal(sky, given, ends):
+def test_the_factor_of_refusal(sky, given, ends):
     """Of a noise of 1 no kind fits but what is near it."""
     spec = spec_of(sky(1.0, given), "sigma")
     if ends == "no":
-        with pytest.raises(UsageError, match="more than a factor of 5"):
+        with pytest.raises(UsageError, match="more than a factor of 2"):
             check(spec)
     else:
-        warnings = check(spec)
-        assert len(warnings) == (ends == "said")
-        assert all("what is given is taken" in warning for warning in warnings)
+        assert check(spec) == ()
+
+
+def test_an_estimate_that_is_not_certain_gives_a_warning_up_to_a_factor_of_5(tmp_path):
+    """In a crowded field the image shows more than its noise, and a resampling makes it less."""
+    spec = SourceSpec(tmp_path / "a.fits", variance=tmp_path / "s.fits", noise_kind="sigma")
+    seen = SeenNoise(3.0, 1.0, pixels=10_000, share=1.0, other=None, certain=False)
+    (warning,) = check_given_noise(spec, seen)
+    assert "a standard deviation of 3, but the image shows 1; what is given is taken" in warning
+    for refused in (replace(seen, certain=True), replace(seen, given=6.0)):
+        with pytest.raises(UsageError, match="more than a factor of 2"):
+            check_given_noise(spec, refused)
 
 
 @pytest.mark.parametrize("size", [2, 3])
