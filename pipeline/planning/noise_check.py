@@ -1,7 +1,7 @@
 """Compare the noise that is given, or found by name, with the noise that is estimated from the image.
 
-What is given is refused if it differs by much, or gives a warning where the estimate is uncertain or the image
-was resampled. What is found by name is not used then.
+What is given is refused if it differs by much, or gives a warning where the estimate is uncertain. What is
+found by name is not used then.
 """
 
 from __future__ import annotations
