@@ -34,7 +34,7 @@ _READ_NOISES = (
 _ADU = {"adu", "adus", "dn", "du", "count", "counts", "ct", "cts"}
 _ELECTRONS = {"electron", "electrons", "e", "e-", "photoelectrons"}
 # Endings of a rate.
-_PER_SECOND = re.compile(r"(?:/\s*s(?:ec(?:ond)?s?)?|[\s.*]+s(?:ec)?(?:\*\*|\^)?\(?-1\)?)$")
+_PER_SECOND = re.compile(r"(?:/\s*(?:s|secs?|seconds?)|[\s.*]+s(?:ec)?(?:\*\*|\^)?\(?-1\)?)$")
 
 
 @dataclass(frozen=True)

@@ -148,19 +148,20 @@ def test_a_mask_has_no_mask(tmp_path, hdu):
     assert found(SourceSpec(path, hdu=hdu)) == (None, None)
 
 
-FILES = {
-    "c4d_170916_045042_ooi_r_ls9.fits": ("_ood_", "_oow_", "weight"),
-    "ztf_20200924431759_000655_zr_c13_o_q3_sciimg.fits": ("mskimg", None, None),
-    "rings.v3.skycell.1234.052.stk.r.unconv.fits": (".unconv.mask", ".unconv.wt", "variance"),
-}
+# Name of an image's file, what is other in the names of its mask and its noise, and what the noise is.
+FILES = [
+    ("c4d_170916_045042_ooi_r_ls9.fits", "_ooi_", "_ood_", "_oow_", "weight"),
+    ("ztf_20200924431759_000655_zr_c13_o_q3_sciimg.fits", "sciimg", "mskimg", None, None),
+    ("skycell.1234.052.stk.r.unconv.fits", ".unconv", ".unconv.mask", ".unconv.wt", "variance"),
+]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_files_beside_the_image_by_the_rules_of_observatories(tmp_path, name):
-    mark = {"c4d": "_ooi_", "ztf": "sciimg", "rin": ".unconv"}[name[:3]]
-    mask, noise, kind = FILES[name]
+@pytest.mark.parametrize(("name", "own", "mask", "noise", "kind"), FILES)
+def test_files_beside_the_image_by_the_rules_of_observatories(
+    tmp_path, name, own, mask, noise, kind
+):
     path = write(tmp_path / name, [image("N14", EXTVER=1), image("N15")])
-    others = [name.replace(mark, one) for one in (mask, noise) if one]
+    others = [name.replace(own, one) for one in (mask, noise) if one]
     for other in others:
         write(tmp_path / other, [("N14", MASK, {"EXTVER": 1}), ("N15", MASK, {})])
         assert image_of_companion(tmp_path / other) == path
