@@ -108,6 +108,15 @@ class Hdu:
     """Its own cards, then those of the primary header."""
     unit: str | None = None
 
+    @property
+    def name(self) -> str:
+        """EXTNAME, or EXTTYPE, which early files of the Rubin pipelines have in its place."""
+        return self.extension.name or str(self.header.get("EXTTYPE", "")).strip()
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name."""
+        return self.name.upper() == name.upper()
+
     def fits(self, image: Hdu) -> bool:
         """Whether its size is that of an image, or of each plane of it."""
         planes = self.shape[:-2]
@@ -226,11 +235,11 @@ def _same_version(image: Hdu, hdus: Sequence[Hdu], name: str) -> Hdu | None:
     fitting = [
         one
         for one in hdus
-        if one.extension.is_called(name)
+        if one.is_called(name)
         and (one.extension.version or 1) == (mine.version or 1)
         and one.fits(image)
     ]
-    if len(fitting) > 1 or mine.name.upper() not in _IMAGE_NAMES:
+    if len(fitting) > 1 or image.name.upper() not in _IMAGE_NAMES:
         following = _companions_after(image, hdus)
         fitting = [one for one in fitting if one in following]
     return fitting[0] if len(fitting) == 1 else None
@@ -239,7 +248,7 @@ def _same_version(image: Hdu, hdus: Sequence[Hdu], name: str) -> Hdu | None:
 def _companions_after(image: Hdu, hdus: Sequence[Hdu]) -> list[Hdu]:
     """The masks and noise images between an image and the next image of another kind."""
     after = (one for one in hdus if one.extension.index > image.extension.index)
-    return list(takewhile(lambda one: is_companion(one.extension.name), after))
+    return list(takewhile(lambda one: is_companion(one.name), after))
 
 
 def _named(found: Hdu, hdus: Sequence[Hdu], kind: NoiseKind = "variance") -> Beside:

@@ -145,6 +145,7 @@ _SATURATED_PLANES = frozenset({"SAT", "SATURATED"})
 
 # NOIRLab's pipeline writes codes for all cameras but an early DECam.
 _CP_CAMERAS = ("decam", "mosaic3", "mosaic-1.1", "90prime", "newfirm")
+_JWST_INSTRUMENTS = ("nircam", "niriss", "nirspec", "miri")
 
 
 def table_of(headers: Header) -> FlagTable | None:
@@ -183,14 +184,14 @@ def _key_of(headers: Header) -> str | None:
     telescope, instrument, detector = (
         _text(headers, key) for key in ("TELESCOP", "INSTRUME", "DETECTOR")
     )
-    if telescope == "hst":
+    if telescope == "hst" or (not telescope and instrument in ("acs", "wfc3", "wfpc2")):
         by_instrument = {
             "acs": "acs",
             "wfpc2": "wfpc2",
             "wfc3": "ir" if detector == "ir" else "uvis",
         }
         return by_instrument.get(instrument)
-    if telescope == "jwst":
+    if telescope == "jwst" or (not telescope and instrument in _JWST_INSTRUMENTS):
         return "jwst"
     if instrument in _CP_CAMERAS and "PLVER" in headers:
         early = instrument == "decam" and _version(headers["PLVER"]) < _CP_CODES_FROM

@@ -52,7 +52,7 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
     index = _index_of_image(spec)
     hdus = hdus_of(spec.path)
     image = next((one for one in hdus if one.extension.index == index), None)
-    if image is None or is_companion(image.extension.name):
+    if image is None or is_companion(image.name):
         return spec
     try:
         mask = find_mask(image, hdus) if wants_mask else None
@@ -85,7 +85,7 @@ def companions_by_hdu(path: Path) -> dict[int, list[str]]:
     recipe, hdus = Recipe(), hdus_of(path)
     lines: dict[int, list[str]] = {}
     for image in hdus:
-        if not is_companion(image.extension.name):
+        if not is_companion(image.name):
             try:
                 lines[image.extension.index] = list(_found_lines(image, hdus, recipe))
             except SourceError as error:
@@ -154,7 +154,7 @@ def _header_of_mask(path: Path, part: int | str | None) -> Header | None:
         meant = part in (None, extension.index, extension.label) or (
             isinstance(part, str) and extension.is_called(part)
         )
-        by_name = extension.name.upper() in MASK_NAMES or image_of_companion(path) is not None
+        by_name = one.name.upper() in MASK_NAMES or image_of_companion(path) is not None
         if meant and (by_name or named_planes(one.header)):
             return one.header
     return None

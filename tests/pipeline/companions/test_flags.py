@@ -88,6 +88,11 @@ def test_other_cameras_of_that_pipeline_had_codes_from_the_start():
     assert table_of({"INSTRUME": "Mosaic3", "PLVER": "V4.0"}).coded
 
 
+def test_instruments_of_one_telescope_need_no_name_of_it():
+    assert table_of({"INSTRUME": "NIRCAM"}).name == "JWST"
+    assert table_of({"INSTRUME": "ACS"}).name == "HST ACS"
+
+
 def test_planes_of_both_generations_of_rubin_are_read_by_name():
     header = {"MSKN0000": "NO_DATA", "MSKM0000": 1, "MSKN0003": "SATURATED", "MSKM0003": 8}
     header |= {"MSKN0005": "DETECTED", "MSKM0005": 32}

@@ -118,6 +118,18 @@ def test_planes_of_lsst_are_named_in_the_mask(tmp_path):
     assert spec.variance.name == "calexp.fits[VARIANCE,1]"
 
 
+def test_early_files_of_lsst_name_the_type_of_an_extension(tmp_path):
+    types = ("IMAGE", "MASK", "VARIANCE")
+    hdus = [fits.ImageHDU(values) for values in (sky(), MASK, ERR**2)]
+    for hdu, kind in zip(hdus, types, strict=True):
+        hdu.header["EXTTYPE"] = kind
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "calexp.fits")
+    assert found(SourceSpec(tmp_path / "calexp.fits")) == (
+        "calexp.fits[2]",
+        "calexp.fits[3] variance",
+    )
+
+
 @pytest.mark.parametrize("other", [(48, 60), (2, 48, 64)])
 def test_a_plane_of_another_size_is_not_the_mask(tmp_path, other):
     path = write(tmp_path / "a.fits", [image(), ("DQ", np.zeros(other, "i2"), {})])
