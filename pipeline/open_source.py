@@ -9,6 +9,7 @@ from typing import Self
 
 from glassplate.pipeline.companions.exposures import CombinedSource
 from glassplate.pipeline.companions.psf import ReadPsf, read_psf
+from glassplate.pipeline.companions.sdss_mask import SdssMask, is_sdss_mask
 from glassplate.pipeline.companions.table import BY_ROLE, COMPANIONS, Companion
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.wild_pixels import WildMaskedSource
@@ -56,7 +57,11 @@ class SourceFiles:
         label = companion.label(self.spec, named)
         # an exposure is the same extension or page as the image, unless it is named with another
         like = self.spec if companion.role == "exposures" else None
-        source = open_named(named, label.split()[0], like)
+        source: Source
+        if companion.role == "mask" and is_sdss_mask(named):
+            source = SdssMask(named)
+        else:
+            source = open_named(named, label.split()[0], like)
         if companion.drops_alpha:
             source = without_alpha(source)
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.companions.flag_tables import Header
+from glassplate.pipeline.companions.sdss_mask import sdss_mask_of
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.fits.extensions import Extension
@@ -185,6 +186,9 @@ def find_mask(image: Hdu, hdus: Sequence[Hdu]) -> Beside | None:
     for name in MASK_NAMES:
         if (found := _same_version(image, hdus, name)) is not None:
             return _named(found, hdus)
+    runs = sdss_mask_of(image.path, image.shape)
+    if runs is not None:
+        return Beside(runs, {})
     rule = _rule_of(image.path)
     return None if rule is None else _counterpart(image, rule.image.sub(rule.mask, image.path.name))
 

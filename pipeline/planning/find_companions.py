@@ -18,6 +18,7 @@ from glassplate.pipeline.companions.beside import (
 )
 from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.companions.flag_tables import Header, named_planes, table_of
+from glassplate.pipeline.companions.sdss_mask import is_sdss_mask
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.file_format import sniff_format
@@ -148,6 +149,8 @@ def _with_flags_of_given(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
 
 def _header_of_mask(path: Path, part: int | str | None) -> Header | None:
     """Cards of a given mask that has the name of an observatory's; None for any other."""
+    if is_sdss_mask(path):
+        return {"ORIGIN": "SDSS"}
     hdus = hdus_of(path)
     for one in hdus:
         extension = one.extension
