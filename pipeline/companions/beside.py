@@ -10,6 +10,7 @@ import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from glassplate.pipeline.companions.sdss_mask import sdss_mask_of
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.fits.extensions import Extension
-from glassplate.pipeline.sources.guarded_reading import as_source_errors
+from glassplate.pipeline.sources.guarded_reading import as_source_errors, file_state
 from glassplate.pipeline.sources.source import NoiseKind
 from glassplate.pipeline.sources.unpack import unpacked_for_a_while
 
@@ -144,8 +145,13 @@ def hdus_of(path: Path) -> list[Hdu]:
     SourceError
         If the file cannot be read.
     """
-    if sniff_format(path) != "fits":
-        return []
+    return list(_hdus_of(path, file_state(path))) if sniff_format(path) == "fits" else []
+
+
+# A mosaic asks for the same two or three files for each of its chips.
+@lru_cache(maxsize=4)
+def _hdus_of(path: Path, state: object) -> tuple[Hdu, ...]:
+    """The images of a FITS file in the state in which it is."""
     from glassplate.pipeline.sources.fits.file import FitsFile
     from glassplate.pipeline.sources.fits.hdus import hdu_info
 
@@ -170,7 +176,7 @@ def hdus_of(path: Path) -> list[Hdu]:
                 found.append(Hdu(path, extension, info.shape, ChainMap(own, primary), info.unit))
         finally:
             file.close()
-    return found
+    return tuple(found)
 
 
 def find_mask(image: Hdu, hdus: Sequence[Hdu]) -> Beside | None:

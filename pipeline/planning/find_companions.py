@@ -78,12 +78,13 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
 def companions_by_hdu(path: Path) -> dict[int, list[str]]:
     """What would be found by name for each image of a file, one line each, by the index of the HDU.
 
-    Raises
-    ------
-    SourceError
-        If the file cannot be read. One beside it that cannot be read has a line that says so.
+    A file beside it that cannot be read has a line that says so. Nothing is found in a file that cannot be
+    read itself, of which its listing says why.
     """
-    recipe, hdus = Recipe(), hdus_of(path)
+    try:
+        recipe, hdus = Recipe(), hdus_of(path)
+    except SourceError:
+        return {}
     lines: dict[int, list[str]] = {}
     for image in hdus:
         if not is_companion(image.name):
