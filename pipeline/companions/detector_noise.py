@@ -30,6 +30,8 @@ _READ_NOISES = (
     ("RONOISE",),
     ("RON",),
 )
+# Cards of the exposure time in seconds.
+_EXPOSURES = ("EXPTIME", "EXPOSURE", "XPOSURE")
 # Words for a unit of the converter, and for electrons, without what follows "per".
 _ADU = {"adu", "adus", "dn", "du", "count", "counts", "ct", "cts"}
 _ELECTRONS = {"electron", "electrons", "e", "e-", "photoelectrons"}
@@ -65,7 +67,7 @@ def detector_noise(header: Header, unit: str | None) -> DetectorNoise | None:
     electrons, is_rate = counted
     read = _first_stated(header, _READ_NOISES, least=0.0)
     gain = ("", 1.0) if electrons else _first_stated(header, _GAINS, least=1e-6)
-    seconds = _number(header, "EXPTIME") if is_rate else 1.0
+    seconds = next(_numbers(header, _EXPOSURES, 0.0), None) if is_rate else 1.0
     if read is None or gain is None or seconds is None or seconds <= 0:
         return None
     cards = [card for card in (gain[0], read[0]) if card]

@@ -103,7 +103,7 @@ def judge_noise(
     )
     if not found:
         return Judged((record,), check_given_noise(spec, seen))
-    objection = objection_to_found(seen)
+    objection = objection_to_found(spec.noise_kind, seen)
     if not objection:
         return Judged((record,))
     unused = replace(record, used=False, remark=objection)

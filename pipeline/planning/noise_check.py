@@ -161,7 +161,7 @@ def check_given_noise(spec: SourceSpec, seen: SeenNoise) -> tuple[str, ...]:
     return (f"{difference}; what is given is taken, leave it out to take what is measured",)
 
 
-def objection_to_found(seen: SeenNoise) -> str:
+def objection_to_found(kind: NoiseKind, seen: SeenNoise) -> str:
     """Why an image of the noise that was found by name is not used; empty if it is used."""
     if seen.share < LEAST_SHARE:
         return (
@@ -170,11 +170,12 @@ def objection_to_found(seen: SeenNoise) -> str:
         )
     if seen.agrees:
         return ""
-    likely = (
-        "it has another unit, or is that of the image before it was resampled"
-        if seen.other is None
-        else f"it looks like {_IN_WORDS[seen.other]}"
-    )
+    if seen.other is not None:
+        likely = f"it looks like {_IN_WORDS[seen.other]}"
+    elif kind == "weight":
+        likely = "they are relative weights or exposure times"
+    else:
+        likely = "it has another unit, or is that of the image before it was resampled"
     return f"{seen.both}; {likely}"
 
 

@@ -159,6 +159,13 @@ def test_noise_that_contradicts_the_image_is_not_used(tmp_path, err, likely):
         planned(SourceSpec(path, variance=path.with_name("flt.fits[ERR]"), noise_kind="sigma"))
 
 
+def test_weights_that_are_exposure_times_are_not_used(tmp_path):
+    path = write(tmp_path / "drz.fits", [("SCI", sky(), {}), ("WHT", np.full(SHAPE, 2000.0), {})])
+    plan = planned(SourceSpec(path))
+    assert "they are relative weights or exposure times" in plan.warnings[0]
+    assert not plan.has_variance
+
+
 @pytest.mark.parametrize("err", [0.0, np.nan])
 def test_an_empty_plane_of_noise_is_not_used(tmp_path, err):
     plan = planned(SourceSpec(hst(tmp_path / "flt.fits", CLEAN, err=err)))
