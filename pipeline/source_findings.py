@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.wild_pixels import WildLimits
+from glassplate.pipeline.sources.source import SourceSpec
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,8 @@ class SourceFindings:
 
 NOTHING_FOUND = SourceFindings()
 """Of a source that has not been looked at: its values are read as they stand in the file."""
+
+
+def has_variance(spec: SourceSpec, findings: SourceFindings) -> bool:
+    """Whether the pixels of a source have the variance of an image of the noise."""
+    return spec.variance is not None and "variance" not in findings.unused

@@ -22,7 +22,7 @@ from glassplate.pipeline.planning.noise_check import (
 from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
-from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
+from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, has_variance
 from glassplate.pipeline.sources.flags import Flags
 
 # Factor by which the noise that the cards of a detector state may differ from the estimate to be used: twice
@@ -130,7 +130,7 @@ def judge_detector(
     Parameters
     ----------
     files
-        Without an image of the noise that is used.
+        An image of the noise that is used comes before the cards.
     recipe
         Its section `companions` says whether the noise is looked for.
     samples
@@ -145,6 +145,8 @@ def judge_detector(
     noise, judged
         `estimated` where that is used.
     """
+    if has_variance(files.spec, findings):
+        return estimated, Judged()
     spec = replace(files.spec, variance=None)
     header = files.image.metadata.get("fits")
     if header is None or not wants_noise_by_name(spec, recipe) or estimated.correlated:

@@ -11,6 +11,7 @@ import numpy as np
 from glassplate.models.device.numerics import Numerics, resolve
 from glassplate.models.noise.estimate import estimate_noise, noise_between_sources
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
+from glassplate.models.operators.operator import Operator
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.colour_hints import HintedSource, check_tiles_have_hints
 from glassplate.pipeline.companions.exposures import align
@@ -20,7 +21,6 @@ from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companion_checks import check_companions
 from glassplate.pipeline.planning.companions_used import (
-    Judged,
     judge_detector,
     judge_mask,
     judge_noise,
@@ -43,7 +43,7 @@ from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
-from glassplate.pipeline.source_findings import SourceFindings
+from glassplate.pipeline.source_findings import SourceFindings, has_variance
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
@@ -154,21 +154,55 @@ def _plan_for(
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
-    noise = noise_of(samples, recipe, source.spec, findings.exponent)
-    has_variance = source.spec.variance is not None and "variance" not in findings.unused
-    detector_cards = Judged()
-    if not has_variance:
-        noise, detector_cards = judge_detector(files, recipe, samples, noise, findings)
+    estimated = noise_of(samples, recipe, source.spec, findings.exponent)
+    noise, cards = judge_detector(files, recipe, samples, estimated, findings)
     found = noise_found(samples, noise, source)
     quantum = _quantum(source, findings.exponent)
-    # what the user gives as an image is the noise
-    measured = None if has_variance or not recipe.traits.denoises else found
+    # an image of the noise says what there is to remove
+    told = has_variance(source.spec, findings)
+    measured = None if told or not recipe.traits.denoises else found
     removes_nothing = measured is not None and not is_removable(samples, measured, quantum)
     detector = _detector(samples, recipe, noise, quantum)
-    alpha = source.alpha is not None
     fills = recipe.fills or detector is not None
     fits = recipe.traits.fits and (fills or not removes_nothing)
-    layout = Layout(
+    plan = Plan(
+        spec=source.spec,
+        findings=replace(findings, detector=detector),
+        recipe=recipe,
+        recipe_name=recipe_name,
+        grid=grid,
+        layout=_layout(source, recipe, operator, fills=fills),
+        working_dtype="float32" if fits else source.working_dtype.name,
+        transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
+        noise=noise,
+        numerics=_numerics(device, recipe),
+        flux_factor=_flux_factor(recipe, source),
+        batch_size=1,
+        resident_bytes=source.resident_bytes,
+        noise_found=found,
+        removes_nothing=removes_nothing,
+        psf=psf,
+        quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
+        **_guide(files.companions.get("guide")),
+        companions=cards.companions,
+        warnings=(
+            *((source.info.note,) if source.info.note else ()),
+            *(() if files.psf is None else files.psf.warnings),
+            *contradicted(samples, noise, findings.exponent),
+            *(
+                []
+                if measured is None
+                else warnings_about(measured, findings.exponent, removes_nothing)
+            ),
+            *cards.warnings,
+        ),
+    )
+    return replace(plan, **_colouring(source, grid, samples))
+
+
+def _layout(source: Source, recipe: Recipe, operator: Operator, *, fills: bool) -> Layout:
+    alpha = source.alpha is not None
+    return Layout(
         source_shape=(source.shape[0] + alpha, *source.shape[1:]),
         ndim=source.ndim,
         joint=source.joint,
@@ -183,39 +217,6 @@ def _plan_for(
         alpha=alpha,
         colours=source.colours,
     )
-    plan = Plan(
-        spec=source.spec,
-        findings=replace(findings, detector=detector),
-        recipe=recipe,
-        recipe_name=recipe_name,
-        grid=grid,
-        layout=layout,
-        working_dtype="float32" if fits else source.working_dtype.name,
-        transform=make_transform(samples, recipe.scaling, noise, source.output_dtype),
-        noise=noise,
-        numerics=_numerics(device, recipe),
-        flux_factor=_flux_factor(recipe, source),
-        batch_size=1,
-        resident_bytes=source.resident_bytes,
-        noise_found=found,
-        removes_nothing=removes_nothing,
-        psf=psf,
-        quantisation=quantisation_of(source, recipe) if recipe.traits.from_jpeg else None,
-        **_guide(files.companions.get("guide")),
-        companions=detector_cards.companions,
-        warnings=(
-            *((source.info.note,) if source.info.note else ()),
-            *(() if files.psf is None else files.psf.warnings),
-            *contradicted(samples, noise, findings.exponent),
-            *(
-                []
-                if measured is None
-                else warnings_about(measured, findings.exponent, removes_nothing)
-            ),
-            *detector_cards.warnings,
-        ),
-    )
-    return replace(plan, **_colouring(source, grid, samples))
 
 
 def _colouring(source: Source, grid: TileGrid, samples: list[Sample]) -> dict[str, Any]:

@@ -24,17 +24,16 @@ from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
 from glassplate.models.pixel_transform import PixelTransform
-from glassplate.pipeline.defects.cosmic_rays import Detector
-from glassplate.pipeline.defects.wild_pixels import WildLimits
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator
+from glassplate.pipeline.planning.recorded_findings import findings_as_recorded
 from glassplate.pipeline.provenance.recorded_plan import (
     RecordedCompanion,
     RecordedGrid,
     RecordedPlan,
 )
 from glassplate.pipeline.recipes.recipe import Recipe
-from glassplate.pipeline.source_findings import SourceFindings
+from glassplate.pipeline.source_findings import SourceFindings, has_variance
 from glassplate.pipeline.sources.source import Pixels, SourceSpec
 from glassplate.pipeline.store.layout import Layout
 from glassplate.pipeline.tile_grid import TileGrid
@@ -92,7 +91,7 @@ class Plan:
     @property
     def has_variance(self) -> bool:
         """Whether pixels have the variance of an image of the noise."""
-        return self.spec.variance is not None and "variance" not in self.findings.unused
+        return has_variance(self.spec, self.findings)
 
     @property
     def batches(self) -> list[range]:
@@ -280,7 +279,7 @@ class Plan:
         noise = recorded.noise.scaled(-recorded.unit_exponent)
         return replace(
             self,
-            findings=_findings_as_recorded(self.findings.detector, recorded),
+            findings=findings_as_recorded(self.findings.detector, recorded),
             numerics=recorded.numerics,
             noise=noise,
             removes_nothing=recorded.removes_nothing,
@@ -289,25 +288,3 @@ class Plan:
             guide=recorded.guide,
             companions=recorded.companions,
         )
-
-
-def _findings_as_recorded(detector: Detector | None, recorded: RecordedPlan) -> SourceFindings:
-    """Findings of an earlier run: exposures, wild pixels and defects as they were judged then."""
-    exponent = recorded.unit_exponent
-    if detector is not None:
-        low = recorded.low_level
-        level = -math.inf if low is None else math.ldexp(low, -exponent)
-        noise = recorded.defect_noise or recorded.noise  # early runs recorded one
-        detector = replace(detector, noise=noise.scaled(-exponent), low=level)
-    return SourceFindings(
-        exponent=exponent,
-        limits=tuple(
-            None if limits is None else WildLimits.from_json(limits).scaled(-exponent)
-            for limits in recorded.wild
-        ),
-        combination=recorded.exposures and recorded.exposures.scaled(-exponent),
-        detector=detector,
-        unused=tuple(
-            one.role for one in recorded.companions if not one.used and one.role != "detector"
-        ),
-    )
