@@ -150,7 +150,8 @@ def _resolution(ratios: list[tuple[int, int]] | None, found: Mapping[str, Any]) 
         while value > _MOST_RATIO:
             value, power = value / 10, power + 1
         # both parts must fit in 16 bits
-        near = value.limit_denominator(int(_MOST_RATIO / max(value, 1)))
+        most = int(_MOST_RATIO / value) if value > 1 else _MOST_RATIO
+        near = value.limit_denominator(most)
         numbers += struct.pack(">HH", max(1, near.numerator), near.denominator)
         powers += struct.pack(">b", power)
     return _box(b"res ", _box(b"resc", numbers + powers))
