@@ -35,6 +35,7 @@ class SdssMask:
     format: Format = "fits"
     ndim: Literal[2, 3] = 2
     joint = True
+    colours = 1
     unit: str | None = None
     alpha: AlphaReader | None = None
 
