@@ -23,6 +23,8 @@ from glassplate.pipeline.text import one_line
 _LEVEL_STEPS = (2, 3, 4)
 # Largest difference in pixels between a level's size and that of its image divided by a whole number.
 _ROUNDING = 1.0
+# Pages that are looked at to say how many there are: a thousand take some tenths of a second.
+_MOST_COUNTED = 999
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,12 @@ def _with_others(tiff: tifffile.TiffFile, info: ImageInfo) -> str | None:
             before = size
             continue
         others += 1
+        if others == _MOST_COUNTED:
+            break
     if not others:
         return info.note
-    note = f"page {info.index} of {others + 1} is restored; --page N takes another, --page all all of them"
+    more = " or more" if others == _MOST_COUNTED else ""
+    note = f"page {info.index} of {others + 1}{more} is restored; --page N takes another, --page all takes all"
     return f"{info.note}; {note}" if info.note else note
 
 

@@ -174,3 +174,12 @@ class TestColourPages:
                 )
         with pytest.raises(SourceError, match="samples beside their colours"):
             open_source(SourceSpec(tmp_path / "a.tif", page="all"))
+
+
+def test_pages_are_counted_up_to_a_thousand(tmp_path, monkeypatch):
+    monkeypatch.setattr("glassplate.pipeline.sources.tiff.pages._MOST_COUNTED", 2)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for page in planes(5):
+            tiff.write(page, metadata=None)
+    with open_files(SourceSpec(tmp_path / "a.tif")) as files:
+        assert files.image.info.note.startswith("page 0 of 3 or more is restored")
