@@ -176,7 +176,9 @@ def _with_others(tiff: tifffile.TiffFile, info: ImageInfo) -> str | None:
     if not others:
         return info.note
     more = " or more" if others == _MOST_COUNTED else ""
-    note = f"page {info.index} of {others + 1}{more} is restored; --page N takes another, --page all takes all"
+    note = (
+        f"page {info.index} of {others + 1}{more} is restored; --page N or --page all takes others"
+    )
     return f"{info.note}; {note}" if info.note else note
 
 

@@ -114,7 +114,7 @@ class TestPyramids:
             for page in planes(3):
                 tiff.write(page, metadata=None)
         plan = make_plan(SourceSpec(tmp_path / "a.tif"), parse_recipe(COPY, "t"), recipe_name="t")
-        assert plan.warnings[0].startswith("page 0 of 3 is restored; --page N takes another")
+        assert plan.warnings[0].startswith("page 0 of 3 is restored; --page N or --page all")
 
 
 class TestColourPages:
