@@ -93,8 +93,8 @@ class TiffSource:
         self.metadata: dict[str, Any] = {
             "tiff": {"page": self.info.index, **read_tags(page, self._seen)}
         }
-        if self.info.note:
-            self.metadata["tiff"]["note"] = self.info.note
+        if self._seen.note:
+            self.metadata["tiff"]["note"] = self._seen.note
         self._nodata = nodata_of(page)
         layout = row_layout(page)
         self.resident_bytes = 0

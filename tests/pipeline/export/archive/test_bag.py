@@ -101,6 +101,16 @@ class TestBag:
         roles = [link.findtext(f"{PREMIS}linkingObjectRole") for link in events[0]]
         assert roles.count("source") == 2
 
+    def test_what_was_read_in_another_form_is_said(self, tmp_path):
+        bits = np.random.default_rng(0).integers(0, 2, (50, 70)).astype(bool)
+        with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+            tiff.write(bits, metadata=None)
+            tiff.write(bits, metadata=None)
+        bag = bagged(tmp_path, tmp_path / "a.tif", COPY)
+        text = (bag / "data" / "premis.xml").read_text()
+        assert "Of the original, 1 bit per pixel is read as grey of 8 bits." in text
+        assert "--page" not in text
+
     def test_of_fits_it_is_fits(self, tmp_path):
         data = np.random.default_rng(0).normal(100, 5, (50, 70)).astype("f4")
         fits.writeto(tmp_path / "a.fits", data)
