@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
-
-import tifffile
+from typing import Any
 
 from glassplate.pipeline.errors import (
     CapacityError,
@@ -22,49 +20,53 @@ from glassplate.pipeline.errors import (
     UsageError,
     is_disk_full,
 )
-from glassplate.pipeline.export.fits import write_fits
-from glassplate.pipeline.export.jpeg2000 import is_own_jpeg2000, write_jpeg2000
+from glassplate.pipeline.events import Listener, Warned, ignore_event
+from glassplate.pipeline.export.fits.plane_names import PlaneName
+from glassplate.pipeline.export.fits.planes import Plane, open_planes
+from glassplate.pipeline.export.fits.write import write_fits
+from glassplate.pipeline.export.jpeg2000 import write_jpeg2000
 from glassplate.pipeline.export.level import ExportedImage, count_levels, open_level
+from glassplate.pipeline.export.own_files import is_export
 from glassplate.pipeline.export.strength import FULL
 from glassplate.pipeline.export.tiff.write import write_tiff
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.provenance.checksums import check_undamaged
 from glassplate.pipeline.provenance.manifest import read_manifest
-from glassplate.pipeline.reader_warnings import collected_warnings
-from glassplate.pipeline.sources.fits.scan import BLOCK, CARD, MOST_BLOCKS
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import read_attributes
 from glassplate.pipeline.text import one_line_with_type
 
-# Bytes of a JPEG 2000 file among which the mark of an export is.
-_START_BYTES = 4 << 20
-
-_WRITERS = {
-    ".fits": write_fits,
-    ".fit": write_fits,
-    ".fts": write_fits,
-    ".tif": write_tiff,
-    ".tiff": write_tiff,
-    ".jp2": write_jpeg2000,
-}
 _FITS = (".fits", ".fit", ".fts")
 _TIFF = (".tif", ".tiff")
+_JPEG2000 = (".jp2",)
 # Attributes of results whose first row is at the top.
 _TOP_DOWN = {"tiff", "raster"}
 
 
 def export(
-    store: Path, target: Path, level: int = 0, strength: float = FULL, *, pyramid: bool = False
+    stores: Path | Sequence[Path],
+    target: Path,
+    level: int = 0,
+    strength: float = FULL,
+    *,
+    pyramid: bool = False,
+    add: Sequence[PlaneName] = (),
+    listener: Listener = ignore_event,
 ) -> Path:
     """Write a level of a result as FITS, TIFF or JPEG 2000, according to the suffix of the target.
+
+    The parameters are what `glassplate export` offers.
+
+    A FITS file has the structure of the input: all HDUs in their order, of which only the restored ones have
+    other pixels. Several results of one input, each of another HDU, become one FITS file.
 
     The image is copied in blocks, so that memory does not grow with it. The file appears under its name
     whole or not at all.
 
     Parameters
     ----------
-    store
-        A result whose run has ended. Nothing is written into it.
+    stores
+        A result whose run has ended, or several of one FITS file. Nothing is written into them.
     target
         ``.fits``, ``.fit``, ``.fts``, ``.tif``, ``.tiff`` or ``.jp2``. An existing file is replaced only if
         it is an export of glassplate.
@@ -75,6 +77,10 @@ def export(
         1 something between, of level 0. Filled pixels stay filled.
     pyramid
         Whether the coarser levels are written, too, as a pyramidal BigTIFF.
+    add
+        Arrays of the result that a FITS file has as further extensions.
+    listener
+        Receives a warning if HDUs of the input cannot be copied, for example because it is not there.
 
     Returns
     -------
@@ -85,43 +91,81 @@ def export(
     ------
     UsageError
         If the name, the level, the strength or the folder is not suitable, the file exists and is no export,
-        or another process is writing it.
+        several results are not of one FITS file, or another process is writing it.
     StoreError
         If there is no result, its run has not ended, it is damaged, or it was changed meanwhile.
     CapacityError
         If the disk is full.
     """
+    stores = [stores] if isinstance(stores, Path) else list(stores)
     check_target(target)
-    with locked(target, f"export of {store}", other="file name"):
-        return write_export(store, target, level, strength, pyramid=pyramid)
+    doing = f"export of {', '.join(map(str, stores))}"
+    with locked(target, doing, other="file name"):
+        return write_export(
+            stores, target, level, strength, pyramid=pyramid, add=add, listener=listener
+        )
 
 
 def write_export(
-    store: Path, target: Path, level: int = 0, strength: float = FULL, *, pyramid: bool = False
+    stores: Path | Sequence[Path],
+    target: Path,
+    level: int = 0,
+    strength: float = FULL,
+    *,
+    pyramid: bool = False,
+    add: Sequence[PlaneName] = (),
+    listener: Listener = ignore_event,
 ) -> Path:
-    """Do what `export` does. The caller must hold the lock of the target."""
-    check_target(target)
+    """Do what `export` does, with its parameters. The caller must hold the lock of the target."""
+    stores = [stores] if isinstance(stores, Path) else list(stores)
+    check_target(target, several=len(stores) > 1)
+    if add and target.suffix.lower() not in _FITS:
+        raise UsageError(f"{target}: --add {add[0]} is for FITS only; name it .fits")
     if pyramid:
         _check_pyramid(target, strength)
-    read_attributes(store)  # has the clearest message if there is no result
-    before = state_of_run(store)
+    for store in stores:
+        read_attributes(store)  # has the clearest message if there is no result
+    before = [state_of_run(store) for store in stores]
+    images = [_checked_level(store, target, level, strength) for store in stores]
+    last = count_levels(stores[0]) if pyramid else 0
+    smaller = [_checked_level(stores[0], target, below) for below in range(level + 1, last)]
+    planes = [
+        plane
+        for store, image in zip(stores, images, strict=True)
+        for plane in _checked_planes(store, image, add)
+    ]
+    with _appearing(target) as partial, _said_plainly(target, images[0]):
+        if target.suffix.lower() in _FITS:
+            for sentence in write_fits(images, partial, planes):
+                listener(Warned(stores[0], sentence))
+        elif target.suffix.lower() in _JPEG2000:
+            write_jpeg2000(images[0], partial)
+        else:
+            write_tiff(images[0], partial, smaller)
+        for store, state in zip(stores, before, strict=True):
+            if state_of_run(store) != state:
+                raise StoreError(
+                    f"{store}: was changed while it was exported; give the command again"
+                )
+    return target
+
+
+def _checked_level(store: Path, target: Path, level: int, strength: float = FULL) -> ExportedImage:
+    """Open a level after all files that it is made from have been compared with their checksums."""
     check_undamaged(store, under=f"{level}/", thorough=True)
     image = open_level(store, level, strength)
-    image = replace(image, turned=is_turned(image.attributes, target))
-    smaller = [
-        replace(open_level(store, below), turned=image.turned)
-        for below in (range(level + 1, count_levels(store)) if pyramid else ())
-    ]
-    for below in smaller:
-        check_undamaged(store, under=f"{below.level}/", thorough=True)
-    if image.removed is not None:
-        for name in ("residual", "filled"):
-            check_undamaged(store, under=f"{name}/", thorough=True)
-    with _appearing(target) as partial:
-        _write(image, target, partial, smaller)
-        if state_of_run(store) != before:
-            raise StoreError(f"{store}: was changed while it was exported; give the command again")
-    return target
+    for name in ("residual", "filled") if image.removed is not None else ():
+        check_undamaged(store, under=f"{name}/", thorough=True)
+    return replace(image, turned=is_turned(image.attributes, target))
+
+
+def _checked_planes(
+    store: Path, image: ExportedImage, names: Sequence[PlaneName]
+) -> tuple[Plane, ...]:
+    """Open further arrays after their files have been compared with their checksums."""
+    for name in names:
+        check_undamaged(store, under=f"{name}/", thorough=True)
+    return open_planes(store, image, names)
 
 
 def _check_pyramid(target: Path, strength: float) -> None:
@@ -169,8 +213,8 @@ def state_of_run(store: Path) -> tuple[Any, ...]:
     return manifest.status, manifest.run_id, manifest.sessions
 
 
-def check_target(target: Path) -> None:
-    """Refuse a target that `export` could not write.
+def check_target(target: Path, *, several: bool = False) -> None:
+    """Refuse a target that `export` could not write; `several` results go into a FITS file only.
 
     Raises
     ------
@@ -183,8 +227,11 @@ def check_target(target: Path) -> None:
             f"{target}: packed exports are not written; name it {target.with_suffix('')} "
             "and pack it afterwards"
         )
-    if suffix not in _WRITERS:
-        raise UsageError(f"{target}: exports are {', '.join(_WRITERS)}; choose one of these")
+    known = (*_FITS, *_TIFF, *_JPEG2000)
+    if suffix not in known:
+        raise UsageError(f"{target}: exports are {', '.join(known)}; choose one of these")
+    if several and suffix not in _FITS:
+        raise UsageError(f"{target}: several results go into a FITS file only; name it .fits")
     check_replaceable(target, is_export)
 
 
@@ -201,56 +248,17 @@ def check_replaceable(target: Path, is_own: Callable[[Path], bool]) -> None:
         raise UsageError(f"{target}: exists and was not made by glassplate; choose another name")
 
 
-def is_export(path: Path) -> bool:
-    """Whether a file is an export of glassplate.
-
-    It has GPRUNID in FITS, names it as Software in TIFF, or has an element of its own in JPEG 2000. Only
-    regular files are opened, because opening a named pipe would block.
-    """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(8)
-        file.seek(0)
-        if start.startswith(b"SIMPLE"):
-            return _names_its_run(file)
-        if start.endswith(b"jP  "):
-            return is_own_jpeg2000(file.read(_START_BYTES))
-    try:
-        with collected_warnings(path), tifffile.TiffFile(path) as tiff:
-            return str(tiff.pages[0].tags.valueof(305) or "").startswith("glassplate")
-    # glassplate writes no file that cannot be read
-    except Exception:
-        return False
-
-
-def _names_its_run(file: IO[bytes]) -> bool:
-    """Whether the first header of a FITS file has the card GPRUNID."""
-    for _ in range(MOST_BLOCKS):
-        block = file.read(BLOCK)
-        cards = [block[at : at + CARD] for at in range(0, len(block), CARD)]
-        if any(card.startswith(b"GPRUNID =") for card in cards):
-            return True
-        if not cards or any(card.rstrip() == b"END" for card in cards):
-            return False
-    return False
-
-
-def _write(
-    image: ExportedImage, target: Path, partial: Path, smaller: Sequence[ExportedImage]
-) -> None:
-    """Write a level, and for a pyramid the smaller ones, in the format of the target's suffix.
+@contextmanager
+def _said_plainly(target: Path, image: ExportedImage) -> Iterator[None]:
+    """Turn what a library raises about the header or the tags of the source into one line.
 
     Raises
     ------
     StoreError
-        If the header or the tags of the source cannot be carried over.
+        If they cannot be carried over.
     """
     try:
-        if smaller:
-            write_tiff(image, partial, smaller)
-        else:
-            _WRITERS[target.suffix.lower()](image, partial)
+        yield
     except (GlassplateError, OSError):
         raise
     # astropy and tifffile raise many kinds of error for headers and tags of other programs

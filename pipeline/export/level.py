@@ -70,6 +70,11 @@ class ExportedImage:
         return float(self.run.get("scale", 1) / 2**self.level)
 
     @property
+    def hdu(self) -> int:
+        """Index of the HDU that was restored; 0 for an input of another format."""
+        return int(self.attributes.get("fits", {}).get("hdu", 0))
+
+    @property
     def software(self) -> str:
         """Name and version of glassplate, for the tags and cards that name a program."""
         return f"glassplate {self.run.get('version', '')}".strip()

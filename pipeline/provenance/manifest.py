@@ -93,6 +93,12 @@ class ExportRecord:
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, target: Path) -> ExportRecord:
+        """Record a file by its present content."""
+        file = file_identity(target)
+        return cls(file.path, file.bytes, file.sha256)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -145,10 +151,16 @@ class Manifest:
 
     def with_export(self, target: Path) -> Manifest:
         """Record the file that the result has just been exported to."""
-        file = file_identity(target)
-        others = (record for record in self.exports if record.path != file.path)
-        record = ExportRecord(file.path, file.bytes, file.sha256)
+        return self.with_record(ExportRecord.of(target))
+
+    def with_record(self, record: ExportRecord) -> Manifest:
+        """Record an export in place of an earlier one of the same path."""
+        others = (other for other in self.exports if other.path != record.path)
         return replace(self, exports=(*others, record))
+
+    def has_record(self, record: ExportRecord) -> bool:
+        """Whether an export of this content is recorded, under any name."""
+        return record.sha256 in {other.sha256 for other in self.exports}
 
     def has_export(self, target: Path) -> bool:
         """Whether a file is an export of this run with unchanged content, under any name."""

@@ -230,5 +230,5 @@ def _export(request: RestoreRequest, manifest: Manifest, listener: Listener) -> 
     if request.export is None or not _wants_export(request, manifest):
         return
     listener(StageStarted(request.store, "export", 1))
-    write_export(request.store, request.export)
+    write_export([request.store], request.export, listener=listener)
     write_manifest(request.store, manifest.with_export(request.export))

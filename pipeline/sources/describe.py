@@ -10,11 +10,17 @@ from typing import Any
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within, as_source_errors
+from glassplate.pipeline.sources.source import Format, split_extension
 from glassplate.pipeline.sources.unpack import unpacked_for_a_while
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What a file holds, as `glassplate inspect --json` prints it.
+
+    Parameters
+    ----------
+    path
+        A file, or one of its images: ``file.fits[SCI,2]`` or ``file.tif[3]``.
 
     Returns
     -------
@@ -25,8 +31,9 @@ def describe(path: Path) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        If the file as a whole cannot be read.
+        If the file as a whole cannot be read, or has no such image.
     """
+    path, part = split_extension(path)
     found = sniff_format(path)
     with unpacked_for_a_while(path) as plain:
         if found == "fits":
@@ -42,6 +49,10 @@ def describe(path: Path) -> dict[str, Any]:
                 images, complaints = answered_within(OPEN_S, path, lambda: images_of(plain))
         except SourceError as error:
             raise SourceError(str(error).replace(str(plain), str(path))) from error
+    if part is not None:
+        images = [image for image in images if image.index == _index(path, found, part)]
+        if not images:
+            raise SourceError(f"{path}: has no image {part}; glassplate inspect {path} lists them")
     return {
         "kind": "source",
         "path": str(path),
@@ -50,3 +61,12 @@ def describe(path: Path) -> dict[str, Any]:
         "images": [asdict(image) for image in images],
         "warnings": complaints,
     }
+
+
+def _index(path: Path, found: Format, part: int | str) -> int:
+    """Number of an image that is named in brackets; -1 without such an image."""
+    if isinstance(part, int) or found != "fits":
+        return part if isinstance(part, int) else -1
+    from glassplate.pipeline.sources.fits.extensions import hdu_index
+
+    return hdu_index(path, part)

@@ -21,9 +21,9 @@ RUN = {
 }
 
 
-def make_store(folder, pixels, metadata, *, levels=1, **run):
+def make_store(folder, pixels, metadata, *, levels=1, name="out.zarr", **run):
     """A result by hand: arrays 0, 1, ... and the attributes."""
-    store = folder / "out.zarr"
+    store = folder / name
     group = zarr.create_group(store, attributes={"glassplate": {**RUN, **run}, **metadata})
     for level in range(levels):
         data = pixels[..., :: 2**level, :: 2**level]
@@ -58,7 +58,7 @@ def ended(store, **values):
     write_manifest(store, manifest(run_id=RUN["run_id"], **values))
 
 
-def restored(folder, path, *, scale=1, **spec):
+def restored(folder, path, *, scale=1, name="out.zarr", **spec):
     """A store as an identity run at `scale` would leave it."""
     source = open_source(SourceSpec(path, **spec))
     try:
@@ -74,6 +74,9 @@ def restored(folder, path, *, scale=1, **spec):
         values = values.repeat(scale, 1).repeat(scale, 2).astype(source.output_dtype)
         if source.ndim == 2:
             values = values[0]
-        return make_store(folder, values, source.metadata, scale=scale), values
+        origin = {"path": str(path), "sha256": sha256_of(path)}
+        return make_store(
+            folder, values, source.metadata, scale=scale, unit=source.unit, source=origin, name=name
+        ), values
     finally:
         source.close()

@@ -1,7 +1,7 @@
 """FITS headers for another pixel grid."""
 
-from glassplate.pipeline.export.fits_header import history_lines
-from glassplate.pipeline.export.fits_wcs import header_changes
+from glassplate.pipeline.export.fits.cards import history_lines
+from glassplate.pipeline.export.fits.wcs import header_changes
 
 
 def scaled_header(header, scale):

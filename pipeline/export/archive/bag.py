@@ -21,7 +21,7 @@ import zarr
 from glassplate.pipeline.errors import CapacityError, UsageError, is_disk_full
 from glassplate.pipeline.export.archive.premis import PremisFile, premis_document
 from glassplate.pipeline.export.export import is_turned, state_of_run, write_export
-from glassplate.pipeline.export.fits import write_fits
+from glassplate.pipeline.export.fits.write import write_fits
 from glassplate.pipeline.export.level import ExportedImage, open_level
 from glassplate.pipeline.export.tiff.write import write_tiff
 from glassplate.pipeline.files import sha256_of
@@ -95,7 +95,10 @@ def _fill(store: Path, bag: Path, pyramid: bool) -> None:
     if residual is not None:
         check_undamaged(store, under="residual/", thorough=True)
         outcomes.append(payload / f"{stem}-residual{suffix}")
-        (write_fits if suffix == ".fits" else write_tiff)(residual, outcomes[1])
+        if suffix == ".fits":
+            write_fits([residual], outcomes[1])
+        else:
+            write_tiff(residual, outcomes[1])
     shutil.copytree(store / FOLDER, payload / FOLDER)
     manifest = read_manifest(store)
     _write_premis(manifest, payload, outcomes, _note(image, residual))

@@ -98,7 +98,7 @@ class _Image:
         if isinstance(part, int) or (part is not None and "," in part):
             return named
         try:
-            there = _images_of(path)
+            there = images_of(path)
         except SourceError as error:
             raise SourceError(f"{role} {error}") from error
         among = [one for one in there if part is None or one.is_called(part)]
@@ -142,7 +142,7 @@ def _image_of(spec: SourceSpec) -> _Image:
 
     if sniff_format(spec.path) != "fits":
         return _Image(spec.path, None, chosen=spec.page is not None)
-    with _opened(spec.path) as file:
+    with opened_file(spec.path) as file:
         index = find_hdu(file, spec.hdu, spec.path).index
         there = _images(file)
     found = next(one for one in there if one.index == index)
@@ -153,12 +153,32 @@ def _image_of(spec: SourceSpec) -> _Image:
     return _Image(spec.path, found, chosen=spec.hdu is not None)
 
 
-def _images_of(path: Path) -> list[Extension]:
-    """The images of a FITS file that can be read; none for another format."""
+def images_of(path: Path) -> list[Extension]:
+    """The images of a FITS file that can be read; none for another format.
+
+    Raises
+    ------
+    SourceError
+        If the file as a whole cannot be read.
+    """
     if sniff_format(path) != "fits":
         return []
-    with _opened(path) as file:
+    with opened_file(path) as file:
         return _images(file)
+
+
+def hdu_index(path: Path, wanted: str) -> int:
+    """Number of the HDU of a name, which need not be an image; -1 where there is none.
+
+    Raises
+    ------
+    SourceError
+        If the file as a whole cannot be read.
+    """
+    from glassplate.pipeline.sources.fits.hdus import is_meant
+
+    with opened_file(path) as file:
+        return next((index for index, hdu in file.each() if is_meant(wanted, index, hdu)), -1)
 
 
 def _images(file: FitsFile) -> list[Extension]:
@@ -175,7 +195,14 @@ def _images(file: FitsFile) -> list[Extension]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[FitsFile]:
+def opened_file(path: Path) -> Iterator[FitsFile]:
+    """Open a FITS file, unpacked if it is packed.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
     from glassplate.pipeline.sources.fits.file import FitsFile
 
     with collected_warnings(path), as_source_errors(path):

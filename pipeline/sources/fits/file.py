@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import re
@@ -100,6 +101,14 @@ class FitsFile:
             except IndexError:
                 return
             yield index, hdu
+
+    def count(self) -> int:
+        """Number of HDUs up to the end of the file or the first damaged header, which counts as one."""
+        with contextlib.suppress(IndexError):
+            while self._fault is None:
+                with contextlib.suppress(SourceError):
+                    self.span(len(self._spans))
+        return len(self._spans) + (self._fault is not None)
 
     def raw_header(self, index: int) -> bytes:
         """The stored cards of an HDU's header, without END."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.sources.fits.constant import constant_plane
 from glassplate.pipeline.sources.fits.file import FitsFile
 from glassplate.pipeline.sources.fits.scan import Span
 from glassplate.pipeline.sources.fits.text import printable, stored_text
@@ -118,13 +119,27 @@ def hdu_info(index: int, hdu: Any, file: FitsFile) -> ImageInfo:
         reason = _not_an_image(hdu)
         if reason is None:
             shape = image_shape(hdu)
-            dtype = Scaling.of(hdu.header).dtype.name
+            dtype = pixel_dtype(hdu.header).name
             unit = unit_of(index, hdu, file)
             reason = _unreadable(index, hdu, file)
     # `inspect` lists all HDUs of a file even where one cannot be read
     except Exception as error:
         reason = f"cannot be read: {one_line(error)}"
     return ImageInfo(index, name, shape, dtype, unit, reason is None, reason)
+
+
+def pixel_dtype(header: fits.Header) -> np.dtype[Any]:
+    """Type of the values of an image.
+
+    Raises
+    ------
+    SourceError
+        As `Scaling.of`.
+    """
+    constant, scaled = constant_plane(header), Scaling.of(header).dtype
+    if constant is None or (scaled.kind in "iu" and constant.fits(scaled)):
+        return scaled
+    return scaled if scaled.kind == "f" else np.dtype(np.float32)
 
 
 def unit_of(index: int, hdu: Any, file: FitsFile) -> str | None:
@@ -154,6 +169,8 @@ def _text_of(header: fits.Header, keyword: str) -> str | None:
 
 def image_shape(hdu: Any) -> tuple[int, ...]:
     """``(y, x)`` or ``(c, y, x)``, without leading axes of length 1."""
+    if (constant := constant_plane(hdu.header)) is not None:
+        return constant.height, constant.width
     shape = tuple(int(n) for n in hdu.shape)
     return (*(n for n in shape[:-2] if n != 1), *shape[-2:])
 
@@ -195,7 +212,7 @@ def find_hdu(file: FitsFile, wanted: int | str | None, named: Path) -> ImageInfo
         If there is no such HDU or it cannot be restored; the message lists the HDUs of the file `named`.
     """
     for index, hdu in _candidates(file, wanted):
-        if wanted is not None and not _is_meant(wanted, index, hdu):
+        if wanted is not None and not is_meant(wanted, index, hdu):
             continue
         info = hdu_info(index, hdu, file)
         if info.restorable:
@@ -218,7 +235,8 @@ def _candidates(file: FitsFile, wanted: int | str | None) -> Iterator[tuple[int,
         yield wanted, file[wanted]
 
 
-def _is_meant(wanted: int | str, index: int, hdu: Any) -> bool:
+def is_meant(wanted: int | str, index: int, hdu: Any) -> bool:
+    """Whether an HDU has a number, an EXTNAME, or ``EXTNAME,EXTVER``."""
     if isinstance(wanted, int):
         return wanted == index
     name, _, version = wanted.partition(",")
@@ -235,7 +253,7 @@ def _not_an_image(hdu: Any) -> str | None:
         return "a table, not an image" if is_table else "of a kind that is not read"
     shape = tuple(int(n) for n in hdu.shape)
     if not shape:
-        return "no data"
+        return "no data" if constant_plane(hdu.header) is None else None
     if 0 in shape:
         return f"zero size {shape}"
     if len(shape) == 1:

@@ -13,12 +13,14 @@ from astropy.io import fits
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.fits.constant import ConstantPlane, constant_plane
 from glassplate.pipeline.sources.fits.file import FitsFile
 from glassplate.pipeline.sources.fits.hdus import (
     Scaling,
     find_hdu,
     hdu_info,
     header_text,
+    pixel_dtype,
     row_layout,
 )
 from glassplate.pipeline.sources.fits.text import is_sound, printable
@@ -74,15 +76,24 @@ class FitsSource:
         planes = shape[0] if self.ndim == 3 else 1
         self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
         self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
-        self._scaling = Scaling.of(hdu.header)
-        self.dtype: np.dtype[Any] = self._scaling.dtype
+        constant = constant_plane(hdu.header)
+        self.dtype: np.dtype[Any] = pixel_dtype(hdu.header)
+        # PIXVALUE is a value, not a stored number
+        self._scaling = (
+            Scaling.of(hdu.header) if constant is None else Scaling(1, 0, None, self.dtype)
+        )
         self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
-        self.output_dtype: np.dtype[Any] = np.dtype(np.float32)
+        # as precise as the source: float64 where float32 does not hold every value of its type
+        self.output_dtype: np.dtype[Any] = self.working_dtype
         self.unit = self.info.unit
         self.alpha: AlphaReader | None = None
         self.metadata: dict[str, Any] = {"fits": _metadata(self._file, self.info)}
-        self._stored: _Compressed | RowReader
-        if isinstance(hdu, fits.CompImageHDU):
+        self._stored: _Compressed | RowReader | ConstantPlane
+        if constant is not None:
+            self._stored = constant
+            self.resident_bytes = 0
+            self._file.close()
+        elif isinstance(hdu, fits.CompImageHDU):
             self._stored = _Compressed(hdu, self.shape)
             self.resident_bytes = min(CACHE_BYTES, math.prod(self.shape) * 8)
         else:
@@ -177,7 +188,10 @@ def _metadata(file: FitsFile, info: ImageInfo) -> dict[str, Any]:
         "cards": _cards(text),
         "hdu": info.index,
         "name": info.name,
+        "hdus": file.count(),
     }
+    if isinstance(file[info.index], fits.CompImageHDU):
+        found["compression"] = str(file[info.index].compression_type)
     if info.index > 0:
         found["primary"] = header_text(0, file[0], file)
     return found

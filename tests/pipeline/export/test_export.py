@@ -10,8 +10,9 @@ from astropy.io import fits
 from exported import RUN, ended, make_store
 
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.export.export import _WRITERS as export_writers
-from glassplate.pipeline.export.export import export, is_export
+from glassplate.pipeline.export import export as export_module
+from glassplate.pipeline.export.export import export
+from glassplate.pipeline.export.own_files import is_export
 
 
 class TestRefusals:
@@ -72,10 +73,11 @@ class TestRefusals:
     def test_a_header_that_cannot_be_kept_is_reported_in_one_line(
         self, tmp_path, monkeypatch, suffix
     ):
-        def fails(image, path):
+        def fails(*_):
             raise KeyError("CTYPE1")
 
-        monkeypatch.setitem(export_writers, suffix, fails)
+        writer = "write_fits" if suffix == ".fits" else "write_tiff"
+        monkeypatch.setattr(export_module, writer, fails)
         with pytest.raises(StoreError, match=r"cannot be carried over: KeyError: 'CTYPE1'; the"):
             export(make_store(tmp_path, np.ones((8, 8), "f4"), {}), tmp_path / f"a{suffix}")
         assert not list(tmp_path.glob("*a.*"))
@@ -86,7 +88,7 @@ class TestRefusals:
         def fail(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("glassplate.pipeline.export.fits._write_header", fail)
+        monkeypatch.setattr("glassplate.pipeline.export.fits.write.write_hdu", fail)
         with pytest.raises(Exception, match="the disk is full"):
             export(store, tmp_path / "a.fits")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["out.zarr"]

@@ -12,7 +12,8 @@ from PIL import Image
 
 from glassplate.pipeline.errors import CapacityError, UsageError
 from glassplate.pipeline.export import jpeg2000
-from glassplate.pipeline.export.export import export, is_export
+from glassplate.pipeline.export.export import export
+from glassplate.pipeline.export.own_files import is_export
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import Box

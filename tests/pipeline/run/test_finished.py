@@ -200,12 +200,13 @@ class TestExport:
     def test_of_a_result_that_is_resumed_meanwhile_leaves_no_file(self, folder, monkeypatch):
         from glassplate.pipeline.export import export as module
 
-        def while_another_run_begins(image, path):
+        def while_another_run_begins(images, path, planes):
             path.write_text("half of this, half of that")
             manifest = read_manifest(folder / "a.zarr")
             write_manifest(folder / "a.zarr", replace(manifest, sessions=()))
+            return ()
 
-        monkeypatch.setitem(module._WRITERS, ".fits", while_another_run_begins)
+        monkeypatch.setattr(module, "write_fits", while_another_run_begins)
         with pytest.raises(StoreError, match="was changed while it was exported"):
             export(folder / "a.zarr", folder / "out.fits")
         assert not (folder / "out.fits").exists()

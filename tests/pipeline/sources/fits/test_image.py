@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
+from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import Box
 
@@ -42,10 +43,12 @@ def test_every_pixel_type(tmp_path, opened, dtype):
     source = opened(tmp_path / "a.fits")
     np.testing.assert_array_equal(whole(source).values[0], data)
     assert source.dtype == source.info.dtype == np.dtype(dtype)
-    assert source.output_dtype == np.float32
     exact = np.can_cast(data.dtype, np.float32, "safe")
     assert (
-        source.working_dtype == whole(source).values.dtype == (np.float32 if exact else np.float64)
+        source.output_dtype
+        == source.working_dtype
+        == whole(source).values.dtype
+        == (np.float32 if exact else np.float64)
     )
     assert (source.shape, source.ndim, source.resident_bytes) == ((1, 13, 17), 2, 0)
 
@@ -390,3 +393,45 @@ def test_reading_is_lazy(forks, tmp_path, compressed):
             file.write(header.tostring().encode())
             file.truncate(file.tell() + 2 * 8000 * 8000)
     assert forks.call("read_growth", str(path), 4000, 4320, 4000, 4320) < 30 << 20
+
+
+class TestConstantPlanes:
+    """HST's planes without data, whose pixels all have the value PIXVALUE."""
+
+    def write(self, path, bitpix, value, axes=(7, 5)):
+        extension = fits.ImageHDU(name="ERR")
+        extension.header["NPIX1"], extension.header["NPIX2"] = axes
+        extension.header["PIXVALUE"] = value
+        science = fits.ImageHDU(np.ones((5, 7), "f4"), name="SCI")
+        fits.HDUList([fits.PrimaryHDU(), science, extension]).writeto(path)
+        # astropy writes 8 where there is no data
+        before, after = (f"BITPIX  = {value:>20}".encode() for value in (8, bitpix))
+        start, _, last = path.read_bytes().rpartition(before)
+        path.write_bytes(start + after + last)
+
+    @pytest.mark.parametrize(
+        ("bitpix", "value", "dtype"),
+        [(-32, 2.5, "float32"), (16, 0, "int16"), (16, 0.0, "int16"), (16, 1.5, "float32")],
+    )
+    def test_all_pixels_have_the_value(self, tmp_path, opened, bitpix, value, dtype):
+        self.write(tmp_path / "a.fits", bitpix, value)
+        source = opened(tmp_path / "a.fits", hdu="ERR")
+        assert (source.shape, source.dtype.name) == ((1, 5, 7), dtype)
+        pixels = source.read(Box(1, 4, 2, 7))
+        np.testing.assert_array_equal(pixels.values, np.full((1, 3, 5), value))
+        assert pixels.valid.all()
+
+    @pytest.mark.parametrize(
+        ("value", "axes"), [("one", (7, 5)), (1, (0, 5)), (1, ("7", 5)), (1, (7, 2**40))]
+    )
+    def test_impossible_ones_have_no_data(self, tmp_path, opened, value, axes):
+        self.write(tmp_path / "a.fits", 16, value, axes)
+        with pytest.raises(SourceError, match="HDU 2 ERR: no data"):
+            opened(tmp_path / "a.fits", hdu="ERR")
+
+    def test_they_serve_as_mask_and_noise(self, tmp_path):
+        self.write(tmp_path / "a.fits", 16, 0)
+        spec = resolved(SourceSpec(tmp_path / "a.fits", hdu="SCI", mask=tmp_path / "a.fits[ERR]"))
+        source = open_source(spec)
+        assert source.read(Box(0, 5, 0, 7)).valid.all()
+        source.close()

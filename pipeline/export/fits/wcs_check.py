@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from glassplate.pipeline.export.fits_wcs import table_keywords
+from glassplate.pipeline.export.fits.tables import table_keywords
 from glassplate.pipeline.reader_warnings import collected_warnings
 
 
@@ -40,7 +40,7 @@ def wcs_disagreement(before: fits.Header, after: fits.Header, scale: float) -> f
     with collected_warnings("WCS check"), np.errstate(all="ignore"):
         # wcslib raises many kinds of error. A header that it refuses is exported without this check
         try:
-            old, new = WCS(_without_tables(before)), WCS(after)
+            old, new = WCS(_without_tables(before)), WCS(_without_tables(after))
             there, here = _world(old, x, y), _world(new, new_x, new_y)
             step_x, step_y = _world(new, new_x + 1, new_y), _world(new, new_x, new_y + 1)
         except Exception:

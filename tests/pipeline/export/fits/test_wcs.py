@@ -8,7 +8,7 @@ from headers import scaled_header
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.pipeline.export.fits_wcs_check import wcs_disagreement
+from glassplate.pipeline.export.fits.wcs_check import wcs_disagreement
 
 SHAPE = {"NAXIS": 2, "NAXIS1": 200, "NAXIS2": 150}
 TAN = {
@@ -184,11 +184,12 @@ def test_the_plate_solution_of_the_dss_is_scaled():
     assert (after["CNPIX1"], after["XPIXELSZ"], after["PPO3"]) == (10000, 12.64, 177500.0)
 
 
-def test_sections_and_lookup_tables_are_left_out_with_a_note():
+def test_sections_of_the_detector_and_lookup_tables_are_left_out_with_a_note():
     before = header_of(
         {
             **FORMS["cd"],
-            "DATASEC": "[1:200,1:150]",
+            "BAYERPAT": "RGGB",
+            "CCDSUM": "1 1",
             "CCDSECA": "[1:2,3:4]",
             "CPDIS1": "LOOKUP",
             "D2IMERR1": 0.1,
@@ -196,12 +197,28 @@ def test_sections_and_lookup_tables_are_left_out_with_a_note():
     )
     before.append(fits.Card.fromstring("DP1     = 'EXTVER: 1.0'"))
     after = scaled_header(before, 2)
-    assert not {"DATASEC", "CCDSECA", "CPDIS1", "D2IMERR1", "DP1.EXTVER"} & set(after)
+    assert not {"BAYERPAT", "CCDSUM", "CCDSECA", "CPDIS1", "D2IMERR1", "DP1.EXTVER"} & set(after)
     text = " ".join(after["HISTORY"])
-    for word in ("DATASEC", "CCDSECA", "CPDIS1", "DP1"):
+    for word in ("BAYERPAT", "CCDSUM", "CCDSECA", "CPDIS1", "DP1"):
         assert word in text
     assert WCS(after).has_celestial
-    assert "DATASEC" in scaled_header(before, 1)
+    assert "CCDSECA" in scaled_header(before, 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "twice"),
+    [
+        ("[1:200,1:150]", "[1:400,1:300]"),
+        ("[101:200, 51:51]", "[201:400,101:102]"),
+        ("[200:1,1:150]", "[400:1,1:300]"),
+    ],
+)
+def test_sections_of_the_image_follow_its_pixels(section, twice):
+    before = header_of({"DATASEC": section, "BIASSECA": section})
+    after = scaled_header(before, 2)
+    assert (after["DATASEC"], after["BIASSECA"]) == (twice, twice)
+    assert "DATASEC" not in scaled_header(before, 0.5)
+    assert "TRIMSEC" not in scaled_header(header_of({"TRIMSEC": "all of it"}), 2)
 
 
 def test_a_header_without_wcs_gets_none():

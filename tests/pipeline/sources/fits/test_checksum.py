@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glassplate.pipeline.export.fits_checksum import OnesComplementSum, encoded_checksum
+from glassplate.pipeline.sources.fits.checksum import OnesComplementSum, encoded_checksum
 
 
 @pytest.mark.parametrize("seed", range(20))

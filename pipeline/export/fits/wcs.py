@@ -15,6 +15,8 @@ from typing import Any
 
 from astropy.io import fits
 
+from glassplate.pipeline.export.fits.tables import LookupTables, without_tables
+
 # One WCS without a letter and up to 26 alternates.
 _WCS_NAMES = ("", *string.ascii_uppercase)
 _SKY_AXES = ("1", "2")
@@ -31,11 +33,13 @@ _POWERS = {
 _SIP = re.compile(r"(?:A|B|AP|BP)_(\d)_(\d)")
 _TO_LOGICAL = re.compile(r"LTM[12]_\d")
 
-# Regions in pixels of the detector or of the input, which are wrong on another grid.
-_SECTIONS = re.compile(r"(?:DATA|TRIM|BIAS|CCD|AMP|DET|PRE|POST|ORIG)SEC[A-Z0-9]{0,2}")
-
-# Distortion by lookup tables. The tables are in other extensions, which are not exported.
-_TABLES = re.compile(r"(?:CPDIS|CQDIS|D2IMDIS|CPERR|CQERR|D2IMERR|DP|DQ|D2IM)\d|D2IMEXT|AXISCORR")
+# Regions in pixels of the image, which follow a finer grid.
+_IMAGE_SECTIONS = re.compile(r"(?:DATA|TRIM|BIAS|PRE|POST)SEC[A-Z0-9]{0,2}")
+_SECTION = re.compile(r" *\[ *(\d+) *: *(\d+) *, *(\d+) *: *(\d+) *\] *")
+# What counts pixels of the detector: its regions, its binning, and the colours of its mosaic of filters.
+_OF_DETECTOR = re.compile(
+    r"(?:CCD|AMP|DET|ORIG)SEC[A-Z0-9]{0,2}|CCDSUM|BAYERPAT|XBAYROFF|YBAYROFF|BAYOFFX|BAYOFFY"
+)
 
 
 @dataclass(frozen=True)
@@ -52,35 +56,59 @@ class HeaderChanges:
     """Sentences for HISTORY, of any length."""
 
 
-def header_changes(header: fits.Header, scale: float) -> HeaderChanges:
+def header_changes(
+    header: fits.Header, scale: float, tables: LookupTables | None = None
+) -> HeaderChanges:
     """Work out what to change in a header for pixels that are `scale` times finer, or coarser below 1.
+
+    What becomes of lookup tables is in `tables`; without it they are left out.
 
     Formulas: FITS papers I, II; SIP convention (Shupe et al. 2005); IRAF's LTV and LTM; the DSS
     plate solution. Checked against real headers to a millionth of a milliarcsecond.
     """
-    tables = table_keywords(header)
-    history = []
-    if tables:
-        history.append(
-            "distortion by lookup tables is left out: the tables are in other extensions "
-            f"of the input ({', '.join(sorted(tables))})"
-        )
+    if tables is None:
+        tables = without_tables(header, "the tables are in other extensions of the input")
+    values: dict[str, Any] = dict(tables.values)
+    history = list(tables.history)
     if scale == 1:
-        return HeaderChanges(dropped=tables, history=tuple(history))
-    values: dict[str, Any] = {}
+        return HeaderChanges(values, {}, tables.dropped, tables.history)
     added: dict[str, Any] = {}
     for name in _WCS_NAMES:
         _scale_wcs(header, name, scale, values, added)
     _scale_logical(header, scale, values, added)
     _scale_powers(header, scale, values)
-    sections = frozenset(key for key in header if _SECTIONS.fullmatch(key))
     if values:
         history.append(f"WCS and pixel sizes follow pixels {scale:g} times finer")
+    sections = _scaled_sections(header, scale)
     if sections:
-        history.append(
-            f"left out, as they count pixels of the input: {', '.join(sorted(sections))}"
-        )
-    return HeaderChanges(values, added, tables | sections, tuple(history))
+        history.append(f"regions of the image follow its pixels: {', '.join(sorted(sections))}")
+    values |= sections
+    dropped = frozenset(
+        key
+        for key in header
+        if _OF_DETECTOR.fullmatch(key) or (_IMAGE_SECTIONS.fullmatch(key) and key not in sections)
+    )
+    if dropped:
+        history.append(f"left out, as they count pixels of the input: {', '.join(sorted(dropped))}")
+    return HeaderChanges(values, added, tables.dropped | dropped, tuple(history))
+
+
+def _scaled_sections(header: fits.Header, scale: float) -> dict[str, str]:
+    """Regions ``[x1:x2,y1:y2]``, counted from 1 with both ends, on a grid of whole times as many pixels."""
+    found: dict[str, str] = {}
+    if scale < 1 or not float(scale).is_integer():
+        return found
+    times = int(scale)
+    for key in header:
+        section = _SECTION.fullmatch(str(header[key])) if _IMAGE_SECTIONS.fullmatch(key) else None
+        if section is not None:
+            x1, x2, y1, y2 = (int(number) for number in section.groups())
+            first_x, first_y = ((min(a, b) - 1) * times + 1 for a, b in ((x1, x2), (y1, y2)))
+            last_x, last_y = (max(a, b) * times for a, b in ((x1, x2), (y1, y2)))
+            ends = (first_x, last_x) if x1 <= x2 else (last_x, first_x)
+            rows = (first_y, last_y) if y1 <= y2 else (last_y, first_y)
+            found[key] = f"[{ends[0]}:{ends[1]},{rows[0]}:{rows[1]}]"
+    return found
 
 
 def _scale_wcs(
@@ -177,9 +205,3 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max
-
-
-def table_keywords(header: fits.Header) -> frozenset[str]:
-    """Stored keywords of lookup tables. astropy shows a record ``DP1 = 'EXTVER: 1'`` as DP1.EXTVER."""
-    stored = {key.partition(".")[0] for key in header}
-    return frozenset(key for key in stored if _TABLES.fullmatch(key))

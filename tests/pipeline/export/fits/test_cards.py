@@ -1,6 +1,6 @@
 """Sentences become lines of HISTORY."""
 
-from glassplate.pipeline.export.fits_header import history_lines
+from glassplate.pipeline.export.fits.cards import history_lines
 
 
 def test_history_lines_have_at_most_72_characters():

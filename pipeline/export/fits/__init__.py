@@ -1,0 +1,1 @@
+"""Writing FITS files."""
