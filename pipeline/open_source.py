@@ -85,7 +85,8 @@ class SourceFiles:
             Roles of companions that are left out.
         """
         without = {*without, *findings.unused}
-        source = self._with(scaled(self.image, findings.exponent), findings, without, "mask")
+        image = scaled(self.image, findings.exponent, findings.pedestal)
+        source = self._with(image, findings, without, "mask")
         source = self._with(source, findings, without, "variance")
         source = self._with(source, findings, without, "guide")
         source = _without_wild(source, findings, 0)
@@ -108,7 +109,7 @@ class SourceFiles:
     def exposures(self, findings: SourceFindings = NOTHING_FOUND) -> list[Source]:
         """The further exposures, each read according to the findings."""
         return [
-            _without_wild(scaled(one, findings.exponent), findings, place)
+            _without_wild(scaled(one, findings.exponent, findings.pedestal), findings, place)
             for place, one in enumerate(self._exposures, 1)
         ]
 

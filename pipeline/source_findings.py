@@ -14,11 +14,13 @@ from glassplate.pipeline.sources.source import SourceSpec
 class SourceFindings:
     """What planning finds in a source and the user did not say; small, hashable and picklable.
 
-    All numbers with a unit are those of values divided by ``2**exponent``.
+    All numbers with a unit are those of values less the pedestal, divided by ``2**exponent``.
     """
 
     exponent: int = 0
     """Values are read divided by ``2**exponent``, which brings them near 1."""
+    pedestal: float = 0.0
+    """Level of the file's values that is subtracted before; 0 unless float32 would lose their noise."""
     limits: tuple[WildLimits | None, ...] = ()
     """Limits beyond which a pixel is wild, thus invalid: of the image and of each exposure; empty where
     nothing is wild."""

@@ -60,9 +60,9 @@ class WildLimits:
         """The limits for values multiplied by ``2**exponent``."""
         return WildLimits(*(math.ldexp(value, exponent) for value in asdict(self).values()))
 
-    def read_with(self, exponent: int) -> WildLimits:
-        """The limits for values that are read divided by ``2**exponent``, at most `LARGEST`."""
-        limits = self.scaled(-exponent)
+    def read_with(self, exponent: int, pedestal: float = 0.0) -> WildLimits:
+        """The limits for values less `pedestal` that are divided by ``2**exponent``, at most `LARGEST`."""
+        limits = replace(self, sky=self.sky - pedestal).scaled(-exponent)
         return replace(limits, far=min(limits.far, LARGEST))
 
     def to_json(self) -> dict[str, float | None]:

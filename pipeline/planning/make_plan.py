@@ -44,6 +44,7 @@ from glassplate.pipeline.planning.value_range import find_value_range
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
 from glassplate.pipeline.source_findings import SourceFindings, has_variance
+from glassplate.pipeline.sources.fits.stored_checksums import checksum_warnings
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
@@ -161,7 +162,9 @@ def _plan_for(
     # an image of the noise says what there is to remove
     told = has_variance(source.spec, findings)
     measured = None if told or not recipe.traits.denoises else found
-    removes_nothing = measured is not None and not is_removable(samples, measured, quantum)
+    removes_nothing = measured is not None and not is_removable(
+        samples, measured, quantum, findings.pedestal
+    )
     detector = _detector(samples, recipe, noise, quantum)
     fills = recipe.fills or detector is not None
     fits = recipe.traits.fits and (fills or not removes_nothing)
@@ -188,6 +191,7 @@ def _plan_for(
         warnings=(
             *((source.info.note,) if source.info.note else ()),
             *(() if files.psf is None else files.psf.warnings),
+            *checksum_warnings(source.spec),
             *contradicted(samples, noise, findings.exponent),
             *(
                 []

@@ -40,16 +40,18 @@ def noise_found(
     return describe_noise(samples, noise, source.unit or levels)
 
 
-def is_removable(samples: list[Sample], found: NoiseDescription, quantum: float) -> bool:
+def is_removable(
+    samples: list[Sample], found: NoiseDescription, quantum: float, pedestal: float
+) -> bool:
     """Whether there is noise that could be removed: in whole numbers, more than that of rounding.
 
-    `quantum` is the step between whole numbers, and 0 for floats.
+    `quantum` is the step between whole numbers, and 0 for floats; `pedestal` has been taken off the values.
     """
     if found.grows or found.sigma**2 > MOST_ROUNDING * ROUNDING * quantum**2:
         return True
     pixels = np.concatenate([np.abs(values[valid]) for values, valid in samples])
     # counts of a few photons are whole numbers, and noise all the same
-    return found.sigma > 0 and float(pixels.mean()) < MOST_COUNTS * quantum
+    return not pedestal and found.sigma > 0 and float(pixels.mean()) < MOST_COUNTS * quantum
 
 
 def warnings_about(found: NoiseDescription, exponent: int, removes_nothing: bool) -> list[str]:

@@ -206,6 +206,11 @@ class Plan:
 
     def in_source_units(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values as they were read or fitted, in the source's own units; exact but at the ends of a type."""
+        given, pedestal = self.differences_in_source_units(values), self.findings.pedestal
+        return given + pedestal if pedestal else given
+
+    def differences_in_source_units(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Differences and standard deviations of values, in the source's own units."""
         exponent = self.findings.exponent
         if exponent == 0:
             return values
@@ -224,7 +229,7 @@ class Plan:
         return unknown
 
     def recorded(self) -> RecordedPlan:
-        """The plan without its recipe, for the manifest; numbers in the source's own units."""
+        """The plan without its recipe, for the manifest; numbers in source units, less the pedestal."""
         exponent, combination = self.findings.exponent, self.findings.combination
         detector = self.findings.detector
         return RecordedPlan(
@@ -237,6 +242,7 @@ class Plan:
             layout=self.layout,
             working_dtype=self.working_dtype,
             unit_exponent=exponent,
+            pedestal=self.findings.pedestal,
             wild=tuple(
                 None if limits is None else limits.scaled(exponent).to_json()
                 for limits in self.findings.limits

@@ -21,6 +21,7 @@ def findings_as_recorded(detector: Detector | None, recorded: RecordedPlan) -> S
         detector = replace(detector, noise=noise.scaled(-exponent), low=level)
     return SourceFindings(
         exponent=exponent,
+        pedestal=recorded.pedestal,
         limits=tuple(
             None if limits is None else WildLimits.from_json(limits).scaled(-exponent)
             for limits in recorded.wild

@@ -79,6 +79,8 @@ class RecordedPlan:
     working_dtype: str
     unit_exponent: int = 0
     """Pixels are read divided by ``2**unit_exponent``."""
+    pedestal: float = 0.0
+    """Subtracted from pixels before: the transform, noise and limits below are of the rest."""
     wild: tuple[dict[str, float | None] | None, ...] = ()
     """What `WildLimits.to_json` gives for the image and each exposure."""
     transform: PixelTransform

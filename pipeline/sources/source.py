@@ -75,8 +75,9 @@ class Pixels:
     """The pixels of one box of an image, as they are read."""
 
     values: npt.NDArray[np.floating]
-    """``(c, h, w)`` in source units, divided by ``2**exponent`` of the `SourceFindings`, as all
-    that is read; in the source's working dtype; finite, 0 where the file has NaN or BLANK."""
+    """``(c, h, w)`` in source units, less the pedestal and divided by ``2**exponent`` of the
+    `SourceFindings`, as all that is read; in the source's working dtype; finite, 0 where the file has NaN
+    or BLANK."""
     valid: npt.NDArray[np.bool_]
     """``(c, h, w)``; True means trust the pixel."""
     variance: npt.NDArray[np.float32] | None = None

@@ -37,6 +37,10 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
     final = restored * plan.flux_factor
     if plan.recipe.traits.fills_only:
         final[valid] = pixels.values[valid]
+    elif not plan.fits:
+        # copies of the input: blending them would round
+        copied = valid & np.isfinite(final)
+        final[copied] = pixels.values[copied]
     if plan.recipe.traits.denoises:
         final = _near_measurement(plan, final, pixels)
     if plan.white is not None:
@@ -54,11 +58,18 @@ def finish(plan: Plan, restored: npt.NDArray[np.float64], pixels: Pixels) -> npt
             unknown &= ~as_given
     if dtype.kind == "f":
         final[unknown] = np.nan
-        return plan.in_source_units(final).astype(dtype)
+        return _in_source_units(plan, final).astype(dtype)
     final[unknown] = _input_values(plan, pixels)[unknown]
-    final = plan.in_source_units(final)
+    final = _in_source_units(plan, final)
     limits = np.iinfo(dtype)
     return np.clip(np.rint(final), limits.min, limits.max).astype(dtype)
+
+
+def _in_source_units(plan: Plan, final: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Restored values in the source's own units; the flux factor is of the pedestal, too."""
+    stated: npt.NDArray[np.float64] = plan.differences_in_source_units(final)
+    pedestal = plan.findings.pedestal * plan.flux_factor
+    return stated + pedestal if pedestal else stated
 
 
 def _input_values(plan: Plan, pixels: Pixels) -> npt.NDArray[np.float64]:
@@ -95,7 +106,7 @@ def uncertainty_of(
 ) -> npt.NDArray[np.float32]:
     """Standard deviation of the result of `finish`, ``(c, h, w)``; NaN where that is no estimate."""
     unknown = enlarged(~pixels.valid & ~plan.to_fill(pixels), plan.layout.scale)
-    stated = plan.in_source_units(blended * plan.flux_factor)
+    stated = plan.differences_in_source_units(blended * plan.flux_factor)
     return np.where(unknown, np.nan, stated).astype(np.float32)
 
 

@@ -186,5 +186,5 @@ def _residual_through_operator(
     measured = apply_operator(operator, windows[: task.count])  # (c, h, w)
     inner = residual_box(strip, layout.scale).relative_to(residual_box(around, layout.scale))
     predicted = measured[(slice(None), *inner.slices)]
-    difference = task.plan.in_source_units(pixels.values - predicted)
+    difference = task.plan.differences_in_source_units(pixels.values - predicted)
     return np.where(pixels.valid, difference, np.nan).astype(np.float32)

@@ -55,7 +55,7 @@ def write_quality(
     _write_map(
         group,
         "seam",
-        plan.in_source_units(np.array(seams)),
+        plan.differences_in_source_units(np.array(seams)),
         grid,
         {"meaning": "RMS difference to the next tiles where both count, source units"},
     )

@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from glassplate.flows.cli import options
-from glassplate.flows.cli.options import ImageOptions
+from glassplate.flows.cli.image_options import ImageOptions
 from glassplate.flows.jobs.job import ImageSettings
 from glassplate.pipeline.companions.table import COMPANIONS
 from glassplate.pipeline.provenance.identity import RunIdentity

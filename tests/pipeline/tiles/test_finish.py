@@ -7,11 +7,12 @@ import pytest
 
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import parse_recipe
+from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.tiles.finish import finish
 
 
-def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1.0):
+def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1.0, pedestal=0.0):
     """What `finish` reads of a plan."""
     made = SimpleNamespace(
         layout=SimpleNamespace(scale=scale, dtype=dtype),
@@ -20,7 +21,9 @@ def plan(dtype="float32", scale=1, invalid="keep", task="denoise", flux_factor=1
         white=None,
     )
     made.to_fill = lambda pixels: Plan.to_fill(made, pixels)
-    made.in_source_units = lambda values: values
+    made.fits = made.recipe.traits.fits
+    made.differences_in_source_units = lambda values: values
+    made.findings = SourceFindings(pedestal=pedestal)
     return made
 
 
@@ -41,7 +44,23 @@ TABLE = [
     (plan(), [1.5, 2.5], [9, 9], [1, 1], [1.5, 2.5]),
     (plan(), [1.5, 2.5], [9, 9], [1, 0], [1.5, NAN]),
     (plan(invalid="fill"), [1.5, 2.5], [9, 9], [1, 0], [1.5, 2.5]),
-    (plan(invalid="fill", task="identity"), [1.5, 0.0], [9, 0], [1, 0], [1.5, NAN]),
+    (plan(invalid="fill", task="identity"), [1.5, 0.0], [9, 0], [1, 0], [9, NAN]),
+    (plan(task="identity"), [1.5, NAN], [9, 8], [1, 1], [9, NAN]),
+    (plan("float64", pedestal=1e9), [1.5, NAN], [9, 8], [1, 1], [1e9 + 1.5, NAN]),
+    (
+        plan("float64", pedestal=1e9, task="inpaint"),
+        [1.5, 2.5],
+        [9, 0],
+        [1, 0],
+        [1e9 + 9, 1e9 + 2.5],
+    ),
+    (
+        plan("float64", scale=2, flux_factor=0.25, pedestal=1e9),
+        [4, 8, 12, 16],
+        [9, 8],
+        [1, 1],
+        [2.5e8 + 1, 2.5e8 + 2, 2.5e8 + 3, 2.5e8 + 4],
+    ),
     (plan(), [1.5, NAN], [9, 9], [1, 1], [1.5, NAN]),
     (plan(), [1.5, 2.5, 3.5], [9, 9, 9], [1, 0, 2], [1.5, NAN, 3.5]),
     (plan(task="inpaint"), [1.5, 2.5, 3.5], [9, 9, 9], [1, 0, 2], [9, 2.5, 3.5]),

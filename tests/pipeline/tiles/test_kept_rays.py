@@ -14,6 +14,7 @@ from glassplate.pipeline.events import Warned
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.source_findings import SourceFindings
 from glassplate.pipeline.sources.source import Pixels
 from glassplate.pipeline.tiles import kept_rays as kept_rays_module
 from glassplate.pipeline.tiles.finish import finish
@@ -59,7 +60,9 @@ def test_a_finished_region_holds_the_measurement_of_what_is_kept():
         flux_factor=1.0,
         white=None,
         to_fill=lambda pixels: pixels.found,
-        in_source_units=lambda values: values,
+        fits=True,
+        findings=SourceFindings(),
+        differences_in_source_units=lambda values: values,
     )
     restored = np.array([1880, 120, 90], "f8").reshape(1, 1, -1)
     given = pixels([1054, 900, 100], [1, 1, 0])
