@@ -21,7 +21,6 @@ from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from glassplate.pipeline.recipes.recipe import Recipe
-    from glassplate.pipeline.sources.source import SourceSpec
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 Exit = TypeVar("Exit")
@@ -35,116 +34,6 @@ JobFile = Annotated[
 ]
 Progress = Annotated[ProgressKind, typer.Option("--progress", help="How progress is shown.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageOptions:
-    """The image, and the images that come with it."""
-
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="FITS, TIFF, PNG or JPEG.", show_default=False)
-    ]
-    hdu: Annotated[
-        str | None,
-        typer.Option("--hdu", metavar="N|NAME", help="FITS extension. Default: the first image."),
-    ] = None
-    page: Annotated[
-        str | None,
-        typer.Option(
-            "--page",
-            metavar="N|all",
-            help="TIFF page; all: each page is a plane of a cube. Default: the first.",
-        ),
-    ] = None
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            "--mask", metavar="FILE", help="Image that is non-zero at pixels not to trust."
-        ),
-    ] = None
-    variance: Annotated[
-        Path | None,
-        typer.Option("--variance", metavar="FILE", help="Image of each pixel's variance."),
-    ] = None
-    sigma: Annotated[
-        Path | None,
-        typer.Option("--sigma", metavar="FILE", help="Image of each pixel's standard deviation."),
-    ] = None
-    weight: Annotated[
-        Path | None,
-        typer.Option(
-            "--weight",
-            metavar="FILE",
-            help="Image of each pixel's inverse variance; 0: do not trust the pixel.",
-        ),
-    ] = None
-    psf: Annotated[
-        Path | None,
-        typer.Option(
-            "--psf",
-            metavar="FILE",
-            help="Image of the point-spread function, on the grid of the result: for deconvolve and "
-            "superres.",
-        ),
-    ] = None
-    guide: Annotated[
-        Path | None,
-        typer.Option(
-            "--guide", metavar="FILE", help="A second image of the same scene, on the same grid."
-        ),
-    ] = None
-    exposures: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--exposure",
-            metavar="FILE",
-            help="Another exposure of the same scene, restored with the first; may be repeated.",
-        ),
-    ] = None
-    hints: Annotated[
-        Path | None,
-        typer.Option(
-            "--hints",
-            metavar="FILE",
-            help="RGB or RGBA image of the known colours, on the same grid: for colorize.",
-        ),
-    ] = None
-    overlay: Annotated[
-        Path | None,
-        typer.Option(
-            "--overlay",
-            metavar="FILE",
-            help="Image with an alpha channel that was laid over the input, such as a watermark, and is "
-            "removed.",
-        ),
-    ] = None
-
-    def spec(self) -> SourceSpec:
-        """Return the image as the pipeline names it.
-
-        Raises
-        ------
-        UsageError
-            If more than one image of the noise is given, or the page is invalid.
-        """
-        from glassplate.pipeline.sources.source import SourceSpec, noise_image
-
-        noise, kind = noise_image(
-            {"variance": self.variance, "sigma": self.sigma, "weight": self.weight}
-        )
-        return SourceSpec(
-            path=self.source,
-            hdu=_parse_hdu(self.hdu),
-            page=_parse_page(self.page),
-            mask=self.mask,
-            variance=noise,
-            noise_kind=kind,
-            psf=self.psf,
-            guide=self.guide,
-            exposures=tuple(self.exposures or ()),
-            hints=self.hints,
-            overlay=self.overlay,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +94,8 @@ class RecipeOptions:
         SourceError
             If the default is needed and `source` cannot be read or its format is unknown.
         """
-        from glassplate.flows.jobs.images import default_recipe, flag_overrides
+        from glassplate.flows.jobs.flags import flag_overrides
+        from glassplate.flows.jobs.images import default_recipe
         from glassplate.pipeline.recipes.recipe import load_recipe
 
         name = self.recipe or default_recipe(source)
@@ -287,26 +177,11 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
     ]
 
 
-def _parse_hdu(text: str | None) -> int | str | None:
-    """The index of a FITS extension if the text is a number, else its name."""
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text
-
-
 def _parse_scale(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SCALE):
         raise UsageError(f"--scale {text}: expected a whole number from 2 to {MOST_SCALE}")
-    return int(text)
-
-
-def _parse_page(text: str | None) -> int | Literal["all"] | None:
-    if text is None:
-        return None
-    if text == "all":
-        return "all"
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--page {text}: expected a number from 0, or all")
     return int(text)
 
 

@@ -12,6 +12,7 @@ import typer
 from glassplate.flows.cli import options
 from glassplate.flows.report.text import number, plural
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.export.fits.plane_names import PlaneName
 
 ROW_ORDER = "FITS counts them from the bottom, other formats from the top"
 
@@ -37,9 +38,10 @@ def inspect(
     else:
         from glassplate.pipeline.planning.find_companions import companions_by_hdu
         from glassplate.pipeline.sources.describe import describe
+        from glassplate.pipeline.sources.source import split_extension
 
         facts = describe(path)
-        found = companions_by_hdu(path)
+        found = companions_by_hdu(split_extension(path)[0])
         for image in facts["images"]:
             image["companions"] = found.get(image["index"], [])
         text = _source_text(path, facts)
@@ -98,17 +100,36 @@ def export(
             "the provenance.",
         ),
     ] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="OUT.zarr",
+            help="A result of another HDU of the same FITS file, for the same export; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    add: Annotated[
+        list[PlaneName] | None,
+        typer.Option(
+            "--add",
+            help="What a FITS file has as a further extension; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a result as FITS, TIFF or JPEG 2000, or as a bag.
 
-    The file has the header or the tags of the source.
+    The file has the header or the tags of the source, and a FITS file its other HDUs.
     """
+    from glassplate.pipeline.events import Event, Warned
+
     if bagit:
         from glassplate.pipeline.export.archive.bag import export_bag
 
-        if level or strength != 1:
+        if level or strength != 1 or others or add:
             raise UsageError(
-                "--bagit: a bag holds the whole result; leave --level and --strength out"
+                "--bagit: a bag holds the whole result; leave --level, --strength, --with and --add out"
             )
         typer.echo(export_bag(store, target, pyramid=pyramid))
         return
@@ -116,7 +137,15 @@ def export(
     from glassplate.pipeline.export.export import is_turned
     from glassplate.pipeline.store.ome_zarr import read_attributes
 
-    typer.echo(export_result(store, target, level, strength, pyramid=pyramid))
+    def warn(event: Event) -> None:
+        if isinstance(event, Warned):
+            typer.echo(f"warning: {event.message}", err=True)
+
+    stores = [store, *(others or ())]
+    done = export_result(
+        stores, target, level, strength, pyramid=pyramid, add=add or (), listener=warn
+    )
+    typer.echo(done)
     if is_turned(read_attributes(store), target):
         typer.echo(f"{target}: rows are in the opposite order: {ROW_ORDER}", err=True)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from glassplate.flows.server.settings import apply_settings
@@ -27,6 +27,7 @@ from prefect.utilities.annotations import quote  # noqa: E402
 
 from glassplate.flows.jobs.images import FoundImages, Image, default_recipe, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
+from glassplate.flows.jobs.joint_exports import JointExports  # noqa: E402
 from glassplate.flows.jobs.lazy_pool import LazyPool  # noqa: E402
 from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
 from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
@@ -48,7 +49,8 @@ from glassplate.pipeline.events import (  # noqa: E402
     StageStarted,
     Warned,
 )
-from glassplate.pipeline.export.export import check_target, is_export  # noqa: E402
+from glassplate.pipeline.export.export import check_target  # noqa: E402
+from glassplate.pipeline.export.own_files import is_export  # noqa: E402
 from glassplate.pipeline.pools.pool import Pool  # noqa: E402
 from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
 from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
@@ -66,6 +68,7 @@ class JobRun:
     """Set when the run must end early."""
     context: dict[str, str]
     """Written to the manifests: the flow run and the job."""
+    joint_exports: JointExports
     donors: DonorSequence | None = None
     """Of a sequence, whose images are restored one after the other."""
 
@@ -127,13 +130,7 @@ def restore_image(name: str, image: Image, run: JobRun) -> State[Any]:
     start = time.monotonic()
     try:
         with _listener(name, image, run) as listener:
-            request = _request(image, run)
-            if is_export(image.spec.path):
-                listener(Warned(image.store, "the input is an export of glassplate"))
-            result = restore(request, run.pool, listener)
-            report = ImageReport.from_result(image.spec.path, result, image.part)
-            if run.donors is not None:
-                run.donors.add(image.store)
+            report = _restored(image, run, listener)
     except Exception as error:  # whatever is wrong with one image, the others can be restored
         if run.stop.is_set() or stop_requested():
             raise KeyboardInterrupt from error
@@ -178,7 +175,7 @@ def _restore_all(job: Job, found: FoundImages, display: Display) -> list[ImageRe
     # the pool closes before the threads are joined, so that an interrupted run waits for no fit
     with ThreadPoolTaskRunner(max_workers=threads) as runner, lazy_pool as pool:
         donors = DonorSequence() if job.sequence else None
-        run = JobRun(job, pool, display, stop, context, donors)
+        run = JobRun(job, pool, display, stop, context, JointExports(images), donors)
         futures = [
             runner.submit(
                 restore_image,
@@ -194,15 +191,34 @@ def _restore_all(job: Job, found: FoundImages, display: Display) -> list[ImageRe
     return [_data(state) for state in states]
 
 
+def _restored(image: Image, run: JobRun, listener: Listener) -> ImageReport:
+    """Restore one image, and write the joint export of its file if it is the last of it."""
+    try:
+        request = _request(image, run)
+        if is_export(image.spec.path):
+            listener(Warned(image.store, "the input is an export of glassplate"))
+        result = restore(request, run.pool, listener)
+        report = ImageReport.from_result(image.spec.path, result, image.part)
+        if run.donors is not None:
+            run.donors.add(image.store)
+    except Exception:
+        if not (run.stop.is_set() or stop_requested()):
+            run.joint_exports.image_ended(image, listener, restored=False)
+        raise
+    exported = run.joint_exports.image_ended(image, listener, restored=True)
+    return report if exported is None else replace(report, exports=(printable(str(exported)),))
+
+
 def _request(image: Image, run: JobRun) -> RestoreRequest:
     if image.fault:
         raise UsageError(image.fault)
     is_fits = sniff_format(image.spec.path) == "fits"
     recipe_name, recipe = image.load_recipe(default_recipe(image.spec.path))
     export = image.export_path(is_fits=is_fits)
-    if export is not None:
-        export.parent.mkdir(parents=True, exist_ok=True)
-        check_target(export)
+    target = export or image.joint
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check_target(target)
     return RestoreRequest(
         spec=image.spec,
         store=image.store,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glassplate.flows.jobs.companion_patterns import file_for
+from glassplate.flows.jobs.flags import flags_of
 from glassplate.flows.jobs.input_files import (
     STORE_SUFFIX,
     Match,
@@ -20,17 +19,21 @@ from glassplate.flows.jobs.input_files import (
     no_such_file,
 )
 from glassplate.flows.jobs.job import ImageSettings, Job, JobInput
+from glassplate.flows.jobs.result_names import name_of_hdu, normalised, stem_of, suffix_of
 from glassplate.flows.report.text import plural
 from glassplate.pipeline.companions.beside import image_of_companion
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_several
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
+from glassplate.pipeline.text import one_line
 
-# Settings of a job that are fields of a SourceSpec; which of the images of the noise is given needs a look.
+# Settings of a job that are fields of a SourceSpec, apart from those that need a look: which image of the
+# noise is given, and which HDUs a pattern means.
 SPEC_SETTINGS = (
     {field.name for field in dataclasses.fields(SourceSpec)} & ImageSettings.model_fields.keys()
-) - set(NOISE_KINDS)
+) - {*NOISE_KINDS, "hdu"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Image:
     overrides: tuple[str, ...]
     scale: int | None
     export: Literal["fits", "tif", "auto"] | None
+    joint: Path | None = None
+    """FITS file to which this image and others of its file are exported together, when all have ended."""
     donor: Path | None = None
     """Earlier result from whose donor the tiles start; in a sequence, the first image alone uses it."""
     fault: str = ""
@@ -66,8 +71,8 @@ class Image:
         return name, load_recipe(name, self.overrides, scale=self.scale)
 
     def export_path(self, *, is_fits: bool) -> Path | None:
-        """Return the path of the export; None if none is requested."""
-        if self.export is None:
+        """Return the path of the image's own export; None if none is requested."""
+        if self.export is None or self.joint is not None:
             return None
         kind = ("fits" if is_fits else "tif") if self.export == "auto" else self.export
         return self.store.with_name(self.store.name.removesuffix(STORE_SUFFIX) + f".{kind}")
@@ -105,18 +110,22 @@ def find_images(job: Job) -> FoundImages:
         matches, own = leave_out_own_files(find_matches(entry.path), job.output)
         left_out += own
         alone = len(matches) == 1
-        candidates += [(_image(job, entry, match, alone=alone), entry, match) for match in matches]
-    literal = {_normalised(match.path) for _, _, match in candidates if match.literal}
+        candidates += [
+            (image, entry, match)
+            for match in matches
+            for image in _images(job, entry, match, alone=alone)
+        ]
+    literal = {normalised(match.path) for _, _, match in candidates if match.literal}
     order: dict[str, int] = {}
     chosen: dict[Any, Image] = {}
     for image, entry, match in candidates:
-        path = _normalised(match.path)
+        path = normalised(match.path)
         order.setdefault(path, len(order))
         if match.literal:
             chosen[image] = image
         elif path not in literal:
             chosen[path, image.spec.hdu, image.spec.page, entry.name] = image
-    images = sorted(chosen.values(), key=lambda image: order[_normalised(image.spec.path)])
+    images = sorted(chosen.values(), key=lambda image: order[normalised(image.spec.path)])
     kept = {image.spec.path for image in images}
     unused = dict.fromkeys(path for path in left_out if path not in kept)
     companions = {
@@ -182,27 +191,40 @@ def default_recipe(path: Path) -> str:
     return "astro-denoise" if sniff_format(path) == "fits" else "archive-denoise"
 
 
-def flag_overrides(bits: object, codes: object) -> tuple[str, ...]:
-    """The overrides of a recipe for the flags and the codes of bad pixels, where they are given."""
-    given = {"dq_bits": bits, "dq_codes": codes}
-    return tuple(
-        f"companions.{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in given.items()
-        if value is not None
-    )
+def _images(job: Job, entry: JobInput, match: Match, *, alone: bool) -> list[Image]:
+    """The images of one file: several where the entry chooses several of its HDUs."""
+    image = _image(job, entry, match, alone=alone)
+    wanted = _setting(job, entry, "hdu")
+    if not means_several(wanted):
+        return [replace(image, spec=replace(image.spec, hdu=wanted))]
+    try:
+        hdus = chosen_hdus(match.path, wanted)
+    except GlassplateError as error:
+        return [replace(image, fault=image.fault or one_line(error))]
+    target = image.export_path(is_fits=True)
+    joint = target if target is not None and target.suffix == ".fits" else None
+    # the names of HDUs tell their results apart, so these need no suffix for the entry
+    stem = entry.name or stem_of(match.path)
+    return [
+        replace(
+            image,
+            spec=replace(image.spec, hdu=hdu),
+            store=image.store.with_name(f"{stem}-{name_of_hdu(hdu)}{STORE_SUFFIX}"),
+            joint=joint,
+        )
+        for hdu in hdus
+    ]
 
 
-def stem_of(path: Path) -> str:
-    """Return the file's name without the suffixes of its format: ``m31`` for ``m31.fits.gz``."""
-    name = path.name
-    for compressed in (".gz", ".bz2", ".fz"):
-        name = name.removesuffix(compressed)
-    return Path(name).stem
+def _setting(job: Job, entry: JobInput, key: str) -> Any:
+    return getattr(entry if key in entry.model_fields_set else job, key)
 
 
 def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
+    """One file as an image, without the HDU."""
+
     def setting(key: str) -> Any:
-        return getattr(entry if key in entry.model_fields_set else job, key)
+        return _setting(job, entry, key)
 
     def of_image(value: Any) -> Any:
         """The setting for this image, where it is a pattern."""
@@ -213,7 +235,7 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
     # an entry that gives one image of the noise takes none of the others from the job
     owner = entry if entry.model_fields_set & set(NOISE_KINDS) else job
     noise, noise_kind = noise_image({kind: of_image(getattr(owner, kind)) for kind in NOISE_KINDS})
-    name = entry.name or stem_of(match.path) + _suffix(job, entry)
+    name = entry.name or stem_of(match.path) + suffix_of(job, entry)
     return Image(
         spec=SourceSpec(
             path=match.path,
@@ -223,7 +245,7 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
         ),
         store=job.output / match.folder / f"{name}{STORE_SUFFIX}",
         recipe=setting("recipe"),
-        overrides=job.set + entry.set + _flags_of(job, entry),
+        overrides=job.set + entry.set + flags_of(job, entry),
         scale=setting("scale"),
         export=setting("export"),
         donor=setting("donor"),
@@ -231,31 +253,6 @@ def _image(job: Job, entry: JobInput, match: Match, *, alone: bool) -> Image:
         if entry.name is None or alone
         else f"inputs {entry.path}: the name {entry.name!r} is for one image, it matches several",
     )
-
-
-def _flags_of(job: Job, entry: JobInput) -> tuple[str, ...]:
-    """Overrides for the flags of bad pixels; an entry that gives flags takes no codes from the job."""
-    owner = entry if entry.model_fields_set & {"dq_bits", "dq_codes"} else job
-    return flag_overrides(owner.dq_bits, owner.dq_codes)
-
-
-def _suffix(job: Job, entry: JobInput) -> str:
-    """Suffix of a result's name that tells apart the entries for different images of one path.
-
-    It follows from the job alone and not from files on disk, so that a result has the same name each
-    night. It is empty if no other entry has the same path.
-    """
-    path = _normalised(entry.path)
-    parts = {(other.hdu, other.page) for other in job.inputs if _normalised(other.path) == path}
-    if len(parts) < 2:
-        return ""
-    suffix = "" if entry.hdu is None else "-" + str(entry.hdu).replace("/", "_")
-    return suffix + ("" if entry.page is None else f"-page{entry.page}")
-
-
-def _normalised(path: Path | str) -> str:
-    """The same text for every way to write a path."""
-    return os.path.abspath(path)
 
 
 def _with_faults(images: list[Image]) -> Iterator[Image]:
@@ -267,6 +264,7 @@ def _with_faults(images: list[Image]) -> Iterator[Image]:
     for image in images:
         others = [other for other in by_store[image.store] if other is not image]
         exports = [image.export_path(is_fits=is_fits) for is_fits in (True, False)]
+        exports.append(image.joint)
         overwritten = [path for path in exports if path is not None and path.resolve() in sources]
         if image.fault:
             yield image
@@ -283,7 +281,7 @@ def _with_faults(images: list[Image]) -> Iterator[Image]:
 
 def _clash(image: Image, other: Image) -> str:
     """Message for two images that would be written to one result."""
-    same_path = _normalised(image.spec.path) == _normalised(other.spec.path)
+    same_path = normalised(image.spec.path) == normalised(other.spec.path)
     if same_path and image.part == other.part:
         both = f"input {image.spec.path} is given twice with different settings, and"
     else:

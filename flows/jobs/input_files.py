@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.export.export import is_export
+from glassplate.pipeline.export.own_files import is_export
 
 STORE_SUFFIX = ".zarr"
 

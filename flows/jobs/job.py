@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from glassplate.flows.jobs.companion_patterns import check_pattern, is_beside_the_image
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.text import one_line
+
+# A file with one of its images in brackets. Brackets after a suffix are no choice of characters.
+_IN_BRACKETS = re.compile(
+    r"(?P<file>.+\.(?:fits?|fts|fz|gz|bz2|(?P<tiff>tiff?)))\[(?P<part>[^\[\]/]+)\]", re.IGNORECASE
+)
 
 # Prefect validates the parameters of a deployment by this schema. It allows what a job file may hold.
 INPUTS_SCHEMA = {
@@ -41,7 +55,8 @@ class ImageSettings(BaseModel):
     scale: int | None = None
     export: Literal["fits", "tif", "auto"] | None = None
     """Write STEM.fits or STEM.tif beside the result; auto: FITS for FITS, TIFF for other formats."""
-    hdu: int | str | None = None
+    hdu: int | str | tuple[int | str, ...] | None = None
+    """A number or name, ``all``, a pattern such as ``SCI,*``, or a list: each of them is an image."""
     page: int | Literal["all"] | None = None
     dq_bits: int | str | tuple[int | str, ...] | None = None
     """Shorthand for the override ``companions.dq_bits``."""
@@ -76,6 +91,20 @@ class JobInput(ImageSettings):
     """A file or a glob pattern."""
     name: str | None = Field(None, pattern=r"^[^/]+$")
     """Name of the result in place of the file's stem."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _image_in_brackets(cls, value: Any) -> Any:
+        """Take ``file.fits[SCI,2]`` for the HDU SCI,2 of the file, unless there is a file of this name."""
+        path = value.get("path") if isinstance(value, Mapping) else None
+        found = _IN_BRACKETS.fullmatch(path) if isinstance(path, str) else None
+        if found is None or Path(str(path)).expanduser().exists():
+            return value
+        key = "page" if found["tiff"] else "hdu"
+        if key in value:
+            raise ValueError(f"names an image in brackets already; drop {key}")
+        part: int | str = int(found["part"]) if found["part"].isdigit() else found["part"]
+        return {**value, "path": found["file"], key: part}
 
 
 class Job(ImageSettings):

@@ -204,3 +204,66 @@ def test_sigterm_ends_a_run_that_can_be_resumed(command, sky, tmp_path, pool):
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("glassplate: interrupted; what is done is kept in")
     assert out == ""
+
+
+class TestSeveralImages:
+    @pytest.fixture
+    def mosaic(self, tmp_path):
+        rng = np.random.default_rng(0)
+        hdus = [fits.PrimaryHDU()]
+        hdus[0].header["TELESCOP"] = "HST"
+        for version in (1, 2):
+            pixels = rng.normal(100, 5, (30, 40)).astype("f4")
+            hdus.append(fits.ImageHDU(pixels, name="SCI", ver=version))
+            hdus.append(fits.ImageHDU(np.zeros((30, 40), "i2"), name="DQ", ver=version))
+        fits.HDUList(hdus).writeto(tmp_path / "m.fits")
+        return tmp_path / "m.fits"
+
+    def test_each_has_a_result_and_the_export_has_all(self, gp, mosaic, tmp_path):
+        words = (
+            "restore", mosaic, "-o", tmp_path / "o.zarr", "--hdu", "all", "--recipe", "identity",
+            "--mask", f"{mosaic}[DQ]", "--pool", "inline", "--export", tmp_path / "out.fits",
+        )  # fmt: skip
+        run = gp(*words)
+        assert run.code == 0, run
+        assert "m.fits[SCI,1]: restored" in run.out
+        assert {path.name for path in tmp_path.glob("*.zarr")} == {"o-SCI,1.zarr", "o-SCI,2.zarr"}
+        with fits.open(tmp_path / "out.fits", checksum=True) as out, fits.open(mosaic) as given:
+            assert [(hdu.name, hdu.ver) for hdu in out] == [(hdu.name, hdu.ver) for hdu in given]
+            assert "GPRUNID" in out["SCI", 1].header
+            assert out["SCI", 1].header["GPRUNID"] != out["SCI", 2].header["GPRUNID"]
+            for hdu in (1, 3):
+                np.testing.assert_array_equal(out[hdu].data, given[hdu].data)
+        before = (tmp_path / "out.fits").stat().st_mtime_ns
+        again = gp(*words)
+        assert "done before" in again.out
+        assert (tmp_path / "out.fits").stat().st_mtime_ns == before
+        assert gp("verify", tmp_path / "o-SCI,2.zarr").code == 0
+
+        stores = [tmp_path / f"o-SCI,{version}.zarr" for version in (1, 2)]
+        words = ("export", stores[0], tmp_path / "two.fits", "--with", stores[1], "--add")
+        assert gp(*words, "footprint", "--add", "residual").code == 0
+        with fits.open(tmp_path / "two.fits") as out:
+            assert [hdu.name for hdu in out[-4:]] == ["FOOTPRINT", "RESIDUAL"] * 2
+
+    def test_a_lost_input_is_said(self, gp, mosaic, tmp_path):
+        words = ("-o", tmp_path / "o.zarr", "--recipe", "identity", "--pool", "inline")
+        assert gp("restore", f"{mosaic}[SCI,2]", *words).code == 0
+        mosaic.unlink()
+        run = gp("export", tmp_path / "o.zarr", tmp_path / "out.fits")
+        assert run.code == 0
+        assert run.err.startswith("warning: the other 4 HDUs of the input are left out: m.fits is")
+
+    def test_they_do_not_fit_into_a_tiff(self, gp, mosaic, tmp_path):
+        run = gp(
+            "restore", mosaic, "-o", tmp_path / "o.zarr", "--hdu", "SCI,*", "--recipe", "identity",
+            "--export", tmp_path / "out.tif",
+        )  # fmt: skip
+        assert run.code == 2
+        assert "several results go into a FITS file only; name it .fits" in run.err
+        assert not list(tmp_path.glob("*.zarr"))
+
+    def test_a_plan_is_of_one(self, gp, mosaic):
+        run = gp("plan", mosaic, "--hdu", "all")
+        assert run.code == 2
+        assert "means 2 images, SCI,1, SCI,2; name one with --hdu" in run.err

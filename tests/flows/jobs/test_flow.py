@@ -11,6 +11,7 @@ import pytest
 import zarr
 from astropy.io import fits
 
+from glassplate.flows.jobs.joint_exports import JointExports
 from glassplate.pipeline.events import FitProgress, RunStarted, StageAdvanced, StageStarted, Warned
 
 # Seconds in which the server writes what a finished run has sent to it.
@@ -165,7 +166,7 @@ class TestListener:
         shown, log = [], Log()
         monkeypatch.setattr(flow, "get_run_logger", lambda: log)
         job = Job(inputs="a.fits", output=tmp_path)
-        run = flow.JobRun(job, None, shown.append, threading.Event(), {})
+        run = flow.JobRun(job, None, shown.append, threading.Event(), {}, JointExports(()))
         image = Image(SourceSpec(Path("a.fits")), tmp_path / "a.zarr", None, (), None, None)
         return flow, run, image, shown, log
 

@@ -7,15 +7,17 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glassplate.flows.jobs import joint_exports
 from glassplate.flows.jobs.images import (
     check_recipes,
     default_recipe,
     find_images,
     refuse_empty_job,
     refuse_faulty_job,
-    stem_of,
 )
+from glassplate.flows.jobs.result_names import stem_of
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.events import ignore_event
 
 
 def stores(job):
@@ -375,3 +377,75 @@ class TestCompanionsOfEachImage:
         assert [path.name for path in found.companions] == names[1:3]
         literal = find_images(job_of(f"inputs: [in/c4d_*.fits, in/{names[1]}]\noutput: out\n"))
         assert names[1] in [image.spec.path.name for image in literal.images]
+
+
+@pytest.fixture
+def mosaic(folder):
+    planes = [
+        fits.ImageHDU(np.ones((4, 5), "f4"), name=name, ver=version)
+        for version in (1, 2)
+        for name in ("SCI", "DQ")
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(folder / "in" / "m.fits")
+    return folder / "in" / "m.fits"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{path: in/m.fits, hdu: all}", ["m-SCI,1", "m-SCI,2"]),
+        ("{path: in/m.fits, hdu: 'SCI,*', name: x}", ["x-SCI,1", "x-SCI,2"]),
+        ("{path: in/m*.fits, hdu: [3, 'SCI,1']}", ["m-SCI,1", "m-SCI,2"]),
+        ("'in/m.fits[*,2]'", ["m-SCI,2", "m-DQ,2"]),
+        ("'in/m*.fits[SCI,2]'", ["m"]),
+        ("['in/m.fits[1]', 'in/m.fits[SCI,2]']", ["m-1", "m-SCI,2"]),
+    ],
+)
+def test_several_images_of_a_file(mosaic, job_of, entry, expected):
+    job = job_of(f"inputs: {entry}\noutput: out\nexport: auto\n")
+    images = find_images(job).images
+    assert [image.store.stem for image in images] == expected
+    assert {image.spec.path for image in images} == {mosaic}
+    assert not any(image.fault for image in images)
+    several = len(expected) > 1 and not entry.startswith("[")
+    for image in images:
+        stem = "x" if "name" in entry else "m"
+        own = image.store.with_suffix(".fits")
+        assert image.joint == (job.output / f"{stem}.fits" if several else None)
+        assert image.export_path(is_fits=True) == (None if several else own)
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("{path: in/m.fits, hdu: 'AMP*'}", r"no image AMP\*; there are SCI,1, DQ,1, SCI,2, DQ,2"),
+        ("{path: in/none.fits, hdu: all}", "no such file"),
+    ],
+)
+@pytest.mark.usefixtures("mosaic")
+def test_a_choice_that_means_nothing_is_reported(job_of, entry, why):
+    (image,) = find_images(job_of(f"inputs: {entry}\noutput: out\n")).images
+    assert re.search(why, image.fault)
+
+
+def test_an_image_named_twice_is_refused(job_of):
+    with pytest.raises(UsageError, match="names an image in brackets already; drop hdu"):
+        job_of("inputs: {path: 'in/m.fits[SCI]', hdu: 2}\noutput: out\n")
+
+
+@pytest.mark.parametrize("restored", [(True, True), (True, False), (False, False)])
+def test_a_joint_export_is_written_when_all_its_images_have_ended(
+    mosaic, job_of, monkeypatch, restored
+):
+    written = []
+    monkeypatch.setattr(
+        joint_exports, "export_jointly", lambda stores, target, _: written.append((stores, target))
+    )
+    job = job_of("inputs: {path: in/m.fits, hdu: all}\noutput: out\nexport: fits\n")
+    images = find_images(job).images
+    joint = joint_exports.JointExports(images)
+    for image, good in zip(images, restored, strict=True):
+        assert not written
+        joint.image_ended(image, ignore_event, restored=good)
+    stores = [image.store for image, good in zip(images, restored, strict=True) if good]
+    assert written == ([(stores, job.output / "m.fits")] if stores else [])

@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from glassplate.flows.cli import options
 from glassplate.flows.cli import restore as commands
+from glassplate.flows.cli.image_options import ImageOptions
 from glassplate.flows.processes import signals
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.run import restore as run
@@ -26,7 +27,7 @@ def restored(tmp_path):
     return commands.restore(
         tmp_path / "a.zarr",
         options.RecipeOptions(),
-        options.ImageOptions(source=tmp_path / "a.fits"),
+        ImageOptions(source=tmp_path / "a.fits"),
         options.PoolOptions(pool="inline"),
         progress="none",
     )
