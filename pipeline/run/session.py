@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.events import RunStarted, StageStarted, Warned
 from glassplate.pipeline.planning.plan import Plan
@@ -19,8 +21,15 @@ from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
 from glassplate.pipeline.run.state import Run
 from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
-from glassplate.pipeline.sources.source import Source
-from glassplate.pipeline.store.ome_zarr import create, update_attributes
+from glassplate.pipeline.sources.physical_size import pixel_size
+from glassplate.pipeline.sources.source import Source, white_value
+from glassplate.pipeline.store.display import omero_attributes
+from glassplate.pipeline.store.ome_zarr import (
+    create,
+    read_attributes,
+    set_display,
+    update_attributes,
+)
 from glassplate.pipeline.tiles.scratch import Scratch
 
 
@@ -35,7 +44,10 @@ def create_result(
         write_static(making, manifest.recipe)
         write_manifest(making, manifest)
 
-    create(request.store, plan.layout, attributes, fill)
+    pixel = pixel_size(source.metadata)
+    if pixel is not None:
+        pixel = pixel.divided(plan.layout.scale)
+    create(request.store, plan.layout, attributes, pixel, fill)
     return manifest
 
 
@@ -113,6 +125,7 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
         run.listener(Warned(run.store, warning))
     run.manifest = run.manifest.with_result(run.status, summary)
     record_result(run.store, run.plan, run.records, run.manifest, files)
+    _set_display(run)
     update_attributes(run.store, status=run.status, summary=asdict(summary))
     run.manifest = replace(run.manifest, provenance=provenance_digests(run.store))
     # last, since it says that the run is complete: one that is killed before this resumes
@@ -120,3 +133,10 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
     if run.status == "complete" and not keep_scratch:
         shutil.rmtree(run.scratch_folder, ignore_errors=True)
     return summary
+
+
+def _set_display(run: Run) -> None:
+    """Tell viewers which range of values to show."""
+    attributes, dtype = read_attributes(run.store), np.dtype(run.plan.layout.dtype)
+    white = None if dtype.kind == "f" else white_value(dtype, attributes)
+    set_display(run.store, omero_attributes(run.store, run.plan.layout, attributes, white))

@@ -14,6 +14,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.pixel_size import PixelSize
 from glassplate.pipeline.store.layout import ArrayLayout, Layout, Shard, arrays_of, residual_box
 
 # zstd at level 1 after a byte shuffle is the core codec of Zarr v3 that keeps up with the disk (about 1 GB/s
@@ -25,6 +26,7 @@ def create(
     store: Path,
     layout: Layout,
     attributes: Mapping[str, Any],
+    pixel: PixelSize | None = None,
     fill: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Create the empty result. It appears under its name whole or not at all.
@@ -40,13 +42,15 @@ def create(
         Shapes and types.
     attributes
         Attributes of the group in addition to ``ome``.
+    pixel
+        Size of the pixels of level 0. None if it is not known.
     fill
         Writes further files into the store before it appears under its name.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
     making = _making(store)
     shutil.rmtree(making, ignore_errors=True)  # left by a run that was killed here
-    ome = {"ome": ome_attributes(layout, store.stem)}
+    ome = {"ome": ome_attributes(layout, store.stem, pixel)}
     group = zarr.create_group(making, attributes={**ome, **attributes}, zarr_format=3)
     names = ("c", "y", "x")[-layout.ndim :]
     for name, array in arrays_of(layout).items():
@@ -83,24 +87,39 @@ def _making(store: Path) -> Path:
     return store.with_name(f".{store.name}.creating")
 
 
-def ome_attributes(layout: Layout, name: str) -> dict[str, Any]:
+def ome_attributes(layout: Layout, name: str, pixel: PixelSize | None = None) -> dict[str, Any]:
     """Return the OME-Zarr 0.5 metadata of the pyramid.
 
     Level ``i`` is ``2**i`` times coarser. The centre of its first pixel lies ``(2**i - 1) / 2`` pixels of
     level 0 further inside, since each pixel is the mean of those it covers.
+
+    Parameters
+    ----------
+    layout
+        Layout of the result.
+    name
+        Name of the image.
+    pixel
+        Size of the pixels of level 0. None if it is not known: then coordinates are in pixels of level 0, and
+        the axes have no unit.
     """
     kinds = {"c": "channel", "y": "space", "x": "space"}
     axes = [{"name": n, "type": kinds[n]} for n in ("c", "y", "x")[-layout.ndim :]]
-    lead = [1.0] * (layout.ndim - 2)
+    lead = layout.ndim - 2
+    sizes = (1.0, 1.0)
+    if pixel is not None:
+        sizes = (pixel.y, pixel.x)
+        for axis in axes[lead:]:
+            axis["unit"] = pixel.unit
 
     def transformations(level: int) -> list[dict[str, Any]]:
         shift = (2.0**level - 1) / 2
-        scale = {"type": "scale", "scale": [*lead, 2.0**level, 2.0**level]}
-        translation = {
-            "type": "translation",
-            "translation": [0.0 for _ in lead] + [shift, shift],
-        }
-        return [scale, translation]
+        scale = [1.0] * lead + [size * 2.0**level for size in sizes]
+        translation = [0.0] * lead + [size * shift for size in sizes]
+        return [
+            {"type": "scale", "scale": scale},
+            {"type": "translation", "translation": translation},
+        ]
 
     datasets = [
         {"path": str(level), "coordinateTransformations": transformations(level)}
@@ -157,6 +176,12 @@ def read_attributes(store: Path) -> dict[str, Any]:
     if "glassplate" not in attributes:
         raise StoreError(f"{store}: not a glassplate result (a Zarr group of another program)")
     return attributes
+
+
+def set_display(store: Path, omero: Mapping[str, Any]) -> None:
+    """Write the ``omero`` metadata of a result, which tell viewers how to show it."""
+    group = zarr.open_group(store, mode="r+")
+    group.attrs["ome"] = {**dict(group.attrs["ome"]), "omero": dict(omero)}
 
 
 def update_attributes(store: Path, **changes: Any) -> None:

@@ -46,6 +46,20 @@ def sky(tmp_path):
     return tmp_path / "sky.fits"
 
 
+def test_viewers_are_told_the_size_of_a_pixel_and_the_range_of_values(sky, tmp_path):
+    wcs = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.5 / 3600, "CDELT2": 0.5 / 3600}
+    with fits.open(sky, "update") as hdus:
+        hdus[0].header.update(wcs)
+    restore(request(sky, tmp_path / "a.zarr", COPY), InlinePool())
+    ome = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["ome"]
+    (image,) = ome["multiscales"]
+    assert [axis["unit"] for axis in image["axes"]] == ["arcsecond", "arcsecond"]
+    scale = image["datasets"][1]["coordinateTransformations"][0]["scale"]
+    assert scale == pytest.approx([1.0, 1.0])
+    window = ome["omero"]["channels"][0]["window"]
+    assert 80 < window["start"] < 100 < window["end"] < 500
+
+
 @pytest.mark.slow
 @settings(max_examples=12)
 @given(

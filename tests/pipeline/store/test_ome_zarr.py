@@ -6,13 +6,18 @@ import numpy as np
 import ome_zarr_models.v05
 import pytest
 import zarr
+from ome_zarr_models.common.omero import Omero
 
 from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.pixel_size import PixelSize
+from glassplate.pipeline.store.display import omero_attributes
 from glassplate.pipeline.store.layout import Layout, arrays_of, residual_box
 from glassplate.pipeline.store.ome_zarr import (
     create,
+    ome_attributes,
     open_array,
     read_attributes,
+    set_display,
     shard_file,
     update_attributes,
 )
@@ -30,6 +35,37 @@ def test_the_store_is_ome_zarr(tmp_path, ndim, scale):
     assert group["0"].shape == layout.stored_shape
     assert group["0"].shards is not None
     assert group["residual"].shape == layout.source_shape[-ndim:]
+
+
+def transformations(layout, pixel=None):
+    (image,) = ome_attributes(layout, "a", pixel)["multiscales"]
+    return image["axes"], [
+        [one[one["type"]] for one in dataset["coordinateTransformations"]]
+        for dataset in image["datasets"]
+    ]
+
+
+def test_coordinates_are_pixels_without_a_unit_where_the_size_is_not_known():
+    axes, levels = transformations(Layout((1, 40, 40), 2, True, 1, "uint8", 16, 32))
+    assert not any("unit" in axis for axis in axes)
+    assert levels == [[[1, 1], [0, 0]], [[2, 2], [0.5, 0.5]], [[4, 4], [1.5, 1.5]]]
+
+
+def test_coordinates_have_the_size_and_the_unit_of_the_pixels():
+    layout = Layout((3, 20, 20), 3, True, 1, "uint8", 16, 32)
+    axes, levels = transformations(layout, PixelSize(0.5, 0.25, "arcsecond"))
+    assert [axis.get("unit") for axis in axes] == [None, "arcsecond", "arcsecond"]
+    assert levels == [[[1, 0.5, 0.25], [0, 0, 0]], [[1, 1, 0.5], [0, 0.25, 0.125]]]
+
+
+def test_how_to_show_the_image_is_added_to_the_metadata_of_its_levels(tmp_path):
+    layout, store = Layout((1, 20, 20), 2, True, 1, "float32", 16, 32), tmp_path / "a.zarr"
+    create(store, layout, {"glassplate": {"run_id": "x"}})
+    set_display(store, omero_attributes(store, layout, {}, None))
+    found = ome_zarr_models.v05.Image.from_zarr(zarr.open_group(store, mode="r")).attributes.ome
+    assert len(Omero.model_validate(found.omero).channels) == 1
+    assert len(found.multiscales[0].datasets) == layout.levels
+    assert read_attributes(store)["glassplate"] == {"run_id": "x"}
 
 
 @pytest.mark.slow
@@ -84,7 +120,7 @@ def test_a_store_appears_whole_or_not_at_all(tmp_path):
 
     layout = Layout((1, 20, 20), 2, True, 1, "float32", 16, 32)
     with pytest.raises(RuntimeError):
-        create(tmp_path / "a.zarr", layout, {"glassplate": {}}, fail)
+        create(tmp_path / "a.zarr", layout, {"glassplate": {}}, fill=fail)
     assert not (tmp_path / "a.zarr").exists()
     create(tmp_path / "a.zarr", layout, {"glassplate": {}})
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
