@@ -86,7 +86,10 @@ class FitsFile:
                 raise IndexError(index) from error
             return error
         try:
-            return self._hdus[index]
+            hdu = self._hdus[index]
+            if hdu.fileinfo()["datLoc"] != self.span(index).data:
+                return SourceError("astropy sees the end of its header elsewhere than its card END")
+            return hdu
         except IndexError as error:
             return SourceError(f"astropy does not understand its header: {one_line(error)}")
         # astropy raises nearly anything on a damaged header, and one HDU must not hide the others
@@ -124,7 +127,10 @@ class FitsFile:
 
 
 class _CleanHeaders(io.FileIO):
-    """A file whose headers are read as printable ASCII: astropy refuses cards with a NUL or a tab."""
+    """A file whose headers are read as printable ASCII, with blanks after END.
+
+    astropy refuses cards with a NUL or a tab, and reads on past an END that anything else follows.
+    """
 
     def __init__(self, path: Path, known: Callable[[], list[Span]]) -> None:
         super().__init__(path, "rb")
@@ -139,6 +145,9 @@ class _CleanHeaders(io.FileIO):
             low, high = max(span.start - start, 0), min(span.data - start, len(raw))
             if low < high:
                 raw = raw[:low] + _FORBIDDEN.sub(b"?", raw[low:high]) + raw[high:]
+            low = max(span.end_card + len("END") - start, 0)
+            if low < high:
+                raw = raw[:low] + b" " * (high - low) + raw[high:]
         return raw
 
 

@@ -11,6 +11,7 @@ from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.fits.scan import BLOCK, MOST_BLOCKS, spans
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 PIXELS = np.random.default_rng(0).normal(100, 5, (64, 96)).astype("f4")
 
@@ -174,3 +175,17 @@ def test_spans_are_where_astropy_finds_them(tmp_path, extension, tiled):
         with fits.open(path, disable_image_compression=True) as there:
             expected = [(hdu.fileinfo()["hdrLoc"], hdu.fileinfo()["datLoc"]) for hdu in there]
         assert [(span.start, span.data) for span in spans(path)] == expected
+
+
+@pytest.mark.parametrize("junk", [b"\0" * 40, b" " * 20 + b"x", b"\xff\xfe"])
+def test_a_card_end_with_something_after_it_ends_its_header(extension, junk):
+    """astropy takes the next header for a part of this one, and its pixels would be those of no image."""
+    raw = bytearray(extension.read_bytes())
+    at = raw.index(b"END" + b" " * 77) + 3
+    raw[at : at + len(junk)] = junk
+    extension.write_bytes(raw)
+    assert [image["shape"] for image in describe(extension)["images"]] == [(), (64, 96), (64, 96)]
+    source = open_source(SourceSpec(extension))
+    pixels = source.read(Box(0, 64, 0, 96))
+    source.close()
+    np.testing.assert_array_equal(pixels.values[0], PIXELS)
