@@ -213,6 +213,17 @@ def jpeg_damage(raw: bytes) -> str | None:
     return None
 
 
+def jpeg_shortage(raw: bytes, height: int, width: int) -> str | None:
+    """What a JPEG lacks of a size, in one line; None where it has so many pixels, or does not tell."""
+    try:
+        high, wide, *_ = simplejpeg.decode_jpeg_header(raw)
+    except ValueError:
+        return None
+    if high >= height and wide >= width:
+        return None
+    return f"it has {wide} x {high} pixels, {width} x {height} are needed"
+
+
 def _has_an_end(raw: bytes) -> bool:
     """Whether the end marker of the image itself is there; a thumbnail in the header has one, too."""
     at = 2

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.raster.jpeg import jpeg_damage
+from glassplate.pipeline.sources.raster.jpeg import jpeg_damage, jpeg_shortage
 from glassplate.pipeline.sources.segments import RowLayout
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.tags import JPEG_COMPRESSIONS
@@ -33,7 +33,7 @@ def decode_segment(page: Any, file: int, index: int) -> npt.NDArray[Any]:
     damage = None
     if int(page.compression) in JPEG_COMPRESSIONS:
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        damage = _damage_of_jpeg(raw, page.jpegtables)
+        damage = _damage_of_jpeg(raw, page.jpegtables) or _shortage_of_jpeg(raw, page, index)
     try:
         if damage is not None:
             raise ValueError(damage)
@@ -64,6 +64,22 @@ def _damage_of_jpeg(raw: bytes | None, tables: bytes | None) -> str | None:
     if tables and tables.startswith(_JPEG_START):
         raw = tables.removesuffix(_JPEG_END) + raw[len(_JPEG_START) :]
     return jpeg_damage(raw)
+
+
+def _shortage_of_jpeg(raw: bytes | None, page: Any, index: int) -> str | None:
+    """What a JPEG strip or tile lacks of its pixels; None if nothing.
+
+    tifffile decodes it to the size in the directory, whatever the size in the JPEG is.
+    """
+    if raw is None or page.jpegheader is not None:
+        return None  # a part of one large JPEG has no size of its own
+    segment_height, segment_width = segment_shape(page)
+    _, _, height, width, _ = page.shaped
+    across, down = -(-width // segment_width), -(-height // segment_height)
+    row, column = divmod(index % (across * down), across)
+    least_height = min(segment_height, height - row * segment_height)
+    least_width = min(segment_width, width - column * segment_width)
+    return jpeg_shortage(raw, least_height, least_width)
 
 
 def segment_shape(page: Any) -> tuple[int, int]:

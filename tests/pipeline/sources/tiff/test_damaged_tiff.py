@@ -15,6 +15,7 @@ from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
 from glassplate.pipeline.sources.source import SourceSpec
+from glassplate.pipeline.tile_grid import Box
 
 COUNT = 42
 
@@ -124,3 +125,19 @@ def test_huge_numbers_are_refused_or_harmless(tmp_path, code, count, value, comp
     describe(path)
     error = refusal(lambda: open_source(SourceSpec(path)).close())
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_jpeg_that_is_smaller_than_its_strip_or_tile_is_refused(tmp_path, tile):
+    """It was decoded to the size of the directory: 18 megapixels of noise from 56 x 40 pixels."""
+    path, pixels = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (40, 56, 3), "u1")
+    layout = {"tile": tile} if tile else {"rowsperstrip": 16}
+    tifffile.imwrite(path, pixels, photometric="rgb", compression="jpeg", **layout)
+    source = open_source(SourceSpec(path))
+    source.read(Box(0, 40, 0, 56))
+    source.close()
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags = tiff.pages[0].tags
+        tags["TileWidth" if tile else "ImageWidth"].overwrite(64)
+    with pytest.raises(SourceError, match=r"pixels, .* are needed"):
+        open_source(SourceSpec(path)).read(Box(0, 16, 0, 20))
