@@ -83,7 +83,11 @@ class WildLimits:
         """Values whose sharpness has to be examined, of any shape."""
         if self.sigma == 0:
             return np.zeros(values.shape, bool)
-        high, low = self.sky + HOT * self.sigma, self.sky - DEAD * self.sigma
+        # limits beyond float32 would overflow when they are compared with it
+        high, low = (
+            np.float64(self.sky + HOT * self.sigma),
+            np.float64(self.sky - DEAD * self.sigma),
+        )
         return (values > high) | (values < low)
 
     def find(
