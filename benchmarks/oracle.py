@@ -1,0 +1,112 @@
+"""Images as other programs read them, compared with results of the recipe ``identity``.
+
+The oracles are astropy for FITS, and tifffile, then Pillow, for everything else. They read whole images.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+import zarr
+from astropy.io import fits
+from PIL import Image
+
+from glassplate.pipeline.reader_warnings import collected_warnings
+
+# A result of float32 holds a value of float64 to half a unit in the last place.
+RELATIVE = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A result beside what an oracle reads from the same file."""
+
+    ended: Literal["equal", "differs", "alone"]
+    """``alone`` where no oracle reads the file."""
+    detail: str = ""
+
+
+def compare(store: Path, path: Path) -> Comparison:
+    """Compare level 0 of a result of ``identity`` with the file that it was made from."""
+    group = zarr.open_group(store, mode="r")
+    ours = np.asarray(group["0"])
+    part = {**group.attrs.get("fits", {}), **group.attrs.get("tiff", {})}
+    index = part.get("hdu", part.get("page", 0))
+    try:
+        kind = str(group.attrs["glassplate"]["source"]["format"])
+        theirs = _like(read(path, kind, index, part.get("name", "")), ours.shape)
+    # an oracle raises nearly anything on a damaged file
+    except Exception as error:
+        return Comparison("alone", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    detail = difference(ours, theirs)
+    return Comparison("differs", detail) if detail else Comparison("equal")
+
+
+def read(path: Path, kind: str, index: int | str, name: str = "") -> npt.NDArray[np.generic]:
+    """The image of a file by its HDU or page, with colours where the library has them; "all": a cube of all.
+
+    `name` is that of the HDU: where a header has lost its END, astropy takes the next for a part of it, and
+    counts the HDUs otherwise.
+
+    Raises
+    ------
+    Exception
+        Whatever the library raises, if it cannot read the image.
+    """
+    with collected_warnings(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "fits":
+            with fits.open(path, memmap=False) as hdus:
+                if index and hdus[index].name != name.upper():
+                    raise LookupError(f"HDU {index} is {hdus[index].name!r} to astropy")
+                return _plain(np.array(hdus[index].data))
+        if kind == "tiff":
+            return _plain(tifffile.imread(path, key=None if index == "all" else index))
+        with Image.open(path) as image:
+            if image.mode in ("P", "1"):
+                image = image.convert()  # as it is seen
+            return _plain(np.asarray(image))
+
+
+def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -> str:
+    """How two images differ, in words; empty if they do not.
+
+    NaN stands for every value that is not finite. Integers are equal exactly, floats to half a unit of
+    float32.
+    """
+    if ours.size != theirs.size:
+        return f"shape {ours.shape}, not {theirs.shape}"
+    theirs = theirs.reshape(ours.shape)
+    if ours.dtype.kind in "iu" and theirs.dtype.kind in "iub":
+        differing = ours != theirs
+    else:
+        with np.errstate(invalid="ignore"):
+            one, other = ours.astype(np.float64), theirs.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            differing = np.abs(one - other) > RELATIVE * np.abs(other)
+        differing |= np.isfinite(one) != np.isfinite(other)
+    count = int(differing.sum())
+    if not count:
+        return ""
+    place = tuple(int(axis) for axis in np.argwhere(differing)[0])
+    return (
+        f"{count} of {ours.size} pixels, the first at {place}: {ours[place]}, not {theirs[place]}"
+    )
+
+
+def _plain(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    if data.dtype.kind not in "iufb" or data.ndim < 2:
+        raise TypeError(f"no image: {data.ndim} axes of {data.dtype}")
+    return data.astype(data.dtype.newbyteorder("="), copy=False)
+
+
+def _like(data: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    """Bring colours to the front if that gives the shape."""
+    moved = np.moveaxis(data, -1, 0) if data.ndim == 3 else data
+    return moved if moved.shape == shape != data.shape else data
