@@ -12,6 +12,7 @@ WORKDIR /src
 COPY constraints.txt ./
 RUN pip install --no-cache-dir -c constraints.txt build setuptools wheel
 COPY pyproject.toml README.md LICENSE ./
+COPY interface ./interface
 COPY models ./models
 COPY pipeline ./pipeline
 COPY flows ./flows

@@ -31,7 +31,7 @@ IMPORT_FLOWS := import hypothesis, ome_zarr_models, prefect.server.api.server; \
 	[importlib.import_module(one.name) \
 	for one in pkgutil.walk_packages(glassplate.flows.__path__, 'glassplate.flows.')]
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-PACKAGED := $(shell find models pipeline flows configs -type f -not -name "*.pyc") pyproject.toml README.md LICENSE
+PACKAGED := $(shell find interface models pipeline flows configs -type f -not -name "*.pyc") pyproject.toml README.md LICENSE
 # Imported by the tests from the wheel, never from the folders beside it: -P keeps the current folder off
 # sys.path.
 ISOLATED := $(TEST)/bin/python -P
@@ -150,7 +150,7 @@ test: lint types
 clean:
 	rm -rf build dist $(TEST) glassplate.egg-info demo-output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find models pipeline flows configs tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+	find interface models pipeline flows configs tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV) .venv-oldest $(PYTHONS:%=.venv-%)

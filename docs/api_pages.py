@@ -29,15 +29,18 @@ def on_config(config: MkDocsConfig) -> None:
     root.mkdir()
     for name in PACKAGES:
         (root / name).symlink_to(REPOSITORY / name, target_is_directory=True)
+    (root / "__init__.py").symlink_to(REPOSITORY / "interface" / "__init__.py")
     plugin: Any = config.plugins["mkdocstrings"]
     plugin.config.handlers["python"]["paths"] = [NAMED.name]
     menu: Any = config.nav
     menu.append({"Design notes": [f"design/{path.name}" for path in design_notes()]})
-    menu.append({"API reference": [{name: f"api/{name}.md"} for name in folders()]})
+    pages = ["glassplate", *folders()]
+    menu.append({"API reference": [{name: f"api/{name}.md"} for name in pages]})
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the generated pages to those of docs/."""
+    files.append(File.generated(config, "api/glassplate.md", content="::: glassplate\n"))
     for name, modules in folders().items():
         files.append(File.generated(config, f"api/{name}.md", content=page(name, modules)))
 

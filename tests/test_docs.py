@@ -105,14 +105,14 @@ def test_links_lead_somewhere(page):
 @pages
 def test_paths_exist(page):
     """The files and folders of the repository that a page names are there."""
-    folders = "models|pipeline|flows|configs|tests|benchmarks|examples"
+    folders = "interface|models|pipeline|flows|configs|tests|benchmarks|examples"
     named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", page.read_text("utf-8"))
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
 
 
 def test_nothing_refers_to_a_document_that_is_not_here():
     outside = re.compile(r"\b(?:DESIGN|STYLE|LAYOUT)(?:\.md| section|, decision)")
-    folders = ("models", "pipeline", "flows", "configs", "benchmarks", "examples")
+    folders = ("interface", "models", "pipeline", "flows", "configs", "benchmarks", "examples")
     files = [path for name in folders for path in (REPOSITORY / name).rglob("*.*")]
     texts = [path for path in files if path.suffix in {".py", ".yaml", ".md"}]
     assert [path for path in [*texts, *PAGES] if outside.search(path.read_text("utf-8"))] == []

@@ -14,6 +14,7 @@ MODULES = sorted(
         name
         for package in PACKAGES
         for name in [
+            "glassplate",
             package,
             *(
                 module.name

@@ -22,9 +22,9 @@ from packaging.version import Version
 
 from glassplate.pipeline.recipes.recipe import load_recipe, recipe_names
 
+# The folder `interface` is the package itself, the others are packages in it.
 FOLDERS = ("models", "pipeline", "flows", "configs")
-PACKAGED = (*FOLDERS, "pyproject.toml", "README.md", "LICENSE")
-LAYOUT = re.compile(r"glassplate/(models|pipeline|flows|configs)/[a-z_]+\.(py|yaml)")
+PACKAGED = ("interface", *FOLDERS, "pyproject.toml", "README.md", "LICENSE")
 
 
 def build_wheel(repository: Path, folder: Path) -> Path:
@@ -68,6 +68,7 @@ class TestWheel:
             for pattern in ("*.py", "*.yaml", "py.typed")
             for path in (repository / folder).rglob(pattern)
         }
+        wanted |= {f"glassplate/{name}" for name in ("__init__.py", "py.typed")}
         inside = {name for name in names if name.startswith("glassplate/")}
         assert inside == wanted
 
@@ -97,7 +98,7 @@ def test_every_folder_with_code_is_a_listed_package(repository):
         for folder in FOLDERS
         for path in (repository / folder).rglob("*.py")
     }
-    assert sorted(settings["packages"]) == sorted(found)
+    assert sorted(settings["packages"]) == sorted({"glassplate", *found})
 
 
 @pytest.mark.skipif(

@@ -45,7 +45,16 @@ def pixel_size(metadata: Mapping[str, Any]) -> PixelSize | None:
 
 
 def _celestial(text: str) -> PixelSize | None:
-    header = parsed(text)
+    # astropy warns of odd cards, and wcslib raises many kinds of error. An image with a WCS that it refuses
+    # has pixels of unknown size
+    with collected_warnings("pixel size"):
+        try:
+            return _size_of(_linear_part(parsed(text)))
+        except Exception:
+            return None
+
+
+def _linear_part(header: fits.Header) -> fits.Header:
     linear = fits.Header(
         [card for card in header.cards if card.keyword.rstrip("0123456789_").startswith(_LINEAR)]
     )
@@ -54,19 +63,17 @@ def _celestial(text: str) -> PixelSize | None:
         kind = str(linear.get(f"CTYPE{axis}", ""))
         if len(kind) > 8 or kind.endswith("-TPV"):
             linear[f"CTYPE{axis}"] = kind[:8].replace("-TPV", "-TAN")
-    if not any(card.value for card in linear.cards if card.keyword.startswith("CD")):
+    return linear
+
+
+def _size_of(header: fits.Header) -> PixelSize | None:
+    if not any(card.value for card in header.cards if card.keyword.startswith("CD")):
         return None  # by default a pixel is a degree
-    with collected_warnings("pixel size"):
-        # wcslib raises many kinds of error. An image with a WCS that it refuses has pixels of unknown size
-        try:
-            wcs = WCS(linear)
-            axes = sorted((wcs.wcs.lng, wcs.wcs.lat))
-            if axes != [0, 1]:
-                return None
-            x, y = (float(scale) * _ARCSECONDS for scale in proj_plane_pixel_scales(wcs.celestial))
-            return PixelSize(y, x, "arcsecond")
-        except Exception:
-            return None
+    wcs = WCS(header)
+    if sorted((wcs.wcs.lng, wcs.wcs.lat)) != [0, 1]:
+        return None
+    x, y = (float(scale) * _ARCSECONDS for scale in proj_plane_pixel_scales(wcs.celestial))
+    return PixelSize(y, x, "arcsecond")
 
 
 def _on_the_page(found: Mapping[str, Any]) -> PixelSize | None:

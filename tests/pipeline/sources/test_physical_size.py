@@ -80,6 +80,21 @@ def test_a_header_without_a_celestial_image_gives_none(cards):
     assert pixel_size(header_of(cards)) is None
 
 
+@given(
+    st.lists(
+        st.builds(
+            "{:<8}= {}".format,
+            st.sampled_from(["CTYPE1", "CTYPE2", "CD1_1", "CDELT2", "CUNIT1", "NAXIS", "CRVAL1"]),
+            st.sampled_from(["'RA---TAN-SIP'", "'DEC--TPV'", "'RA---TAN", "1.0", "1E400", "x", "T"])
+            | st.text(max_size=40),
+        ),
+        max_size=8,
+    )
+)
+def test_no_header_is_too_damaged(cards):
+    pixel_size({"fits": {"header": "\n".join(f"{card:<80}" for card in cards)}})
+
+
 @pytest.mark.parametrize(
     ("resolution", "unit", "expected"),
     [

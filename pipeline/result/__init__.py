@@ -1,0 +1,1 @@
+"""A result opened as arrays: of Zarr, numpy and dask, and as astropy's NDData and CCDData."""
