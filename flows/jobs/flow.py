@@ -53,7 +53,7 @@ from glassplate.pipeline.export.export import check_target  # noqa: E402
 from glassplate.pipeline.export.own_files import is_export  # noqa: E402
 from glassplate.pipeline.pools.pool import Pool  # noqa: E402
 from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
-from glassplate.pipeline.sources.file_format import sniff_format  # noqa: E402
+from glassplate.pipeline.sources.file_format import holds_measurements  # noqa: E402
 from glassplate.pipeline.text import one_line, printable  # noqa: E402
 
 
@@ -212,7 +212,7 @@ def _restored(image: Image, run: JobRun, listener: Listener) -> ImageReport:
 def _request(image: Image, run: JobRun) -> RestoreRequest:
     if image.fault:
         raise UsageError(image.fault)
-    is_fits = sniff_format(image.spec.path) == "fits"
+    is_fits = holds_measurements(image.spec.path)
     recipe_name, recipe = image.load_recipe(default_recipe(image.spec.path))
     export = image.export_path(is_fits=is_fits)
     target = export or image.joint

@@ -24,7 +24,7 @@ from glassplate.flows.report.text import plural
 from glassplate.pipeline.companions.beside import image_of_companion
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
-from glassplate.pipeline.sources.file_format import sniff_format
+from glassplate.pipeline.sources.file_format import holds_measurements
 from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_several
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 from glassplate.pipeline.text import one_line
@@ -188,7 +188,7 @@ def default_recipe(path: Path) -> str:
     SourceError
         If the file cannot be read or its format is unknown.
     """
-    return "astro-denoise" if sniff_format(path) == "fits" else "archive-denoise"
+    return "astro-denoise" if holds_measurements(path) else "archive-denoise"
 
 
 def _images(job: Job, entry: JobInput, match: Match, *, alone: bool) -> list[Image]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within, as_source_errors
-from glassplate.pipeline.sources.source import Format, split_extension
+from glassplate.pipeline.sources.readers import find_reader
+from glassplate.pipeline.sources.source import split_extension
 from glassplate.pipeline.sources.unpack import unpacked_for_a_while
 
 
@@ -34,36 +33,28 @@ def describe(path: Path) -> dict[str, Any]:
         If the file as a whole cannot be read, or has no such image.
     """
     path, part = split_extension(path)
-    found = sniff_format(path)
+    reader = find_reader(path)
     with unpacked_for_a_while(path) as plain:
-        if found == "fits":
-            from glassplate.pipeline.sources.fits.image import fits_images as images_of
-        elif found == "tiff":
-            from glassplate.pipeline.sources.tiff.pages import tiff_images as images_of
-        else:
-            from glassplate.pipeline.sources.raster.image import raster_images
-
-            images_of = functools.partial(raster_images, found=found)
         try:
             with as_source_errors(path):
-                images, complaints = answered_within(OPEN_S, path, lambda: images_of(plain))
+                images, complaints = answered_within(OPEN_S, path, lambda: reader.images(plain))
         except SourceError as error:
             raise SourceError(str(error).replace(str(plain), str(path))) from error
     if part is not None:
-        images = [image for image in images if image.index == _index(path, found, part)]
+        images = [image for image in images if image.index == _index(path, reader.name, part)]
         if not images:
             raise SourceError(f"{path}: has no image {part}; glassplate inspect {path} lists them")
     return {
         "kind": "source",
         "path": str(path),
-        "format": found,
+        "format": reader.name,
         "bytes": path.stat().st_size,
         "images": [asdict(image) for image in images],
         "warnings": complaints,
     }
 
 
-def _index(path: Path, found: Format, part: int | str) -> int:
+def _index(path: Path, found: str, part: int | str) -> int:
     """Number of an image that is named in brackets; -1 without such an image."""
     if isinstance(part, int) or found != "fits":
         return part if isinstance(part, int) else -1

@@ -1,7 +1,4 @@
-"""Opening one image of a file, whatever its format, without what may go with it.
-
-The formats are imported when one is met: tifffile and astropy take half a second each.
-"""
+"""Opening one image of a file, whatever its format, without what may go with it."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from pathlib import Path
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within, as_source_errors
+from glassplate.pipeline.sources.readers import find_reader
 from glassplate.pipeline.sources.source import (
-    Format,
     Pixels,
     Source,
     SourceSpec,
@@ -49,31 +46,10 @@ def open_image(spec: SourceSpec) -> Source:
     CapacityError
         If there is no room to unpack a packed file.
     """
-    found = sniff_format(spec.path)
+    reader = find_reader(spec.path)
     path = unpacked(spec.path)
     with as_source_errors(spec.path):
-        return GuardedSource(
-            answered_within(OPEN_S, spec.path, lambda: _opened_as(found, spec, path))
-        )
-
-
-def _opened_as(found: Format, spec: SourceSpec, path: Path) -> Source:
-    """Open a plain file of a known format."""
-    if found == "fits":
-        from glassplate.pipeline.sources.fits.image import FitsSource
-
-        return FitsSource(spec, path)
-    if found == "tiff" and spec.page == "all":
-        from glassplate.pipeline.sources.tiff.cube import PagesSource
-
-        return PagesSource(spec, path)
-    if found == "tiff":
-        from glassplate.pipeline.sources.tiff.image import TiffSource
-
-        return TiffSource(spec, path)
-    from glassplate.pipeline.sources.raster.image import RasterSource
-
-    return RasterSource(spec, path, found)
+        return GuardedSource(answered_within(OPEN_S, spec.path, lambda: reader.open(spec, path)))
 
 
 def open_named(named: Path, role: str, like: SourceSpec | None = None) -> Source:

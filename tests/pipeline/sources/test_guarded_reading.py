@@ -20,6 +20,7 @@ from glassplate.pipeline.sources.guarded_reading import (
     as_source_errors,
     check_regular,
 )
+from glassplate.pipeline.sources.own_readers import FitsReader
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import Box
@@ -139,7 +140,7 @@ class TestNoAnswer:
 
     def test_while_it_is_opened(self, sky, never, monkeypatch):
         monkeypatch.setattr(open_image, "OPEN_S", 0.05)
-        monkeypatch.setattr(open_image, "_opened_as", lambda *_: never.wait())
+        monkeypatch.setattr(FitsReader, "open", lambda *_, **__: never.wait())
         with pytest.raises(SourceError, match=r"sky.fits: did not answer"):
             opened(sky)
 
