@@ -19,8 +19,8 @@ from PIL import Image
 
 from glassplate.pipeline.reader_warnings import collected_warnings
 
-# A result of float32 holds a value of float64 to half a unit in the last place.
-RELATIVE = 2.0**-24
+# astropy applies BSCALE and BZERO in float32, each with a rounding of its own.
+RELATIVE = 3e-7
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,31 @@ class Comparison:
     detail: str = ""
 
 
-def compare(store: Path, path: Path) -> Comparison:
-    """Compare level 0 of a result of ``identity`` with the file that it was made from."""
+def compare(
+    store: Path, path: Path, *, part: int | str | None = None, kind: str | None = None
+) -> Comparison:
+    """Compare level 0 of a result of ``identity`` with a file: the one it was made from, or an export.
+
+    Parameters
+    ----------
+    store
+        The result.
+    path
+        The file.
+    part
+        HDU or page; None for the one that was restored.
+    kind
+        Format; None for that of the source.
+    """
     group = zarr.open_group(store, mode="r")
     ours = np.asarray(group["0"])
-    part = {**group.attrs.get("fits", {}), **group.attrs.get("tiff", {})}
-    index = part.get("hdu", part.get("page", 0))
+    source = {**group.attrs.get("fits", {}), **group.attrs.get("tiff", {})}
+    name = source.get("name", "") if part is None else ""
+    if part is None:
+        part = source.get("hdu", source.get("page", 0))
+    kind = kind or str(group.attrs["glassplate"]["source"]["format"])
     try:
-        kind = str(group.attrs["glassplate"]["source"]["format"])
-        theirs = _like(read(path, kind, index, part.get("name", "")), ours.shape)
+        theirs = _like(read(path, kind, part, name), ours.shape)
     # an oracle raises nearly anything on a damaged file
     except Exception as error:
         return Comparison("alone", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
@@ -63,7 +79,7 @@ def read(path: Path, kind: str, index: int | str, name: str = "") -> npt.NDArray
         warnings.simplefilter("ignore")
         if kind == "fits":
             with fits.open(path, memmap=False) as hdus:
-                if index and hdus[index].name != name.upper():
+                if index and hdus[index].name.upper() != name.upper():
                     raise LookupError(f"HDU {index} is {hdus[index].name!r} to astropy")
                 return _plain(np.array(hdus[index].data))
         if kind == "tiff":

@@ -8,13 +8,18 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("glassplate.models", "glassplate.pipeline", "glassplate.flows", "glassplate.configs")
+PACKAGES = (
+    "glassplate",
+    "glassplate.models",
+    "glassplate.pipeline",
+    "glassplate.flows",
+    "glassplate.configs",
+)
 MODULES = sorted(
     {
         name
         for package in PACKAGES
         for name in [
-            "glassplate",
             package,
             *(
                 module.name

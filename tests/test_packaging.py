@@ -68,7 +68,8 @@ class TestWheel:
             for pattern in ("*.py", "*.yaml", "py.typed")
             for path in (repository / folder).rglob(pattern)
         }
-        wanted |= {f"glassplate/{name}" for name in ("__init__.py", "py.typed")}
+        wanted |= {f"glassplate/{path.name}" for path in (repository / "interface").glob("*.py")}
+        wanted.add("glassplate/py.typed")
         inside = {name for name in names if name.startswith("glassplate/")}
         assert inside == wanted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from glassplate.pipeline.errors import SourceError
@@ -69,15 +68,24 @@ def open_named(named: Path, role: str, like: SourceSpec | None = None) -> Source
     SourceError, UsageError, CapacityError
         As `open_image`.
     """
-    path, part = split_extension(named)
     try:
-        spec = SourceSpec(path)
-        if part is None and like is not None:
-            spec = SourceSpec(path, like.hdu, like.page)
-        elif isinstance(part, int) and sniff_format(path) == "tiff":
-            spec = replace(spec, page=part)
-        elif part is not None:
-            spec = replace(spec, hdu=part)
+        spec = spec_of(named)
+        if like is not None and split_extension(named)[1] is None:
+            spec = SourceSpec(spec.path, like.hdu, like.page)
         return open_image(spec)
     except SourceError as error:
         raise SourceError(f"{role} {error}") from error
+
+
+def spec_of(named: Path) -> SourceSpec:
+    """The image that a path names, which may end in an extension or a page: ``file.fits[DQ]``, ``a.tif[3]``.
+
+    Raises
+    ------
+    SourceError
+        If the number of a page or extension is given and the file cannot be read.
+    """
+    path, part = split_extension(named)
+    if isinstance(part, int) and sniff_format(path) == "tiff":
+        return SourceSpec(path, page=part)
+    return SourceSpec(path, hdu=part)
