@@ -27,8 +27,8 @@ RELATIVE = 3e-7
 class Comparison:
     """A result beside what an oracle reads from the same file."""
 
-    ended: Literal["equal", "differs", "alone"]
-    """``alone`` where no oracle reads the file."""
+    ended: Literal["equal", "adapted", "differs", "alone"]
+    """``adapted`` where pixels differ as they should; ``alone`` where no oracle reads the file."""
     detail: str = ""
 
 
@@ -61,7 +61,12 @@ def compare(
     except Exception as error:
         return Comparison("alone", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     detail = difference(ours, theirs)
-    return Comparison("differs", detail) if detail else Comparison("equal")
+    if not detail:
+        return Comparison("equal")
+    nodata = _nodata(path) if kind == "tiff" and theirs.dtype.kind == "f" else None
+    if nodata is not None and not difference(ours, np.where(theirs == nodata, np.nan, theirs)):
+        return Comparison("adapted", f"the no data value {nodata:g} is NaN")
+    return Comparison("differs", detail)
 
 
 def read(path: Path, kind: str, index: int | str, name: str = "") -> npt.NDArray[np.generic]:
@@ -114,6 +119,12 @@ def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -
     return (
         f"{count} of {ours.size} pixels, the first at {place}: {ours[place]}, not {theirs[place]}"
     )
+
+
+def _nodata(path: Path) -> float | None:
+    """The no data value of the first page as tifffile reads it; None without one."""
+    with collected_warnings(path), tifffile.TiffFile(path) as tiff:
+        return float(tiff.pages[0].nodata) if 42113 in tiff.pages[0].tags else None
 
 
 def _plain(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

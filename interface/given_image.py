@@ -184,6 +184,7 @@ def as_given(image: Any, given: GivenImage, result: Result, report: Callable[[],
     uncertainty = None
     if "uncertainty" in result.arrays:
         uncertainty = _arranged(result.numpy("uncertainty"), given)
+    restored: Any
     if is_nddata(image):
         parts = result.nddata()
         sizes = {"uncertainty": parts.uncertainty, "unit": image.unit, "meta": image.meta}
