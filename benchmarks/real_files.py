@@ -7,8 +7,8 @@ astropy, tifffile or Pillow reads from the same file: the result pixel by pixel,
 Images of more than `MOST_PIXELS` pixels are read in three boxes only.
 
 An image is ``equal``; ``adapted``, if some of its pixels differ for a reason that is named; ``alone``, if no
-oracle reads it; ``differs``; or ``refused``, with the reason. The exit code is 1 if any differs or ends in
-another way.
+oracle reads it; ``differs``; ``refused``, with the reason; or ``no image``, such as a table. The exit code is
+1 if any differs or ends in another way.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ def outcomes(path: Path, named: str, scratch: Path, pool: Pool) -> Iterator[Outc
         return
     for image in found["images"]:
         index = image["index"]
+        if not image["restorable"] and not image["shape"]:
+            yield Outcome(named, index, "no image", str(image["reason"]))
+            continue
         if not image["restorable"]:
             read = _reads(path, found["format"], index, image["name"])
             yield Outcome(named, index, "refused", str(image["reason"]), read)
@@ -165,7 +168,7 @@ def main() -> int:
                 named = f"{folder.name}/{path.relative_to(folder)}"
                 for one in outcomes(path, named, Path(scratch), pool):
                     found.append(one)
-                    if one.ended not in ("equal", "adapted", "refused"):
+                    if one.ended not in ("equal", "adapted", "refused", "no image"):
                         print(f"{one.file}[{one.image}]: {one.ended}: {one.why}", flush=True)
     given.output.write_text(_document(found), "utf-8")
     totals = Counter(one.ended for one in found)
@@ -193,7 +196,9 @@ def _document(found: list[Outcome]) -> str:
         ],
     }
     lines = ",\n".join(
-        f"  {json.dumps(asdict(one), ensure_ascii=False)}" for one in found if one.ended != "equal"
+        f"  {json.dumps(asdict(one), ensure_ascii=False)}"
+        for one in found
+        if one.ended not in ("equal", "no image")
     )
     total = json.dumps(head, indent=1, ensure_ascii=False)
     return f'{total[:-2]},\n "images_not_equal": [\n{lines}\n ]\n}}\n'
