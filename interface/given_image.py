@@ -31,8 +31,8 @@ class RestoredArray(np.ndarray[Any, Any]):
     """Input minus restored image, on the grid of the input."""
     uncertainty: npt.NDArray[np.float32] | None = None
     """Standard deviation of each pixel's error; None without ``fit.uncertainty=true``."""
-    report: Callable[[], str]
-    """Return a few lines about the restoration."""
+    report: Callable[[], str] | None = None
+    """Returns a few lines about the restoration."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def taken(image: Any, mask: npt.NDArray[np.bool_] | None) -> GivenImage:
     invalid = None
     for one in (own, mask):
         if one is not None and one is not np.ma.nomask:
-            there = _as_first(_checked("mask", np.asarray(one, bool), pixels.shape), last)
+            whole = np.asarray(one, bool) if np.ndim(one) else np.full(pixels.shape, bool(one))
+            there = _as_first(_checked("mask", whole, pixels.shape), last)
             invalid = there if invalid is None else invalid | there
     if noise is not None:
         noise = noise[0], _as_first(_checked("uncertainty", noise[1], pixels.shape), last)
@@ -186,11 +187,17 @@ def as_given(image: Any, given: GivenImage, result: Result, report: Callable[[],
         uncertainty = _arranged(result.numpy("uncertainty"), given)
     restored: Any
     if is_nddata(image):
+        from astropy.nddata import StdDevUncertainty
+
         parts = result.nddata()
-        sizes = {"uncertainty": parts.uncertainty, "unit": image.unit, "meta": image.meta}
-        wcs = image.wcs if result.scale == 1 else parts.wcs
-        mask = None if parts.mask is None else _arranged(parts.mask, given)
-        restored = type(image)(values, mask=mask, wcs=wcs, **sizes)
+        restored = type(image)(
+            values,
+            mask=_arranged(parts.mask, given),
+            uncertainty=None if uncertainty is None else StdDevUncertainty(uncertainty),
+            unit=image.unit,
+            wcs=image.wcs if result.scale == 1 else parts.wcs,
+            meta=image.meta,
+        )
     elif isinstance(image, np.ma.MaskedArray):
         restored = np.ma.MaskedArray(values, _arranged(result.nddata().mask, given))
         restored.uncertainty = uncertainty

@@ -110,6 +110,15 @@ def test_nddata_keeps_what_belongs_to_it(kind, uncertainty):
     assert "restored" in restored.report()
 
 
+def test_colours_of_nddata_keep_their_axes():
+    colours = np.dstack([SKY] * 3)
+    image = NDData(colours, uncertainty=StdDevUncertainty(colours * 0 + 5), mask=False)
+    changes = ["fit.iterations=2", "stopping.minimum=1", "fit.uncertainty=true"]
+    restored = glassplate.restore(image, "draft", changes, progress=False)
+    assert restored.data.shape == restored.uncertainty.array.shape == (40, 50, 3)
+    assert restored.residual.shape == restored.mask.shape == (40, 50, 3)
+
+
 @pytest.mark.slow
 def test_an_enlarged_image_has_the_wcs_of_its_pixels():
     wcs = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -1e-4, "CDELT2": 1e-4})
