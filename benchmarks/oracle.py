@@ -63,7 +63,7 @@ def compare(
     detail = difference(ours, theirs)
     if not detail:
         return Comparison("equal")
-    nodata = _nodata(path) if kind == "tiff" and theirs.dtype.kind == "f" else None
+    nodata = _nodata(path, theirs.dtype) if kind == "tiff" and theirs.dtype.kind == "f" else None
     if nodata is not None and not difference(ours, np.where(theirs == nodata, np.nan, theirs)):
         return Comparison("adapted", f"the no data value {nodata:g} is NaN")
     return Comparison("differs", detail)
@@ -121,10 +121,12 @@ def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -
     )
 
 
-def _nodata(path: Path) -> float | None:
-    """The no data value of the first page as tifffile reads it; None without one."""
+def _nodata(path: Path, dtype: np.dtype[np.generic]) -> float | None:
+    """The no data value of the first page, rounded to the type of the pixels; None without one."""
     with collected_warnings(path), tifffile.TiffFile(path) as tiff:
-        return float(tiff.pages[0].nodata) if 42113 in tiff.pages[0].tags else None
+        text = tiff.pages[0].tags.valueof(42113)
+    with np.errstate(over="ignore"):
+        return float(dtype.type(float(text.strip("\0 ")))) if isinstance(text, str) else None
 
 
 def _plain(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
