@@ -6,6 +6,8 @@ The oracles are astropy for FITS, and tifffile, then Pillow, for everything else
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +35,12 @@ class Comparison:
 
 
 def compare(
-    store: Path, path: Path, *, part: int | str | None = None, kind: str | None = None
+    store: Path,
+    path: Path,
+    *,
+    part: int | str | None = None,
+    kind: str | None = None,
+    note: str | None = None,
 ) -> Comparison:
     """Compare level 0 of a result of ``identity`` with a file: the one it was made from, or an export.
 
@@ -47,6 +54,9 @@ def compare(
         HDU or page; None for the one that was restored.
     kind
         Format; None for that of the source.
+    note
+        What the reader says that it does to the stored pixels, such as looking colours up in a palette. Then
+        the image that Pillow shows counts, too. The negative of a TIFF, in which 0 may be white, always does.
     """
     group = zarr.open_group(store, mode="r")
     ours = np.asarray(group["0"])
@@ -66,6 +76,14 @@ def compare(
     nodata = _nodata(path, theirs.dtype) if kind == "tiff" and theirs.dtype.kind == "f" else None
     if nodata is not None and not difference(ours, np.where(theirs == nodata, np.nan, theirs)):
         return Comparison("adapted", f"the no data value {nodata:g} is NaN")
+    negative = kind == "tiff" and theirs.dtype.kind == "u"
+    if negative and not difference(ours, np.iinfo(theirs.dtype).max - theirs):
+        return Comparison("adapted", "0 is white")
+    if note and isinstance(part, int):
+        with suppress(Exception):  # Pillow raises nearly anything on what it does not read
+            for seen in _seen(path, part):
+                if not difference(ours, _like(seen, ours.shape)):
+                    return Comparison("adapted", note)
     return Comparison("differs", detail)
 
 
@@ -119,6 +137,14 @@ def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -
     return (
         f"{count} of {ours.size} pixels, the first at {place}: {ours[place]}, not {theirs[place]}"
     )
+
+
+def _seen(path: Path, index: int) -> Iterator[npt.NDArray[np.generic]]:
+    """An image as it is seen, in grey and in colours."""
+    with collected_warnings(path), Image.open(path) as image:
+        image.seek(index)
+        for mode in ("L", "RGB", "RGBA", "LA"):
+            yield np.asarray(image.convert(mode))
 
 
 def _nodata(path: Path, dtype: np.dtype[np.generic]) -> float | None:

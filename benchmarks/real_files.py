@@ -83,7 +83,7 @@ def outcomes(path: Path, named: str, scratch: Path, pool: Pool) -> Iterator[Outc
             one = (
                 _large(spec, found["format"])
                 if pixels > MOST_PIXELS
-                else _tried(spec, scratch, pool)
+                else _tried(spec, scratch, pool, image["note"])
             )
         except GlassplateError as error:
             read = _reads(path, found["format"], index, image["name"])
@@ -95,7 +95,7 @@ def outcomes(path: Path, named: str, scratch: Path, pool: Pool) -> Iterator[Outc
         yield Outcome(named, index, one.ended, one.detail)
 
 
-def _tried(spec: SourceSpec, scratch: Path, pool: Pool) -> oracle.Comparison:
+def _tried(spec: SourceSpec, scratch: Path, pool: Pool, note: str | None) -> oracle.Comparison:
     """Restore an image, export it, and compare both with the oracle."""
     suffix = ".fits" if holds_measurements(spec.path) else ".tif"
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -105,10 +105,11 @@ def _tried(spec: SourceSpec, scratch: Path, pool: Pool) -> oracle.Comparison:
             restore(RestoreRequest(spec, store, recipe, "identity", "cpu", export), pool)
         finally:
             close_cached_sources()
-        found = oracle.compare(store, spec.path)
+        found = oracle.compare(store, spec.path, note=note)
         if found.ended not in ("equal", "adapted"):
             return found
-        again = oracle.compare(store, export, part=0, kind=suffix[1:].replace("tif", "tiff"))
+        kind = suffix[1:].replace("tif", "tiff")
+        again = oracle.compare(store, export, part=0, kind=kind, note=note)
         if again.ended == "differs":
             return oracle.Comparison("differs", f"the export: {again.detail}")
         return found
