@@ -76,12 +76,15 @@ def compare(
     nodata = _nodata(path, theirs.dtype) if kind == "tiff" and theirs.dtype.kind == "f" else None
     if nodata is not None and not difference(ours, np.where(theirs == nodata, np.nan, theirs)):
         return Comparison("adapted", f"the no data value {nodata:g} is NaN")
-    negative = kind == "tiff" and theirs.dtype.kind == "u"
-    if negative and not difference(ours, np.iinfo(theirs.dtype).max - theirs):
+    negative = kind == "tiff" and theirs.dtype.kind == "u" and ours.size == theirs.size
+    # the value of white is that of the bits in use
+    if negative and not difference(
+        ours, int(ours.flat[0]) + int(theirs.flat[0]) - theirs.astype(np.int64)
+    ):
         return Comparison("adapted", "0 is white")
     if note and isinstance(part, int):
         with suppress(Exception):  # Pillow raises nearly anything on what it does not read
-            for seen in _seen(path, part):
+            for seen in _seen(path, part, kind):
                 if not difference(ours, _like(seen, ours.shape)):
                     return Comparison("adapted", note)
     return Comparison("differs", detail)
@@ -139,8 +142,13 @@ def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -
     )
 
 
-def _seen(path: Path, index: int) -> Iterator[npt.NDArray[np.generic]]:
-    """An image as it is seen, in grey and in colours."""
+def _seen(path: Path, index: int, kind: str) -> Iterator[npt.NDArray[np.generic]]:
+    """An image as it is seen, in grey and in colours, and the colours of its palette of 16 bits."""
+    if kind == "tiff":
+        with collected_warnings(path), tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[index]
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+                yield np.moveaxis(np.take(page.colormap, page.asarray(), axis=1), 0, -1)
     with collected_warnings(path), Image.open(path) as image:
         image.seek(index)
         for mode in ("L", "RGB", "RGBA", "LA"):

@@ -35,11 +35,19 @@ class Reader(Protocol):
     returns. Whatever it raises becomes a `SourceError` that names the file.
     """
 
-    name: str
-    """Name of the format in lower case, which `glassplate inspect` prints."""
-    like: Format
-    """The format whose conventions its images follow: "fits" for measurements in a physical unit, which get
-    the recipes of astronomy and FITS exports; "tiff" for pictures. It is the `format` of its sources."""
+    @property
+    def name(self) -> str:
+        """Name of the format in lower case, which `glassplate inspect` prints."""
+        ...
+
+    @property
+    def like(self) -> Format:
+        """The format whose conventions its images follow, which is the `format` of its sources.
+
+        "fits" stands for measurements in a physical unit, which get the recipes of astronomy and FITS
+        exports; "tiff" for pictures.
+        """
+        ...
 
     def reads(self, start: bytes) -> bool:
         """Whether a file of which these are the first `START_BYTES` bytes, or all, is of this format."""
