@@ -76,6 +76,10 @@ def compare(
     nodata = _nodata(path, theirs.dtype) if kind == "tiff" and theirs.dtype.kind == "f" else None
     if nodata is not None and not difference(ours, np.where(theirs == nodata, np.nan, theirs)):
         return Comparison("adapted", f"the no data value {nodata:g} is NaN")
+    if theirs.dtype.kind == "b" and ours.dtype == np.uint8:
+        for white in (theirs, ~theirs):
+            if not difference(ours, white * np.uint8(255)):
+                return Comparison("adapted", note or "1 bit is 0 or 255")
     negative = kind == "tiff" and theirs.dtype.kind == "u" and ours.size == theirs.size
     # the value of white is that of the bits in use
     if negative and not difference(
