@@ -20,6 +20,7 @@ from glassplate.pipeline.planning.noise_check import (
     objection_to_found,
 )
 from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion
+from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, has_variance
@@ -201,5 +202,6 @@ def _cards(header: dict[str, object]) -> dict[str, object]:
     cards: dict[str, object] = {}
     for text in (header.get("primary"), header.get("header")):
         if isinstance(text, str):
-            cards |= {card.keyword: card.value for card in parsed(text).cards}
+            with collected_warnings("header"):
+                cards |= {card.keyword: card.value for card in parsed(text).cards}
     return cards
