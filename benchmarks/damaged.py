@@ -183,14 +183,23 @@ def _restore(path: Path, pool: Pool) -> Comparison:
 
 
 def _check_fits(path: Path) -> None:
-    """Read an export as anybody would: by astropy, header and pixels."""
+    """Read an export as anybody would: by astropy, the primary header and the restored HDU."""
+    places, restored = [], False
     with collected_warnings(path), fits.open(path) as hdus:
-        end = hdus[0].fileinfo()["datLoc"]
-        if hdus[0].data is None:
-            raise ValueError("the export has no pixels")
-    header = path.read_bytes()[:end].decode("ascii")
-    if not header.isprintable():
-        raise ValueError("the export's header holds characters that FITS does not allow")
+        for index, hdu in enumerate(hdus):
+            # other HDUs are copies of the damaged ones; only restored ones name their recipe
+            if "GPRECIPE" in hdu.header:
+                restored = hdu.data is not None
+            if index == 0 or restored:
+                places.append(hdu.fileinfo())
+            if restored:
+                break
+    if not restored:
+        raise ValueError("the export has no pixels")
+    raw = path.read_bytes()
+    for place in places:
+        if not raw[place["hdrLoc"] : place["datLoc"]].decode("ascii").isprintable():
+            raise ValueError("a header of the export holds characters that FITS does not allow")
 
 
 def tried(kind: str, seeds: range, folder: Path, *, limit: float) -> Iterator[Outcome]:
