@@ -80,12 +80,13 @@ def compare(
         for white in (theirs, ~theirs):
             if not difference(ours, white * np.uint8(255)):
                 return Comparison("adapted", note or "1 bit is 0 or 255")
-    negative = kind == "tiff" and theirs.dtype.kind == "u" and ours.size == theirs.size
-    # the value of white is that of the bits in use
-    if negative and not difference(
-        ours, int(ours.flat[0]) + int(theirs.flat[0]) - theirs.astype(np.int64)
-    ):
-        return Comparison("adapted", "0 is white")
+    if kind == "tiff" and theirs.dtype.kind == "u" and ours.size == theirs.size:
+        # the value of white is that of the bits in use; further samples of grey are none of light
+        white = int(ours.flat[0]) + int(theirs.flat[0])
+        grey = theirs.reshape(ours.shape).astype(np.int64)
+        first = np.concatenate([white - grey[:1], grey[1:]])
+        if not difference(ours, white - grey) or not difference(ours, first):
+            return Comparison("adapted", "0 is white")
     if note and isinstance(part, int):
         with suppress(Exception):  # Pillow raises nearly anything on what it does not read
             for seen in _seen(path, part, kind):
