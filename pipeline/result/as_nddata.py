@@ -11,9 +11,11 @@ from astropy.io.fits import Header
 from astropy.nddata import StdDevUncertainty
 from astropy.wcs import WCS
 
-from glassplate.pipeline.export.fits_header import header_cards
+from glassplate.pipeline.export.fits.header import restored_cards
+from glassplate.pipeline.export.fits.tables import without_tables
 from glassplate.pipeline.export.level import open_level
 from glassplate.pipeline.reader_warnings import collected_warnings
+from glassplate.pipeline.sources.fits.text import parsed
 from glassplate.pipeline.sources.source import choose_working_dtype
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, is_nodata, parse_nodata
 
@@ -70,7 +72,9 @@ def header_of(result: Result, level: int) -> Header | None:
         return None
     image = open_level(result.path, level)
     bitpix = -32 if choose_working_dtype(image.dtype) == np.float32 else -64
-    return Header.fromstring("".join(header_cards(image, bitpix)))
+    stored = parsed(image.attributes["fits"].get("header", ""))
+    tables = without_tables(stored, "they are other extensions of the file")
+    return Header.fromstring("".join(restored_cards(image, bitpix, tables)))
 
 
 def wcs_of(header: Header) -> WCS | None:
