@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
+from PIL import Image
 
 from glassplate.pipeline.errors import GlassplateError, UsageError
 
@@ -110,7 +111,7 @@ def test_real_files_are_restored_or_refused_and_why(damaged, tmp_path, monkeypat
     fits.writeto(folder / "a.fits", rng.normal(100, 5, (20, 30)).astype("f4"))
     gaps = np.where(rng.random((20, 30)) < 0.1, -9999, rng.random((20, 30))).astype("f4")
     tifffile.imwrite(folder / "b.tif", gaps, extratags=nodata, metadata=None)
-    tifffile.imwrite(folder / "c.tif", np.zeros((20, 30), bool))
+    Image.new("L", (30, 20)).save(folder / "c.bmp")
     fits.BinTableHDU.from_columns([fits.Column("x", "E", array=[1.0])]).writeto(folder / "d.fits")
     (folder / "e.txt").write_text("left out")
     monkeypatch.setattr(sys, "argv", ["real_files.py", str(folder), "-o", str(output)])
@@ -118,4 +119,4 @@ def test_real_files_are_restored_or_refused_and_why(damaged, tmp_path, monkeypat
     found = json.loads(output.read_text())
     assert found["folders"] == {"files": {"equal": 1, "adapted": 1, "refused": 1, "no image": 2}}
     assert [one["oracle"] for one in found["refused"]] == ["reads"]
-    assert [one["file"] for one in found["images_not_equal"]] == ["files/b.tif", "files/c.tif"]
+    assert [one["file"] for one in found["images_not_equal"]] == ["files/b.tif", "files/c.bmp"]
