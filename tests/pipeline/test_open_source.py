@@ -45,13 +45,17 @@ def spec(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """How many times each file has been opened."""
-    counts, original = Counter(), open_image._opened_as
+    counts, original = Counter(), open_image.find_reader
 
-    def counted(found, spec, path):
-        counts[path.stem] += 1
-        return original(found, spec, path)
+    class Counted:
+        def __init__(self, path):
+            self.reader = original(path)
 
-    monkeypatch.setattr(open_image, "_opened_as", counted)
+        def open(self, spec, path):
+            counts[path.stem] += 1
+            return self.reader.open(spec, path)
+
+    monkeypatch.setattr(open_image, "find_reader", Counted)
     return counts
 
 

@@ -67,7 +67,7 @@ def opened_input(images: Sequence[ExportedImage]) -> Iterator[FitsInput]:
     """Open the input of results, which all come from one file.
 
     Only the file that was restored is read: its SHA-256 must be the recorded one. The input of a single HDU
-    is not read at all, because nothing else is in it.
+    is not read at all, because nothing else is in it, nor is one of another format.
 
     Raises
     ------
@@ -75,7 +75,8 @@ def opened_input(images: Sequence[ExportedImage]) -> Iterator[FitsInput]:
         If the file changes while the body runs.
     """
     found = images[0].attributes.get("fits")
-    if found is None or (found.get("hdus") == 1 and found["hdu"] == 0):
+    # another format, such as ASDF, has a header of FITS but no HDUs
+    if found is None or "hdus" not in found or (found["hdus"] == 1 and found["hdu"] == 0):
         yield FitsInput(None, (), ())
         return
     source = images[0].run["source"]
