@@ -36,7 +36,7 @@ def inspect(
         facts = inspect_result(path)
         text = _result_text(path, facts)
     else:
-        from glassplate.pipeline.planning.find_companions import companions_by_hdu
+        from glassplate.pipeline.planning.companions.find_companions import companions_by_hdu
         from glassplate.pipeline.sources.describe import describe
         from glassplate.pipeline.sources.source import split_extension
 

@@ -19,18 +19,18 @@ from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles, open_files
-from glassplate.pipeline.planning.companion_checks import check_companions
-from glassplate.pipeline.planning.companions_used import (
+from glassplate.pipeline.planning.companions.companion_checks import check_companions
+from glassplate.pipeline.planning.companions.companions_used import (
     judge_detector,
     judge_mask,
     judge_noise,
 )
+from glassplate.pipeline.planning.companions.find_companions import with_companions
+from glassplate.pipeline.planning.companions.noise_check import contradicted
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
-from glassplate.pipeline.planning.find_companions import with_companions
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
 from glassplate.pipeline.planning.network_stacking import choose_stacking
-from glassplate.pipeline.planning.noise_check import contradicted
 from glassplate.pipeline.planning.noise_found import (
     is_removable,
     noise_found,

@@ -11,8 +11,8 @@ from typing import Literal
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
 from glassplate.pipeline.open_source import SourceFiles, open_files
-from glassplate.pipeline.planning.companion_checks import check_companions
-from glassplate.pipeline.planning.find_companions import with_companions
+from glassplate.pipeline.planning.companions.companion_checks import check_companions
+from glassplate.pipeline.planning.companions.find_companions import with_companions
 from glassplate.pipeline.planning.make_plan import Device
 from glassplate.pipeline.provenance.manifest import Summary
 from glassplate.pipeline.recipes.recipe import Recipe

@@ -117,7 +117,7 @@ class TestRestore:
         "more",
         [
             ("--recipe", "astro-deconvolve"),
-            ("--recipe", "archive-upscale", "--scale", 3, "--set", "operator.kernel=box"),
+            ("--recipe", "astro-upscale", "--scale", 3),
         ],
     )
     def test_a_psf_is_read_and_used(self, gp, sky, tmp_path, more):

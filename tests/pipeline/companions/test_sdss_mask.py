@@ -7,7 +7,7 @@ from astropy.io import fits
 from glassplate.pipeline.companions.sdss_mask import SdssMask, is_sdss_mask
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.open_source import open_source
-from glassplate.pipeline.planning.find_companions import with_companions
+from glassplate.pipeline.planning.companions.find_companions import with_companions
 from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import Box

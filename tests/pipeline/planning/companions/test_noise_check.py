@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.open_source import open_files, open_source
-from glassplate.pipeline.planning.noise_check import (
+from glassplate.pipeline.planning.companions.noise_check import (
     SeenNoise,
     check_given_noise,
     look_at_noise,

@@ -11,9 +11,9 @@ from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.open_source import SourceFiles
-from glassplate.pipeline.planning.find_companions import wants_noise_by_name
-from glassplate.pipeline.planning.mask_check import look_at_mask
-from glassplate.pipeline.planning.noise_check import (
+from glassplate.pipeline.planning.companions.find_companions import wants_noise_by_name
+from glassplate.pipeline.planning.companions.mask_check import look_at_mask
+from glassplate.pipeline.planning.companions.noise_check import (
     MOST_CONTRADICTION,
     check_given_noise,
     look_at_noise,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.planning.companion_checks import check_companions
+from glassplate.pipeline.planning.companions.companion_checks import check_companions
 from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tasks import TASKS

@@ -7,7 +7,7 @@ from observatories import SHAPE, flagged, hst, sky, write
 
 from glassplate.pipeline.companions.beside import image_of_companion
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.planning.find_companions import with_companions
+from glassplate.pipeline.planning.companions.find_companions import with_companions
 from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 

@@ -1,0 +1,1 @@
+"""What lies beside an image: found by name, checked, and judged by the image itself."""
