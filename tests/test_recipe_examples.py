@@ -170,6 +170,10 @@ def write_inputs(folder: Path, repeat: int) -> None:
     mask = np.zeros(scene.shape, "u1")
     mask[12:16, 20:24] = 1
     tifffile.imwrite(folder / "mask.tif", mask)
+    image, beside = (
+        fits.ImageHDU(pixels, name=name) for pixels, name in ((sky, "SCI"), (mask, "MASK"))
+    )
+    fits.HDUList([fits.PrimaryHDU(), image, beside]).writeto(folder / "with_mask.fits")
     psf = np.exp(-(np.arange(-3, 4) ** 2) / 2)
     fits.writeto(folder / "psf.fits", np.outer(psf, psf).astype("f4"))
     hints = np.zeros((*scene.shape, 4), "u1")
@@ -196,7 +200,8 @@ def spec_of(example: Example, folder: Path) -> SourceSpec:
     files = {name: folder / FILES[name] for name in example.companions if name in FILES}
     if any(key == "stopping.rule" and value == "exposure" for key, value in example.settings):
         files["exposures"] = (folder / "second.fits",)
-    return SourceSpec(folder / example.image, **files)
+    looks_beside = any(key == "companions.find" for key, _ in example.settings)
+    return SourceSpec(folder / ("with_mask.fits" if looks_beside else example.image), **files)
 
 
 def recipe_of(example: Example, *more: Mapping[str, Any], without: str | None = None) -> Recipe:

@@ -159,7 +159,7 @@ def blocks(path):
     print("blocked", flush=True)
     time.sleep(3600)
 
-open_image.sniff_format = blocks
+open_image.find_reader = blocks
 supervision.GRACE_S = supervision.REPEAT_S
 
 from glassplate.flows.cli.main import main
