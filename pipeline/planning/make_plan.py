@@ -19,8 +19,10 @@ from glassplate.pipeline.defects.cosmic_rays import Detector
 from glassplate.pipeline.defects.low_pixels import low_level
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles, open_files
+from glassplate.pipeline.planning.colour_mosaic import refuse_colour_mosaic
 from glassplate.pipeline.planning.companions.companion_checks import check_companions
 from glassplate.pipeline.planning.companions.companions_used import (
+    cards_of,
     judge_detector,
     judge_mask,
     judge_noise,
@@ -155,6 +157,8 @@ def _plan_for(
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
     samples = sample(source)
+    if recipe.traits.fits:
+        refuse_colour_mosaic(source, cards_of(files.image.metadata.get("fits") or {}), samples)
     estimated = noise_of(samples, recipe, source.spec, findings.exponent)
     noise, cards = judge_detector(files, recipe, samples, estimated, findings)
     found = noise_found(samples, noise, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from glassplate.models.noise.description import typical_sigma
@@ -152,7 +152,7 @@ def judge_detector(
     header = files.image.metadata.get("fits")
     if header is None or not wants_noise_by_name(spec, recipe) or estimated.correlated:
         return estimated, Judged()
-    stated = detector_noise(_cards(header), files.image.unit)
+    stated = detector_noise(cards_of(header), files.image.unit)
     if stated is None:
         return estimated, Judged()
     settings = NoiseSettings(
@@ -195,7 +195,7 @@ def _listed(numbers: Iterable[int]) -> str:
     return " ".join(str(one) for one in numbers) or "none"
 
 
-def _cards(header: dict[str, object]) -> dict[str, object]:
+def cards_of(header: Mapping[str, object]) -> dict[str, object]:
     """Cards of an image and of the primary header of its file, by keyword."""
     from glassplate.pipeline.sources.fits.text import parsed
 
