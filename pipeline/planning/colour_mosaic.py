@@ -72,11 +72,8 @@ def _typical_difference(samples: Sequence[Sample], axis: int, distance: int) -> 
         n = values.shape[axis] - distance
         if n < 1:
             continue
-        pairs = [
-            (each.take(range(n), axis), each.take(range(distance, n + distance), axis))
-            for each in (values, valid)
-        ]
-        (one, other), (here, there) = pairs
-        found.append(np.abs(one - other)[here & there])
+        behind = range(distance, n + distance)
+        both = valid.take(range(n), axis) & valid.take(behind, axis)
+        found.append(np.abs(values.take(range(n), axis) - values.take(behind, axis))[both])
     differences = np.concatenate(found) if found else np.empty(0)
     return float(np.median(differences)) if differences.size else 0.0
