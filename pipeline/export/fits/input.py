@@ -11,6 +11,7 @@ from typing import IO
 from glassplate.pipeline.errors import GlassplateError, SourceError, StoreError
 from glassplate.pipeline.export.level import ExportedImage
 from glassplate.pipeline.files import sha256_of
+from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.fits.file import FitsFile
 from glassplate.pipeline.sources.fits.scan import BLOCK, Span
 from glassplate.pipeline.sources.fits.text import stored_text
@@ -75,12 +76,16 @@ def opened_input(images: Sequence[ExportedImage]) -> Iterator[FitsInput]:
         If the file changes while the body runs.
     """
     found = images[0].attributes.get("fits")
-    # another format, such as ASDF, has a header of FITS but no HDUs
-    if found is None or "hdus" not in found or (found["hdus"] == 1 and found["hdu"] == 0):
-        yield FitsInput(None, (), ())
-        return
     source = images[0].run["source"]
     path = Path(str(source.get("path", "")))
+    if found is None or (found.get("hdus") == 1 and found["hdu"] == 0):
+        yield FitsInput(None, (), ())
+        return
+    # Another format, such as ASDF, has a header of FITS but no HDUs. A result that was made before their
+    # number was recorded has those of its file.
+    if "hdus" not in found and not _is_fits(path):
+        yield FitsInput(None, (), ())
+        return
     state = None
     if why := _changed(path, source.get("sha256")):
         yield FitsInput(None, (), (_all_left_out(found, why),))
@@ -94,6 +99,13 @@ def opened_input(images: Sequence[ExportedImage]) -> Iterator[FitsInput]:
             file.close()
     if file_state(path) != state:
         raise StoreError(f"{path}: has changed while its other HDUs were copied; export again")
+
+
+def _is_fits(path: Path) -> bool:
+    try:
+        return sniff_format(path) == "fits"
+    except GlassplateError:
+        return False
 
 
 def _changed(path: Path, sha256: str | None) -> str:
