@@ -170,6 +170,8 @@ def measured(scene: Scene, result: np.ndarray, seconds: float) -> dict[str, floa
     }
 
 
+# Of each scene; the conditions state the values of the first one's.
+RECIPES = {"photographs": "archive-denoise", "sky": "astro-denoise", "enlarging": "archive-upscale"}
 METHODS = ("glassplate", "thorough", "lean", "bicubic", "BM3D", "NLM", "NL-Ridge")
 # Of a scene, where none are named.
 OF_SCENES = {
@@ -191,10 +193,11 @@ def main() -> None:
     parser.add_argument("--label", default="")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recipe = load_recipe("archive-denoise")
+    first = RECIPES[options.scenes[0]]
+    recipe = load_recipe(first)
     options.recipe = None
     rows: dict[str, Any] = {}
-    document = {"conditions": conditions(options, recipe, "archive-denoise"), "rows": rows}
+    document = {"conditions": conditions(options, recipe, first), "rows": rows}
     document["conditions"]["workers"] = options.workers
     for name in options.scenes:
         for side in options.sides:

@@ -26,7 +26,8 @@ SLOPE = 0.1
 # Weights are drawn uniformly within 1 / sqrt(fan in), as in every network here, and multiplied by these. With
 # the first, features have the same size in all layers (He et al., "Delving Deep into Rectifiers", ICCV 2015).
 # A block adds little at first, and so does the output. Without these factors ten seconds of learning give
-# less than two and a half with them (comic, foreman and ppt3 of Set14 by 2: 30.96 and 30.85 dB; 31.68).
+# 30.96 dB instead of 31.68, about what two and a half give with them, 30.85 (comic, foreman and ppt3 of Set14
+# by 2).
 HE, BLOCK, OUTPUT = math.sqrt(6), 0.3, 0.1
 # Middle of the values of an image in the network's domain, and about the reciprocal of their spread.
 MIDDLE, GAIN = 0.5, 4.0

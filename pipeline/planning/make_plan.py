@@ -39,7 +39,7 @@ from glassplate.pipeline.planning.noise_found import (
     noise_of,
     warnings_about,
 )
-from glassplate.pipeline.planning.operator import check_reach, make_operator
+from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
@@ -156,6 +156,7 @@ def _plan_for(
     )
     operator = make_operator(recipe, psf)
     check_reach(operator, psf, grid)
+    check_size(recipe, source)
     samples = sample(source)
     if recipe.traits.fits:
         refuse_colour_mosaic(source, cards_of(files.image.metadata.get("fits") or {}), samples)

@@ -1,12 +1,14 @@
-"""The forward operator of a recipe and a PSF, and whether the tiles leave room for its support."""
+"""The forward operator of a recipe and a PSF, and whether the tiles and the image leave room for it."""
 
 from __future__ import annotations
 
+from glassplate.models.fit.cross_scale import LEAST_SIDE
 from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity, Operator
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.sources.source import Source
 from glassplate.pipeline.tile_grid import TileGrid
 
 
@@ -44,4 +46,20 @@ def check_reach(operator: Operator, psf: Psf | None, grid: TileGrid) -> None:
         raise UsageError(
             f"tiles.halo {grid.halo}: less than the {reach} pixels that the forward operator reaches; "
             f"add --set tiles.halo={reach}" + (" or cut the PSF" if psf is not None else "")
+        )
+
+
+def check_size(recipe: Recipe, source: Source) -> None:
+    """Refuse an image that is too small to be made smaller, of which an enlarging network learns nothing.
+
+    Raises
+    ------
+    UsageError
+        If the recipe has such a network and the image fewer than 8 rows or columns.
+    """
+    _, height, width = source.shape
+    if recipe.network.kind == "enlarging" and min(height, width) < LEAST_SIDE:
+        raise UsageError(
+            f"{source.spec.path}: has {height} x {width} pixels, fewer than the {LEAST_SIDE} x {LEAST_SIDE} "
+            "from which network.kind enlarging learns; add --recipe astro-upscale"
         )

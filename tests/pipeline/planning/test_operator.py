@@ -1,5 +1,8 @@
 """Which forward operator a recipe means, and whether the tiles leave room for it."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,9 @@ from glassplate.models.operators.blur import Blur, Psf
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.planning.operator import check_reach, make_operator
-from glassplate.pipeline.recipes.recipe import parse_recipe
+from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
+from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
+from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tile_grid import TileGrid
 
 PSF = Psf.of(np.ones((21, 11)))
@@ -65,3 +69,14 @@ def test_tiles_smaller_than_the_reach_of_the_operator_are_refused(operator, psf,
 )
 def test_tiles_with_room_are_accepted(operator, psf, cells):
     check_reach(operator, psf, cells)
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 40), (40, 7), (1, 1)])
+def test_an_image_of_which_an_enlarging_network_learns_nothing_is_refused(height, width):
+    source = SimpleNamespace(shape=(1, height, width), spec=SourceSpec(Path("a.tif")))
+    with pytest.raises(UsageError) as error:
+        check_size(load_recipe("archive-upscale"), source)
+    expected = f"a.tif: has {height} x {width} pixels, fewer than the 8 x 8 from which network.kind"
+    assert str(error.value).startswith(expected)
+    check_size(load_recipe("astro-upscale"), source)
+    check_size(load_recipe("archive-upscale"), SimpleNamespace(shape=(1, 8, 8)))

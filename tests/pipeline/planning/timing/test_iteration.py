@@ -51,6 +51,8 @@ class Timer:
         ("reference", (1, 576, 576), 1.0, [(1, 64, 64)]),
         # which is counted in pixels of the estimate
         ("astro-upscale", (1, 128, 128), 1.0, [(1, 32, 32)]),
+        # one that is only enlarged is timed whole
+        ("archive-upscale", (1, 128, 128), 1.0, [(1, 128, 128)]),
         # one that takes long enough is the last
         ("archive-denoise", (1, 320, 320), LEAST_TRIAL_S / 100**2, [(1, 64, 64), (1, 128, 128)]),
         # a fast one: the whole window
