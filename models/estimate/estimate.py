@@ -17,6 +17,7 @@ import torch
 from glassplate.models.estimate.faint_sources import Noise, with_significant_light
 from glassplate.models.estimate.guided_colours import guided_colours
 from glassplate.models.estimate.hole_edges import membrane
+from glassplate.models.estimate.level import with_measured_level
 from glassplate.models.estimate.posterior import (
     posterior_mean,
     posterior_through,
@@ -116,6 +117,7 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
     x = _with_holes(window, mean, filtered)
     if problem.fit.collaborative and _shows_its_noise(window):
         x = guided_colours(x, window.score.noise_variance(x))
+    x = _levelled(window, mean, x)
     if problem.quantisation is not None:
         cells = QuantisationCells(problem.quantisation, window.y, window.split.valid, window.origin)
         x = cells.project(x)
@@ -126,6 +128,19 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
     guarded = with_significant_light(x, window.y, valid, noise, problem.fit.guard)
     changed = (guarded.values - x).abs() > GIVEN_BACK * noise.variance.sqrt()
     return Answer(_array(guarded.values), int((changed & valid).sum()), _array(guarded.noise))
+
+
+def _levelled(window: Window, mean: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Give the answer, (1, C, h, w), the level of the measurement.
+
+    Not where faint sources are guarded: their sky would have a tenth more noise, and galaxies one per cent
+    more of their light. Nor where outliers are expected, which move a mean.
+    """
+    problem, fit = window.problem, window.problem.fit
+    if not fit.collaborative or fit.guard is not None or fit.robust is not None:
+        return x
+    noise, lag1 = window.score.noise_variance(x), problem.noise.lag1
+    return with_measured_level(x, window.y, noise, _trusted(window, mean), lag1)
 
 
 def _array(planes: torch.Tensor) -> FloatArray:
