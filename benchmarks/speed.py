@@ -61,7 +61,7 @@ REFERENCE_NETWORK = NetworkSettings(
 REFERENCE_FIT = FitSettings(input="noise", iterations=3000, posterior=False, log_period=50)
 DEFAULT_NETWORK = NetworkSettings("lean", channels=32, fine_channels=16, scales=4, skip_channels=32)
 DEFAULT_FIT = FitSettings(iterations=1000, posterior_radius=5.0, collaborative=True)
-DEFAULT_DONOR = DonorSettings(tile_least=50)
+DEFAULT_DONOR = DonorSettings(tile_least=10)
 DEFAULT_STOPPING = StoppingSettings(patience=300, minimum=150)
 
 

@@ -7,9 +7,9 @@ import torch
 from glassplate.models.filters import gaussian_blur
 
 # Standard deviation, in pixels, of the Gaussian mean over which the level is taken. Twelve tiles of Kodak's
-# photographs, white noise of sigma 25, gain in dB after 50 steps (5 steps) from the donor: 8 pixels 0.02 (0.07),
-# 11 0.04 (0.08), 16 0.04 (0.07), 22 0.03 (0.06), 32 0.03 (0.05). Of these, 16 is the least that made no tile
-# worse. Without a donor, house and F16 gain 0.07 and 0.02 dB.
+# photographs, white noise of sigma 25, gain in dB after 50 steps (5 steps) from the donor: 8 pixels 0.02
+# (0.07), 11 0.04 (0.08), 16 0.04 (0.07), 22 0.03 (0.06), 32 0.03 (0.05). Of these, 16 is the least that made
+# no tile worse. Without a donor, house and F16 gain 0.07 and 0.02 dB.
 RADIUS = 16.0
 # Largest radius for correlated noise: a tile's window has some 300 pixels. Three photographs of PolyU gain
 # 0.034, 0.017 and 0.001 dB with it; with a radius of 16 the third loses 0.05.
@@ -26,9 +26,9 @@ def with_measured_level(
 ) -> torch.Tensor:
     """Add to an estimate the Gaussian mean of what the measurement has more.
 
-    A mean over hundreds of pixels has hardly any noise, so that it tells the level better than any prior does:
-    the error of a network's estimate in squares of 64x64 pixels was three times the variance of the noise that
-    is left there. What the estimate has at smaller distances stays as it is.
+    A mean over hundreds of pixels has hardly any noise, so that it tells the level better than any prior
+    does: the error of a network's estimate in squares of 64x64 pixels had three times the variance of the
+    noise that is left there. What the estimate has at smaller distances stays as it is.
 
     Parameters
     ----------

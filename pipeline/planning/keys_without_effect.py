@@ -206,7 +206,7 @@ def _starts(plan: Plan, changed: dict[str, Any]) -> Iterator[_Finding]:
     name = "refine" if inherited else "iterations"
     if getattr(plan.donor_settings, name) > most_steps(fit.iterations, plan.donor_settings):
         reason = (
-            f"a donor takes at most fit.iterations {fit.iterations} for each 32 windows; raise "
+            f"a donor takes at most fit.iterations {fit.iterations} for each 24 windows; raise "
             "that too"
         )
         yield _Finding((f"donor.{name}",), reason, has_effect=True)

@@ -100,6 +100,7 @@ def test_colours_follow_brightness_where_their_noise_is_correlated(
     fit = replace(asked.fit, guard=guard, collaborative=collaborative)
     window = Window(measurement(noisy), replace(asked, noise=noise, fit=fit))
     monkeypatch.setattr(estimate, "guided_colours", lambda x, variance: x + 1)
+    monkeypatch.setattr(estimate, "with_measured_level", lambda x, *_: x)  # would take the 1 off
     mean = window.y - 3 * SIGMA
     [filtered] = estimate.similar_blocks([window], [mean])
     result = estimate.answer(window, mean, filtered).values
@@ -107,6 +108,35 @@ def test_colours_follow_brightness_where_their_noise_is_correlated(
     without = estimate.answer(window, mean, filtered).values
     assert (result != without).all() == changed
     assert (result != without).any() == changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "levelled"),
+    [
+        ({}, True),
+        ({"guard": 4.0}, False),
+        ({"robust": 1.5}, False),
+        ({"collaborative": False}, False),
+    ],
+)
+def test_the_level_is_measured_where_neither_sources_nor_outliers_are_expected(
+    changes, levelled, monkeypatch
+):
+    _, noisy = sky(32, 32)
+    asked = problem(iterations=1)
+    asked = replace(asked, fit=replace(asked.fit, collaborative=True))
+    asked = replace(asked, fit=replace(asked.fit, **changes))
+    window = Window(measurement(noisy), asked)
+    calls = []
+
+    def level(x, *_):
+        calls.append(x)
+        return x
+
+    monkeypatch.setattr(estimate, "with_measured_level", level)
+    [filtered] = estimate.similar_blocks([window], [window.y])
+    estimate.answer(window, window.y, filtered)
+    assert bool(calls) is levelled
 
 
 def test_a_second_pass_has_the_answer_of_the_first_as_its_pilot(monkeypatch):

@@ -27,9 +27,9 @@ def same(a, b):
 
 LARGE = DonorSettings(
     network="unshuffled",
-    iterations=6000,
+    iterations=12000,
     windows=288,
-    tile_least=20,
+    tile_least=10,
     tile_predictions=8,
     tile_passes=2,
 )
@@ -41,11 +41,11 @@ class TestForTiles:
         [
             (1, 32, 1000, 200),
             (16, 32, 1000, 200),
-            (17, 68, 1416, 188),
-            (40, 160, 3333, 80),
-            (72, 288, 6000, 44),
-            (160, 288, 6000, 20),
-            (10_000, 288, 6000, 20),
+            (17, 68, 2833, 94),
+            (40, 160, 6666, 40),
+            (72, 288, 12000, 22),
+            (160, 288, 12000, 10),
+            (10_000, 288, 12000, 10),
         ],
     )
     def test_the_donor_learns_more_and_each_tile_less(self, tiles, windows, steps, each):
@@ -55,7 +55,9 @@ class TestForTiles:
         assert found.network == ("same" if small else "unshuffled")
         assert (found.tile_predictions, found.tile_passes) == ((0, 1) if small else (8, 2))
 
-    @pytest.mark.parametrize(("tiles", "each"), [(16, 200), (48, 200), (96, 100), (1000, 60)])
+    @pytest.mark.parametrize(
+        ("tiles", "each"), [(16, 200), (24, 200), (48, 100), (96, 50), (1000, 30)]
+    )
     def test_correlated_noise_takes_three_times_as_many(self, tiles, each):
         assert LARGE.for_tiles(tiles, correlated=True).tile_iterations == each
 
