@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 import typer
+
+# Begins the comment of a recipe that says what it was measured to do.
+MEASURED = "Measured: "
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,12 +23,24 @@ def recipes(
             help="Print this recipe, with each of its values explained.", show_default=False
         ),
     ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table", help="Measure how fast each is on this machine, and say how well it did."
+        ),
+    ] = False,
 ) -> None:
     """List the shipped recipes, or print one."""
     from glassplate.pipeline.recipes.recipe import recipe_names, recipe_text
 
+    if name is not None and table:
+        raise typer.BadParameter(f"--table lists all recipes; drop it, or {name}")
+
     if name is not None:
         typer.echo(recipe_text(name), nl=False)
+        return
+    if table:
+        _print_table()
         return
     names = recipe_names()
     width = max(map(len, names), default=0)
@@ -32,6 +48,30 @@ def recipes(
         typer.echo(f"{each:<{width}}  {_first_comment(recipe_text(each))}")
 
 
+def _print_table() -> None:
+    """Print the rate of one worker with each recipe, and what it was measured to do."""
+    from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
+    from glassplate.pipeline.recipes.recipe import recipe_text
+
+    rates = recipe_rates()
+    width = max(len(rate.recipe) for rate in rates)
+    typer.echo(f"Megapixels an hour of one worker here, grey input of {IMAGE_SIDE} x {IMAGE_SIDE}:")
+    for rate in rates:
+        measured = _measured(recipe_text(rate.recipe))
+        typer.echo(f"{rate.recipe:<{width}}  {rate.megapixels_per_hour:>8.3g}  {measured}".rstrip())
+
+
 def _first_comment(text: str) -> str:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    return next(iter(_leading_comments(text)), "")
+
+
+def _measured(text: str) -> str:
+    """What a recipe was measured to do, or nothing."""
+    found = (line for line in _leading_comments(text) if line.startswith(MEASURED))
+    return next(found, "").removeprefix(MEASURED)
+
+
+def _leading_comments(text: str) -> list[str]:
+    """Comments above the first key."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return [line.lstrip("# ").strip() for line in lines]

@@ -15,9 +15,9 @@ from glassplate.pipeline.sources.sample_windows import sample_boxes
 # with identity on a photograph of 768x512: 5.2 s in this process, 12.7 s with two workers (2 cores, AMD EPYC
 # Zen 3).
 START_S, WORKERS_S = 4.5, 7.5
-# Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 1.2 s for 3x320x320,
+# Seconds of a CPU core that filtering similar blocks takes for each sample of a window: 0.8 s for 3x320x320,
 # and half of that for each coarser pass before it. On a GPU it is a small part of a fit, and is neglected.
-FILTER_S_PER_SAMPLE = 4e-6
+FILTER_S_PER_SAMPLE = 2.6e-6
 # Time of an iteration in which the network only predicts, over that of one in which it learns (0.033 s and
 # 0.092 s for 3x320x320).
 PREDICTION = 0.36

@@ -1,5 +1,6 @@
 import pytest
 
+from glassplate.pipeline.planning.timing.recipe_rates import RecipeRate
 from glassplate.pipeline.recipes.recipe import recipe_names
 
 
@@ -15,3 +16,24 @@ class TestRecipes:
         assert run.code == 0
         assert run.out.startswith("#")
         assert "task:" in run.out
+
+    def test_the_table_has_the_rate_here_and_what_was_measured(self, gp, monkeypatch):
+        rates = [
+            RecipeRate(
+                name, rate, 18, 1, 12000, (320, 320), (256, 256), 0.1, (64, 64), 0.01, 1, "separate"
+            )
+            for name, rate in (("archive-denoise", 62.53), ("reference", 0.00123))
+        ]
+        monkeypatch.setattr(
+            "glassplate.pipeline.planning.timing.recipe_rates.recipe_rates", lambda: rates
+        )
+        first, denoise, reference = gp("recipes", "--table").out.splitlines()
+        assert "Megapixels an hour" in first
+        assert denoise.startswith("archive-denoise      62.5  ")
+        assert " dB" in denoise
+        assert reference.split()[:2] == ["reference", "0.00123"]
+
+    def test_the_table_is_of_all(self, gp):
+        run = gp("recipes", "draft", "--table")
+        assert run.code == 2
+        assert "--table lists all recipes; drop it, or draft" in run.err
