@@ -65,7 +65,7 @@ class TestWheel:
         wanted = {
             f"glassplate/{path.relative_to(repository).as_posix()}"
             for folder in FOLDERS
-            for pattern in ("*.py", "*.yaml", "py.typed")
+            for pattern in ("*.py", "*.yaml", "*.html", "*.css", "*.js", "py.typed")
             for path in (repository / folder).rglob(pattern)
         }
         wanted |= {f"glassplate/{path.name}" for path in (repository / "interface").glob("*.py")}

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from glassplate.flows.cli import assess, batch, doctor, recipes, restore, results
+from glassplate.flows.cli import assess, batch, doctor, recipes, report, restore, results
 from glassplate.flows.processes.signals import (
     Interrupted,
     exit_after,
@@ -82,7 +82,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (restore, batch, results, assess, recipes, doctor):
+for module in (restore, batch, results, report, assess, recipes, doctor):
     module.add_to(app)
 
 

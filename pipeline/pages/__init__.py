@@ -1,0 +1,1 @@
+"""Pages of HTML that show a result, or all results of a job. They open without a network."""

@@ -1,0 +1,146 @@
+"""Pages in a real browser: the line, zoom, maps, keys, names, light and dark, and not one complaint."""
+
+import chromium
+import numpy as np
+import pytest
+from PIL import Image
+
+from glassplate.pipeline.pages.result_page import write_result_page
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        chromium.PROGRAM is None, reason=f"no Chromium here ({', '.join(chromium.NAMES)})"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium.chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture
+def photo(browser, photo_result, tmp_path):
+    """The page of the photograph, open."""
+    browser.open(write_result_page(photo_result, tmp_path / "photo.html"))
+    yield browser
+    assert browser.complaints == []
+
+
+FRAME = "JSON.stringify(document.getElementById('frame').getBoundingClientRect())"
+LINE = "parseFloat(document.querySelector('.handle').style.left)"
+SCALE = "new DOMMatrix(getComputedStyle(document.querySelector('.moved')).transform).a"
+SHIFT = "new DOMMatrix(getComputedStyle(document.querySelector('.moved')).transform).e"
+
+
+def frame_of(browser):
+    import json
+
+    box = json.loads(browser.evaluate(FRAME))
+    return box["left"], box["top"], box["width"], box["height"]
+
+
+@pytest.mark.parametrize("name", ["sky_result", "photo_result", "enlarged_result"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_loads_nothing_and_complains_of_nothing(browser, name, dark, request, tmp_path):
+    page = write_result_page(request.getfixturevalue(name), tmp_path / "page.html")
+    browser.open(page, dark=dark)
+    assert browser.complaints == []
+    assert browser.requests == [page.as_uri()]
+    ink, paper = (
+        np.array(
+            browser.evaluate(
+                f"getComputedStyle(document.body).{what}.match(/[0-9]+/g).map(Number)"
+            )[:3]
+        )
+        for what in ("color", "backgroundColor")
+    )
+    assert (ink.mean() > paper.mean()) == dark
+    assert abs(ink.mean() - paper.mean()) > 150
+
+
+def test_the_line_follows_mouse_keys_and_slider(photo):
+    left, top, width, height = frame_of(photo)
+    middle = top + height / 2
+    photo.drag((left + width / 2, middle), (left + width / 4, middle))
+    assert photo.evaluate(LINE) == pytest.approx(25, abs=0.5)
+    photo.press("]", "#frame")
+    assert photo.evaluate(LINE) == pytest.approx(30, abs=0.5)
+    photo.press("ArrowRight", "#split")
+    assert photo.evaluate(LINE) == pytest.approx(30.5, abs=0.5)
+
+
+def test_left_of_the_line_is_before_and_right_of_it_after(photo, photo_result, tmp_path):
+    """What is seen are the pixels of the input and of the result, each as a square."""
+    import zarr
+
+    left, top, width, height = (round(value) for value in frame_of(photo))
+    scale = photo.evaluate(SCALE)
+    assert scale == int(scale) > 1
+    photo.screenshot(tmp_path / "seen.png")
+    seen = np.asarray(Image.open(tmp_path / "seen.png").convert("RGB"))
+    group = zarr.open_group(photo_result, mode="r")
+    after = np.moveaxis(group["0"][...].astype(int), 0, 2)
+    before = after + np.moveaxis(group["residual"][...], 0, 2)
+    x0 = left + 1 + photo.evaluate(SHIFT)
+    y0 = top + 1 + photo.evaluate(SHIFT.replace(".e", ".f"))
+    for row, column, expected in ((20, 10, before), (20, 60, after), (40, 3, before)):
+        y, x = int(y0 + (row + 0.5) * scale), int(x0 + (column + 0.5) * scale)
+        np.testing.assert_array_equal(seen[y, x], expected[row, column])
+
+
+def test_zoom_by_keys_and_buttons(photo):
+    fitted = photo.evaluate(SCALE)
+    photo.press("+", "#frame")
+    assert photo.evaluate(SCALE) == pytest.approx(1.5 * fitted)
+    photo.press("1", "#frame")
+    assert photo.evaluate(SCALE) == 1
+    assert photo.evaluate("document.getElementById('zoom').textContent") == "1 : 1"
+    assert photo.evaluate(
+        "getComputedStyle(document.querySelector('.moved img')).imageRendering"
+    ) == ("pixelated")
+    before = photo.evaluate(SHIFT)
+    photo.press("ArrowRight", "#frame")
+    assert photo.evaluate(SHIFT) == before - 40
+    photo.click('[data-zoom="fit"]')
+    assert photo.evaluate(SCALE) == fitted
+
+
+def test_what_was_removed_can_be_shown(photo):
+    photo.click('[data-side="removed"]')
+    assert photo.evaluate("document.querySelector('.label.right').textContent") == "removed"
+    assert (
+        photo.evaluate("""document.querySelector('[data-side="removed"]').ariaPressed""") == "true"
+    )
+
+
+def test_maps_are_read_by_keys(photo):
+    photo.press("ArrowDown", "#map")
+    first = photo.evaluate("document.getElementById('map-value').textContent")
+    assert first.startswith("chi2, row 0, column 0 of the tiles: ")
+    photo.press("ArrowRight", "#map")
+    assert "column 1" in photo.evaluate("document.getElementById('map-value').textContent")
+    photo.evaluate(
+        "(choice => { choice.value = '1'; choice.dispatchEvent(new Event('change')); })"
+        "(document.getElementById('map-name'))"
+    )
+    assert "Why the fit ended" in photo.evaluate("document.getElementById('map').ariaLabel")
+
+
+def test_everything_that_can_be_used_has_a_name(photo):
+    named = {"button", "slider", "combobox", "image", "spinbutton", "textbox", "searchbox"}
+    found = photo.names()
+    assert {"button", "slider", "combobox"} <= {role for role, _ in found}
+    assert [role for role, name in found if role in named and not name.strip()] == []
+    levels = photo.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3')].map(head => Number(head.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in zip(levels, levels[1:], strict=False))
+
+
+def test_a_narrow_window_does_not_scroll_sideways(browser, photo_result, tmp_path):
+    browser.open(write_result_page(photo_result, tmp_path / "photo.html"), width=400)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 400
