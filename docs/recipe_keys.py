@@ -6,36 +6,19 @@ with the program. tests/test_docs.py fails where the page is out of date.
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
 import re
 import sys
-import textwrap
 import typing
 from pathlib import Path
 from typing import Any
 
+from glassplate.pipeline.recipes.field_texts import field_texts
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.tasks import TASKS
 
 PAGE = Path(__file__).parent / "recipes.md"
 BEGIN, END = "<!-- keys: made by docs/recipe_keys.py -->", "<!-- keys: end -->"
-
-
-def field_texts(settings: type) -> dict[str, str]:
-    """The docstring of each field of a class, on one line."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))
-    fields = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    texts = {}
-    for field, below in itertools.pairwise(fields):
-        match field, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                texts[name] = " ".join(text.split())
-    return texts
 
 
 def values_text(annotation: Any) -> str:

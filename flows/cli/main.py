@@ -18,7 +18,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from glassplate.flows.cli import assess, batch, doctor, recipes, report, restore, results
+from glassplate.flows.cli import (
+    assess,
+    batch,
+    doctor,
+    inspect,
+    recipes,
+    report,
+    restore,
+    results,
+    schema,
+)
 from glassplate.flows.processes.signals import (
     Interrupted,
     exit_after,
@@ -78,11 +88,11 @@ app = typer.Typer(
     help="Restore very large FITS and TIFF images with Deep Image Prior.",
     epilog="Errors are one line; --debug, anywhere, adds the traceback.",
     invoke_without_command=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (restore, batch, results, report, assess, recipes, doctor):
+for module in (restore, batch, inspect, results, report, assess, recipes, schema, doctor):
     module.add_to(app)
 
 

@@ -20,7 +20,7 @@ def report(
         Path,
         typer.Argument(
             metavar="OUT.zarr|JOB.yaml|FOLDER",
-            help="A result, or a job or the folder of its results.",
+            help="A result; or a job, or the folder of its results.",
             show_default=False,
         ),
     ],
@@ -30,23 +30,53 @@ def report(
             "-o",
             "--output",
             metavar="FILE.html",
-            help="The page. Default: OUT.report.html beside the result, or report.html in the folder.",
+            help="The page. Default: OUT.report.html beside the result, report.html in the folder.",
         ),
     ] = None,
+    pages: Annotated[
+        bool,
+        typer.Option(
+            "--pages",
+            help="Of a job: first write the page of each result that has none, or an older one.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a file that is not a page of glassplate."),
     ] = False,
 ) -> None:
-    """Write a page of HTML that shows a result, or all results of a job. It opens without a network.
+    """Write a page of HTML about a result, or about all images of a job.
 
-    Of a result: before and after, what was removed, maps of the tiles, curves, noise, provenance.
+    The page of a result shows before and after, what was removed, maps of the tiles, the curves of the fits,
+    the noise and the provenance; that of a job is a table. Both open without a network.
     """
     from glassplate.pipeline.provenance.inspect import is_result
 
     if is_result(path):
         from glassplate.pipeline.pages.result_page import write_result_page
 
+        if pages:
+            raise UsageError(f"--pages: {path} is one result, not a job; leave --pages out")
         typer.echo(write_result_page(path, output, overwrite=overwrite))
         return
-    raise UsageError(f"{path}: is neither a result nor a job; name a result, such as OUT.zarr")
+    from glassplate.pipeline.pages.job_page import write_job_page, write_pages
+
+    folder = _folder_of(path)
+    if pages:
+        for page in write_pages(folder):
+            typer.echo(page)
+    typer.echo(write_job_page(folder, output, overwrite=overwrite))
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder of a job's results: it is given, or the job file names it."""
+    if path.is_dir():
+        return path
+    if not path.is_file() or path.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(
+            f"{path}: is neither a result nor a job; name a result (OUT.zarr), a job file (.yaml), or the "
+            "folder of its results"
+        )
+    from glassplate.flows.jobs.job import read_job
+
+    return read_job(path).output

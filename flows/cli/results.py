@@ -1,16 +1,15 @@
-"""`glassplate inspect`, `verify`, `export` and `preview`."""
+"""`glassplate verify`, `export` and `preview`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from glassplate.flows.cli import options
-from glassplate.flows.report.text import number, plural
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.fits.plane_names import PlaneName
 
@@ -19,33 +18,9 @@ ROW_ORDER = "FITS counts them from the bottom, other formats from the top"
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(inspect)
     app.command()(verify)
     app.command()(export)
     app.command()(preview)
-
-
-def inspect(
-    path: Annotated[Path, typer.Argument(help="An image or a result.", show_default=False)],
-    as_json: options.AsJson = False,
-) -> None:
-    """Show what an image file or a result holds."""
-    from glassplate.pipeline.provenance.inspect import inspect_result, is_result
-
-    if is_result(path):
-        facts = inspect_result(path)
-        text = _result_text(path, facts)
-    else:
-        from glassplate.pipeline.planning.companions.find_companions import companions_by_hdu
-        from glassplate.pipeline.sources.describe import describe
-        from glassplate.pipeline.sources.source import split_extension
-
-        facts = describe(path)
-        found = companions_by_hdu(split_extension(path)[0])
-        for image in facts["images"]:
-            image["companions"] = found.get(image["index"], [])
-        text = _source_text(path, facts)
-    typer.echo(json.dumps(facts, indent=2) if as_json else text)
 
 
 def verify(store: options.Result, as_json: options.AsJson = False) -> int:
@@ -179,58 +154,3 @@ def preview(
     from glassplate.pipeline.export.preview import preview as draw
 
     typer.echo(draw(store, target, strengths or STRENGTHS, options.parse_place(at)))
-
-
-def _size(shape: list[int]) -> str:
-    return " x ".join(str(length) for length in shape) or "no image"
-
-
-def _source_text(path: Path, facts: dict[str, Any]) -> str:
-    lines = [f"{path}: {facts['format'].upper()}, {plural(len(facts['images']), 'image')}"]
-    for image in facts["images"]:
-        unit = f" {image['unit']}" if image["unit"] else ""
-        state = "" if image["restorable"] else f"; cannot be restored: {image['reason']}"
-        state += f"; {image['note']}" if image["note"] else ""
-        name = f" {image['name']}" if image["name"] else ""
-        lines.append(
-            f"  {image['index']}{name}: {_size(image['shape'])} {image['dtype']}{unit}{state}"
-        )
-        lines += [f"      with {companion}" for companion in image["companions"]]
-    return "\n".join(lines)
-
-
-def _result_text(path: Path, facts: dict[str, Any]) -> str:
-    tiles, unit, source = facts["tiles"], facts["unit"], facts["source"]
-    lines = [
-        f"{path}: {facts['status']}, recipe {facts['recipe']}",
-        f"  image    {_size(facts['shape'])} {facts['dtype']}{' ' + unit if unit else ''}, "
-        f"{plural(facts['levels'], 'level')}",
-        f"  tiles    {tiles['done']} of {tiles['total']} done, {tiles['quarantined']} quarantined",
-    ]
-    summary = facts["summary"]
-    if summary:
-        before, after = summary.get("noise_before"), summary.get("noise_after")
-        lines.append(f"  noise    {number(before)} before, {number(after, unit)} after")
-        if summary.get("chi2"):
-            spread = summary["chi2"]
-            lines.append(
-                f"  chi2     {number(spread['median'])} a pixel, {number(spread['low'])} to "
-                f"{number(spread['high'])} in nine tiles of ten"
-            )
-        if summary.get("filled_pixels"):
-            lines.append(f"  filled   {plural(summary['filled_pixels'], 'pixel')}")
-        if summary.get("kept_rays"):
-            lines.append(
-                f"  kept     {plural(summary['kept_rays'], 'pixel')} like rays, as measured"
-            )
-        if summary.get("wild_pixels"):
-            lines.append(f"  wild     {plural(summary['wild_pixels'], 'pixel')} taken for invalid")
-        if summary.get("guarded_pixels"):
-            lines.append(
-                f"  guarded  {plural(summary['guarded_pixels'], 'pixel')} of faint sources given back"
-            )
-    lines += [f"  with     {companion}" for companion in (summary or {}).get("companions", ())]
-    if facts["donor"]:
-        lines.append(f"  donor    from {facts['donor']['store']}")
-    lines += [f"  source   {source['path']}", f"  run      {facts['run_id']}"]
-    return "\n".join(lines)

@@ -1,7 +1,8 @@
-"""Whether stars are so wide that a cosmic ray, which is sharper, can be told from them."""
+"""How wide stars are, and whether a cosmic ray, which is sharper, can be told from them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ WIDE = 0.7
 # 0.8, resampled exposures 0.05 to 0.2. (In a scan of M13, 26 pixels of stars near its border were taken for
 # rays.)
 SMOOTHED = 0.5
+# Width of a Gaussian at half its height, in its standard deviations.
+FWHM_OF_SIGMA = 2.3548
 
 
 def stars_are_wide(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> bool:
@@ -48,14 +51,36 @@ def stars_are_wide(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> 
     """
     if noise.floor <= 0 or noise.lag1 > SMOOTHED:
         return False
+    found = peak_ratios(samples, noise, sky)
+    return len(found) >= FEWEST and float(np.median(found)) > WIDE
+
+
+def star_width(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> float | None:
+    """Width (FWHM) of a Gaussian star as wide as the median bright peak, pixels; None for too few peaks.
+
+    Parameters as of `stars_are_wide`. The highest pixel is taken for the middle of the star, so that narrow
+    stars seem wider than they are.
+    """
+    found = peak_ratios(samples, noise, sky)
+    if len(found) < FEWEST:
+        return None
+    ratio = float(np.median(found))
+    if not 0 < ratio < 1:
+        return None
+    return FWHM_OF_SIGMA * math.sqrt(-1 / (2 * math.log(ratio)))
+
+
+def peak_ratios(
+    samples: Sequence[Sample], noise: NoiseModel, sky: float
+) -> npt.NDArray[np.float64]:
+    """Ratio of neighbours to peak for each bright peak, ``(n,)``; parameters as of `stars_are_wide`."""
     bright = sky + BRIGHT * float(np.sqrt(noise.variance(np.float64(sky))))
     ratios = [
         _neighbours_over_peak(plane.astype(np.float64), good, bright, sky)
         for values, valid in samples
         for plane, good in zip(values, valid, strict=True)
     ]
-    found = np.concatenate(ratios) if ratios else np.zeros(0)
-    return len(found) >= FEWEST and float(np.median(found)) > WIDE
+    return np.concatenate(ratios) if ratios else np.zeros(0)
 
 
 def _neighbours_over_peak(

@@ -1,10 +1,14 @@
 """Pages in a real browser: the line, zoom, maps, keys, names, light and dark, and not one complaint."""
 
+import itertools
+import json
+
 import chromium
 import numpy as np
 import pytest
 from PIL import Image
 
+from glassplate.pipeline.pages.job_page import write_job_page
 from glassplate.pipeline.pages.result_page import write_result_page
 
 pytestmark = [
@@ -36,8 +40,6 @@ SHIFT = "new DOMMatrix(getComputedStyle(document.querySelector('.moved')).transf
 
 
 def frame_of(browser):
-    import json
-
     box = json.loads(browser.evaluate(FRAME))
     return box["left"], box["top"], box["width"], box["height"]
 
@@ -76,7 +78,7 @@ def test_left_of_the_line_is_before_and_right_of_it_after(photo, photo_result, t
     """What is seen are the pixels of the input and of the result, each as a square."""
     import zarr
 
-    left, top, width, height = (round(value) for value in frame_of(photo))
+    left, top, _width, _height = (round(value) for value in frame_of(photo))
     scale = photo.evaluate(SCALE)
     assert scale == int(scale) > 1
     photo.screenshot(tmp_path / "seen.png")
@@ -138,9 +140,54 @@ def test_everything_that_can_be_used_has_a_name(photo):
         "[...document.querySelectorAll('h1, h2, h3')].map(head => Number(head.tagName[1]))"
     )
     assert levels[0] == 1
-    assert all(below - above <= 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
 
 
 def test_a_narrow_window_does_not_scroll_sideways(browser, photo_result, tmp_path):
     browser.open(write_result_page(photo_result, tmp_path / "photo.html"), width=400)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.fixture(scope="module")
+def job_folder(tmp_path_factory):
+    """The account of a job with images that sort otherwise by text than by number."""
+    folder = tmp_path_factory.mktemp("job")
+    lines = [
+        {"image": f"/data/frame{n}.fits", "seconds": seconds, "state": state}
+        for n, seconds, state in ((2, 30, "done"), (10, 4, "quarantined"), (1, 100, "pending"))
+    ]
+    text = "".join(
+        json.dumps({**line, "name": f"{n}.zarr", "result": f"{n}.zarr"}) + "\n"
+        for n, line in enumerate(lines)
+    )
+    (folder / "job.jsonl").write_text(text)
+    return folder
+
+
+IMAGES = (
+    "[...document.querySelectorAll('#images tbody tr')].filter(row => !row.hidden)"
+    ".map(row => row.cells[1].textContent)"
+)
+
+
+def test_a_table_sorts_and_finds(browser, job_folder):
+    browser.open(write_job_page(job_folder), dark=True)
+    in_order = ["frame1.fits", "frame2.fits", "frame10.fits"]
+    for column, expected in ((2, in_order), (8, ["frame10.fits", "frame2.fits", "frame1.fits"])):
+        head = f"#images th:nth-child({column}) button"
+        browser.click(head)
+        assert browser.evaluate(IMAGES) == expected
+        assert (
+            browser.evaluate(f"document.querySelector('{head}').parentNode.ariaSort") == "ascending"
+        )
+        browser.click(head)
+        assert browser.evaluate(IMAGES) == expected[::-1]
+    browser.evaluate(
+        "(box => { box.value = 'frame1'; box.dispatchEvent(new Event('input')); })"
+        "(document.getElementById('find'))"
+    )
+    assert sorted(browser.evaluate(IMAGES)) == ["frame1.fits", "frame10.fits"]
+    assert browser.evaluate("document.getElementById('found').textContent") == "2 of 3 shown"
+    named = {"button", "combobox", "searchbox", "columnheader"}
+    assert [role for role, name in browser.names() if role in named and not name.strip()] == []
+    assert browser.complaints == []
