@@ -8,7 +8,7 @@ from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.star_width import stars_are_wide
+from glassplate.pipeline.planning.star_width import star_width, stars_are_wide
 from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import SourceSpec
@@ -96,3 +96,14 @@ def test_real_exposures(real_data, name, wide):
     noise = estimate_noise(samples, NoiseSettings())
     sky = float(np.median(np.concatenate([values[valid] for values, valid in samples])))
     assert stars_are_wide(samples, noise, sky) is wide
+
+
+@pytest.mark.parametrize("fwhm", [2.5, 3.5, 5.0])
+def test_the_width_of_stars(fwhm):
+    found = star_width(sampled(field(fwhm)), WHITE, 1000.0)
+    assert found == pytest.approx(fwhm, rel=0.15)
+
+
+@pytest.mark.parametrize("image", [field(4.0, stars=2), np.zeros((1, 4, 4))])
+def test_too_few_stars_have_no_width(image):
+    assert star_width(sampled(image), WHITE, 1000.0) is None
