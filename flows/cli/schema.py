@@ -19,7 +19,10 @@ def schema(
         typer.Argument(help="The kind of file.", show_default=False),
     ],
 ) -> None:
-    """Print the JSON schema of a recipe or a job file, by which an editor completes and checks it."""
+    """Print the JSON schema of recipes or jobs, for editors.
+
+    By it an editor completes keys, explains them, and marks mistakes.
+    """
     from glassplate.flows.jobs.schemas import json_schema
 
     typer.echo(json.dumps(json_schema(kind), indent=2))

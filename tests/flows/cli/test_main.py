@@ -8,7 +8,8 @@ import pytest
 from glassplate.pipeline.run import restore as run_module
 
 COMMANDS = (
-    "restore", "plan", "batch", "serve", "inspect", "verify", "export", "assess", "recipes", "doctor",
+    "restore", "plan", "batch", "serve", "inspect", "verify", "export", "preview", "report", "assess",
+    "recipes", "schema", "doctor",
 )  # fmt: skip
 
 
