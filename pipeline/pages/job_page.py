@@ -93,7 +93,7 @@ def _cells(row: JobRow, beside: Path) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         "remedy": row.remedy,
-        "ended": row.ended,
+        "ended": row.ended.replace("T", " ").removesuffix("+00:00"),
         "seconds": round(row.seconds, 3),
         "duration": duration(row.seconds) if row.seconds else "",
         "recipe": "" if manifest is None else manifest.recipe_name,
