@@ -15,9 +15,9 @@ from glassplate.pipeline.pages.shown_result import FloatArray, ShownResult
 Picture = npt.NDArray[np.uint8]
 """``(h, w)`` grey or ``(h, w, 3)`` colours, the first row at the top."""
 
-# Percentiles that are drawn black and white: noise of the sky stays above black, and the brightest stars
-# alone are cut off.
-LOW, HIGH = 0.5, 99.7
+# Percentiles that are drawn black and white: noise of the sky stays above black, and a few pixels decide
+# nothing. Where asinh compresses bright light, more of it has room: stars fill less than 0.3 % of most skies.
+LOW, HIGH, HIGH_OF_ASINH = 0.5, 99.7, 99.97
 # Standard deviations of the noise up to which the asinh stretch is nearly linear, so that noise is seen at
 # its true strength and bright light is compressed.
 LINEAR_SIGMAS = 5.0
@@ -84,7 +84,7 @@ def choose_stretch(shown: ShownResult, values: FloatArray, sigma: float | None) 
         return Stretch(low, low + max(1.0, abs(low)))
     if shown.is_photograph or not sigma:
         return Stretch(low, high)
-    return Stretch(low, high, LINEAR_SIGMAS * sigma)
+    return Stretch(low, float(np.percentile(known, HIGH_OF_ASINH)), LINEAR_SIGMAS * sigma)
 
 
 def picture(shown: ShownResult, values: FloatArray, stretch: Stretch) -> Picture:

@@ -173,7 +173,7 @@ IMAGES = (
 def test_a_table_sorts_and_finds(browser, job_folder):
     browser.open(write_job_page(job_folder), dark=True)
     in_order = ["frame1.fits", "frame2.fits", "frame10.fits"]
-    for column, expected in ((2, in_order), (8, ["frame10.fits", "frame2.fits", "frame1.fits"])):
+    for column, expected in ((2, in_order), (9, ["frame10.fits", "frame2.fits", "frame1.fits"])):
         head = f"#images th:nth-child({column}) button"
         browser.click(head)
         assert browser.evaluate(IMAGES) == expected
