@@ -57,7 +57,8 @@ class Stretch:
         if self.linear_up_to is not None:
             top = np.arcsinh((self.high - self.low) / self.linear_up_to)
             share = np.arcsinh(height / self.linear_up_to) / top
-        return np.rint(255 * share).astype(np.uint8)
+        greys: npt.NDArray[np.uint8] = np.rint(255 * share).astype(np.uint8)
+        return greys
 
 
 def choose_stretch(shown: ShownResult, values: FloatArray, sigma: float | None) -> Stretch:
@@ -95,7 +96,7 @@ def picture(shown: ShownResult, values: FloatArray, stretch: Stretch) -> Picture
         drawn = np.moveaxis(np.asarray(inks.convert("RGB")), 2, 0)
     else:
         drawn = greys
-    return _marked(shown, drawn, np.isnan(values).any(0))
+    return _marked(shown, drawn, _unknown(values))
 
 
 def removed_picture(shown: ShownResult, values: FloatArray, sigma: float) -> Picture:
@@ -103,7 +104,13 @@ def removed_picture(shown: ShownResult, values: FloatArray, sigma: float) -> Pic
     if shown.colours == "cmyk":
         values = values.mean(0, keepdims=True)
     most = REMOVED_SIGMAS * sigma or 1.0
-    return _marked(shown, Stretch(-most, most).greys(values), np.isnan(values).any(0))
+    return _marked(shown, Stretch(-most, most).greys(values), _unknown(values))
+
+
+def _unknown(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Where any plane of ``(c, h, w)`` is invalid."""
+    unknown: npt.NDArray[np.bool_] = np.isnan(values).any(0)
+    return unknown
 
 
 def _marked(

@@ -67,7 +67,7 @@ class TileValues:
         if self.codes:
             counts = Counter(self.codes[int(code)] for code in known)
             return ", ".join(f"{name}: {plural(n, 'tile')}" for name, n in counts.most_common())
-        least, middle, most = known.min(), np.median(known), known.max()
+        least, middle, most = float(known.min()), float(np.median(known)), float(known.max())
         if least == most:
             return f"{number(least)} in every tile"
         return f"{number(least)} to {number(most)}, median {number(middle)}"
