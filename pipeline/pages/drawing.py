@@ -109,7 +109,7 @@ def removed_picture(shown: ShownResult, values: FloatArray, sigma: float) -> Pic
 
 def _unknown(values: FloatArray) -> npt.NDArray[np.bool_]:
     """Where any plane of ``(c, h, w)`` is invalid."""
-    unknown: npt.NDArray[np.bool_] = np.isnan(values).any(0)
+    unknown: npt.NDArray[np.bool_] = np.asarray(np.isnan(values).any(0))
     return unknown
 
 

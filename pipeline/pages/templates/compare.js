@@ -66,6 +66,7 @@
     const side = view.side === "removed" && hasRemoved ? "removed" : "after";
     fill("right", side, side === "after" ? "after" : "removed");
     fill("left", "before", "before");
+    document.getElementById("end").textContent = side === "after" ? "After" : "Removed";
     marks();
     const hasBefore = Boolean(image("before"));
     handle.hidden = !hasBefore;
