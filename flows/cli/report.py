@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import GlassplateError, UsageError
+from glassplate.pipeline.text import one_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,11 +45,12 @@ def report(
         bool,
         typer.Option("--overwrite", help="Replace a file that is not a page of glassplate."),
     ] = False,
-) -> None:
+) -> int:
     """Write a page of HTML about a result, or about all images of a job.
 
     The page of a result shows before and after, what was removed, maps of the tiles, the curves of the fits,
-    the noise and the provenance; that of a job is a table. Both open without a network.
+    the noise and the provenance; that of a job is a table. Both open without a network. Exit codes: 0 done,
+    2 wrong usage or no result, 3 some pages of a job could not be written.
     """
     from glassplate.pipeline.provenance.inspect import is_result
 
@@ -58,14 +60,19 @@ def report(
         if pages:
             raise UsageError(f"--pages: {path} is one result, not a job; leave --pages out")
         typer.echo(write_result_page(path, output, overwrite=overwrite))
-        return
+        return 0
     from glassplate.pipeline.pages.job_page import write_job_page, write_pages
 
     folder = _folder_of(path)
-    if pages:
-        for page in write_pages(folder):
+    complete = True
+    for page in write_pages(folder) if pages else ():
+        if isinstance(page, GlassplateError):
+            complete = False
+            typer.echo(f"glassplate: {one_line(page)}", err=True)
+        else:
             typer.echo(page)
     typer.echo(write_job_page(folder, output, overwrite=overwrite))
+    return 0 if complete else 3
 
 
 def _folder_of(path: Path) -> Path:

@@ -64,16 +64,20 @@ def write_job_page(folder: Path, target: Path | None = None, *, overwrite: bool 
     )
 
 
-def write_pages(folder: Path) -> Iterator[Path]:
+def write_pages(folder: Path) -> Iterator[Path | GlassplateError]:
     """Write the page of each result of a job that has none, or one that is older than the result.
 
-    Yields each page once it is written. Results that have not ended have no page.
+    Yields each page once it is written, or why it could not be written: a damaged result does not keep the
+    others from having theirs. Results that have not ended have no page.
     """
     for row in job_rows(folder):
         page = page_of(row.store)
         if row.manifest is None or not row.manifest.has_ended or _is_newer(page, row.store):
             continue
-        yield write_result_page(row.store, page)
+        try:
+            yield write_result_page(row.store, page)
+        except GlassplateError as error:
+            yield error
 
 
 def _is_newer(page: Path, store: Path) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from assessed import edit_manifest
 from shown_pages import Page
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.pages.job_page import write_job_page, write_pages
 from glassplate.pipeline.pages.job_rows import job_rows, totals
 from glassplate.pipeline.pages.result_page import page_of, write_result_page
@@ -94,6 +94,14 @@ def test_pages_are_written_once(job):
     assert list(write_pages(job)) == []
     links = re.findall(r'href="([^"]+html)"', write_job_page(job).read_text())
     assert sorted(links) == ["night/photo.report.html", "sky.report.html"]
+
+
+def test_a_damaged_result_does_not_keep_the_others_from_their_pages(job):
+    shutil.rmtree(job / "sky.zarr/quality")
+    failed, written = list(write_pages(job))
+    assert isinstance(failed, StoreError)
+    assert "quality are missing" in str(failed)
+    assert written == page_of(job / "night/photo.zarr")
 
 
 def test_without_an_account_the_results_tell(job):
