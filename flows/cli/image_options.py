@@ -114,24 +114,6 @@ class ImageOptions:
 
         return split_extension(self.source)[0]
 
-    def spec(self) -> SourceSpec:
-        """Return the image as the pipeline names it, where one is meant.
-
-        Raises
-        ------
-        UsageError
-            If several images are meant, and as `specs`.
-        SourceError
-            As `specs`.
-        """
-        specs = self.specs()
-        if len(specs) > 1:
-            names = ", ".join(str(spec.hdu) for spec in specs)
-            raise UsageError(
-                f"{self.source}: means {len(specs)} images, {names}; name one with --hdu"
-            )
-        return specs[0]
-
     def specs(self) -> list[SourceSpec]:
         """Return the images as the pipeline names them: more than one for a list or pattern of HDUs.
 

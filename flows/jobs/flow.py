@@ -44,6 +44,7 @@ from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
     Listener,
+    Noted,
     RunEnded,
     RunStarted,
     StageStarted,
@@ -257,6 +258,8 @@ def _listener(name: str, image: Image, run: JobRun) -> Iterator[Listener]:
                 log.info("%s: %s", name, event.stage)
             case Warned():
                 log.warning("%s: %s", name, printable(event.message))
+            case Noted():
+                log.info("%s: %s", name, printable(event.message))
             case RunEnded():
                 log.info("%s: %s in %.1f s", name, event.status, event.seconds)
             case _:

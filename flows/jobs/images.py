@@ -25,7 +25,7 @@ from glassplate.pipeline.companions.beside import image_of_companion
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.sources.file_format import holds_measurements
-from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_several
+from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_all, means_several
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 from glassplate.pipeline.text import one_line
 
@@ -205,7 +205,7 @@ def _images(job: Job, entry: JobInput, match: Match, *, alone: bool) -> list[Ima
     joint = target if target is not None and target.suffix == ".fits" else None
     # the names of HDUs tell their results apart, so these need no suffix for the entry
     stem = entry.name or stem_of(match.path)
-    return [
+    parts = [
         replace(
             image,
             spec=replace(image.spec, hdu=hdu),
@@ -214,6 +214,11 @@ def _images(job: Job, entry: JobInput, match: Match, *, alone: bool) -> list[Ima
         )
         for hdu in hdus
     ]
+    if means_all(wanted) and len(parts) == 1 and not parts[0].store.exists():
+        # an earlier version named this result after its HDU, and such a one is kept and resumed
+        only = image.store.with_name(f"{stem}{STORE_SUFFIX}")
+        return [replace(parts[0], store=only, joint=None)]
+    return parts
 
 
 def _setting(job: Job, entry: JobInput, key: str) -> Any:

@@ -17,6 +17,7 @@ from glassplate.flows.report.text import duration, plural
 from glassplate.pipeline.events import (
     Event,
     FitProgress,
+    Noted,
     RunEnded,
     RunStarted,
     StageAdvanced,
@@ -162,6 +163,8 @@ class PlainDisplay:
                 return start_text(event)
             case Warned():
                 return f"warning: {event.message}"
+            case Noted():
+                return event.message
             case RunEnded():
                 return f"{event.status} in {duration(event.seconds)}"
             case StageStarted(stage="restore"):
@@ -197,6 +200,8 @@ class RichDisplay:
                 self._tallies[event.store] = tally, bar
             if isinstance(event, Warned):
                 self._print(f"{tally.name}: warning: {event.message}")
+            if isinstance(event, Noted):
+                self._print(f"{tally.name}: {event.message}")
             if isinstance(event, RunStarted):
                 self._print(f"{tally.name}: {start_text(event)}")
             if isinstance(event, RunEnded):
