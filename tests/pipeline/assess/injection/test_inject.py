@@ -375,7 +375,9 @@ class TestInject:
         for from_bottom in (True, False):
             injection = replace(found, from_bottom=from_bottom)
             with Image.open(draw_recovery(injection, tmp_path / "f.png")) as picture:
-                stamps.append(np.asarray(picture)[-90:-6, LEFT + 100 : LEFT + 100 + STAMP])
+                stamps.append(
+                    np.asarray(picture)[-STAMP - 12 : -12, LEFT + 100 : LEFT + 100 + STAMP]
+                )
         assert (stamps[0][::-1] == stamps[1]).all()
         assert (stamps[0] != stamps[1]).any()
 
