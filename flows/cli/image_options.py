@@ -89,6 +89,14 @@ class ImageOptions:
             help="Another exposure of the same scene, restored with the first; may be repeated.",
         ),
     ] = None
+    exposure_masks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exposure-mask",
+            metavar="FILE",
+            help="Mask of an exposure, as --mask; one for each --exposure, in their order.",
+        ),
+    ] = None
     hints: Annotated[
         Path | None,
         typer.Option(
@@ -164,6 +172,7 @@ class ImageOptions:
             psf=self.psf,
             guide=self.guide,
             exposures=tuple(self.exposures or ()),
+            exposure_masks=tuple(self.exposure_masks or ()),
             hints=self.hints,
             overlay=self.overlay,
         )

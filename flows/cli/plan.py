@@ -138,7 +138,7 @@ def _plan_text(summary: PlanSummary) -> str:
             f"  tiles    {summary.tiles} ({size(summary.tile_grid)}), "
             f"{plural(summary.workers, 'worker')}",
             f"  noise    {_noise_words(summary)}",
-            *(f"  {ROLES[one.role]:8} {one.words}" for one in summary.companions),
+            *(f"  {ROLES.get(one.role, 'mask'):8} {one.words}" for one in summary.companions),
             *_exposure_lines(summary),
             *_donor_lines(summary),
             *_stack_lines(summary),

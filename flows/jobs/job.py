@@ -69,6 +69,7 @@ class ImageSettings(BaseModel):
     psf: Path | None = None
     guide: Path | None = None
     exposures: tuple[Path, ...] = ()
+    exposure_masks: tuple[Path, ...] = ()
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
     hints: Path | None = None
@@ -184,7 +185,7 @@ def _absolute_paths(settings: ImageSettings) -> dict[str, Any]:
         if isinstance(value, Path):
             check_pattern(key, value)
             changed[key] = value if is_beside_the_image(value) else _absolute(value)
-        elif key == "exposures":
+        elif key in ("exposures", "exposure_masks"):
             changed[key] = tuple(_absolute(path) for path in value)
         elif key == "recipe" and value is not None and _is_recipe_file(value):
             changed[key] = str(_absolute(Path(value)))

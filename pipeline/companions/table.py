@@ -75,6 +75,8 @@ COMPANIONS = (
     Companion("hints", "--hints", check_hints, lambda image, hints, *_: HintedSource(image, hints)),
     # combined by `CombinedSource` once planning has found how
     Companion("exposures", "--exposure", check_exposure, None, drops_alpha=True),
+    # each goes with one of the exposures, and not with the image
+    Companion("exposure_masks", "--exposure-mask", check_same_grid, None),
     # part of the forward operator, read as a whole by `read_psf`
     Companion("psf", "--psf", None, None),
 )

@@ -24,6 +24,7 @@ from glassplate.pipeline.planning.companions.companion_checks import check_compa
 from glassplate.pipeline.planning.companions.companions_used import (
     cards_of,
     judge_detector,
+    judge_exposure_masks,
     judge_mask,
     judge_noise,
 )
@@ -112,7 +113,7 @@ def plan_files(
 
 def _plan_alone(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     """Plan an image without a reused donor, and with one fit at a time."""
-    mask = judge_mask(files)
+    mask = judge_mask(files).joined(judge_exposure_masks(files))
     findings, of_pixels = find_value_range(files, recipe, SourceFindings(unused=mask.unused))
     judged = mask.joined(judge_noise(files, recipe, findings))
     findings = replace(findings, unused=judged.unused)

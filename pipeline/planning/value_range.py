@@ -48,7 +48,7 @@ def find_value_range(
     if not recipe.traits.measures or files.spec.overlay is not None:
         return findings, []
     # the variance is in the square of the unit, which may not fit into float32 before it is scaled
-    sources = [files.source(findings, without=("variance",)), *files.exposures()]
+    sources = [files.source(findings, without=("variance",)), *files.exposures(findings)]
     found, warnings = _findings(sources, fits=recipe.traits.fits)
     if found.pedestal and (recipe.noise.gain is not None or recipe.noise.model == "poisson"):
         raise UsageError(
