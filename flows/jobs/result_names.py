@@ -12,7 +12,7 @@ from glassplate.flows.jobs.job import Job, JobInput
 def stem_of(path: Path) -> str:
     """Return the file's name without the suffixes of its format: ``m31`` for ``m31.fits.gz``."""
     name = path.name
-    for compressed in (".gz", ".bz2", ".fz"):
+    for compressed in (".gz", ".bz2", ".Z", ".fz"):
         name = name.removesuffix(compressed)
     return Path(name).stem
 

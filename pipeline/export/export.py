@@ -228,7 +228,7 @@ def check_target(target: Path, *, several: bool = False) -> None:
         As `export`.
     """
     suffix = target.suffix.lower()
-    if suffix in (".gz", ".bz2"):
+    if suffix in (".gz", ".bz2", ".z"):
         raise UsageError(
             f"{target}: packed exports are not written; name it {target.with_suffix('')} "
             "and pack it afterwards"
