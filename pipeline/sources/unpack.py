@@ -38,7 +38,7 @@ _MOST_SHRINKAGE = 1032
 _CHECK_BYTES = 64 << 20
 
 
-# The file of compress (.Z) is not unpacked if it is more than this many bytes, and as many times its size: its
+# A file of compress (.Z) is not unpacked if it is more than this many bytes and as many times its size: its
 # reader keeps all strings that it has seen, which would take as much memory. Images of one value do so.
 _MOST_OF_COMPRESS, _MOST_SHRINKAGE_OF_COMPRESS = 256 << 20, 100
 
