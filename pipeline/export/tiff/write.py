@@ -114,7 +114,7 @@ def _form(image: ExportedImage, found: Mapping[str, Any], pages: int) -> _Form:
 def _described(image: ExportedImage, found: Mapping[str, Any], pages: int) -> dict[str, Any]:
     """The tags of a page, for tifffile's writer."""
     written = Written(image.factor, pages, image.shape[1:], image.dtype)
-    icc = found.get("icc")
+    icc = found.get("icc") or image.attributes.get("xisf", {}).get("icc")
     resolution = scaled_resolution(found, image.factor)
     tags: list[ExtraTag] = extra_tags(found, written, enhanced=image.is_enhanced)
     if image.turned:
