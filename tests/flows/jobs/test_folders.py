@@ -1,4 +1,7 @@
-"""A folder as it comes from one place, restored by one command without an option for any file of it."""
+"""A folder as it comes from one place, restored by one job without an option for any file of it.
+
+The images are restored as the job says, but without Prefect.
+"""
 
 import shutil
 
@@ -9,7 +12,10 @@ import zarr
 from astropy.io import fits
 from astropy.wcs import WCS
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.usefixtures("shared_prefect")]
+from glassplate.flows.jobs.images import default_recipe, find_images
+from glassplate.flows.jobs.job import read_job
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.run.restore import RestoreRequest, restore
 
 # As in the guide, but for what makes it fast.
 JOB = """
@@ -43,7 +49,23 @@ PLACES = {
 }
 
 
-def test_a_scanner_a_microfilm_reader_and_a_museum(real_data, gp, tmp_path, monkeypatch):
+def done(path):
+    """Results of the images of a job, by the stems of their names."""
+    job = read_job(path)
+    job.output.mkdir()
+    results = {}
+    for image in find_images(job).images:
+        assert not image.fault
+        name, recipe = image.load_recipe(default_recipe(image.spec.path))
+        export = image.export_path(is_fits=name.startswith("astro"))
+        run = RestoreRequest(image.spec, image.store, recipe, name, export=export)
+        results[image.store.stem] = restore(run, InlinePool())
+    assert {result.status for result in results.values()} == {"complete"}
+    return results
+
+
+@pytest.mark.slow
+def test_a_scanner_a_microfilm_reader_and_a_museum(real_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = {}
     for place, files in PLACES.items():
@@ -53,9 +75,7 @@ def test_a_scanner_a_microfilm_reader_and_a_museum(real_data, gp, tmp_path, monk
             shutil.copy(path, tmp_path / place)
             expected[path.stem] = path, form
     (tmp_path / "job.yaml").write_text(JOB.format(inputs=", ".join(f"{one}/*" for one in PLACES)))
-    run = gp("batch", "job.yaml", "--progress", "plain")
-    assert run.code == 0, run
-    assert f"{len(expected)} images: {len(expected)} restored" in run.out
+    assert done(tmp_path / "job.yaml").keys() == expected.keys()
     for stem, (given, (bits, samples)) in expected.items():
         with tifffile.TiffFile(given) as before:
             size = before.pages.first.shaped[2:4]
@@ -66,7 +86,7 @@ def test_a_scanner_a_microfilm_reader_and_a_museum(real_data, gp, tmp_path, monk
             page.asarray()
 
 
-def test_a_night_of_webb_and_roman(gp, tmp_path, monkeypatch):
+def test_a_night_of_webb_and_roman(tmp_path, monkeypatch):
     webb_roman = pytest.importorskip("webb_roman", reason="the extra asdf is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "night").mkdir()
@@ -74,15 +94,14 @@ def test_a_night_of_webb_and_roman(gp, tmp_path, monkeypatch):
     roman = tmp_path / "night" / "r01_wfi01_cal.asdf"
     webb_roman.write_roman(roman, wcs=webb_roman.make_wcs())
     (tmp_path / "job.yaml").write_text(JOB.format(inputs="night/*"))
-    run = gp("batch", "job.yaml", "--progress", "plain")
-    assert run.code == 0, run
-    assert "2 images: 2 restored" in run.out
+    results = done(tmp_path / "job.yaml")
     bad = webb_roman.DQ == 1
     for stem in ("jw01_nrca1_cal", "r01_wfi01_cal"):
         pixels = zarr.open_group(tmp_path / "restored" / f"{stem}.zarr", mode="r")["0"][...]
         np.testing.assert_array_equal(np.isnan(pixels), bad)
-    assert "DQ,1], found by name; flags of JWST: bad 1; saturated if 2" in run.out
-    assert "ERR,1], found by name; as sigma" in run.out
+    found = " ".join(results["jw01_nrca1_cal"].summary.companions)
+    assert "DQ,1], found by name; flags of JWST: bad 1; saturated if 2" in found
+    assert "ERR,1], found by name; as sigma" in found
 
     with (
         fits.open(tmp_path / "restored" / "jw01_nrca1_cal.fits") as out,
