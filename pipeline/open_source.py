@@ -21,9 +21,9 @@ from glassplate.pipeline.sources.alpha import without_alpha
 from glassplate.pipeline.sources.fits.extensions import resolved
 from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.guarded_reading import file_state
+from glassplate.pipeline.sources.metadata.units import scaled
 from glassplate.pipeline.sources.open_image import open_image, open_named
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.sources.units import scaled
 
 
 @dataclass(frozen=True)

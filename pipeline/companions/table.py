@@ -16,8 +16,8 @@ from glassplate.pipeline.companions.mask import MaskedSource
 from glassplate.pipeline.companions.same_grid import check_guide, check_same_grid
 from glassplate.pipeline.companions.variance import UNIT_POWERS, VarianceSource
 from glassplate.pipeline.companions.watermark import OverlayRemovedSource, check_overlay
+from glassplate.pipeline.sources.metadata.units import scaled
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.sources.units import scaled
 
 Check = Callable[[Source, Source, str], None]
 """Refuses a companion that does not go with its image; the text, its role and name, begins the message."""

@@ -14,9 +14,9 @@ from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
+from glassplate.pipeline.sources.metadata.units import MOST_LEVEL, pedestal_of, unit_exponent
 from glassplate.pipeline.sources.sample_windows import sample, sample_windows
 from glassplate.pipeline.sources.source import Source
-from glassplate.pipeline.sources.units import MOST_LEVEL, pedestal_of, unit_exponent
 from glassplate.pipeline.tile_grid import Box
 
 # Variances are stated in source units: float64 holds the square of 2**448, and of values 2**64 times larger.

@@ -22,7 +22,7 @@ from glassplate.pipeline.export.tiff.tags import (
     turned_text,
 )
 from glassplate.pipeline.reader_warnings import collected_warnings
-from glassplate.pipeline.sources.exif import write_directories
+from glassplate.pipeline.sources.metadata.exif import write_directories
 from glassplate.pipeline.sources.source import MOST_JOINT_PLANES
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.page_tags import of_page

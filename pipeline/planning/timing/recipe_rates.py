@@ -18,9 +18,9 @@ from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import Way
 from glassplate.pipeline.planning.make_plan import Device, make_plan
 from glassplate.pipeline.planning.memory import device_memory
-from glassplate.pipeline.planning.network_stacking import choose_stacking, with_stacking
-from glassplate.pipeline.planning.network_stacking_record import record_stacking
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking, with_stacking
+from glassplate.pipeline.planning.stacking.network_stacking_record import record_stacking
 from glassplate.pipeline.planning.timing.duration import (
     PlanTrials,
     donor_fits_apart,

@@ -30,7 +30,9 @@ def write_dng(path, data, photometric=LINEAR_RAW, *, preview=True, tags=()):
             first = (small[..., :3] >> 4).astype("u1")
             tiff.write(first, photometric="rgb", subfiletype=1, subifds=1, extratags=[VERSION])
         more = [*tags, *([] if preview else [VERSION])]
-        tiff.write(data, photometric="rgb" if data.ndim == 3 else "minisblack", extratags=more)
+        extra = {"extrasamples": ["unspecified"]} if data.shape[2:] == (4,) else {}
+        kind = "rgb" if data.ndim == 3 else "minisblack"
+        tiff.write(data, photometric=kind, extratags=more, **extra)
     # tifffile writes no linear data of one sample
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         page = tiff.pages.first.pages[0] if preview else tiff.pages.first

@@ -15,9 +15,9 @@ from glassplate.pipeline.errors import GlassplateError, SourceError, UsageError
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
+from glassplate.pipeline.sources.extra.xisf_file import _unshuffled
 from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.xisf_file import _unshuffled
 from glassplate.pipeline.tile_grid import Box
 
 KEYWORDS = (
