@@ -15,6 +15,7 @@ from glassplate.flows.report.text import amount, duration, number, plural
 
 if TYPE_CHECKING:
     from glassplate.pipeline.planning.summary import PlanSummary, PlanTotals
+    from glassplate.pipeline.planning.timing.duration import TrialsByKey
 
 ROLES = {"mask": "mask", "variance": "sigmas", "detector": "detector"}
 """What a line of the plan calls a companion."""
@@ -46,6 +47,7 @@ def plan(
     donor = None if recipe.donor is None else find_donor(recipe.donor)
     with LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers:
         count = workers.workers
+        tried: TrialsByKey = {}  # the chips of a mosaic are fitted alike
         summaries = [
             summarise(
                 make_plan(
@@ -57,6 +59,7 @@ def plan(
                     workers=count,
                 ),
                 workers=count,
+                tried=tried,
             )
             for spec in specs
         ]

@@ -12,7 +12,7 @@ from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.timing.duration import projected_seconds
+from glassplate.pipeline.planning.timing.duration import TrialsByKey, projected_seconds
 from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion, RecordedDonor
 
 
@@ -82,8 +82,8 @@ def total(summaries: Sequence[PlanSummary]) -> PlanTotals:
     )
 
 
-def summarise(plan: Plan, *, workers: int) -> PlanSummary:
-    """Summarise a plan; runs short trials to estimate the time."""
+def summarise(plan: Plan, *, workers: int, tried: TrialsByKey | None = None) -> PlanSummary:
+    """Summarise a plan; runs short trials to estimate the time, unless `tried` has the same ones."""
     capacity, recorded = project(plan, workers=workers), plan.recorded()
     return PlanSummary(
         source=str(plan.spec.path),
@@ -100,7 +100,7 @@ def summarise(plan: Plan, *, workers: int) -> PlanSummary:
         host_bytes=capacity.host_bytes,
         device_bytes=capacity.device_bytes,
         disk_bytes=capacity.disk_bytes,
-        seconds=projected_seconds(plan, workers),
+        seconds=projected_seconds(plan, workers, tried=tried),
         noise=recorded.noise,
         noise_found=recorded.noise_found,
         companions=recorded.companions,

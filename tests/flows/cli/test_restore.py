@@ -167,7 +167,7 @@ class TestRestore:
         else:
             path.write_bytes(sky.read_bytes())
         monkeypatch.setattr(
-            "glassplate.pipeline.planning.summary.projected_seconds", lambda *_: 1.0
+            "glassplate.pipeline.planning.summary.projected_seconds", lambda *_, **__: 1.0
         )
         assert json.loads(gp("plan", path, "--json").out)["recipe"] == recipe
 
