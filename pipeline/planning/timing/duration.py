@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -39,7 +39,7 @@ class PlanTrials:
     """An iteration of the donor's fit, which is never stacked; the same as `tile` without stacks."""
 
 
-TrialKey: TypeAlias = tuple[Hashable, ...]
+TrialKey: TypeAlias = tuple[object, ...]
 TrialsByKey: TypeAlias = dict[TrialKey, PlanTrials]
 """Trials of plans by `trial_key`."""
 
