@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +23,9 @@ from glassplate.pipeline.companions.sdss_mask import is_sdss_mask
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.file_format import sniff_format
-from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.sources.fits.extensions import opened_file, resolved
 from glassplate.pipeline.sources.flags import Flags
-from glassplate.pipeline.sources.open_image import open_image, open_named
+from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
 
 
@@ -116,8 +115,17 @@ def _with_masks_of_exposures(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
 
 
 def _mask_of_exposure(spec: SourceSpec, named: Path) -> Beside | None:
-    with closing(open_named(named, "exposure", spec)) as source:
-        path, index = source.spec.path, source.info.index
+    from glassplate.pipeline.sources.fits.hdus import find_hdu
+
+    path, part = split_extension(named)
+    try:
+        if sniff_format(path) != "fits":
+            return None
+        with opened_file(path) as file:
+            # without an extension of its own, an exposure has that of the image
+            index = find_hdu(file, spec.hdu if part is None else part, path).index
+    except SourceError as error:
+        raise SourceError(f"exposure {error}") from error
     return _beside(path, index, find_mask)
 
 
