@@ -64,7 +64,9 @@ from glassplate.models.pixel_transform import PixelTransform
 SKY_FIT = FitSettings(
     iterations=1000, posterior_radius=2.0, posterior_doubt=2.0, collaborative=True, guard=4.0
 )
-SKY_DONOR = DonorSettings()
+SKY_DONOR = DonorSettings(
+    network="unshuffled", iterations=6000, windows=288, tile_least=10, tile_predictions=8
+)
 CORE, HALO = 256, 32
 # Level and read noise of the synthetic sky, electrons.
 SKY, READ_NOISE = 200.0, 5.0
@@ -89,8 +91,8 @@ class Scale:
 
 
 # The widths that pipeline/planning/timing/network_stacking_trials.py tries, and the 64 that are asked for.
-WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR)
-SMALL = Scale(48, (1, 3), 32, 32, 6, replace(SKY_DONOR, iterations=6, tile_iterations=6))
+WHOLE = Scale(3926, (1, 8, 32, 64), 512, 256, 300, SKY_DONOR.for_tiles(240))
+SMALL = Scale(48, (1, 3), 32, 32, 6, DonorSettings(iterations=6, tile_iterations=6))
 
 
 def frame(side: int, seed: int = 0) -> np.ndarray:
