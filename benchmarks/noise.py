@@ -1,5 +1,7 @@
 """Estimated over true standard deviation of the noise: ten kinds of made noise on ten photographs, and PolyU.
 
+Beside these, noise that differs between the channels, and patterns that repeat, with noise and without.
+
     python benchmarks/noise.py ../shared/data/std -o RESULT.json
 
 The photographs have noise of one to two levels of their own, which counts as an error here. The truth of
@@ -82,6 +84,39 @@ KINDS: Mapping[str, Callable[[Planes, np.random.Generator], Planes]] = {
 }
 
 
+# Standard deviations of noise that differs between the channels.
+BY_CHANNEL = (2.5, 5.0, 10.0)
+
+
+def weave(side: int) -> Planes:
+    """Threads with periods of 6 and 7 pixels, ``(1, h, w)``."""
+    y, x = np.mgrid[:side, :side].astype(np.float64)
+    return np.asarray(128 + 30 * np.sin(2 * np.pi * x / 6) * np.sin(2 * np.pi * y / 7))[None]
+
+
+def bricks(side: int) -> Planes:
+    """Rough bricks of 40x12 pixels in bond, of which two rows repeat, ``(1, h, w)``."""
+    rough = np.random.default_rng(5).standard_normal((24, 40))
+    cell = 120 + 40 * ndimage.gaussian_filter(rough, 0.7, mode="wrap")
+    y, x = np.mgrid[:24, :40]
+    cell[(y % 12 < 2) | ((x + 20 * (y // 12)) % 40 < 2)] = 200
+    return np.tile(cell, (side // 24 + 1, side // 40 + 1))[None, :side, :side]
+
+
+def halftone(side: int) -> Planes:
+    """Dots of a screen of 45 degrees, 5 pixels apart, ``(1, h, w)``."""
+    y, x = np.mgrid[:side, :side] * (2 * np.pi / 5 * np.sqrt(0.5))
+    dots = np.cos(x + y) + np.cos(x - y)
+    return np.asarray(255 / (1 + np.exp(-4 * (dots + 0.3))))[None]
+
+
+PATTERNS: Mapping[str, Callable[[int], Planes]] = {
+    "weave": weave,
+    "bricks": bricks,
+    "halftone": halftone,
+}
+
+
 def read(path: Path) -> Planes:
     """A photograph, ``(c, h, w)``, 0 to 255."""
     return np.asarray(Image.open(path).convert("RGB")).astype(np.float64).transpose(2, 0, 1)
@@ -128,6 +163,40 @@ def made_noise(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def by_channel(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """White noise that differs between the channels, of which the description states each."""
+    results = []
+    sigmas = np.array(BY_CHANNEL)[:, None, None]
+    for number, name in enumerate(names):
+        clean = read(folder / f"{name}.png")[:, :SIDE, :SIDE]
+        noise = sigmas * np.random.default_rng(number).standard_normal(clean.shape)
+        samples = [(clean + noise, np.ones(clean.shape, bool))]
+        found = describe_noise(samples, estimate_noise(samples, NoiseSettings()), "levels")
+        ratio = [round(float(s / t), 3) for s, t in zip(found.channels, BY_CHANNEL, strict=True)]
+        results.append({"image": name, "ratio": ratio, "words": found.words})
+    print("by channel", summary(results), flush=True)
+    return {**summary(results), "images": results}
+
+
+def patterns() -> dict[str, Any]:
+    """Patterns that repeat: the standard deviation found without noise, and with white noise of 4 levels."""
+    found: dict[str, Any] = {}
+    for name, make in PATTERNS.items():
+        clean = make(SIDE)
+        noise = 4 * np.random.default_rng(0).standard_normal(clean.shape)
+        images = {"without": clean, "with_4": clean + noise}
+        found[name] = {
+            key: round(
+                float(estimate_noise([(image, np.ones(image.shape, bool))], NoiseSettings()).floor)
+                ** 0.5,
+                2,
+            )
+            for key, image in images.items()
+        }
+    print("patterns", found, flush=True)
+    return found
+
+
 def polyu(folder: Path) -> dict[str, Any]:
     """Real exposures and their means."""
     results = []
@@ -152,6 +221,8 @@ def main() -> None:
         "conditions": machine(given, "noise"),
         "reported": made_noise(given.folder, REPORTED_ON),
         "chosen_on": made_noise(given.folder, CHOSEN_ON),
+        "by_channel": by_channel(given.folder, REPORTED_ON),
+        "patterns": patterns(),
         "polyu": polyu(given.folder),
     }
     write(given.output, found)

@@ -9,9 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from glassplate.models.noise.components import measure_components
+from glassplate.models.noise.components import channel_shares, measure_components
+from glassplate.models.noise.estimate import BESIDE_A_PATTERN, typical_sigma
 from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel
+from glassplate.models.noise.repeats import without_repeats
 from glassplate.models.noise.spectra import Sample
 
 # Side of a grain, pixels, from which it is called coarse. A square of 8 pixels shows grain of 7 pixels as
@@ -23,6 +25,8 @@ HIGH_CONFIDENCE, LOW_CONFIDENCE = 0.2, 0.05
 # Share of the standard deviation from which the noise of colours is worth a word. The colours of a grey
 # picture that was saved with three channels have none but for the arithmetic.
 LEAST_COLOUR = 0.01
+# Ratio of the standard deviations of two channels from which they are worth a word.
+UNEQUAL = 1.2
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class NoiseDescription:
     """Share of the image that shows little but noise, 0 to 1."""
     unit: str = ""
     """What follows a standard deviation in words."""
+    channels: tuple[float, ...] = ()
+    """Standard deviation in each channel; empty for one channel, and for more than colours have."""
 
     @property
     def confidence(self) -> Literal["high", "fair", "low"]:
@@ -62,6 +68,7 @@ class NoiseDescription:
             sigma=math.ldexp(self.sigma, exponent),
             brightness=math.ldexp(self.brightness, exponent),
             colour=None if self.colour is None else math.ldexp(self.colour, exponent),
+            channels=tuple(math.ldexp(sigma, exponent) for sigma in self.channels),
         )
 
     @property
@@ -71,6 +78,10 @@ class NoiseDescription:
             return "none"
         after = f" {self.unit}" if self.unit else ""
         growing = ", growing with brightness" if self.grows else ""
+        if self.channels and max(self.channels) > UNEQUAL * min(self.channels):
+            growing = (
+                f", by channel {', '.join(f'{sigma:.3g}' for sigma in self.channels)}{growing}"
+            )
         known = f"; confidence {self.confidence}, {self.flat:.0%} of the image shows little else"
         if not self.correlated:
             return f"white, {self.sigma:.3g}{after}{growing}{known}"
@@ -96,6 +107,8 @@ def describe_noise(samples: Sequence[Sample], noise: NoiseModel, unit: str) -> N
     """
     sigma = typical_sigma(samples, noise)
     finite = [(np.where(valid, values, 0), valid) for values, valid in samples]
+    if noise.origin.endswith(BESIDE_A_PATTERN):
+        finite = without_repeats(finite) or finite
     found = measure_components(without_lights(finite) if noise.correlated else finite)
     if found is None or found.variance == 0:
         return NoiseDescription(
@@ -114,13 +127,5 @@ def describe_noise(samples: Sequence[Sample], noise: NoiseModel, unit: str) -> N
         grows=noise.slope > 0,
         flat=found.brightness.flat,
         unit=unit,
+        channels=tuple(sigma * math.sqrt(share) for share in channel_shares(finite)),
     )
-
-
-def typical_sigma(samples: Sequence[Sample], noise: NoiseModel) -> float:
-    """Median standard deviation of the noise over the valid pixels; 0 if none is valid."""
-    sigmas = [
-        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
-    ]
-    found = np.concatenate(sigmas) if sigmas else np.zeros(0)
-    return float(np.median(found)) if found.size else 0.0

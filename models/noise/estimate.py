@@ -13,17 +13,18 @@ from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.flat_squares import (
     FEWEST_SQUARES,
     Squares,
+    constant_variance,
     measure_correlated,
     measure_white,
 )
 from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
+from glassplate.models.noise.repeats import without_repeats
 from glassplate.models.noise.spectra import FloatArray, Sample
 from glassplate.models.noise.variance_curve import (
     BrightnessClasses,
     VarianceLine,
     brightness_classes,
-    constant_variance,
     fit_line,
     growing_line,
     growth_is_significant,
@@ -40,6 +41,11 @@ CORRELATED_FROM = 0.05
 COARSE_FROM = 4.0
 # Every so many windows are looked at for that.
 COARSE_WINDOWS = 4
+# Share of the variance below which noise measured beside a repeating pattern counts: what was measured with
+# the pattern was the pattern.
+LESS = 0.7
+# What the origin of such a noise ends with.
+BESIDE_A_PATTERN = ", beside a repeating pattern"
 # Variance of the noise of rounding to whole numbers.
 ROUNDING = 1 / 12
 # Variance up to which there is not even that: the flat squares of a drawing, whose spectra are 0 but for the
@@ -71,6 +77,20 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
     finite = [_finite(sample) for sample in samples]
     if settings.impulses:
         finite = [without_impulses(sample) for sample in finite]
+    noise = _measured(finite, settings)
+    if not noise.origin.startswith("estimated") or settings.model == "poisson-gaussian":
+        return noise
+    apart = without_repeats(finite) if noise.floor + noise.slope > 0 else None
+    if apart is None:
+        return noise
+    beside = _measured(apart, replace(settings, model="gaussian"))
+    if beside.floor >= LESS * typical_sigma(finite, noise) ** 2:
+        return noise
+    return replace(beside, origin=beside.origin + BESIDE_A_PATTERN)
+
+
+def _measured(finite: Sequence[Sample], settings: NoiseSettings) -> NoiseModel:
+    """The noise model of windows as for `estimate_noise`, finite and without impulses."""
     squares, correlation = measure_white(finite)
     correlated = settings.correlation == "correlated" or (
         settings.correlation == "auto"
@@ -165,6 +185,15 @@ def _median_of_nine(values: FloatArray) -> FloatArray:
     views = np.lib.stride_tricks.sliding_window_view(wide, (3, 3), axis=(1, 2))  # (c, h, w, 3, 3)
     median: FloatArray = np.median(views.reshape(*values.shape, 9), axis=-1)
     return median
+
+
+def typical_sigma(samples: Sequence[Sample], noise: NoiseModel) -> float:
+    """Median standard deviation of the noise over the valid pixels; 0 if none is valid."""
+    sigmas = [
+        np.sqrt(noise.variance(values[valid].astype(np.float64))) for values, valid in samples
+    ]
+    found = np.concatenate(sigmas) if sigmas else np.zeros(0)
+    return float(np.median(found)) if found.size else 0.0
 
 
 def difference_sigma(samples: Sequence[Sample]) -> float:

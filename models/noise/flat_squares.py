@@ -111,9 +111,15 @@ class CorrelatedNoise:
     """Autocorrelation between direct neighbours, from the whole spectrum of the flattest squares."""
     grain: float
     """Side of the square that holds one independent value, pixels; 1 for white noise."""
+    variance: float
+    """Variance of the noise, squared source units; 0 with fewer than `FEWEST_SQUARES`."""
+    even: bool
+    """Whether places that are stronger than others were taken for outliers."""
 
 
-def measure_correlated(samples: Sequence[Sample], side: int = SIDE) -> CorrelatedNoise:
+def measure_correlated(
+    samples: Sequence[Sample], side: int = SIDE, even_above: float = math.inf
+) -> CorrelatedNoise:
     """Measure noise in nearly all frequencies of small squares: right where the noise is correlated.
 
     The high orders miss most of a correlated noise, and the low ones are those of content too. So a square
@@ -128,14 +134,20 @@ def measure_correlated(samples: Sequence[Sample], side: int = SIDE) -> Correlate
         Windows of the image; squares with an invalid pixel in any channel are left out.
     side
         Of the squares, pixels.
-
+    even_above
+        Power of the highest frequencies, squared source units, above which noise is taken for as strong in
+        all flat places and independent between channels, so that other places are outliers. Below it, JPEG
+        may have taken more from some flat places than from others.
     """
     spectra = square_spectra(samples, side)
     places = spectra.mean_over_channels()
     if len(places) < FEWEST_SQUARES:
         nothing = np.zeros(0)
-        return CorrelatedNoise(Squares(nothing, nothing, nothing, 1.0), 0.0, 1.0)
+        return CorrelatedNoise(Squares(nothing, nothing, nothing, 1.0), 0.0, 1.0, 0.0, False)
     spectrum = noise_spectrum(places)
+    even = bool(spectrum[radius_of(side) >= side].mean() > even_above)
+    if even:
+        spectrum = noise_spectrum(places, len(samples[0][0]))
     level = spectrum.mean()
     structures, variances = [], []
     for half in checkerboard(side):
@@ -153,5 +165,16 @@ def measure_correlated(samples: Sequence[Sample], side: int = SIDE) -> Correlate
     lowest = float(spectrum[radius_of(side) < LOWEST_RADIUS].mean())
     # white noise averages out with the area, so the power at frequency 0 is that of the area of one grain
     return CorrelatedNoise(
-        squares, lag1_from_spectrum(spectrum), math.sqrt(max(lowest / level, 1.0))
+        squares,
+        lag1_from_spectrum(spectrum),
+        math.sqrt(max(lowest / level, 1.0)),
+        float(level) if even else constant_variance(squares),
+        even,
     )
+
+
+def constant_variance(squares: Squares) -> float:
+    """Mean variance of the flattest squares and of all others with no more structure than noise."""
+    first = float(squares.flattest(squares.flat_count).variance.mean())
+    flat = int((squares.structure <= first).sum())
+    return float(squares.flattest(max(squares.flat_count, flat)).variance.mean())

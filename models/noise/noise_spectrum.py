@@ -19,6 +19,11 @@ RING, MOST_GROWTH = 2.0, 8.0
 FLAT_SHARE, FLAT_LEAST = 0.02, 24
 # Rounds of choosing places by the spectrum, and the spectrum by places.
 ROUNDS = 6
+# Energy of a chosen place in the half that is measured, in units of the median of the chosen, from which the
+# place is an outlier: structure that is symmetric about a square's middle is in one half alone, so that the
+# other half calls the place flat. Shutters and flowers (kodim07) with grain of 4 levels: the brightness is
+# found at 2.5 times its noise with outliers, and at 1.2 times without.
+OUTLIER = 1.3
 
 
 def flat_count(places: int) -> int:
@@ -26,11 +31,24 @@ def flat_count(places: int) -> int:
     return min(max(int(FLAT_SHARE * places), FLAT_LEAST), places)
 
 
-def noise_spectrum(places: npt.NDArray[np.floating]) -> FloatArray:
-    """Find the spectrum of the noise, ``(side * side,)``, from the spectra of places, ``(n, side * side)``.
+def noise_spectrum(places: npt.NDArray[np.floating], planes: int | None = None) -> FloatArray:
+    """Find the spectrum of the noise from the flattest of some places.
 
     Each half of the coefficients is measured where the other half is weak, so that the choice does not bias
-    it. `n` must be at least 1.
+    it.
+
+    Parameters
+    ----------
+    places
+        ``(n, side * side)``, energy of the cosine coefficients of each; `n` must be at least 1.
+    planes
+        Number of independent planes over which the energies are averaged, to leave out places whose measured
+        half is an `OUTLIER`. None to leave out nothing: in a JPEG, places without high frequencies are many
+        and are no measure of the others.
+
+    Returns
+    -------
+    ``(side * side,)``, energy of each coefficient of the noise.
     """
     side = math.isqrt(places.shape[1])
     radius = radius_of(side)
@@ -40,12 +58,29 @@ def noise_spectrum(places: npt.NDArray[np.floating]) -> FloatArray:
     for _ in range(ROUNDS):
         found = np.zeros_like(spectrum)
         for half in checkerboard(side):
-            chosen = flattest(flatness(places, spectrum, half), count)
-            found[~half] = places[chosen].mean(0, dtype=np.float64)[~half]
+            chosen = places[flattest(flatness(places, spectrum, half), count)]
+            measured = ~half & (radius >= LOWEST_RADIUS)
+            kept, share = _without_outliers(chosen, spectrum, measured, planes)
+            found[~half] = kept.mean(0, dtype=np.float64)[~half] / share
         spectrum = _smooth(_positive(found).reshape(side, side)).ravel()
         low = radius < LOWEST_RADIUS
         spectrum[low] = _extrapolated(radius[ring], spectrum[ring], radius[low])
     return spectrum
+
+
+def _without_outliers(
+    chosen: npt.NDArray[np.floating], spectrum: FloatArray, measured: BoolArray, planes: int | None
+) -> tuple[npt.NDArray[np.floating], float]:
+    """Leave out chosen places that are not flat, and say which share of its energy noise alone keeps."""
+    if planes is None:
+        return chosen, 1.0
+    score = flatness(chosen, spectrum, measured)
+    # the score of noise alone is nearly normal, with this standard deviation
+    scatter = math.sqrt(2 / (measured.sum() * planes))
+    limit = (OUTLIER - 1) / scatter
+    below = 0.5 * (1 + math.erf(limit / math.sqrt(2)))
+    density = math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi)
+    return chosen[score <= OUTLIER * np.median(score)], 1 - scatter * density / below
 
 
 def _extrapolated(radius: FloatArray, power: FloatArray, below: FloatArray) -> FloatArray:

@@ -41,6 +41,8 @@ class Spectra:
     place: channels share content and not noise."""
     place: npt.NDArray[np.int_]
     """``(n,)`` number of the square's place in the image, which its channels share."""
+    channel: npt.NDArray[np.int_]
+    """``(n,)`` number of the square's channel."""
     new_share: float
     """Share of the pixels of a square that no other square has."""
 
@@ -99,13 +101,15 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
         every_channel = np.tile(order_energy, (len(energy), 1))
         place = np.tile(places + np.arange(squares.shape[1]), len(energy))
         places += squares.shape[1]
-        rows.append((level, energy.reshape(-1, side * side), every_channel, padded, place))
+        channel = np.repeat(np.arange(len(squares)), squares.shape[1])
+        rows.append((level, energy.reshape(-1, side * side), every_channel, padded, place, channel))
     new_share = (stride / side) ** 2
     if not rows:
         nothing = np.zeros((0, side * side), np.float32)
         nowhere = np.zeros(0, np.int_)
-        return Spectra(side, np.zeros(0), nothing, nothing[:, : 2 * side - 1], nowhere, new_share)
-    level, energy, order_energy, padded, place = (
+        no_order = nothing[:, : 2 * side - 1]
+        return Spectra(side, np.zeros(0), nothing, no_order, nowhere, nowhere, new_share)
+    level, energy, order_energy, padded, place, channel = (
         np.concatenate(column) for column in zip(*rows, strict=True)
     )
     kept = energy[:, 1:].sum(1) > ROUNDING * np.abs(level).max() ** 2
@@ -114,8 +118,9 @@ def square_spectra(samples: Sequence[Sample], side: int) -> Spectra:
         kept &= padded < 2
     if not kept.all():  # the energies are large, and copied only if they must be
         level, energy, order_energy = level[kept], energy[kept], order_energy[kept]
+        channel = channel[kept]
         place = np.unique(place[kept], return_inverse=True)[1]
-    return Spectra(side, level, energy, order_energy, place, new_share)
+    return Spectra(side, level, energy, order_energy, place, channel, new_share)
 
 
 def _squares(samples: Sequence[Sample], side: int, stride: int) -> Iterator[FloatArray]:

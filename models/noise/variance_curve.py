@@ -56,13 +56,6 @@ class BrightnessClasses:
     """``(k,)`` of all squares, 0 to 1."""
 
 
-def constant_variance(squares: Squares) -> float:
-    """Mean variance of the flattest squares and of all others with no more structure than noise."""
-    first = float(squares.flattest(squares.flat_count).variance.mean())
-    flat = int((squares.structure <= first).sum())
-    return float(squares.flattest(max(squares.flat_count, flat)).variance.mean())
-
-
 def brightness_classes(squares: Squares) -> BrightnessClasses:
     """Measure the variance of the noise in each class of brightness that has flat squares."""
     order = np.argsort(squares.level, kind="stable")

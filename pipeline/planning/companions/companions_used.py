@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from glassplate.models.noise.description import typical_sigma
-from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.estimate import estimate_noise, typical_sigma
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.open_source import SourceFiles

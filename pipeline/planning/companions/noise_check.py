@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.noise.description import describe_noise, typical_sigma
-from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.description import describe_noise
+from glassplate.models.noise.estimate import estimate_noise, typical_sigma
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import SourceFiles

@@ -5,13 +5,8 @@ import pytest
 from scipy import ndimage
 
 from glassplate.models.noise.components import measure_components
-from glassplate.models.noise.description import (
-    COARSE,
-    NoiseDescription,
-    describe_noise,
-    typical_sigma,
-)
-from glassplate.models.noise.estimate import estimate_noise
+from glassplate.models.noise.description import COARSE, NoiseDescription, describe_noise
+from glassplate.models.noise.estimate import estimate_noise, typical_sigma
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 
 

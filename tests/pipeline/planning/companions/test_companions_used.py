@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from observatories import SHAPE, SIGMA, flagged, hst, sky, write
 
-from glassplate.models.noise.description import typical_sigma
+from glassplate.models.noise.estimate import typical_sigma
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
