@@ -236,13 +236,15 @@ def _estimated(
 ) -> tuple[VarianceLine, str]:
     """Noise measured in flat squares, or from differences of neighbours where squares are too few.
 
-    `constant` is the variance if it does not grow with brightness; None to take that of the squares.
+    `constant` is the variance of flat places, if it is known better than the squares tell it; else None.
     """
     if len(squares) < FEWEST_SQUARES:
         sigma = difference_sigma(samples)
         return VarianceLine(sigma**2), "estimated: gaussian, from differences"
+    of_squares = constant_variance(squares)
     squares = correct_clipping(squares, samples)
     classes = brightness_classes(squares)
+    more = 1.0 if constant is None or of_squares == 0 else constant / of_squares
     if constant is None:
         constant = constant_variance(squares)
     if not len(classes.level):
@@ -253,7 +255,8 @@ def _estimated(
     wanted = settings.model == "poisson-gaussian" and line.slope > 0
     if wanted or (settings.model == "auto" and growth_is_significant(classes, line)):
         kind = "poisson-gaussian" if line.floor > 0 else "poisson"
-        return line, f"estimated: {kind}"
+        # squares tell how the noise depends on brightness, and a given `constant` how much there is
+        return line.scaled(more), f"estimated: {kind}"
     return VarianceLine(constant), "estimated: gaussian"
 
 

@@ -41,6 +41,10 @@ class VarianceLine:
     slope: float = 0.0
     pedestal: float = 0.0
 
+    def scaled(self, factor: float) -> VarianceLine:
+        """Line of `factor` times the variance."""
+        return VarianceLine(self.floor * factor, self.slope * factor, self.pedestal)
+
 
 @dataclass(frozen=True)
 class BrightnessClasses:

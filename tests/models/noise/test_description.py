@@ -101,6 +101,11 @@ class TestDescription:
                 {"grows": True, "unit": "", "flat": 0.1, "sigma": 2.0},
                 "white, 2, growing with brightness; confidence fair, 10% of the image shows little else",
             ),
+            (
+                {"channels": (2.0, 3.0, 4.0), "colour": 2.4, "grows": True},
+                "white, 3 levels, by channel 2, 3, 4, growing with brightness; "
+                "confidence high, 43% of the image shows little else",
+            ),
             ({"sigma": 0.0}, "none"),
         ],
     )  # fmt: skip
@@ -110,6 +115,20 @@ class TestDescription:
             "correlated": False, "grows": False, "flat": 0.43, "unit": "levels",
         }  # fmt: skip
         assert NoiseDescription(**{**usual, **given}).words == words
+
+    @pytest.mark.parametrize("radius", [0.0, 0.8])
+    def test_each_channel_has_its_own_sigma(self, radius):
+        sigmas = np.array([2.0, 4.0, 8.0])
+        found = described(100 + sigmas[:, None, None] / 5 * grains(3, radius), "levels")
+        assert found.channels == pytest.approx(sigmas, rel=0.1)
+        assert found.scaled(1).channels == tuple(2 * sigma for sigma in found.channels)
+        assert ", by channel " in found.words
+
+    def test_channels_that_are_alike_are_not_told_apart(self):
+        found = described(100 + grains(3))
+        assert found.channels == pytest.approx([5, 5, 5], rel=0.1)
+        assert "channel" not in found.words
+        assert described(100 + grains()).channels == described(100 + grains(5)).channels == ()
 
     def test_an_image_that_is_too_small_to_be_measured(self):
         found = described(100 + grains(side=6))
