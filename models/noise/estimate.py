@@ -241,12 +241,11 @@ def _estimated(
     if len(squares) < FEWEST_SQUARES:
         sigma = difference_sigma(samples)
         return VarianceLine(sigma**2), "estimated: gaussian, from differences"
-    of_squares = constant_variance(squares)
     squares = correct_clipping(squares, samples)
     classes = brightness_classes(squares)
-    more = 1.0 if constant is None or of_squares == 0 else constant / of_squares
+    of_squares = constant_variance(squares)
     if constant is None:
-        constant = constant_variance(squares)
+        constant = of_squares
     if not len(classes.level):
         return VarianceLine(constant), "estimated: gaussian"
     if settings.gain is not None or settings.read_noise is not None:
@@ -255,8 +254,9 @@ def _estimated(
     wanted = settings.model == "poisson-gaussian" and line.slope > 0
     if wanted or (settings.model == "auto" and growth_is_significant(classes, line)):
         kind = "poisson-gaussian" if line.floor > 0 else "poisson"
-        # squares tell how the noise depends on brightness, and a given `constant` how much there is
-        return line.scaled(more), f"estimated: {kind}"
+        # squares tell how the noise depends on brightness, brightness and colours apart how much there is
+        coloured = len(samples[0][0]) > 1 and of_squares > 0
+        return line.scaled(constant / of_squares if coloured else 1.0), f"estimated: {kind}"
     return VarianceLine(constant), "estimated: gaussian"
 
 
