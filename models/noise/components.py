@@ -66,6 +66,8 @@ class NoiseComponents:
     brightness: ComponentNoise
     colour: ComponentNoise | None
     """None for an image of one channel, and of more than `MOST_COLOURS`."""
+    even: bool = True
+    """Whether flat places have the same noise, so that others were left out; not if JPEG made them flat."""
 
     @property
     def variance(self) -> float:
@@ -104,7 +106,7 @@ def measure_components(samples: Sequence[Sample]) -> NoiseComponents | None:
     )
     if brightness is not None and colour is not None and of_brightness.even:
         brightness = _no_texture(brightness, colour.variance / (channels - 1))
-    return None if brightness is None else NoiseComponents(brightness, colour)
+    return None if brightness is None else NoiseComponents(brightness, colour, of_brightness.even)
 
 
 def _no_texture(brightness: ComponentNoise, of_a_colour: float) -> ComponentNoise:

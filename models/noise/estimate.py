@@ -81,7 +81,7 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
     if not noise.origin.startswith("estimated") or settings.model == "poisson-gaussian":
         return noise
     apart = without_repeats(finite) if noise.floor + noise.slope > 0 else None
-    if apart is None:
+    if apart is None or _is_smoothed(finite):
         return noise
     beside = _measured(apart, replace(settings, model="gaussian"))
     if beside.floor >= LESS * typical_sigma(finite, noise) ** 2:
@@ -162,6 +162,13 @@ def _only_rounded(squares: Squares, samples: Sequence[Sample]) -> bool:
     if len(squares) < FEWEST_SQUARES or not LEAST_ROUNDING < constant_variance(squares) <= ROUNDING:
         return False
     return all(bool((values == np.rint(values)).all()) for values, _ in samples)
+
+
+def _is_smoothed(samples: Sequence[Sample]) -> bool:
+    """Whether JPEG took the high frequencies, so that places with structure have more noise than others."""
+    components = measure_components(samples)
+    uneven = components is not None and not components.even
+    return uneven or _only_rounded(measure_white(samples)[0], samples)
 
 
 def _finite(sample: Sample) -> Sample:

@@ -22,6 +22,10 @@ LEAST_SHIFT = 12
 LEAST_SIDE = 96
 # Correlation of a window with itself, moved, from which it has a pattern: it is stronger than the noise.
 REPEATED = 0.5
+# Least sine of the angle between two such shifts.
+ASIDE = 0.5
+# Share of the windows that must have a pattern; if fewer have one, there are others to measure.
+PATTERNED = 0.5
 # Widths of the Gaussian means between which the pattern is looked for, in pixels: coarser structure is like
 # itself at any shift.
 FINE, COARSE = 0.7, 4.0
@@ -44,10 +48,10 @@ def without_repeats(samples: Sequence[Sample]) -> list[Sample] | None:
     Returns
     -------
     The windows, those with a pattern as second differences over the root of six, which have the noise of the
-    image about 0; None where no window has a pattern.
+    image about 0; None where fewer than half of the windows have a pattern.
     """
     shifts = [_shift(values, valid) for values, valid in samples]
-    if not any(shifts):
+    if sum(shift is not None for shift in shifts) < max(PATTERNED * len(shifts), 1):
         return None
     unclipped = without_clipped(samples)
     return [
@@ -79,7 +83,7 @@ def _shift(values: FloatArray, valid: BoolArray) -> tuple[int, int] | None:
     height, width = values.shape[1:]
     if min(height, width) < LEAST_SIDE:
         return None
-    known = valid.all(0)
+    known = np.asarray(valid.all(0))
     band = _band(np.where(known, values.mean(0, np.float64), 0.0))
     if not known.any():
         return None
@@ -88,10 +92,15 @@ def _shift(values: FloatArray, valid: BoolArray) -> tuple[int, int] | None:
         known, band.clip(-MOST_DEVIATIONS * deviation, MOST_DEVIATIONS * deviation), 0
     )
     likeness = _likeness(bounded, known)
-    down, right = np.unravel_index(int(likeness.argmax()), likeness.shape)
-    if likeness[down, right] < REPEATED:
+    centre = int(LONGEST * width)
+    down, column = (int(n) for n in np.unravel_index(int(likeness.argmax()), likeness.shape))
+    right = column - centre
+    # an edge is like itself along its direction, a pattern in another one too
+    y, x = np.ogrid[: len(likeness), -centre : centre + 1]
+    aside = np.abs(down * x - right * y) >= ASIDE * math.hypot(down, right) * np.hypot(y, x)
+    if min(likeness[down, column], likeness.max(where=aside, initial=-1)) < REPEATED:
         return None
-    return int(down), int(right) - int(LONGEST * width)
+    return down, right
 
 
 def _band(image: FloatArray) -> FloatArray:
