@@ -41,6 +41,9 @@ NEARLY_FLAT = 1.5
 # Share of the places that show little but the noise of the brightness, below which that is no more than the
 # noise of a colour: what was measured is texture (kodim05 and kodim06 with made grain of 4 levels: 6 levels).
 FEW_FLAT = 0.05
+# Times the grain of the brightness that the grain of the colours may have for that: a JPEG has halved their
+# resolution, and left them less noise than the brightness (3.0 and 3.2 on these; made grain up to 1.9).
+COARSER = 2.2
 # Power of the highest frequencies of an image of whole numbers up to which there is nothing but rounding: a
 # twelfth of each channel, and as much of the brightness that a JPEG keeps, which counts three times (crops of
 # PolyU: 0.05 to 0.33).
@@ -104,9 +107,11 @@ def measure_components(samples: Sequence[Sample]) -> NoiseComponents | None:
         _measured(of_brightness, 1 / channels),
         _measured(of_colours, 1 - 1 / channels),
     )
-    if brightness is not None and colour is not None and of_brightness.even:
+    if brightness is None:
+        return None
+    if colour is not None and of_brightness.even and colour.grain <= COARSER * brightness.grain:
         brightness = _no_texture(brightness, colour.variance / (channels - 1))
-    return None if brightness is None else NoiseComponents(brightness, colour, of_brightness.even)
+    return NoiseComponents(brightness, colour, of_brightness.even)
 
 
 def _no_texture(brightness: ComponentNoise, of_a_colour: float) -> ComponentNoise:
