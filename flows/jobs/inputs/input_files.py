@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from glassplate.flows.accounts.account import ACCOUNT
 from glassplate.flows.jobs.inputs.folders import files_below, unreadable_folders
+from glassplate.flows.report.job_log import SUFFIX as LOG_SUFFIX
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.own_files import is_export
 
@@ -95,7 +97,8 @@ def find_matches(pattern: str, chosen: Chosen | None = None) -> Matches:
 def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match], list[Path]]:
     """Leave out the matches of a pattern that glassplate has written.
 
-    These are all files within a result, and exports in the job's output folder or beside a result. A
+    These are all files within a result, exports in the job's output folder or beside a result, and the
+    accounts and logs of jobs in the output folder. A
     file whose path is given literally stays. If a pattern matches nothing but exports outside the
     output folder, they stay too: an earlier job made them, and this job continues from them.
 
@@ -212,6 +215,8 @@ def _kind(
         return None
     if any(parent.suffix == STORE_SUFFIX for parent in path.parents):
         return "within"
+    if folder == output and (path.name == ACCOUNT or path.suffix == LOG_SUFFIX):
+        return "output"
     if output in path.parents:
         return "output" if _is_export(path) else None
     if folder not in beside:
