@@ -16,6 +16,7 @@ from glassplate.flows.jobs.inputs.input_files import (
     Match,
     Matches,
     find_matches,
+    is_record,
     leave_out_own_files,
     no_such_file,
 )
@@ -76,7 +77,7 @@ def find_images(job: Job, facts: KnownFacts | None = None) -> FoundImages:
         found = _matches(job, entry)
         matches, own = leave_out_own_files(found.files, job.output)
         left_out += own
-        others += found.others
+        others += [path for path in found.others if not is_record(path, job.output)]
         alone = len(matches) == 1
         candidates += [
             (image, entry, match)

@@ -114,14 +114,20 @@ def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match]
     kept
         The matches that stay, in their order.
     left_out
-        Files that are left out.
+        Files that are left out, but for accounts and logs, which nobody would take for images.
     """
+    matches = [one for one in matches if one.literal or not is_record(one.path, output)]
     beside: dict[Path, bool] = {}
     kinds = {match.path: _kind(match, output, beside) for match in matches}
     if None not in kinds.values():
         kinds = {path: None if kind == "beside" else kind for path, kind in kinds.items()}
     kept = [match for match in matches if kinds[match.path] is None]
     return kept, [match.path for match in matches if kinds[match.path] is not None]
+
+
+def is_record(path: Path, output: Path) -> bool:
+    """Whether a file is the account or the log of a job, in the output folder."""
+    return path.parent == output and (path.name == ACCOUNT or path.suffix == LOG_SUFFIX)
 
 
 def no_such_file(patterns: list[str]) -> str:
@@ -215,8 +221,6 @@ def _kind(
         return None
     if any(parent.suffix == STORE_SUFFIX for parent in path.parents):
         return "within"
-    if folder == output and (path.name == ACCOUNT or path.suffix == LOG_SUFFIX):
-        return "output"
     if output in path.parents:
         return "output" if _is_export(path) else None
     if folder not in beside:

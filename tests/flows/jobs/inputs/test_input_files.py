@@ -76,11 +76,12 @@ def test_the_account_and_the_log_in_the_output_are_no_inputs(folder, job_of):
     (folder / "in" / "out").mkdir()
     for name in ("job.jsonl", "night.log", "raw.fits"):
         (folder / "in" / "out" / name).write_text("{}")
-    result = find_images(job_of("inputs: 'in/**/*.*'\noutput: in/out\n"))
-    names = [image.spec.path.name for image in result.images]
-    assert "raw.fits" in names
-    assert not {"job.jsonl", "night.log"} & set(names)
-    assert {path.name for path in result.left_out} == {"job.jsonl", "night.log"}
+    for inputs in ("'in/**/*.*'", "in"):
+        result = find_images(job_of(f"inputs: {inputs}\noutput: in/out\n"))
+        names = [image.spec.path.name for image in result.images]
+        assert "raw.fits" in names
+        assert not {"job.jsonl", "night.log"} & set(names)
+        assert result.left_out == result.others == ()
 
 
 @pytest.mark.parametrize("inputs", ["in", "'in/*.fits'", "'in/**/*.fits'", "in/dangling.fits"])
