@@ -20,7 +20,7 @@ from pydantic import (
 
 from glassplate.flows.jobs.image_settings import ImageSettings, Step, absolute, absolute_paths
 from glassplate.flows.jobs.limits import Limits
-from glassplate.flows.jobs.rules import Condition, Rule
+from glassplate.flows.jobs.rules import TEXTS_SCHEMA, Condition, Rule
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.text import one_line
 
@@ -42,9 +42,9 @@ INPUTS_SCHEMA = {
 class InputChoice(BaseModel):
     """Which files of a folder or pattern are meant; of a job, and of one of its inputs."""
 
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], WithJsonSchema(TEXTS_SCHEMA)] = ()
     """Patterns for names, or for paths below the folder if they have a slash."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], WithJsonSchema(TEXTS_SCHEMA)] = ()
     """Patterns of files and folders that are not meant."""
 
     @field_validator("include", "exclude", mode="before")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES = re.compile(r"([\d.]+)\s*([KMGT]?B)", re.IGNORECASE)
@@ -24,7 +24,10 @@ class Limits(BaseModel):
     """Seconds after which an image is left to the next run, which resumes it."""
     failures: int | None = Field(None, ge=1)
     """Images that fail in this run before it ends."""
-    free_disk: int | None = Field(None, ge=0)
+    free_disk: Annotated[
+        int | None,
+        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]}),
+    ] = Field(None, ge=0)
     """Bytes that stay free on the disk of the results; a job file may give them as ``20 GB``."""
 
     @field_validator("free_disk", mode="before")

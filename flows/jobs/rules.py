@@ -7,9 +7,9 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, WithJsonSchema, field_validator, model_validator
 
 from glassplate.flows.jobs.image_settings import ImageSettings
 from glassplate.flows.jobs.inputs.facts import Facts, Value
@@ -25,14 +25,18 @@ _COMPARISON = re.compile(r"(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d
 _PACKED = (".gz", ".bz2", ".fz")
 
 
+# Where a file may have one text or several.
+TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
 class Condition(BaseModel):
     """Which images a rule is about: those for which all given conditions hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    suffix: tuple[str, ...] = ()
+    suffix: Annotated[tuple[str, ...], WithJsonSchema(TEXTS_SCHEMA)] = ()
     """Suffixes, in any case; a packed file has the suffix of what is packed."""
-    header: Mapping[str, tuple[Value, ...]] = {}
+    header: Annotated[Mapping[str, tuple[Value, ...]], WithJsonSchema({"type": "object"})] = {}
     """For each keyword the values of which one must be there. A text may be a pattern such as ``H*``, or
     comparisons such as ``> 60`` or ``> 60, <= 300``."""
     megapixels: str | None = None
