@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from glassplate.flows.accounts.entry import Entry
 from glassplate.flows.accounts.stamps import own_stamp
@@ -149,7 +149,11 @@ def _ended(image: Image, outcome: Outcome, run: JobRun, joint: JointExports) -> 
     except Exception as error:  # the results are good
         verdict = verdict_of(error)
         state: State = "pending" if verdict.passing else "quarantined"
-        said = {"reason": verdict.reason, "remedy": verdict.remedy, "status": state}
+        said: dict[str, Any] = {
+            "reason": verdict.reason,
+            "remedy": verdict.remedy,
+            "status": state,
+        }
         entry = replace(outcome.entry, state=state, **said)
         outcome = replace(outcome, entry=entry, report=replace(outcome.report, **said))
     else:
