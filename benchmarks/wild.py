@@ -24,9 +24,9 @@ from glassplate.pipeline.defects.wild_pixels import HOT, wild_limits
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.sources.describe import describe
+from glassplate.pipeline.sources.metadata.units import unit_exponent
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.sources.units import unit_exponent
 from glassplate.pipeline.tile_grid import Box
 
 # Images larger than this are left out, pixels: all of one is read at once.

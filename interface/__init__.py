@@ -70,8 +70,8 @@ def restore(
     image
         The path of a file; or an array of numpy, ``(y, x)``, ``(c, y, x)``, or ``(y, x, c)`` with three or
         four colours; or a masked array, or NDData or CCDData of astropy, whose mask, uncertainty, unit and
-        WCS are used. NaN is invalid. Arrays of uint8 and uint16 are taken for pictures, all others for
-        measurements.
+        WCS are used; or a DataArray of xarray, whose coordinates are kept. NaN is invalid. Arrays of uint8
+        and uint16 are taken for pictures, all others for measurements.
     recipe
         Name of a shipped recipe, or path of a YAML file. None: ``astro-denoise`` for measurements and
         ``archive-denoise`` for pictures.

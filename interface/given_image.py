@@ -90,7 +90,7 @@ def _write_fits(
 
 
 def taken(image: Any, mask: npt.NDArray[np.bool_] | None) -> GivenImage:
-    """Take an image apart: an array, a masked array, or astropy's NDData or CCDData.
+    """Take an image apart: an array, a masked array, astropy's NDData or CCDData, or xarray's DataArray.
 
     Parameters
     ----------
@@ -112,6 +112,8 @@ def taken(image: Any, mask: npt.NDArray[np.bool_] | None) -> GivenImage:
         unit = None if image.unit is None else image.unit.to_string()
         noise = _noise_of(image.uncertainty)
         header = None if image.wcs is None else _header_of(image.wcs)
+    elif is_dataarray(image):
+        pixels, unit = image.values, str(image.attrs.get("units", "")) or None
     elif isinstance(image, np.ma.MaskedArray):
         pixels, own = image.data, np.ma.getmaskarray(image)
     pixels = np.asarray(pixels)
@@ -138,6 +140,11 @@ def taken(image: Any, mask: npt.NDArray[np.bool_] | None) -> GivenImage:
 def is_nddata(image: Any) -> bool:
     """Whether an image is NDData of astropy or of a class made from it, without importing astropy."""
     return any(base.__name__ == "NDData" for base in type(image).__mro__)
+
+
+def is_dataarray(image: Any) -> bool:
+    """Whether an image is a DataArray of xarray, without importing xarray."""
+    return any(base.__name__ == "DataArray" for base in type(image).__mro__)
 
 
 def _as_first(pixels: npt.NDArray[Any], last: bool) -> npt.NDArray[Any]:
@@ -178,7 +185,8 @@ def as_given(image: Any, given: GivenImage, result: Result, report: Callable[[],
     Returns
     -------
     restored
-        Of the type of `image`, with the attributes ``residual``, ``uncertainty`` and ``report``.
+        Of the type of `image`, with the attributes ``residual``, ``uncertainty`` and ``report``; a DataArray
+        has the first two as coordinates, and the text of the report in its ``attrs``.
     """
     values = _arranged(result.numpy(), given)
     residual = _arranged(result.numpy("residual"), given)
@@ -186,6 +194,9 @@ def as_given(image: Any, given: GivenImage, result: Result, report: Callable[[],
     if "uncertainty" in result.arrays:
         uncertainty = _arranged(result.numpy("uncertainty"), given)
     restored: Any
+    if is_dataarray(image):
+        more = {"residual": residual, "uncertainty": uncertainty}
+        return _as_dataarray(image, values, more, report())
     if is_nddata(image):
         from astropy.nddata import StdDevUncertainty
 
@@ -207,6 +218,27 @@ def as_given(image: Any, given: GivenImage, result: Result, report: Callable[[],
     restored.residual = residual
     restored.report = report
     return restored
+
+
+def _as_dataarray(
+    image: Any, values: npt.NDArray[Any], more: dict[str, npt.NDArray[Any] | None], report: str
+) -> Any:
+    """A DataArray with the dimensions, name and attributes of another, and the coordinates that still fit.
+
+    The coordinates of an axis that was enlarged count other pixels, and are left out, and so is what was
+    removed from an image that was enlarged.
+    """
+    sizes = dict(zip(image.dims, values.shape, strict=True))
+    coords: dict[Any, Any] = {
+        name: along
+        for name, along in image.coords.items()
+        if all(along.sizes[axis] == sizes[axis] for axis in along.dims)
+    }
+    for name, plane in more.items():
+        if plane is not None and plane.shape == values.shape:
+            coords[name] = (image.dims, plane)
+    attrs = {**image.attrs, "report": report}
+    return type(image)(values, coords, image.dims, name=image.name, attrs=attrs)
 
 
 def _arranged(values: npt.NDArray[Any], given: GivenImage) -> npt.NDArray[Any]:

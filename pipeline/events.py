@@ -81,6 +81,14 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """The user should know something that is as it should be."""
+
+    store: Path
+    message: str
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A run ended."""
 
@@ -90,7 +98,7 @@ class RunEnded:
 
 
 Event: TypeAlias = (
-    RunStarted | StageStarted | FitProgress | TileDone | StageAdvanced | Warned | RunEnded
+    RunStarted | StageStarted | FitProgress | TileDone | StageAdvanced | Warned | Noted | RunEnded
 )
 Listener: TypeAlias = Callable[[Event], None]
 

@@ -4,23 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from glassplate.pipeline.companions.exposures import CombinedSource
+from glassplate.pipeline.companions.mask import MaskedSource
 from glassplate.pipeline.companions.psf import ReadPsf, read_psf
 from glassplate.pipeline.companions.sdss_mask import SdssMask, is_sdss_mask
-from glassplate.pipeline.companions.table import BY_ROLE, COMPANIONS, Companion
+from glassplate.pipeline.companions.table import BY_ROLE, COMPANIONS, Check, Companion
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.wild_pixels import WildMaskedSource
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
+from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, exposure_mask_role
 from glassplate.pipeline.sources.alpha import without_alpha
 from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.guarded_reading import file_state
+from glassplate.pipeline.sources.metadata.units import scaled
 from glassplate.pipeline.sources.open_image import open_image, open_named
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.sources.units import scaled
+
+
+@dataclass(frozen=True)
+class ExposureMask:
+    """The mask of a further exposure."""
+
+    exposure: Source
+    """The exposure, as it stands in its file."""
+    pixels: Source
+    """The numbers of the mask."""
+    named: Path
+    """File and extension."""
+    flags: Flags | None
+    """How the numbers are read; None: all but zero are bad."""
 
 
 class SourceFiles:
@@ -47,6 +64,10 @@ class SourceFiles:
                 opened.enter_context(closing(self._open(BY_ROLE["exposures"], named)))
                 for named in spec.exposures * with_exposures
             ]
+            self._exposure_masks = [
+                None if named is None else opened.enter_context(closing(self._mask_of(one, named)))
+                for one, named in zip(self._exposures, spec.exposure_masks, strict=False)
+            ]
             self.psf: ReadPsf | None = (
                 read_psf(spec.psf) if with_psf and spec.psf is not None else None
             )
@@ -58,19 +79,19 @@ class SourceFiles:
         # an exposure is the same extension or page as the image, unless it is named with another
         like = self.spec if companion.role == "exposures" else None
         source: Source
-        if companion.role == "mask" and is_sdss_mask(named):
-            source = SdssMask(named)
+        if companion.role == "mask":
+            source = _opened_mask(named)
         else:
             source = open_named(named, label.split()[0], like)
         if companion.drops_alpha:
             source = without_alpha(source)
-        try:
-            if companion.check is not None:
-                companion.check(self.image, source, label)
-        except BaseException:
-            source.close()
-            raise
-        return source
+        return _checked(self.image, source, label, companion.check)
+
+    @staticmethod
+    def _mask_of(exposure: Source, named: Path) -> Source:
+        """Open the mask of a further exposure and check that it goes with it."""
+        check = BY_ROLE["exposure_masks"].check
+        return _checked(exposure, _opened_mask(named), f"exposure mask {named}", check)
 
     def source(
         self, findings: SourceFindings = NOTHING_FOUND, *, without: Collection[str] = ()
@@ -109,9 +130,29 @@ class SourceFiles:
     def exposures(self, findings: SourceFindings = NOTHING_FOUND) -> list[Source]:
         """The further exposures, each read according to the findings."""
         return [
-            _without_wild(scaled(one, findings.exponent, findings.pedestal), findings, place)
+            _without_wild(self._exposure(place, one, findings), findings, place)
             for place, one in enumerate(self._exposures, 1)
         ]
+
+    def _exposure(self, place: int, exposure: Source, findings: SourceFindings) -> Source:
+        """One exposure with its mask, where it has one that is used."""
+        source = scaled(exposure, findings.exponent, findings.pedestal)
+        mask = self.exposure_mask(place)
+        if mask is None or exposure_mask_role(place) in findings.unused:
+            return source
+        return MaskedSource(source, mask.pixels, mask.flags)
+
+    def exposure_mask(self, place: int) -> ExposureMask | None:
+        """The mask of a further exposure by its number, from 1; None without one."""
+        if place > len(self._exposure_masks):
+            return None
+        pixels, named = self._exposure_masks[place - 1], self.spec.exposure_masks[place - 1]
+        if pixels is None or named is None:
+            return None
+        flags = self.spec.exposure_flags
+        return ExposureMask(
+            self._exposures[place - 1], pixels, named, flags[place - 1] if flags else None
+        )
 
     def check_unchanged(self) -> None:
         """Refuse to go on where a file has changed since it was opened.
@@ -136,6 +177,21 @@ class SourceFiles:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _opened_mask(named: Path) -> Source:
+    return SdssMask(named) if is_sdss_mask(named) else open_named(named, "mask")
+
+
+def _checked(image: Source, companion: Source, label: str, check: Check | None) -> Source:
+    """A companion that goes with an image; it is closed where it does not."""
+    try:
+        if check is not None:
+            check(image, companion, label)
+    except BaseException:
+        companion.close()
+        raise
+    return companion
 
 
 def open_files(spec: SourceSpec) -> SourceFiles:

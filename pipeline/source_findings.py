@@ -36,6 +36,11 @@ NOTHING_FOUND = SourceFindings()
 """Of a source that has not been looked at: its values are read as they stand in the file."""
 
 
+def exposure_mask_role(place: int) -> str:
+    """Role of the mask of a further exposure among companions, by its number from 1."""
+    return f"mask of exposure {place}"
+
+
 def has_variance(spec: SourceSpec, findings: SourceFindings) -> bool:
     """Whether the pixels of a source have the variance of an image of the noise."""
     return spec.variance is not None and "variance" not in findings.unused

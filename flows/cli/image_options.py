@@ -89,6 +89,14 @@ class ImageOptions:
             help="Another exposure of the same scene, restored with the first; may be repeated.",
         ),
     ] = None
+    exposure_masks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--exposure-mask",
+            metavar="FILE",
+            help="Mask of an exposure, as --mask; one for each --exposure, in their order.",
+        ),
+    ] = None
     hints: Annotated[
         Path | None,
         typer.Option(
@@ -113,24 +121,6 @@ class ImageOptions:
         from glassplate.pipeline.sources.source import split_extension
 
         return split_extension(self.source)[0]
-
-    def spec(self) -> SourceSpec:
-        """Return the image as the pipeline names it, where one is meant.
-
-        Raises
-        ------
-        UsageError
-            If several images are meant, and as `specs`.
-        SourceError
-            As `specs`.
-        """
-        specs = self.specs()
-        if len(specs) > 1:
-            names = ", ".join(str(spec.hdu) for spec in specs)
-            raise UsageError(
-                f"{self.source}: means {len(specs)} images, {names}; name one with --hdu"
-            )
-        return specs[0]
 
     def specs(self) -> list[SourceSpec]:
         """Return the images as the pipeline names them: more than one for a list or pattern of HDUs.
@@ -182,6 +172,7 @@ class ImageOptions:
             psf=self.psf,
             guide=self.guide,
             exposures=tuple(self.exposures or ()),
+            exposure_masks=tuple(self.exposure_masks or ()),
             hints=self.hints,
             overlay=self.overlay,
         )

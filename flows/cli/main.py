@@ -23,6 +23,7 @@ from glassplate.flows.cli import (
     batch,
     doctor,
     inspect,
+    plan,
     recipes,
     report,
     restore,
@@ -92,7 +93,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (restore, batch, inspect, results, report, assess, recipes, schema, doctor):
+for module in (restore, plan, batch, inspect, results, report, assess, recipes, schema, doctor):
     module.add_to(app)
 
 

@@ -1,9 +1,7 @@
-"""`glassplate restore` and `glassplate plan`."""
+"""`glassplate restore`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +11,10 @@ import typer
 from glassplate.flows.cli import options
 from glassplate.flows.cli.image_options import ImageOptions
 from glassplate.flows.processes.signals import Interrupted, stop_requested
-from glassplate.flows.report.text import amount, duration, number, plural
 from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
     from glassplate.flows.report.progress import Display
-    from glassplate.pipeline.planning.summary import PlanSummary
     from glassplate.pipeline.pools.pool import Pool
     from glassplate.pipeline.run.restore import RestoreRequest
 
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(options.grouped(restore))
-    app.command()(options.grouped(plan))
 
 
 # seven parameters: a parameter of a command is an option, or a group of options
@@ -121,95 +116,7 @@ def _store_of(output: Path, hdu: int | str | None) -> Path:
     return output.with_name(f"{output.stem}-{name_of_hdu(hdu)}{output.suffix}")
 
 
-def plan(
-    recipe: options.RecipeOptions,
-    image: ImageOptions,
-    pool: options.PoolOptions,
-    as_json: options.AsJson = False,
-) -> None:
-    """Say what restore would do: tiles, memory, disk, time. Writes nothing."""
-    spec = image.spec()
-    recipe_name, settings = recipe.load(image.path)
-
-    from glassplate.flows.jobs.lazy_pool import LazyPool
-    from glassplate.pipeline.planning.donor_reuse import find_donor
-    from glassplate.pipeline.planning.make_plan import make_plan
-    from glassplate.pipeline.planning.summary import summarise
-
-    donor = None if recipe.donor is None else find_donor(recipe.donor)
-    with LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers:
-        count = workers.workers
-        made = make_plan(
-            spec, settings, recipe_name=recipe_name, device=pool.device, donor=donor, workers=count
-        )
-        summary = summarise(made, workers=count)
-    typer.echo(json.dumps(asdict(summary), indent=2) if as_json else _plan_text(summary))
-
-
-ROLES = {"mask": "mask", "variance": "sigmas", "detector": "detector"}
-"""What a line of the plan calls a companion."""
-
-
 def _how_to_resume(store: Path) -> str:
     if store.exists():
         return f"interrupted; what is done is kept in {store}, the same command goes on from there"
     return "interrupted before anything was written"
-
-
-def _donor_lines(summary: PlanSummary) -> list[str]:
-    """The earlier result from whose donor the tiles start, if there is one."""
-    if summary.donor is None:
-        return []
-    steps = summary.donor_iterations
-    fitted_on = f", fitted on for {plural(steps, 'iteration')}" if steps else ", as it is"
-    return [f"  donor    from {summary.donor.store}{fitted_on}"]
-
-
-def _exposure_lines(summary: PlanSummary) -> list[str]:
-    """Number of exposures that are restored as one, and the one that is kept for validation."""
-    combination = summary.exposures
-    if combination is None:
-        return []
-    kept = ", the last one judges" if combination.keep_last else ""
-    return [f"  of       {plural(len(combination.alignments), 'exposure')}{kept}"]
-
-
-def _stack_lines(summary: PlanSummary) -> list[str]:
-    """Number of fits that run at once, if there are several."""
-    numerics = summary.numerics
-    if numerics.stack == 1:
-        return []
-    return [f"  at once  {plural(numerics.stack, 'fit')} a worker, {numerics.together}"]
-
-
-def _noise_words(summary: PlanSummary) -> str:
-    """The noise as it was found, or what was given."""
-    found, noise = summary.noise_found, summary.noise
-    if found is None:
-        return f"{number(noise.floor**0.5)} at zero ({noise.origin})"
-    return found.words
-
-
-def _plan_text(summary: PlanSummary) -> str:
-    def size(shape: Sequence[int]) -> str:
-        return " x ".join(str(length) for length in shape)
-
-    return "\n".join(
-        [
-            f"{summary.source}, recipe {summary.recipe}",
-            f"  input    {size(summary.input_shape)}",
-            f"  output   {size(summary.output_shape)} {summary.output_dtype}",
-            f"  tiles    {summary.tiles} ({size(summary.tile_grid)}), "
-            f"{plural(summary.workers, 'worker')}",
-            f"  noise    {_noise_words(summary)}",
-            *(f"  {ROLES[one.role]:8} {one.words}" for one in summary.companions),
-            *_exposure_lines(summary),
-            *_donor_lines(summary),
-            *_stack_lines(summary),
-            f"  memory   {amount(summary.host_bytes)}"
-            + (f", {amount(summary.device_bytes)} on the GPU" if summary.device_bytes else ""),
-            f"  disk     {amount(summary.disk_bytes)} at most",
-            f"  time     about {duration(summary.seconds)}, if no fit stops early",
-            *(f"  warning  {warning}" for warning in summary.warnings),
-        ]
-    )

@@ -13,8 +13,6 @@ from glassplate.flows.cli import options
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.fits.plane_names import PlaneName
 
-ROW_ORDER = "FITS counts them from the bottom, other formats from the top"
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -97,7 +95,7 @@ def export(
 
     The file has the header or the tags of the source, and a FITS file its other HDUs.
     """
-    from glassplate.pipeline.events import Event, Warned
+    from glassplate.pipeline.events import Event, Noted, Warned
 
     if bagit:
         from glassplate.pipeline.export.archive.bag import export_bag
@@ -109,20 +107,18 @@ def export(
         typer.echo(export_bag(store, target, pyramid=pyramid))
         return
     from glassplate.pipeline.export.export import export as export_result
-    from glassplate.pipeline.export.export import is_turned
-    from glassplate.pipeline.store.ome_zarr import read_attributes
 
-    def warn(event: Event) -> None:
+    def tell(event: Event) -> None:
         if isinstance(event, Warned):
             typer.echo(f"warning: {event.message}", err=True)
+        elif isinstance(event, Noted):
+            typer.echo(event.message, err=True)
 
     stores = [store, *(others or ())]
     done = export_result(
-        stores, target, level, strength, pyramid=pyramid, add=add or (), listener=warn
+        stores, target, level, strength, pyramid=pyramid, add=add or (), listener=tell
     )
     typer.echo(done)
-    if is_turned(read_attributes(store), target):
-        typer.echo(f"{target}: rows are in the opposite order: {ROW_ORDER}", err=True)
 
 
 def preview(

@@ -58,6 +58,7 @@ from glassplate.pipeline.errors import GlassplateError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
     Listener,
+    Noted,
     RunEnded,
     RunStarted,
     Warned,
@@ -265,6 +266,8 @@ def _listener(name: str, look: Look, run: JobRun) -> Iterator[Listener]:
                 log.info("%s: %s", name, start_text(event))
             case Warned():
                 log.warning("%s: %s", name, printable(event.message))
+            case Noted():
+                log.info("%s: %s", name, printable(event.message))
             case RunEnded():
                 log.info("%s: %s in %.1f s", name, event.status, event.seconds)
             case _:

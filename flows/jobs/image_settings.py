@@ -67,6 +67,7 @@ class ImageSettings(RecipeSettings):
     psf: Path | None = None
     guide: Path | None = None
     exposures: tuple[Path, ...] = ()
+    exposure_masks: tuple[Path, ...] = ()
     donor: Path | None = None
     """Earlier result from whose donor the tiles start."""
     hints: Path | None = None
@@ -104,7 +105,7 @@ def absolute_paths(settings: ImageSettings, base: Path | None = None) -> dict[st
         if isinstance(value, Path):
             check_pattern(key, value)
             changed[key] = value if is_beside_the_image(value) else absolute(value, base)
-        elif key == "exposures":
+        elif key in ("exposures", "exposure_masks"):
             changed[key] = tuple(absolute(path, base) for path in value)
         elif key == "recipe":
             changed[key] = _absolute_recipe(value, base)

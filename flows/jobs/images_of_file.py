@@ -20,7 +20,7 @@ from glassplate.flows.jobs.job import Job, JobInput
 from glassplate.flows.jobs.result_names import Parts, name_of_hdu, parts_of, stem_of, suffix_of
 from glassplate.flows.jobs.rules import Rule, keywords_of
 from glassplate.pipeline.errors import GlassplateError, SourceError, UsageError
-from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_several
+from glassplate.pipeline.sources.fits.chosen_hdus import chosen_hdus, means_all, means_several
 from glassplate.pipeline.sources.source import NOISE_KINDS, SourceSpec, noise_image
 from glassplate.pipeline.text import one_line
 
@@ -134,7 +134,7 @@ def _several(image: Image, stem: str, wanted: Any) -> list[Image]:
     if image.steps and image.export is not None:
         fault = f"{path}: an export of several HDUs has one step; drop steps, export, or all HDUs but one"
         image, joint = replace(image, fault=image.fault or fault), None
-    return [
+    parts = [
         replace(
             image,
             spec=replace(image.spec, hdu=hdu),
@@ -143,6 +143,11 @@ def _several(image: Image, stem: str, wanted: Any) -> list[Image]:
         )
         for hdu in hdus
     ]
+    if means_all(wanted) and len(parts) == 1 and not parts[0].store.exists():
+        # an earlier version named this result after its HDU, and such a one is kept and resumed
+        only = image.store.with_name(f"{stem}{STORE_SUFFIX}")
+        return [replace(parts[0], store=only, joint=None)]
+    return parts
 
 
 def _image(

@@ -26,7 +26,7 @@ from glassplate.pipeline.text import one_line
 
 # A file with one of its images in brackets. Brackets after a suffix are no choice of characters.
 _IN_BRACKETS = re.compile(
-    r"(?P<file>.+\.(?:fits?|fts|fz|gz|bz2|(?P<tiff>tiff?)))\[(?P<part>[^\[\]/]+)\]", re.IGNORECASE
+    r"(?P<file>.+\.(?:fits?|fts|fz|gz|bz2|z|(?P<tiff>tiff?)))\[(?P<part>[^\[\]/]+)\]", re.IGNORECASE
 )
 
 # Prefect validates the parameters of a deployment by this schema. It allows what a job file may hold.

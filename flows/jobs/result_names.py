@@ -16,7 +16,7 @@ Parts: TypeAlias = dict[str, set[Any]]
 def stem_of(path: Path) -> str:
     """Return the file's name without the suffixes of its format: ``m31`` for ``m31.fits.gz``."""
     name = path.name
-    for compressed in (".gz", ".bz2", ".fz"):
+    for compressed in (".gz", ".bz2", ".Z", ".fz"):
         name = name.removesuffix(compressed)
     return Path(name).stem
 

@@ -22,7 +22,7 @@ _COMPARISONS = {
 }
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 # A scan of 100 MB that is packed has two suffixes, of which the first is that of its format.
-_PACKED = (".gz", ".bz2", ".fz")
+_PACKED = (".gz", ".bz2", ".z", ".fz")
 
 
 # Where a file may have one text or several.

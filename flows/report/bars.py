@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from glassplate.flows.report.tally import Tally, figures
 from glassplate.flows.report.text import duration, plural
-from glassplate.pipeline.events import Event, RunEnded, Warned
+from glassplate.pipeline.events import Event, Noted, RunEnded, Warned
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,6 +42,8 @@ class RichDisplay:
                 self._tallies[event.store] = tally, bar
             if isinstance(event, Warned):
                 self._print(f"{tally.name}: warning: {event.message}")
+            if isinstance(event, Noted) and self._images is None:
+                self._print(f"{tally.name}: {event.message}")
             if isinstance(event, RunEnded) and self._images is None:
                 self._print(f"{tally.name}: {event.status} in {duration(event.seconds)}")
             restoring = tally.stage in {None, "restore"}

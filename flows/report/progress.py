@@ -17,6 +17,7 @@ from glassplate.flows.report.text import duration, plural
 from glassplate.pipeline.events import (
     Event,
     FitProgress,
+    Noted,
     RunEnded,
     RunStarted,
     StageAdvanced,
@@ -186,6 +187,8 @@ class PlainDisplay(_WithoutBars):
                 return start_text(event)
             case Warned():
                 return f"warning: {event.message}"
+            case Noted():
+                return event.message
             case RunEnded():
                 return f"{event.status} in {duration(event.seconds)}"
             case StageStarted(stage="restore"):

@@ -25,7 +25,7 @@ from glassplate.pipeline.sources.source import NoiseKind
 from glassplate.pipeline.sources.unpack import unpacked_for_a_while
 
 # Names of extensions, in the order in which they are looked for.
-MASK_NAMES = ("DQ", "MASK", "BPM")
+MASK_NAMES = ("DQ", "MASK", "BPM", "MSK")
 NOISE_NAMES: Mapping[str, NoiseKind] = {
     "ERR": "sigma",
     "ERROR": "sigma",
@@ -36,6 +36,7 @@ NOISE_NAMES: Mapping[str, NoiseKind] = {
     "IVAR": "weight",
     "WHT": "weight",
     "WT": "weight",
+    "WGT": "weight",
     "WEIGHT": "weight",
 }
 # Names of images of which there is one for each EXTVER. An image of any other name is one of several, and

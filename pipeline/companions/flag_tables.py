@@ -52,13 +52,25 @@ def _table(name: str, values: Mapping[str, int], good: str, saturated: str) -> F
     return FlagTable(name, values, bad, frozenset(saturated.split()))
 
 
-_HST_CCD = _bits(
+_ACS = _bits(
     *("LOST", "FILLED", "BADPIX", "MASKED", "HOT", "UNSTABLE", "WARM", "BADCOL", "SATURATED"),
     *("BADREF", "TRAP", "ATODSAT", "CRDRIZ", "CR", "USER"),
 )
-_HST_IR = _bits(
-    *("LOST", "FILLED", "BADPIX", "ZEROREAD", "HOT", "UNSTABLE", "WARM", "BADREF", "SATURATED"),
-    *("BLOB", "TRAP", "ZEROSIGNAL", "CRDRIZ", "CRRAMP", "USER"),
+_UVIS = _bits(
+    *("LOST", "FILLED", "BADPIX", "MASKED", "HOT", "CTETAIL", "WARM", "BADBIAS", "SATURATED"),
+    *("BADFLAT", "TRAP", "ATODSAT", "CRDRIZ", "CR", "CROSSTALK", "USER"),
+)
+_IR = _bits(
+    *("LOST", "FILLED", "BADPIX", "BADZERO", "HOT", "UNSTABLE", "WARM", "BADBIAS", "SATURATED"),
+    *("BLOB", "SPIKE", "ZEROSIG", "CRDRIZ", "CRRAMP", "HIGHCURVATURE", "USER"),
+)
+_STIS = _bits(
+    *("LOST", "FILLED", "BADPIX", "MASKED", "HOT", "LARGEBLEMISH", "BIT6", "OVERSCAN", "SATURATED"),
+    *("BADREF", "SMALLBLEMISH", "BADBACKGROUND", "DISCARDED", "CR", "NOTCTICORR"),
+)
+_NICMOS = _bits(
+    *("LOST", "BADLIN", "BADDARK", "BADFLAT", "GROT", "DEFECTIVE", "SATURATED", "MISSING"),
+    *("BADPIX", "CR", "SOURCE", "ZEROSIG", "USER1", "USER2", "HIGHCURVATURE"),
 )
 _WFPC2 = _bits(
     *("LOST", "CALDEFECT", "PERMDEFECT", "ATODSAT", "MISSING", "BADPIX", "BIT6", "TRAP"),
@@ -71,6 +83,13 @@ _JWST = _bits(
     *("NO_SAT_CHECK", "UNRELIABLE_BIAS", "UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_FLAT"),
     *("OPEN", "ADJ_OPEN", "FLUX_ESTIMATED", "MSA_FAILED_OPEN", "OTHER_BAD_PIXEL"),
     "REFERENCE_PIXEL",
+)
+_GEMINI = _bits(
+    *("BADPIX", "NONLINEAR", "SATURATED", "CR", "NODATA", "OVERLAP", "UNILLUMINATED"),
+)
+_DES = _bits(
+    *("BPM", "SATURATE", "INTERP", "LOW", "CRAY", "STAR", "TRAIL", "EDGEBLEED", "SSXTALK", "EDGE"),
+    *("STREAK", "FIX"),
 )
 _SDSS = _bits(
     *("INTERP", "SATUR", "NOTCHECKED", "OBJECT", "BRIGHTOBJECT", "BINOBJECT", "CATOBJECT"),
@@ -98,10 +117,12 @@ _CP_CODES_FROM = (3, 5, 0)
 
 HST_CCD_GOOD = "HOT WARM"
 TABLES: Mapping[str, FlagTable] = {
-    "acs": _table("HST ACS", _HST_CCD, HST_CCD_GOOD, "SATURATED ATODSAT"),
-    "uvis": _table("HST WFC3 UVIS", _HST_CCD, HST_CCD_GOOD, "SATURATED ATODSAT"),
+    "acs": _table("HST ACS", _ACS, HST_CCD_GOOD, "SATURATED ATODSAT"),
+    "uvis": _table("HST WFC3 UVIS", _UVIS, HST_CCD_GOOD, "SATURATED ATODSAT"),
     # a ray in the ramp of reads is fitted without the reads that it hit
-    "ir": _table("HST WFC3 IR", _HST_IR, "WARM BLOB ZEROSIGNAL CRRAMP", "SATURATED"),
+    "ir": _table("HST WFC3 IR", _IR, "WARM BLOB ZEROSIG CRRAMP", "SATURATED"),
+    "stis": _table("HST STIS", _STIS, "HOT BIT6 SMALLBLEMISH NOTCTICORR", "SATURATED"),
+    "nicmos": _table("HST NICMOS", _NICMOS, "SOURCE ZEROSIG", "SATURATED"),
     "wfpc2": _table("HST WFPC2", _WFPC2, "BIT6 REPAIRED", "ATODSAT"),
     "jwst": FlagTable("JWST", _JWST, frozenset({"DO_NOT_USE"}), frozenset({"SATURATED"})),
     "cp-codes": FlagTable(
@@ -112,6 +133,8 @@ TABLES: Mapping[str, FlagTable] = {
         coded=True,
     ),
     "cp-bits": _table("NOIRLab pipeline before 3.5", _CP_BITS, "TRANSIENT", "SATURATED BLEED"),
+    "des": _table("DES", _DES, "STAR SSXTALK STREAK FIX", "SATURATE TRAIL"),
+    "gemini": _table("Gemini", _GEMINI, "NONLINEAR OVERLAP UNILLUMINATED", "SATURATED"),
     "sdss": _table(
         "SDSS",
         _SDSS,
@@ -145,6 +168,7 @@ _SATURATED_PLANES = frozenset({"SAT", "SATURATED"})
 
 # NOIRLab's pipeline writes codes for all cameras but an early DECam.
 _CP_CAMERAS = ("decam", "mosaic3", "mosaic-1.1", "90prime", "newfirm")
+_HST_INSTRUMENTS = ("acs", "wfc3", "wfpc2", "stis", "nicmos")
 _JWST_INSTRUMENTS = ("nircam", "niriss", "nirspec", "miri")
 
 
@@ -184,15 +208,14 @@ def _key_of(headers: Header) -> str | None:
     telescope, instrument, detector = (
         _text(headers, key) for key in ("TELESCOP", "INSTRUME", "DETECTOR")
     )
-    if telescope == "hst" or (not telescope and instrument in ("acs", "wfc3", "wfpc2")):
-        by_instrument = {
-            "acs": "acs",
-            "wfpc2": "wfpc2",
-            "wfc3": "ir" if detector == "ir" else "uvis",
-        }
-        return by_instrument.get(instrument)
+    if telescope == "hst" or (not telescope and instrument in _HST_INSTRUMENTS):
+        if instrument == "wfc3":
+            return "ir" if detector == "ir" else "uvis"
+        return instrument if instrument in _HST_INSTRUMENTS else None
     if telescope == "jwst" or (not telescope and instrument in _JWST_INSTRUMENTS):
         return "jwst"
+    if "DES_EXT" in headers:
+        return "des"
     if instrument in _CP_CAMERAS and "PLVER" in headers:
         early = instrument == "decam" and _version(headers["PLVER"]) < _CP_CODES_FROM
         return "cp-bits" if early else "cp-codes"
@@ -204,6 +227,8 @@ def _key_of(headers: Header) -> str | None:
 def _by_words(telescope: str, instrument: str, headers: Header) -> Iterator[str]:
     if _text(headers, "ORIGIN") == "sdss" or "sdss" in telescope:
         yield "sdss"
+    if telescope.startswith("gemini"):
+        yield "gemini"
     if instrument.startswith("ztf") or "ztf" in telescope:
         yield "ztf"
     if telescope.startswith("ps1") or "gpc1" in instrument:

@@ -16,8 +16,8 @@ from glassplate.pipeline.companions.mask import MaskedSource
 from glassplate.pipeline.companions.same_grid import check_guide, check_same_grid
 from glassplate.pipeline.companions.variance import UNIT_POWERS, VarianceSource
 from glassplate.pipeline.companions.watermark import OverlayRemovedSource, check_overlay
+from glassplate.pipeline.sources.metadata.units import scaled
 from glassplate.pipeline.sources.source import Source, SourceSpec
-from glassplate.pipeline.sources.units import scaled
 
 Check = Callable[[Source, Source, str], None]
 """Refuses a companion that does not go with its image; the text, its role and name, begins the message."""
@@ -75,6 +75,8 @@ COMPANIONS = (
     Companion("hints", "--hints", check_hints, lambda image, hints, *_: HintedSource(image, hints)),
     # combined by `CombinedSource` once planning has found how
     Companion("exposures", "--exposure", check_exposure, None, drops_alpha=True),
+    # each goes with one of the exposures, and not with the image
+    Companion("exposure_masks", "--exposure-mask", check_same_grid, None),
     # part of the forward operator, read as a whole by `read_psf`
     Companion("psf", "--psf", None, None),
 )

@@ -20,7 +20,7 @@ from glassplate.pipeline.errors import (
     UsageError,
     is_disk_full,
 )
-from glassplate.pipeline.events import Listener, Warned, ignore_event
+from glassplate.pipeline.events import Listener, Noted, Warned, ignore_event
 from glassplate.pipeline.export.fits.plane_names import PlaneName
 from glassplate.pipeline.export.fits.planes import Plane, open_planes
 from glassplate.pipeline.export.fits.write import write_fits
@@ -34,6 +34,7 @@ from glassplate.pipeline.provenance.checksums import check_undamaged
 from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.store.row_order import FROM_BOTTOM_AND_TOP, first_row_is_lowest
 from glassplate.pipeline.text import one_line_with_type
 
 _FITS = (".fits", ".fit", ".fts")
@@ -80,7 +81,8 @@ def export(
     add
         Arrays of the result that a FITS file has as further extensions.
     listener
-        Receives a warning if HDUs of the input cannot be copied, for example because it is not there.
+        Receives a warning if HDUs of the input cannot be copied, for example because it is not there, and a
+        note if the rows are in the opposite order.
 
     Returns
     -------
@@ -147,6 +149,9 @@ def write_export(
                 raise StoreError(
                     f"{store}: was changed while it was exported; give the command again"
                 )
+    if images[0].turned:
+        turned = f"{target}: rows are in the opposite order: {FROM_BOTTOM_AND_TOP}"
+        listener(Noted(stores[0], turned))
     return target
 
 
@@ -190,10 +195,11 @@ def is_turned(attributes: Mapping[str, Any], target: Path) -> bool:
     """Whether the rows of an export are in the opposite order of those of the result.
 
     FITS counts rows from the bottom, and TIFF, PNG, JPEG and JPEG 2000 from the top. The order of a result is
-    that of its input.
+    that of its input. A FITS header keeps its rows in FITS, whatever it says of their order.
     """
-    is_fits = target.suffix.lower() in _FITS
-    return not is_fits if "fits" in attributes else is_fits and not _TOP_DOWN.isdisjoint(attributes)
+    if target.suffix.lower() in _FITS:
+        return "fits" not in attributes and not _TOP_DOWN.isdisjoint(attributes)
+    return first_row_is_lowest(attributes)
 
 
 def state_of_run(store: Path) -> tuple[Any, ...]:
@@ -222,7 +228,7 @@ def check_target(target: Path, *, several: bool = False) -> None:
         As `export`.
     """
     suffix = target.suffix.lower()
-    if suffix in (".gz", ".bz2"):
+    if suffix in (".gz", ".bz2", ".z"):
         raise UsageError(
             f"{target}: packed exports are not written; name it {target.with_suffix('')} "
             "and pack it afterwards"

@@ -18,6 +18,7 @@ from glassplate.pipeline.export.level import ExportedImage, open_level
 from glassplate.pipeline.export.strength import FULL
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.store.ome_zarr import read_attributes
+from glassplate.pipeline.store.row_order import first_row_is_lowest
 from glassplate.pipeline.tile_grid import Box
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -36,7 +37,8 @@ def preview(
 ) -> Path:
     """Draw a part of a result at several strengths side by side, pixel for pixel.
 
-    Values of 8 bits are shown as they are; others between the limits that the zscale of the input gives.
+    Values of 8 bits are shown as they are; others between the limits that the zscale of the input gives. The
+    first row of FITS is at the bottom.
 
     Parameters
     ----------
@@ -101,11 +103,11 @@ def _part(image: ExportedImage, at: tuple[int, int] | None) -> Box:
 
 
 def _pixels(image: ExportedImage, box: Box) -> npt.NDArray[Any]:
-    """Colours of a part, ``(3, h, w)``, or its first plane, ``(1, h, w)``; FITS with its first row last."""
+    """Colours of a part, ``(3, h, w)``, or its first plane, ``(1, h, w)``; the lowest row last."""
     found = image.attributes.get("tiff") or image.attributes.get("raster") or {}
     coloured = image.shape[0] >= 3 and found.get("photometric", _RGB) == _RGB
     values = image.read(box, slice(0, 3 if coloured else 1))
-    return values[:, ::-1] if "fits" in image.attributes else values
+    return values[:, ::-1] if first_row_is_lowest(image.attributes) else values
 
 
 def _limits(image: ExportedImage, box: Box) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.provenance.manifest import Manifest
 from glassplate.pipeline.result.opened import Result
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_value
+from glassplate.pipeline.store.row_order import first_row_is_lowest
 from glassplate.pipeline.tasks import TASKS, TaskTraits
 from glassplate.pipeline.tile_grid import Box
 
@@ -64,13 +65,13 @@ class ShownResult:
 
     @property
     def first_row_is_lowest(self) -> bool:
-        """Whether rows are counted from the bottom, as in FITS."""
-        return "fits" in self.result.attributes
+        """Whether a person sees the first row at the bottom, as in FITS."""
+        return first_row_is_lowest(self.result.attributes)
 
     @property
     def is_photograph(self) -> bool:
         """Whether the pixels are integers of a picture, which have a black and a white."""
-        return self.result.dtype.kind in "iu" and not self.first_row_is_lowest
+        return self.result.dtype.kind in "iu" and "fits" not in self.result.attributes
 
     @property
     def white(self) -> float:

@@ -24,6 +24,7 @@ from glassplate.pipeline.planning.companions.companion_checks import check_compa
 from glassplate.pipeline.planning.companions.companions_used import (
     cards_of,
     judge_detector,
+    judge_exposure_masks,
     judge_mask,
     judge_noise,
 )
@@ -32,7 +33,6 @@ from glassplate.pipeline.planning.companions.noise_check import contradicted
 from glassplate.pipeline.planning.donor_reuse import Inherited, check_inherited
 from glassplate.pipeline.planning.jpeg_tables import quantisation_of
 from glassplate.pipeline.planning.keys_without_effect import key_warnings
-from glassplate.pipeline.planning.network_stacking import choose_stacking
 from glassplate.pipeline.planning.noise_found import (
     is_removable,
     noise_found,
@@ -41,6 +41,7 @@ from glassplate.pipeline.planning.noise_found import (
 )
 from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
 from glassplate.pipeline.recipes.recipe import Recipe
@@ -48,9 +49,9 @@ from glassplate.pipeline.scaling import Sample, ScalingSettings, make_transform
 from glassplate.pipeline.source_findings import SourceFindings, has_variance
 from glassplate.pipeline.sources.fits.stored_checksums import checksum_warnings
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
+from glassplate.pipeline.sources.metadata.units import is_per_pixel, unit_exponent
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.source import Source, SourceSpec, white_of
-from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
 from glassplate.pipeline.store.layout import Layout
 from glassplate.pipeline.tile_grid import TileGrid
 
@@ -112,7 +113,7 @@ def plan_files(
 
 def _plan_alone(files: SourceFiles, recipe: Recipe, recipe_name: str, device: Device) -> Plan:
     """Plan an image without a reused donor, and with one fit at a time."""
-    mask = judge_mask(files)
+    mask = judge_mask(files).joined(judge_exposure_masks(files))
     findings, of_pixels = find_value_range(files, recipe, SourceFindings(unused=mask.unused))
     judged = mask.joined(judge_noise(files, recipe, findings))
     findings = replace(findings, unused=judged.unused)

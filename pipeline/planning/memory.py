@@ -15,8 +15,8 @@ import torch
 from glassplate.models.fit.memory import projected_bytes, weight_bytes
 from glassplate.pipeline.companions.exposures import EXPOSURE_BYTES
 from glassplate.pipeline.errors import CapacityError, NoRoomError
-from glassplate.pipeline.planning.network_stacking import with_stacking
-from glassplate.pipeline.planning.network_stacking_record import Stacking
+from glassplate.pipeline.planning.stacking.network_stacking import with_stacking
+from glassplate.pipeline.planning.stacking.network_stacking_record import Stacking
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
 from glassplate.pipeline.pools.dask_pool import workers_on
 from glassplate.pipeline.pools.open_pool import gpu_count, is_address

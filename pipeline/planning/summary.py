@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glassplate.models.device.numerics import Numerics
@@ -11,7 +12,7 @@ from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.timing.duration import projected_seconds
+from glassplate.pipeline.planning.timing.duration import TrialsByKey, projected_seconds
 from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion, RecordedDonor
 
 
@@ -20,6 +21,8 @@ class PlanSummary:
     """What `glassplate plan --json` prints, in this order. Numbers are in the source's own units."""
 
     source: str
+    part: str
+    """The HDU that was named; empty if none was."""
     recipe: str
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
@@ -51,11 +54,40 @@ class PlanSummary:
     """Bytes of host memory in each stage."""
 
 
-def summarise(plan: Plan, *, workers: int) -> PlanSummary:
-    """Summarise a plan; runs short trials to estimate the time."""
+@dataclass(frozen=True)
+class PlanTotals:
+    """What `glassplate plan --json` prints for several images, which are restored one after the other."""
+
+    images: tuple[PlanSummary, ...]
+    tiles: int
+    batches: int
+    host_bytes: int
+    """The most that any of them takes."""
+    device_bytes: int
+    """The most that any of them takes."""
+    disk_bytes: int
+    seconds: float
+
+
+def total(summaries: Sequence[PlanSummary]) -> PlanTotals:
+    """Add up the plans of several images, at least one."""
+    return PlanTotals(
+        images=tuple(summaries),
+        tiles=sum(one.tiles for one in summaries),
+        batches=sum(one.batches for one in summaries),
+        host_bytes=max(one.host_bytes for one in summaries),
+        device_bytes=max(one.device_bytes for one in summaries),
+        disk_bytes=sum(one.disk_bytes for one in summaries),
+        seconds=sum(one.seconds for one in summaries),
+    )
+
+
+def summarise(plan: Plan, *, workers: int, tried: TrialsByKey | None = None) -> PlanSummary:
+    """Summarise a plan; runs short trials to estimate the time, unless `tried` has the same ones."""
     capacity, recorded = project(plan, workers=workers), plan.recorded()
     return PlanSummary(
         source=str(plan.spec.path),
+        part="" if plan.spec.hdu is None else str(plan.spec.hdu),
         recipe=plan.recipe_name,
         input_shape=plan.layout.source_shape[-plan.layout.ndim :],
         output_shape=recorded.output_shape,
@@ -68,7 +100,7 @@ def summarise(plan: Plan, *, workers: int) -> PlanSummary:
         host_bytes=capacity.host_bytes,
         device_bytes=capacity.device_bytes,
         disk_bytes=capacity.disk_bytes,
-        seconds=projected_seconds(plan, workers),
+        seconds=projected_seconds(plan, workers, tried=tried),
         noise=recorded.noise,
         noise_found=recorded.noise_found,
         companions=recorded.companions,

@@ -14,9 +14,9 @@ from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings
+from glassplate.pipeline.sources.metadata.units import MOST_LEVEL, pedestal_of, unit_exponent
 from glassplate.pipeline.sources.sample_windows import sample, sample_windows
 from glassplate.pipeline.sources.source import Source
-from glassplate.pipeline.sources.units import MOST_LEVEL, pedestal_of, unit_exponent
 from glassplate.pipeline.tile_grid import Box
 
 # Variances are stated in source units: float64 holds the square of 2**448, and of values 2**64 times larger.
@@ -48,7 +48,7 @@ def find_value_range(
     if not recipe.traits.measures or files.spec.overlay is not None:
         return findings, []
     # the variance is in the square of the unit, which may not fit into float32 before it is scaled
-    sources = [files.source(findings, without=("variance",)), *files.exposures()]
+    sources = [files.source(findings, without=("variance",)), *files.exposures(findings)]
     found, warnings = _findings(sources, fits=recipe.traits.fits)
     if found.pedestal and (recipe.noise.gain is not None or recipe.noise.model == "poisson"):
         raise UsageError(

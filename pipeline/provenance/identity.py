@@ -50,6 +50,10 @@ class RunIdentity:
     overlay: FileIdentity | None = None
     exposures: tuple[FileIdentity, ...] = ()
     """Further exposures of the scene, in the order given."""
+    exposure_masks: tuple[FileIdentity | None, ...] = ()
+    """The mask of each exposure; empty if none has one."""
+    exposure_flags: tuple[Flags | None, ...] = ()
+    """How the numbers of these masks are read."""
     donor: FileIdentity | None = None
     """Weights of the donor of an earlier result, from which this run starts."""
     found: tuple[str, ...] = ()
@@ -61,7 +65,7 @@ class RunIdentity:
     def input_files(self) -> list[FileIdentity]:
         """Return all files that pixels are read from. The donor is not one: its weights are copied first."""
         companions = (self.file(role) for role in COMPANIONS if role != "donor")
-        named = (self.source, *companions, *self.exposures)
+        named = (self.source, *companions, *self.exposures, *self.exposure_masks)
         return [file for file in named if file is not None]
 
     def file(self, role: str) -> FileIdentity | None:
@@ -97,6 +101,8 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         hints=companion(spec.hints),
         overlay=companion(spec.overlay),
         exposures=tuple(file(named) for named in spec.exposures),
+        exposure_masks=tuple(companion(named) for named in spec.exposure_masks),
+        exposure_flags=spec.exposure_flags,
         donor=donor,
         found=spec.found,
         recipe_sha256=recipe.sha256(),

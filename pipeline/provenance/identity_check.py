@@ -69,6 +69,12 @@ def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
     if exposures[0] != exposures[1]:
         counts = [len(files) for files in exposures]
         return f"made from {counts[0]} further exposures, not from the same {counts[1]}"
+    masks = [
+        (*(_content(file) for file in run.exposure_masks), run.exposure_flags)
+        for run in (there, here)
+    ]
+    if masks[0] != masks[1]:
+        return "made with other masks of the further exposures, or with another reading of them"
     for what, selected in (("hdu", here.hdu), ("page", here.page)):
         was_selected = getattr(there, what)
         if was_selected != selected:

@@ -41,7 +41,8 @@ class RecordedCompanion:
     """A mask or the noise that came with an image: given, or found by its name."""
 
     role: str
-    """``mask``, ``variance`` (any image of the noise) or ``detector`` (gain and read noise)."""
+    """``mask``, ``mask of exposure 1`` and so on, ``variance`` (any image of the noise) or ``detector`` (gain
+    and read noise)."""
     name: str
     """File and extension, or the cards of the detector."""
     found: bool

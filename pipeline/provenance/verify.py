@@ -91,7 +91,9 @@ def _inputs(manifest: Manifest) -> Iterator[Check]:
     """Compare each input file with its identity in the manifest."""
     identity = manifest.identity
     files = [(role, identity.file(role)) for role in ("source", *COMPANIONS)]
-    for role, file in [*files, *(("exposure", file) for file in identity.exposures)]:
+    files += [("exposure", file) for file in identity.exposures]
+    files += [("exposure mask", file) for file in identity.exposure_masks]
+    for role, file in files:
         if file is not None:
             name = identity.noise_kind if role == "variance" else role
             yield _compared(name, file, "unchanged", "has changed since")

@@ -21,7 +21,7 @@ from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
 from glassplate.pipeline.run.state import Run
 from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
-from glassplate.pipeline.sources.physical_size import pixel_size
+from glassplate.pipeline.sources.metadata.physical_size import pixel_size
 from glassplate.pipeline.sources.source import Source, white_value
 from glassplate.pipeline.store.display import omero_attributes
 from glassplate.pipeline.store.ome_zarr import (

@@ -121,7 +121,6 @@ def _other_readers() -> tuple[tuple[Reader, ...], str]:
 _NOT_READ = {
     b"BM": "a BMP image",
     b"GIF8": "a GIF image",
-    b"\x1f\x9d": "packed by compress (.Z); uncompress it first",
     b"PK\x03\x04": "a ZIP archive; unpack it first",
     b"\xfd7zXZ": "packed by xz; unpack it first",
     b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it first",

@@ -23,7 +23,9 @@ MOST_JOINT_PLANES = 4
 
 
 # The fields of `SourceSpec` that name files which go with the image: its companions.
-COMPANION_FIELDS = ("mask", "variance", "psf", "guide", "hints", "overlay", "exposures")
+COMPANION_FIELDS = (
+    *("mask", "variance", "psf", "guide", "hints", "overlay", "exposures", "exposure_masks"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,17 @@ class SourceSpec:
     """A second image of the same scene on the same grid, of one to four planes."""
     exposures: tuple[Path, ...] = ()
     """Further images of the same scene with independent noise."""
+    exposure_masks: tuple[Path | None, ...] = ()
+    """The mask of each of `exposures`, as `mask`; empty, or as many as these."""
+    exposure_flags: tuple[Flags | None, ...] = ()
+    """How the numbers of each of `exposure_masks` are read, as `flags`; empty, or as many."""
     hints: Path | None = None
     """RGB or RGBA image on the same grid: known colours of a grey photograph."""
     overlay: Path | None = None
     """Image with an alpha channel that was laid over this one."""
     found: tuple[str, ...] = ()
-    """Which of these were found by name beside the image, and not given: "mask", "variance"."""
+    """Which of these were found by name beside the image, and not given: "mask", "variance",
+    "exposure_masks"."""
 
     @property
     def files(self) -> tuple[Path, ...]:

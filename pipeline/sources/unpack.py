@@ -1,4 +1,4 @@
-"""Packed files (.gz, .bz2) are unpacked to a scratch folder.
+"""Packed files (.gz, .bz2, .Z) are unpacked to a scratch folder.
 
 A box of a packed file can only be read by unpacking all that comes before it: reading one 256x256 box of a
 4000x4000 .fits.gz through astropy's sections took 56 s.
@@ -15,8 +15,9 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from glassplate.pipeline.errors import CapacityError, SourceError, is_disk_full
 from glassplate.pipeline.files import replacing
@@ -37,8 +38,15 @@ _MOST_SHRINKAGE = 1032
 _CHECK_BYTES = 64 << 20
 
 
+# A file of compress (.Z) is not unpacked if it is more than this many bytes and as many times its size: its
+# reader keeps all strings that it has seen, which would take as much memory. Images of one value do so.
+_MOST_OF_COMPRESS, _MOST_SHRINKAGE_OF_COMPRESS = 256 << 20, 100
+
+Packing = Literal["gzip", "bzip2", "compress"]
+
+
 def is_packed(path: Path) -> bool:
-    """Whether the file is gzip or bzip2, by its first bytes.
+    """Whether the file is gzip, bzip2 or of Unix's compress, by its first bytes.
 
     Raises
     ------
@@ -60,7 +68,10 @@ def first_bytes(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") if packing is None else _opened(path, packing) as file:
             return file.read(count)
-    except (EOFError, OSError, zlib.error) as error:
+    except SourceError:
+        raise
+    # the reader of compress raises ValueError
+    except (EOFError, OSError, zlib.error, ValueError) as error:
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
 
 
@@ -110,7 +121,7 @@ def unpacked_for_a_while(path: Path) -> Iterator[Path]:
             forget_unpacked(SourceSpec(path))
 
 
-def _packing(path: Path) -> str | None:
+def _packing(path: Path) -> Packing | None:
     check_regular(path)
     try:
         with path.open("rb") as file:
@@ -119,6 +130,8 @@ def _packing(path: Path) -> str | None:
         raise SourceError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
     if magic[:2] == b"\x1f\x8b":
         return "gzip"
+    if magic[:2] == b"\x1f\x9d":
+        return "compress"
     return "bzip2" if magic == b"BZh" else None
 
 
@@ -129,7 +142,7 @@ def _target(path: Path) -> Path:
     return scratch_folder() / f"{digest}-{path.stem}"
 
 
-def _unpack(path: Path, packing: str, target: Path) -> None:
+def _unpack(path: Path, packing: Packing, target: Path) -> None:
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -145,7 +158,7 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
             _opened(path, packing) as packed,
         ):
             _copy(packed, out, path, target.parent)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
     except OSError as error:
         if isinstance(error, SourceError):
@@ -156,24 +169,55 @@ def _unpack(path: Path, packing: str, target: Path) -> None:
         raise SourceError(f"{path}: truncated or damaged {packing} stream") from error
 
 
-def _opened(path: Path, packing: str) -> gzip.GzipFile | bz2.BZ2File:
+def _opened(path: Path, packing: Packing) -> gzip.GzipFile | bz2.BZ2File | RawIOBase:
+    if packing == "compress":
+        return _opened_compress(path)
     return gzip.open(path, "rb") if packing == "gzip" else bz2.open(path, "rb")
 
 
-def _copy(packed: gzip.GzipFile | bz2.BZ2File, out: IO[bytes], path: Path, folder: Path) -> None:
+def _opened_compress(path: Path) -> RawIOBase:
+    """Open a file of compress, by the package that astropy uses for it.
+
+    Raises
+    ------
+    SourceError
+        If that package is not installed.
+    """
+    try:
+        import uncompresspy
+    except ImportError as error:
+        raise SourceError(
+            f"{path}: is packed by compress (.Z), which needs the package uncompresspy; install "
+            "glassplate[compress], or uncompress it first"
+        ) from error
+    # the format has no end mark: what is read from the file notices that it is too short
+    opened: RawIOBase = uncompresspy.LZWFile(path, warn_truncation=False, save_checkpoints=False)
+    return opened
+
+
+def _copy(
+    packed: gzip.GzipFile | bz2.BZ2File | RawIOBase, out: IO[bytes], path: Path, folder: Path
+) -> None:
+    is_compress = isinstance(packed, RawIOBase)
+    most = max(_MOST_OF_COMPRESS, _MOST_SHRINKAGE_OF_COMPRESS * path.stat().st_size)
     written = checked = 0
     while step := packed.read(_STEP_BYTES):
         out.write(step)
         written += len(step)
+        if is_compress and written > most:
+            raise SourceError(
+                f"{path}: is packed by compress (.Z) to less than 1/{_MOST_SHRINKAGE_OF_COMPRESS} of its "
+                f"size, of which at most {_MOST_OF_COMPRESS >> 20} MiB are unpacked here; uncompress it first"
+            )
         if written - checked >= _CHECK_BYTES:
             _need_room(path, folder, _CHECK_BYTES)
             checked = written
 
 
-def _expected_bytes(path: Path, packing: str) -> int:
+def _expected_bytes(path: Path, packing: Packing) -> int:
     """Lower bound of the unpacked size; a gzip file ends with the size modulo 4 GiB."""
     size = path.stat().st_size
-    if packing == "bzip2" or size < 18:
+    if packing != "gzip" or size < 18:
         return size
     with path.open("rb") as file:
         file.seek(-4, os.SEEK_END)

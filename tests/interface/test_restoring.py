@@ -18,7 +18,7 @@ from astropy.nddata import (
 from astropy.wcs import WCS
 
 import glassplate
-from glassplate.given_image import RestoredArray, taken
+from glassplate.given_image import RestoredArray, _as_dataarray, taken
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.result.opened import Result
 
@@ -119,6 +119,29 @@ def test_colours_of_nddata_keep_their_axes():
     restored = glassplate.restore(image, "draft", changes, progress=False)
     assert restored.data.shape == restored.uncertainty.array.shape == (40, 50, 3)
     assert restored.residual.shape == restored.mask.shape == (40, 50, 3)
+
+
+def test_a_dataarray_of_xarray_keeps_its_coordinates():
+    xarray = pytest.importorskip("xarray")
+    sky = SKY.copy()
+    sky[BAD] = np.nan
+    coords = {"y": np.arange(40) / 2, "x": np.arange(50) * 3.0, "time": 7}
+    image = xarray.DataArray(sky, coords, ("y", "x"), name="sky", attrs={"units": "adu", "of": "M"})
+    restored = copied(image)
+    assert type(restored) is xarray.DataArray
+    np.testing.assert_array_equal(restored.values, sky)
+    assert (restored.dims, restored.name) == (("y", "x"), "sky")
+    assert all((restored.coords[name] == image.coords[name]).all() for name in coords)
+    assert (restored.attrs["units"], restored.attrs["of"]) == ("adu", "M")
+    assert not restored.coords["residual"].values[~BAD].any()
+    assert "restored" in restored.attrs["report"]
+
+
+def test_an_axis_that_is_enlarged_loses_its_coordinates():
+    xarray = pytest.importorskip("xarray")
+    image = xarray.DataArray(SKY[:4, :5], {"y": range(4), "time": 7}, ("y", "x"))
+    larger = _as_dataarray(image, np.zeros((8, 10)), {"residual": SKY[:4, :5]}, "")
+    assert (larger.sizes["y"], list(larger.coords)) == (8, ["time"])
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def write_xisf(
     big: bool = False,
     inline: bool = False,
     keywords: tuple[tuple[str, str, str], ...] = (),
+    profile: bytes = b"",
     **attributes: str,
 ) -> None:
     """Write one image, ``(y, x)`` or ``(c, y, x)``."""
@@ -62,6 +63,8 @@ def write_xisf(
         f"<FITSKeyword name={quoteattr(name)} value={quoteattr(value)} comment={quoteattr(comment)}/>"
         for name, value, comment in keywords
     )
+    if profile:
+        cards += f'<ICCProfile location="inline:base64">{base64.b64encode(profile).decode()}</ICCProfile>'
     text = base64.b64encode(raw).decode() if inline else ""
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?><xisf version="1.0" '

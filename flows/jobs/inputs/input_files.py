@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = frozenset(
     {".fits", ".fit", ".fts", ".asdf", ".xisf", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp"}
     | {".jp2", ".j2k", ".jpx", ".j2c", ".jxl"}
 )
-_PACKED = (".gz", ".bz2", ".fz")
+_PACKED = (".gz", ".bz2", ".z", ".fz")
 
 
 @dataclass(frozen=True)

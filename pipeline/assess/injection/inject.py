@@ -43,6 +43,7 @@ from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.pools.pool import InlinePool, Pool
 from glassplate.pipeline.sources.sample_windows import sample
 from glassplate.pipeline.sources.unpack import forget_unpacked
+from glassplate.pipeline.store.row_order import first_row_is_lowest
 from glassplate.pipeline.tile_grid import Box
 
 
@@ -86,6 +87,8 @@ class Injection:
 
     recovery: Recovery
     pixels: tuple[SourcePixels, ...]
+    from_bottom: bool
+    """Whether a person sees the first row of the image at the bottom."""
 
 
 def inject(
@@ -138,7 +141,7 @@ def inject(
         purity=purity,
         causes=recovery_causes(rows, purity),
     )
-    return Injection(recovery, pixels)
+    return Injection(recovery, pixels, first_row_is_lowest(result.attributes))
 
 
 def _places(

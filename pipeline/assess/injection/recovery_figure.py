@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from glassplate.pipeline.assess.injection.artificial import KINDS, SIGNIFICANCES, Kind
 from glassplate.pipeline.assess.injection.inject import Injection, Recovery
-from glassplate.pipeline.assess.injection.recovery import Recovered, RecoveryRow, SourcePixels
+from glassplate.pipeline.assess.injection.recovery import Recovered, RecoveryRow
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.files import replacing
 
@@ -97,7 +97,7 @@ def draw_recovery(injection: Injection, target: Path) -> Path:
     _legend(pen, injection.recovery)
     for place, plot in enumerate(_plots(injection.recovery)):
         _draw_plot(pen, plot, (place % 3 * width, HEAD + place // 3 * height))
-    _draw_sources(canvas, pen, injection.pixels, HEAD + 2 * height)
+    _draw_sources(canvas, pen, injection, HEAD + 2 * height)
     text = PngInfo()
     text.add_text("Software", f"glassplate assess --inject {injection.recovery.requested}")
     with replacing(target, target.with_name(f".{target.name}.partial")) as partial:
@@ -234,9 +234,10 @@ def _mark(pen: ImageDraw.ImageDraw, x: float, y: float, colour: Colour, filled: 
 
 
 def _draw_sources(
-    canvas: Image.Image, pen: ImageDraw.ImageDraw, pixels: Sequence[SourcePixels], top: int
+    canvas: Image.Image, pen: ImageDraw.ImageDraw, injection: Injection, top: int
 ) -> None:
     """A source of each kind and signal to noise, the input above the result."""
+    rows = slice(None, None, -1 if injection.from_bottom else 1)
     left = LEFT + 100
     for place, significance in enumerate(SIGNIFICANCES):
         x = left + place * (STAMP + GAP)
@@ -244,13 +245,14 @@ def _draw_sources(
         for row, kind in enumerate(KINDS):
             chosen = [
                 one
-                for one in pixels
+                for one in injection.pixels
                 if (one.source.kind, one.source.significance) == (kind, significance)
             ]
             y = top + HEAD + 2 * row * (STAMP + GAP)
             if chosen:
-                canvas.paste(_stamp(chosen[0].given, chosen[0].given), (x, y))
-                canvas.paste(_stamp(chosen[0].restored, chosen[0].given), (x, y + STAMP + GAP))
+                given, restored = chosen[0].given[rows], chosen[0].restored[rows]
+                canvas.paste(_stamp(given, given), (x, y))
+                canvas.paste(_stamp(restored, given), (x, y + STAMP + GAP))
     for row, label in enumerate(("point, input", "result", "galaxy, input", "result")):
         y = top + HEAD + row * (STAMP + GAP) + STAMP // 2 - 7
         width = pen.textlength(label, font=_font(SMALL))

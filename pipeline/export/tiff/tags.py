@@ -15,7 +15,7 @@ from glassplate.pipeline.export.tiff.description import (
 )
 from glassplate.pipeline.export.tiff.resources import adapted_resources
 from glassplate.pipeline.export.tiff.xmp import scaled_ratio, scaled_xmp, with_source_type
-from glassplate.pipeline.sources.exif import placeholders
+from glassplate.pipeline.sources.metadata.exif import placeholders
 from glassplate.pipeline.sources.tiff.tag_table import why_dropped
 
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7

@@ -22,7 +22,7 @@ from glassplate.pipeline.export.tiff.tags import (
     turned_text,
 )
 from glassplate.pipeline.reader_warnings import collected_warnings
-from glassplate.pipeline.sources.exif import write_directories
+from glassplate.pipeline.sources.metadata.exif import write_directories
 from glassplate.pipeline.sources.source import MOST_JOINT_PLANES
 from glassplate.pipeline.sources.tiff.nodata import NODATA_TAG, parse_nodata
 from glassplate.pipeline.sources.tiff.page_tags import of_page
@@ -114,7 +114,7 @@ def _form(image: ExportedImage, found: Mapping[str, Any], pages: int) -> _Form:
 def _described(image: ExportedImage, found: Mapping[str, Any], pages: int) -> dict[str, Any]:
     """The tags of a page, for tifffile's writer."""
     written = Written(image.factor, pages, image.shape[1:], image.dtype)
-    icc = found.get("icc")
+    icc = found.get("icc") or image.attributes.get("xisf", {}).get("icc")
     resolution = scaled_resolution(found, image.factor)
     tags: list[ExtraTag] = extra_tags(found, written, enhanced=image.is_enhanced)
     if image.turned:

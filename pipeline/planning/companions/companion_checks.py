@@ -34,6 +34,11 @@ def check_companions(recipe: Recipe, spec: SourceSpec) -> None:
     """
     for role in _MISSING:
         _check_companion(role, recipe, spec)
+    if spec.exposure_masks and len(spec.exposure_masks) != len(spec.exposures):
+        raise UsageError(
+            f"--exposure-mask: {len(spec.exposure_masks)} masks for {len(spec.exposures)} further exposures; "
+            "give one for each --exposure, in their order"
+        )
     if recipe.operator.kernel == "pick" and recipe.traits.enlarges and spec.psf is None:
         raise UsageError(
             f"{spec.path}: operator.kernel pick needs a PSF, which blurs what it skips; add --psf FILE "

@@ -12,7 +12,11 @@ from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.planning.companions.find_companions import wants_noise_by_name
-from glassplate.pipeline.planning.companions.mask_check import look_at_mask
+from glassplate.pipeline.planning.companions.mask_check import (
+    SeenMask,
+    look_at_exposure_mask,
+    look_at_mask,
+)
 from glassplate.pipeline.planning.companions.noise_check import (
     MOST_CONTRADICTION,
     check_given_noise,
@@ -23,7 +27,12 @@ from glassplate.pipeline.provenance.recorded_plan import RecordedCompanion
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.scaling import Sample
-from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, has_variance
+from glassplate.pipeline.source_findings import (
+    NOTHING_FOUND,
+    SourceFindings,
+    exposure_mask_role,
+    has_variance,
+)
 from glassplate.pipeline.sources.flags import Flags
 
 # Factor by which the noise that the cards of a detector state may differ from the estimate to be used: twice
@@ -64,22 +73,57 @@ def judge_mask(files: SourceFiles) -> Judged:
     spec, seen = files.spec, look_at_mask(files)
     if seen is None:
         return Judged()
-    found = "mask" in spec.found
-    used = not (found and seen.objection)
-    remark = f"{100 * seen.bad:.2g} % of the pixels looked at are bad"
-    if seen.saturated:
-        remark += f", {100 * seen.saturated:.2g} % are saturated and stay as measured"
-    record = RecordedCompanion(
-        "mask", str(spec.mask), found, used, _reading(spec.flags), seen.objection or remark
-    )
-    if not seen.objection:
-        return Judged((record,))
-    consequence = (
-        f"it was found by name and is not used; give --mask to use it, or {_NO_USE}"
-        if found
-        else "it is used all the same"
-    )
-    return Judged((record,), (f"mask {spec.mask}: {seen.objection}; {consequence}",))
+    mask = _Mask("mask", "--mask", str(spec.mask), "mask" in spec.found, spec.flags)
+    return mask.judged(seen, "are saturated and stay as measured")
+
+
+def judge_exposure_masks(files: SourceFiles) -> Judged:
+    """The same for the mask of each further exposure, whose saturated pixels are left out.
+
+    Raises
+    ------
+    SourceError
+        If an exposure or its mask cannot be read.
+    """
+    judged = Judged()
+    for place in range(1, len(files.spec.exposures) + 1):
+        seen, mask = look_at_exposure_mask(files, place), files.exposure_mask(place)
+        if seen is not None and mask is not None:
+            found = "exposure_masks" in files.spec.found
+            role, name = exposure_mask_role(place), str(mask.named)
+            of_exposure = _Mask(role, "--exposure-mask", name, found, mask.flags)
+            judged = judged.joined(of_exposure.judged(seen, "are saturated"))
+    return judged
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """A mask, and how it came to be one of the companions."""
+
+    role: str
+    option: str
+    name: str
+    found: bool
+    flags: Flags | None
+
+    def judged(self, seen: SeenMask, are_saturated: str) -> Judged:
+        """What is recorded of it and said, after a look at it."""
+        used = not (self.found and seen.objection)
+        remark = f"{100 * seen.bad:.2g} % of the pixels looked at are bad"
+        if seen.saturated:
+            remark += f", {100 * seen.saturated:.2g} % {are_saturated}"
+        reading = _reading(self.flags)
+        record = RecordedCompanion(
+            self.role, self.name, self.found, used, reading, seen.objection or remark
+        )
+        if not seen.objection:
+            return Judged((record,))
+        consequence = (
+            f"it was found by name and is not used; give {self.option} to use it, or {_NO_USE}"
+            if self.found
+            else "it is used all the same"
+        )
+        return Judged((record,), (f"{self.role} {self.name}: {seen.objection}; {consequence}",))
 
 
 def judge_noise(

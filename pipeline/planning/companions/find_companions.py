@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from glassplate.pipeline.companions.beside import (
     MASK_NAMES,
+    Beside,
     Hdu,
     find_mask,
     find_noise,
@@ -22,7 +23,7 @@ from glassplate.pipeline.companions.sdss_mask import is_sdss_mask
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.file_format import sniff_format
-from glassplate.pipeline.sources.fits.extensions import resolved
+from glassplate.pipeline.sources.fits.extensions import opened_file, resolved
 from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec, split_extension
@@ -46,27 +47,16 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
     UsageError
         If the recipe names a flag that the mask does not have.
     """
-    spec = _with_flags_of_given(resolved(spec), recipe)
+    spec = _with_masks_of_exposures(_with_flags_of_given(resolved(spec), recipe), recipe)
     wants_mask, wants_noise = _wants_mask(spec, recipe), wants_noise_by_name(spec, recipe)
     if not (wants_mask or wants_noise) or sniff_format(spec.path) != "fits":
         return spec
     index = _index_of_image(spec)
-    hdus = hdus_of(spec.path)
-    image = next((one for one in hdus if one.extension.index == index), None)
-    if image is None or is_companion(image.name):
-        return spec
-    try:
-        mask = find_mask(image, hdus) if wants_mask else None
-        noise = find_noise(image, hdus) if wants_noise else None
-    except SourceError as error:
-        raise SourceError(
-            f"{error}; it goes with {spec.path} by its name: set companions.find=none to do without"
-        ) from error
+    mask = _beside(spec.path, index, find_mask) if wants_mask else None
+    noise = _beside(spec.path, index, find_noise) if wants_noise else None
     if mask is not None:
-        # the mask may not say whose it is, but the image does
-        header = ChainMap(dict(mask.header), dict(image.header))
         spec = replace(
-            spec, mask=mask.named, flags=_flags(header, recipe), found=(*spec.found, "mask")
+            spec, mask=mask.named, flags=_flags(mask.header, recipe), found=(*spec.found, "mask")
         )
     if noise is not None:
         spec = replace(
@@ -107,6 +97,64 @@ def _found_lines(image: Hdu, hdus: list[Hdu], recipe: Recipe) -> Iterator[str]:
         yield f"gain and read noise: {stated.cards}"
 
 
+def _with_masks_of_exposures(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
+    """The specification with the masks that are found beside the further exposures, if none is given."""
+    wished = recipe.companions.find in ("all", "mask") and recipe.traits.measures
+    if not wished or not spec.exposures or spec.exposure_masks:
+        return spec
+    masks = [_mask_of_exposure(spec, named) for named in spec.exposures]
+    if not any(masks):
+        return spec
+    flags = tuple(None if one is None else _flags(one.header, recipe) for one in masks)
+    return replace(
+        spec,
+        exposure_masks=tuple(None if one is None else one.named for one in masks),
+        exposure_flags=flags,
+        found=(*spec.found, "exposure_masks"),
+    )
+
+
+def _mask_of_exposure(spec: SourceSpec, named: Path) -> Beside | None:
+    from glassplate.pipeline.sources.fits.hdus import find_hdu
+
+    path, part = split_extension(named)
+    try:
+        if sniff_format(path) != "fits":
+            return None
+        with opened_file(path) as file:
+            # without an extension of its own, an exposure has that of the image
+            index = find_hdu(file, spec.hdu if part is None else part, path).index
+    except SourceError as error:
+        raise SourceError(f"exposure {error}") from error
+    return _beside(path, index, find_mask)
+
+
+def _beside(
+    path: Path, index: int, find: Callable[[Hdu, Sequence[Hdu]], Beside | None]
+) -> Beside | None:
+    """What goes with an HDU of a file, with its own cards and then those of the image; None for nothing.
+
+    Raises
+    ------
+    SourceError
+        If a file beside the image cannot be read.
+    """
+    hdus = hdus_of(path)  # none of another format than FITS
+    image = next((one for one in hdus if one.extension.index == index), None)
+    if image is None or is_companion(image.name):
+        return None
+    try:
+        found = find(image, hdus)
+    except SourceError as error:
+        raise SourceError(
+            f"{error}; it goes with {path} by its name: set companions.find=none to do without"
+        ) from error
+    if found is None:
+        return None
+    # the mask may not say whose it is, but the image does
+    return replace(found, header=ChainMap(dict(found.header), dict(image.header)))
+
+
 def _wants_mask(spec: SourceSpec, recipe: Recipe) -> bool:
     wished = recipe.companions.find in ("all", "mask")
     return wished and recipe.traits.measures and spec.mask is None and spec.overlay is None
@@ -141,11 +189,20 @@ def _with_flags_of_given(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
 
     Any other mask is bad where it is not zero, unless the recipe says which flags are bad.
     """
-    if spec.mask is None or spec.flags is not None or "mask" in spec.found:
-        return spec
-    path, part = split_extension(spec.mask)
+    if "mask" not in spec.found and spec.flags is None:
+        spec = replace(spec, flags=_flags_of_given(spec.mask, recipe))
+    if spec.exposure_masks and not spec.exposure_flags:
+        flags = tuple(_flags_of_given(mask, recipe) for mask in spec.exposure_masks)
+        spec = replace(spec, exposure_flags=flags)
+    return spec
+
+
+def _flags_of_given(mask: Path | None, recipe: Recipe) -> Flags | None:
+    if mask is None:
+        return None
+    path, part = split_extension(mask)
     header = _header_of_mask(path, part) if path.is_file() else None
-    return replace(spec, flags=_flags(header, recipe))
+    return _flags(header, recipe)
 
 
 def _header_of_mask(path: Path, part: int | str | None) -> Header | None:

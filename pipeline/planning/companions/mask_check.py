@@ -13,6 +13,7 @@ from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within
 from glassplate.pipeline.sources.sample_windows import sample_windows
+from glassplate.pipeline.sources.source import Source
 
 # Share of the valid pixels of an image from which on its mask is not believed. The masks of the observatories
 # flag some per cent; one of good pixels, or one whose codes are read as flags, flags most of them.
@@ -47,14 +48,32 @@ def look_at_mask(files: SourceFiles) -> SeenMask | None:
     """
     if "mask" not in files.companions:
         return None
-    seen = answered_within(OPEN_S, files.spec.path, lambda: _read(files))
+    mask, flags = files.companions["mask"], files.spec.flags
+    return _seen(files.image, mask, flags, found="mask" in files.spec.found)
+
+
+def look_at_exposure_mask(files: SourceFiles, place: int) -> SeenMask | None:
+    """The same of the mask of a further exposure by its number, from 1; None without one.
+
+    Raises
+    ------
+    SourceError
+        If the exposure or its mask cannot be read.
+    """
+    mask = files.exposure_mask(place)
+    if mask is None:
+        return None
+    found = "exposure_masks" in files.spec.found
+    return _seen(mask.exposure, mask.pixels, mask.flags, found=found)
+
+
+def _seen(image: Source, mask: Source, flags: Flags | None, *, found: bool) -> SeenMask:
+    seen = answered_within(OPEN_S, image.spec.path, lambda: _read(image, mask, flags))
     # a mask that a user made may mark most of an image
-    is_made = files.spec.flags is None and "mask" not in files.spec.found
-    return replace(seen, objection="") if is_made else seen
+    return replace(seen, objection="") if flags is None and not found else seen
 
 
-def _read(files: SourceFiles) -> SeenMask:
-    image, mask, flags = files.image, files.companions["mask"], files.spec.flags
+def _read(image: Source, mask: Source, flags: Flags | None) -> SeenMask:
     valid_pixels = bad_pixels = saturated_pixels = 0
     seen: list[npt.NDArray[np.floating]] = []
     for box, planes in sample_windows(image):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.timing.iteration import Timer, Trial, time_window
+from glassplate.pipeline.planning.timing.iteration import Timer, Trial, time_window, timed_problem
 from glassplate.pipeline.sources.sample_windows import sample_boxes
 
 # Seconds of every run before its first tile, and those until the workers of a local pool are ready. Measured
@@ -38,8 +39,16 @@ class PlanTrials:
     """An iteration of the donor's fit, which is never stacked; the same as `tile` without stacks."""
 
 
+TrialKey: TypeAlias = tuple[object, ...]
+TrialsByKey: TypeAlias = dict[TrialKey, PlanTrials]
+"""Trials of plans by `trial_key`."""
+
+
 def projected_seconds(
-    plan: Plan, workers: int, time_iteration: Timer = seconds_per_iteration
+    plan: Plan,
+    workers: int,
+    time_iteration: Timer = seconds_per_iteration,
+    tried: TrialsByKey | None = None,
 ) -> float:
     """Time that a plan is expected to take, in seconds, by trials on this machine.
 
@@ -51,9 +60,32 @@ def projected_seconds(
         Fits that run at once.
     time_iteration
         Measures the time of an iteration.
+    tried
+        Trials of other plans, which are not repeated; those of this plan are added.
     """
-    trials = time_plan(plan, time_iteration) if plan.fits else None
-    return image_seconds(plan, workers, trials)
+    if not plan.fits:
+        return image_seconds(plan, workers, None)
+    tried, key = {} if tried is None else tried, trial_key(plan)
+    if key not in tried:
+        tried[key] = time_plan(plan, time_iteration)
+    return image_seconds(plan, workers, tried[key])
+
+
+def trial_key(plan: Plan) -> TrialKey:
+    """Key that is equal for plans whose trials would be the same."""
+    problem = timed_problem(plan.tile_problem)
+    # of the noise and the brightness of the pixels, nothing but the correlation changes the time
+    return (
+        problem.network,
+        problem.fit,
+        problem.operator,
+        problem.noise.correlated,
+        problem.numerics,
+        problem.guide_channels,
+        problem.quantisation,
+        plan.grid.window_shape,
+        donor_fits_apart(plan),
+    )
 
 
 def time_plan(plan: Plan, time_iteration: Timer = seconds_per_iteration) -> PlanTrials:

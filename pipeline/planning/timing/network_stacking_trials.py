@@ -13,8 +13,8 @@ from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import WAYS
 from glassplate.models.fit.memory import projected_bytes
 from glassplate.models.fit.problem import Problem
-from glassplate.pipeline.planning.network_stacking import STACKS_PER_BATCH
-from glassplate.pipeline.planning.network_stacking_record import ALONE, Stacking
+from glassplate.pipeline.planning.stacking.network_stacking import STACKS_PER_BATCH
+from glassplate.pipeline.planning.stacking.network_stacking_record import ALONE, Stacking
 from glassplate.pipeline.planning.timing.iteration import TRIALS, Timer, WindowShape, timed_problem
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand
 

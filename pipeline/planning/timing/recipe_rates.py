@@ -18,16 +18,17 @@ from glassplate.models.batching.iteration_time import seconds_per_iteration
 from glassplate.models.device.numerics import Way
 from glassplate.pipeline.planning.make_plan import Device, make_plan
 from glassplate.pipeline.planning.memory import device_memory
-from glassplate.pipeline.planning.network_stacking import choose_stacking, with_stacking
-from glassplate.pipeline.planning.network_stacking_record import record_stacking
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking, with_stacking
+from glassplate.pipeline.planning.stacking.network_stacking_record import record_stacking
 from glassplate.pipeline.planning.timing.duration import (
     PlanTrials,
-    donor_fits_apart,
+    TrialsByKey,
     image_seconds,
     time_plan,
+    trial_key,
 )
-from glassplate.pipeline.planning.timing.iteration import Timer, timed_problem
+from glassplate.pipeline.planning.timing.iteration import Timer
 from glassplate.pipeline.planning.timing.network_stacking_trials import (
     fastest_stacking,
     stackings_to_try,
@@ -95,7 +96,7 @@ def recipe_rates(
     UsageError
         If the device is absent.
     """
-    tried: dict[tuple[object, ...], PlanTrials] = {}
+    tried: TrialsByKey = {}
     rates = []
     with tempfile.TemporaryDirectory(prefix="glassplate-rates-") as folder:
         inputs = make_inputs(Path(folder))
@@ -106,7 +107,7 @@ def recipe_rates(
             plan = _with_fastest_stacking(
                 plan_of_large(inputs, recipe, name, device), time_iteration
             )
-            key = _trial_key(plan)
+            key = trial_key(plan)
             if key not in tried:
                 tried[key] = time_plan(plan, time_iteration)
             rates.append(_rate(plan, tried[key]))
@@ -176,11 +177,6 @@ def _with_fastest_stacking(plan: Plan, time_iteration: Timer) -> Plan:
     best = fastest_stacking(problem, window_shape, stackings, time_iteration)
     record_stacking(problem, best)
     return with_stacking(plan, best, 1)
-
-
-def _trial_key(plan: Plan) -> tuple[object, ...]:
-    """Key that is equal for plans whose trials would be the same."""
-    return timed_problem(plan.tile_problem), plan.grid.window_shape, donor_fits_apart(plan)
 
 
 def _rate(plan: Plan, trials: PlanTrials) -> RecipeRate:

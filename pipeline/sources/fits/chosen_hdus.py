@@ -18,15 +18,20 @@ ALL = "all"
 # such as that of JWST's VAR_POISSON belongs to them.
 _ABOUT_ANOTHER = re.compile(
     r"(?:ERR|ERROR|SIGMA|RMS|STDDEV|UNC|UNCERT|UNCERTAINTY|VAR|VARIANCE|IVAR|INVVAR|WHT|WGT|WEIGHT|EXP|TIME|SAMP"
-    r"|DQ|MASK|BPM|FLAG|FLAGS|QUALITY|OBJMASK|CON|CTX|CONTEXT|AREA|WAVELENGTH|PSF|BKG|BACKGROUND"
+    r"|DQ|MASK|MSK|BPM|FLAG|FLAGS|QUALITY|OBJMASK|CON|CTX|CONTEXT|AREA|WAVELENGTH|PSF|BKG|BACKGROUND"
     r"|WCSDVARR|D2IMARR|RESIDUAL|FOOTPRINT|FILLED)(?:_\w+)?"
 )
+
+
+def means_all(wanted: object) -> bool:
+    """Whether a choice is ``all``."""
+    return isinstance(wanted, str) and wanted.strip().lower() == ALL
 
 
 def means_several(wanted: object) -> bool:
     """Whether a choice may mean more than one image: a list, a pattern, or ``all``."""
     if isinstance(wanted, str):
-        return wanted.strip().lower() == ALL or "*" in wanted or "?" in wanted
+        return means_all(wanted) or "*" in wanted or "?" in wanted
     return isinstance(wanted, Sequence)
 
 
@@ -77,7 +82,7 @@ def chosen_hdus(path: Path, wanted: str | Sequence[int | str]) -> list[int | str
 def _is_meant(image: Extension, wish: int | str) -> bool:
     if isinstance(wish, int):
         return image.index == wish
-    if wish.strip().lower() == ALL:
+    if means_all(wish):
         return not _ABOUT_ANOTHER.fullmatch(image.name.upper())
     name, _, version = (part.strip().upper() for part in wish.partition(","))
     if not image.name:

@@ -73,6 +73,7 @@ def resolved(spec: SourceSpec) -> SourceSpec:
             one if split_extension(one)[1] is None else image.companion(one, "exposure")
             for one in spec.exposures
         ),
+        exposure_masks=tuple(place(one, "exposure mask") for one in spec.exposure_masks),
     )
 
 

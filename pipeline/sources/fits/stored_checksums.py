@@ -43,7 +43,8 @@ def checksum_warnings(spec: SourceSpec) -> tuple[str, ...]:
 
 
 def _companions(spec: SourceSpec) -> Iterator[Path]:
-    for path in (spec.mask, spec.variance, spec.guide, spec.psf, spec.hints, *spec.exposures):
+    exposures = (*spec.exposures, *spec.exposure_masks)
+    for path in (spec.mask, spec.variance, spec.guide, spec.psf, spec.hints, *exposures):
         if path is not None:
             yield path
 

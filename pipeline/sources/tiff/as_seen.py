@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 _MINISWHITE, MINISBLACK, RGB, PALETTE = 0, 1, 2, 3
 _BILEVEL_WHITE = 255
+# Colours as a sensor gives them, in DNG: a camera's after its mosaic was resolved, or a scanner's.
+LINEAR_RAW = 34892
 # Entries of a palette have 16 bits; the tools of libtiff make them of 8 by this factor, or by 256.
 _REPEATED, _SHIFTED = 257, 256
 
@@ -81,6 +83,12 @@ def as_seen(page: Any) -> AsSeen:
         return AsSeen(samples, np.dtype(np.uint8), 8, shown, None, True, white, note)
     if inverted and page.dtype.kind == "u" and isinstance(bits, int):
         return AsSeen(samples, page.dtype, bits, MINISBLACK, white=2**bits - 1)
+    if photometric == LINEAR_RAW:
+        shown = RGB if samples >= 3 else MINISBLACK
+        note = (
+            "linear data of the sensor are read as stored, without the colours of a developed DNG"
+        )
+        return AsSeen(samples, page.dtype, bits, shown, note=note)
     return AsSeen(samples, page.dtype, bits, photometric)
 
 

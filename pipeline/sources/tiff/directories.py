@@ -23,7 +23,7 @@ class Place:
 
 
 def places(tiff: tifffile.TiffFile) -> Iterator[Place]:
-    """The pages of a file, those that lie behind one directory included.
+    """The pages of a file, those that lie behind one directory or below a small picture included.
 
     A chain that returns to an earlier directory ends there, with a warning.
     """
@@ -31,7 +31,11 @@ def places(tiff: tifffile.TiffFile) -> Iterator[Place]:
     for offset in directories(tiff):
         count += 1
         yield Place(offset)
-    if count == 1 and not _next(tiff, offset):
+    first = tiff.pages.first if count else None
+    if first is not None and first.is_reduced and first.subifds:
+        # DNG and other raw files begin with a small picture, and list the image itself below it
+        yield from (Place(int(offset)) for offset in first.subifds)
+    elif count == 1 and not _next(tiff, offset):
         yield from (Place(offset, plane) for plane in range(1, planes_behind(tiff)))
 
 

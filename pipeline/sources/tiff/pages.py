@@ -15,7 +15,11 @@ from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.source import ImageInfo, SourceSpec
 from glassplate.pipeline.sources.tiff.as_seen import as_seen
 from glassplate.pipeline.sources.tiff.directories import Place, page_at, places
-from glassplate.pipeline.sources.tiff.restorable import TRANSPARENCY_MASK, why_not_restorable
+from glassplate.pipeline.sources.tiff.restorable import (
+    TRANSPARENCY_MASK,
+    is_transparency_mask,
+    why_not_restorable,
+)
 from glassplate.pipeline.text import one_line
 
 # Levels of a pyramid are half as large as the one before, rounded up or down; some programs write thirds and
@@ -144,17 +148,24 @@ def find_page(
     if isinstance(spec.page, int):
         return _wished_page(tiff, spec, spec.page, place)
     thumbnail = None
-    seen = []
+    seen, whole = [], []
     for index, (_, page) in enumerate(_each_page(tiff)):
         info = page_info(index, page)
         seen.append(info)
+        if not _is_reduced(page) and not is_transparency_mask(info):
+            whole.append(info)
         if info.restorable and not page.is_reduced:
             return replace(info, note=_with_others(tiff, info)), page
         if info.restorable and thumbnail is None:
             thumbnail = info, page
+    why = "; ".join(f"page {i.index}: {i.reason}" for i in (whole or seen)[:20]) or "it has no page"
     if thumbnail is None:
-        why = "; ".join(f"page {i.index}: {i.reason}" for i in seen[:20]) or "it has no page"
         raise SourceError(f"{spec.path}: no image to restore: {why}")
+    if whole:
+        copy = thumbnail[0].index
+        raise SourceError(
+            f"{spec.path}: no image to restore but a smaller copy: {why}; --page {copy} takes the copy"
+        )
     return thumbnail
 
 

@@ -10,6 +10,7 @@ from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES
 from glassplate.pipeline.sources.source import ImageInfo
 from glassplate.pipeline.sources.tiff import pillow_page
+from glassplate.pipeline.sources.tiff.as_seen import LINEAR_RAW
 from glassplate.pipeline.sources.tiff.layout import (
     decode_segment,
     row_layout,
@@ -23,6 +24,8 @@ _NO_IMAGES = {
     TRANSPARENCY_MASK: "a transparency mask",
     32803: "a colour filter mosaic (raw camera data); develop it first",
 }
+# Tag of DNG: the stored numbers are places in this table.
+_LINEARIZATION_TABLE = 50712
 # One strip is decoded to check that its codec works, unless decoding it takes noticeable time.
 _TRIAL_BYTES = 64 << 20
 
@@ -45,6 +48,8 @@ def why_not_restorable(page: Any) -> str | None:
         return _NO_IMAGES[int(page.photometric)]
     if page.dtype.kind == "c":
         return "complex numbers"
+    if int(page.photometric) == LINEAR_RAW and _LINEARIZATION_TABLE in page.tags:
+        return "values of a DNG that a table makes linear; develop it or save it as TIFF first"
     if pillow_page.is_for_pillow(page):
         return _unreadable_by_pillow(page)
     return _unreadable(page)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glassplate.pipeline.sources.exif import (
+from glassplate.pipeline.sources.metadata.exif import (
     directories_of,
     exif_directories,
     exif_tags,

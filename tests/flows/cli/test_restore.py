@@ -28,6 +28,24 @@ class TestRestore:
         assert again.code == 0
         assert "done before" in again.out
 
+    def test_an_export_that_is_turned_is_said(self, gp, sky, tmp_path):
+        words = (
+            "restore",
+            sky,
+            "-o",
+            tmp_path / "o.zarr",
+            "--recipe",
+            "identity",
+            "--pool",
+            "inline",
+        )
+        run = gp(*words, "--export", tmp_path / "o.tif", "--progress", "plain")
+        assert run.code == 0, run
+        note = f"{tmp_path / 'o.tif'}: rows are in the opposite order: FITS counts them from the bottom"
+        assert f"sky.fits: {note}" in run.err
+        assert note in gp("export", tmp_path / "o.zarr", tmp_path / "p.tif").err.replace("p.", "o.")
+        assert "opposite" not in gp("export", tmp_path / "o.zarr", tmp_path / "p.fits").err
+
     def test_none_prints_nothing(self, gp, sky, tmp_path):
         run = gp(
             "restore", sky, "-o", tmp_path / "o.zarr", "--recipe", "identity", "--progress", "none",
@@ -149,7 +167,7 @@ class TestRestore:
         else:
             path.write_bytes(sky.read_bytes())
         monkeypatch.setattr(
-            "glassplate.pipeline.planning.summary.projected_seconds", lambda *_: 1.0
+            "glassplate.pipeline.planning.summary.projected_seconds", lambda *_, **__: 1.0
         )
         assert json.loads(gp("plan", path, "--json").out)["recipe"] == recipe
 
@@ -263,7 +281,30 @@ class TestSeveralImages:
         assert "several results go into a FITS file only; name it .fits" in run.err
         assert not list(tmp_path.glob("*.zarr"))
 
-    def test_a_plan_is_of_one(self, gp, mosaic):
-        run = gp("plan", mosaic, "--hdu", "all")
-        assert run.code == 2
-        assert "means 2 images, SCI,1, SCI,2; name one with --hdu" in run.err
+    def test_a_plan_is_of_each_and_of_all(self, gp, mosaic, tmp_path):
+        words = (mosaic, "--hdu", "all", "--recipe", "identity", "--pool", "inline")
+        run = gp("plan", *words)
+        assert run.code == 0, run
+        heads = [line for line in run.out.splitlines() if not line.startswith(" ")]
+        assert heads == [
+            f"{mosaic}[SCI,1], recipe identity",
+            f"{mosaic}[SCI,2], recipe identity",
+            "in all, 2 images",
+        ]
+        plans = json.loads(gp("plan", *words, "--json").out)
+        assert [plan["part"] for plan in plans["images"]] == ["SCI,1", "SCI,2"]
+        for key, total in (("tiles", sum), ("disk_bytes", sum), ("host_bytes", max)):
+            assert plans[key] == total(plan[key] for plan in plans["images"]), key
+        alone = json.loads(gp("plan", f"{mosaic}[SCI,2]", *words[3:], "--json").out)
+        assert {**alone, "seconds": 0} == {**plans["images"][1], "seconds": 0}
+        # as restore does it
+        assert gp("restore", *words, "-o", tmp_path / "o.zarr").code == 0
+        for plan in plans["images"]:
+            store = zarr.open_group(tmp_path / f"o-{plan['part']}.zarr", mode="r")
+            assert plan["output_shape"] == list(store["0"].shape)
+
+    def test_a_plan_of_one_that_all_finds_is_as_ever(self, gp, sky):
+        words = ("plan", sky, "--recipe", "identity", "--json")
+        plans = [json.loads(gp(*words, *more).out) for more in ((), ("--hdu", "all"))]
+        assert [plan["part"] for plan in plans] == ["", "PRIMARY"]
+        assert plans[0]["disk_bytes"] == plans[1]["disk_bytes"]

@@ -417,6 +417,46 @@ def test_several_images_of_a_file(mosaic, job_of, entry, expected):
 
 
 @pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{path: in/one.fits, hdu: all}", "one"),
+        ("{path: in/one.fits, hdu: all, name: x}", "x"),
+        ("[{path: in/one.fits, hdu: all, set: {fit.iterations: 2}}]", "one"),
+        ("{path: in/one.fits, hdu: 'P*'}", "one-PRIMARY"),
+        ("{path: in/one.fits, hdu: [0]}", "one-PRIMARY"),
+    ],
+)
+def test_all_of_a_file_of_one_image_has_the_name_of_the_file(folder, job_of, entry, expected):
+    """It was one-PRIMARY, by a name that nobody had given."""
+    noise = fits.ImageHDU(np.ones((4, 5), "f4"), name="ERR")
+    fits.HDUList([fits.PrimaryHDU(np.ones((4, 5), "f4")), noise]).writeto(folder / "in/one.fits")
+    job = job_of(f"inputs: {entry}\noutput: out\nexport: auto\n")
+    (image,) = find_images(job).images
+    assert image.store == job.output / f"{expected}.zarr"
+    if "all" in entry:
+        assert (image.joint, image.export_path(is_fits=True)) == (
+            None,
+            job.output / f"{expected}.fits",
+        )
+
+
+def test_all_beside_another_entry_of_the_file(folder, job_of):
+    fits.writeto(folder / "in/one.fits", np.ones((4, 5), "f4"))
+    entries = "[{path: in/one.fits, hdu: all}, {path: in/one.fits, hdu: 0}]"
+    images = find_images(job_of(f"inputs: {entries}\noutput: out\n")).images
+    assert [image.store.stem for image in images] == ["one", "one-0"]
+
+
+def test_a_result_that_an_earlier_version_named_after_its_hdu_is_kept(folder, job_of):
+    fits.writeto(folder / "in/one.fits", np.ones((4, 5), "f4"))
+    (folder / "out/one-PRIMARY.zarr").mkdir(parents=True)
+    job = job_of("inputs: {path: in/one.fits, hdu: all}\noutput: out\nexport: auto\n")
+    (image,) = find_images(job).images
+    assert image.store == job.output / "one-PRIMARY.zarr"
+    assert image.joint == job.output / "one.fits"
+
+
+@pytest.mark.parametrize(
     ("entry", "why"),
     [
         ("{path: in/m.fits, hdu: 'AMP*'}", r"no image AMP\*; there are SCI,1, DQ,1, SCI,2, DQ,2"),

@@ -149,8 +149,13 @@ def test_all_pages_on_the_command_line_and_in_a_job(gp, tmp_path):
 
 
 def test_exposures_of_a_job(tmp_path):
-    given = {"path": "a.fits", "exposures": ["b.fits", "c.fits"]}
+    masks = {"exposure_masks": ["b.dq.fits", "c.dq.fits"]}
+    given = {"path": "a.fits", "exposures": ["b.fits", "c.fits"], **masks}
     (tmp_path / "job.yaml").write_text(json.dumps({"inputs": [given, "d.fits"], "output": "o"}))
     a, d = find_images(read_job(tmp_path / "job.yaml")).images
     assert a.spec.exposures == (Path("b.fits").absolute(), Path("c.fits").absolute())
-    assert d.spec.exposures == ()
+    assert a.spec.exposure_masks == (
+        Path("b.dq.fits").absolute(),
+        Path("c.dq.fits").absolute(),
+    )
+    assert d.spec.exposures == d.spec.exposure_masks == ()

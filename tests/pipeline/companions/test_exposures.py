@@ -18,6 +18,7 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import project
 from glassplate.pipeline.planning.summary import summarise
 from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.provenance.manifest import read_manifest
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe
 from glassplate.pipeline.run.restore import RestoreRequest, restore
@@ -240,6 +241,96 @@ class TestRun:
         told = summarise(plan, workers=1)
         assert [alignment.dy for alignment in told.exposures.alignments] == [0, 3, 0]
         assert summarise(alone, workers=1).exposures is None
+
+
+class TestMasks:
+    """Each exposure has a mask of its own, found by name in its file or given."""
+
+    BAD = (12, 34)
+    OFF = 400.0
+
+    @pytest.fixture
+    def masked(self, tmp_path):
+        """Two exposures as of HST; the second has a pixel that is off, which its DQ marks."""
+        paths = []
+        for seed, name in enumerate("ab"):
+            rng = np.random.default_rng(seed)
+            image = (scene(np.arange(50), np.arange(70)) + rng.normal(0, SIGMA, (50, 70))).astype(
+                "f4"
+            )
+            dq = np.zeros((50, 70), "i2")
+            if name == "b":
+                image[self.BAD] += self.OFF
+                dq[self.BAD], dq[1, 1] = 4, 16
+            hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, header(), name="SCI")])
+            hdus.append(fits.ImageHDU(dq, name="DQ"))
+            hdus[0].header.update(TELESCOP="HST", INSTRUME="ACS")
+            hdus.writeto(tmp_path / f"{name}.fits")
+            paths.append(tmp_path / f"{name}.fits")
+        return SourceSpec(paths[0], exposures=(paths[1],))
+
+    def first(self, spec):
+        return fits.getdata(spec.path, 1)
+
+    def test_found_by_name_it_leaves_its_bad_pixels_out(self, masked):
+        pixels = whole(masked)
+        assert pixels.values[0][self.BAD] == pytest.approx(self.first(masked)[self.BAD], abs=0.01)
+        # a hot pixel is good by the table of HST
+        both = [fits.getdata(path, 1)[1, 1] for path in (masked.path, *masked.exposures)]
+        assert pixels.values[0, 1, 1] == pytest.approx(np.mean(both), abs=0.3)
+        (told,) = [one for one in plan_of(masked).companions if one.role == "mask of exposure 1"]
+        assert told.words.startswith("b.fits[DQ,1], found by name; flags of HST ACS: bad 1 2 4")
+
+    def test_without_it_the_pixel_is_in_the_mean(self, masked):
+        pixels = whole(masked, {**FIT, "companions": {"find": "none"}})
+        assert pixels.values[0][self.BAD] > self.first(masked)[self.BAD] + 0.4 * self.OFF
+
+    def test_one_that_is_read_in_the_wrong_sense_is_not_used(self, masked):
+        with fits.open(masked.exposures[0], mode="update") as hdus:
+            hdus["DQ"].data[:] = 4 - hdus["DQ"].data.clip(0, 4)
+        plan = plan_of(masked)
+        (warning,) = [line for line in plan.warnings if "mask of exposure 1" in line]
+        assert "is not used; give --exposure-mask to use it" in warning
+        source = open_source(plan.spec, plan.findings)
+        assert source.read(Box(0, 50, 0, 70)).values[0][self.BAD] > 200
+        source.close()
+
+    def test_given_it_takes_the_place_of_the_one_in_the_file(self, masked, tmp_path):
+        own = np.zeros((50, 70), "u1")
+        own[5, 6] = 1
+        fits.writeto(tmp_path / "own.fits", own)
+        given = replace(masked, exposure_masks=(tmp_path / "own.fits",))
+        pixels = whole(given)
+        assert pixels.values[0, 5, 6] == pytest.approx(self.first(masked)[5, 6], abs=0.01)
+        assert pixels.values[0][self.BAD] > self.first(masked)[self.BAD] + 0.4 * self.OFF
+
+    def test_it_is_part_of_the_result(self, masked, tmp_path):
+        store = tmp_path / "a.zarr"
+        run = request(masked, store, FIT)
+        restore(run, InlinePool())
+        identity = read_manifest(store).identity
+        assert identity.exposure_masks[0].path == str(masked.exposures[0])
+        assert identity.exposure_flags[0].table == "HST ACS"
+        assert identity.found == ("exposure_masks", "mask")
+        assert all(check.ok for check in verify(store))
+        assert restore(run, InlinePool()).already_complete
+        fits.writeto(tmp_path / "own.fits", np.zeros((50, 70), "u1"))
+        other = replace(masked, exposure_masks=(tmp_path / "own.fits",))
+        with pytest.raises(StoreError, match="other masks of the further exposures"):
+            restore(request(other, store, FIT), InlinePool())
+
+    @pytest.mark.parametrize(
+        ("masks", "message"),
+        [
+            (("a.fits[DQ]", "b.fits[DQ]"), "2 masks for 1 further exposures; give one for each"),
+            (("small.fits",), "exposure mask .*small.fits: shape .* does not fit that of .*b.fits"),
+        ],
+    )
+    def test_masks_that_do_not_go_with_the_exposures(self, masked, tmp_path, masks, message):
+        fits.writeto(tmp_path / "small.fits", np.zeros((5, 7), "u1"))
+        given = tuple(tmp_path / name for name in masks)
+        with pytest.raises((UsageError, SourceError), match=message):
+            plan_of(replace(masked, exposure_masks=given))
 
 
 class TestValidation:

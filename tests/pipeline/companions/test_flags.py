@@ -24,7 +24,7 @@ OBSERVATORIES = {
     "HST ACS": (HST, [1, 4, 32, 512, 4096, 8192 + 16], [256, 2048], [0, 16, 64, 16 + 64]),
     "HST WFC3 UVIS": (
         {"TELESCOP": "HST", "INSTRUME": "WFC3", "DETECTOR": "UVIS"},
-        [1024, 8192],
+        [1024, 8192, 16384],
         [256 + 4096],
         [16],
     ),
@@ -33,6 +33,30 @@ OBSERVATORIES = {
         [4, 4096],
         [256],
         [8192, 512, 2048],
+    ),
+    "HST STIS": (
+        {"TELESCOP": "HST", "INSTRUME": "STIS"},
+        [1, 2, 4, 32, 512, 8192],
+        [256],
+        [16, 1024, 16384],
+    ),
+    "HST NICMOS": (
+        {"TELESCOP": "HST", "INSTRUME": "NICMOS"},
+        [2, 16, 32, 128, 256, 512],
+        [64],
+        [1024, 2048],
+    ),
+    "DES": (
+        {**DECAM, "DES_EXT": "MASK"},
+        [1, 4, 8, 16, 128, 512],
+        [2, 64, 2 + 64],
+        [32, 256, 1024, 2048],
+    ),
+    "Gemini": (
+        {"TELESCOP": "Gemini-South", "INSTRUME": "GMOS-S"},
+        [1, 8, 16],
+        [4, 4 + 2],
+        [2, 32, 64],
     ),
     "HST WFPC2": ({"TELESCOP": "HST", "INSTRUME": "WFPC2"}, [2, 512], [8], [1024]),
     # a jump that was found is fitted around, and so is saturation late in a ramp
@@ -101,7 +125,7 @@ def test_planes_of_both_generations_of_rubin_are_read_by_name():
 
 
 @pytest.mark.parametrize(
-    "cards", [{}, {"TELESCOP": "HST", "INSTRUME": "STIS"}, {"INSTRUME": "SBIG"}]
+    "cards", [{}, {"TELESCOP": "HST", "INSTRUME": "COS"}, {"INSTRUME": "SBIG"}]
 )
 def test_an_unknown_observatory_has_no_table(cards):
     assert table_of(cards) is None
@@ -111,7 +135,7 @@ def test_an_unknown_observatory_has_no_table(cards):
 def test_a_flag_of_detected_objects_is_never_bad(key):
     table = TABLES[key]
     for name in table.values:
-        if any(word in name for word in ("OBJECT", "DETECTED", "DIFFDETECT", "PSFSOURCE")):
+        if any(word in name for word in ("OBJECT", "DETECTED", "DIFFDETECT", "SOURCE")):
             assert name not in table.bad
 
 

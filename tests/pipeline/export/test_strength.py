@@ -24,8 +24,8 @@ def pair(dtype, shape=(40, 50), seed=0):
     return given_values, rng.integers(0, 200, shape).astype(dtype)
 
 
-def store_of(folder, given_values, result, *, task="denoise", filled=None):
-    store = make_store(folder, result, {})
+def store_of(folder, given_values, result, *, task="denoise", filled=None, attributes=None):
+    store = make_store(folder, result, attributes or {})
     residual = given_values.astype("f8") - result
     kind = "f4" if result.dtype.kind == "f" else "i4"
     arrays = {"residual": residual.astype(kind)}
@@ -155,6 +155,26 @@ class TestPreview:
         drawn = np.asarray(Image.open(path))[CAPTION:]
         assert (drawn[0, 0] == 0).all()
         assert drawn.std() > 30
+
+    @pytest.mark.parametrize(
+        ("attributes", "from_bottom"),
+        [
+            ({"fits": {"header": "", "cards": [], "hdu": 0}}, True),
+            ({"fits": {"header": "", "cards": [["ROWORDER", "BOTTOM-UP", ""]], "hdu": 0}}, True),
+            ({"fits": {"header": "", "cards": [["ROWORDER", "TOP-DOWN", ""]], "hdu": 0}}, False),
+            ({"fits": {"header": "", "cards": [], "hdu": 0}, "xisf": {"id": "a"}}, False),
+            ({"tiff": {}}, False),
+            ({"raster": {}}, False),
+        ],
+    )
+    def test_shows_what_a_person_sees(self, tmp_path, attributes, from_bottom):
+        y, x = pair("u1")
+        store = store_of(tmp_path, y, x, attributes=attributes)
+        drawn = np.asarray(Image.open(preview(store, tmp_path / "p.png", [1.0])))[CAPTION:, :, 0]
+        assert (drawn == (x[::-1] if from_bottom else x)).all()
+        # an export to a format that counts from the top shows the same
+        export(store, tmp_path / "a.tif")
+        assert (tifffile.imread(tmp_path / "a.tif") == drawn).all()
 
     def test_only_previews_are_replaced(self, tmp_path):
         y, x = pair("u1")

@@ -115,7 +115,8 @@ def test_an_early_manifest_is_read():
     assert newer == [0, [], None, None, None, False]
     assert written["summary"].pop("kept_rays") == 0
     assert written["summary"].pop("companions") == written["plan"].pop("companions") == []
-    assert [written["identity"].pop(name) for name in ("flags", "found")] == [None, []]
+    names = ("flags", "found", "exposure_masks", "exposure_flags")
+    assert [written["identity"].pop(name) for name in names] == [None, [], [], []]
     assert written == document
 
 

@@ -15,8 +15,8 @@ from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.metadata.units import MOST_LEVEL, pedestal_of
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.units import MOST_LEVEL, pedestal_of
 
 SKY = np.random.default_rng(5).normal(0, 1, (50, 70))
 REPAIR = {**FIT, "task": "inpaint"}

@@ -61,7 +61,10 @@ BAD = {
         "is no FITS, TIFF, PNG or JPEG",
     ),
     "bmp": (lambda d: _write(d / "a.tif", b"BM" + bytes(99)), "is a BMP image"),
-    "compress": (lambda d: _write(d / "a.fits.Z", b"\x1f\x9d" + bytes(99)), "uncompress it first"),
+    "compress": (
+        lambda d: _write(d / "a.fits.Z", b"\x1f\x9d" + bytes(99)),
+        "truncated or damaged compress stream",
+    ),
     "only magic": (lambda d: _write(d / "a.tif", b"II*\0"), "not a readable TIFF file"),
     "only SIMPLE": (lambda d: _write(d / "a.fits", b"SIMPLE  ="), "not a readable FITS file"),
     "no page": (lambda d: _write(d / "a.tif", b"II*\0" + bytes(8)), "no page|not a readable"),

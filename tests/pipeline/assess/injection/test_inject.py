@@ -28,7 +28,7 @@ from glassplate.pipeline.assess.injection.inject import inject
 from glassplate.pipeline.assess.injection.placing import Reach, find_places, make_sources
 from glassplate.pipeline.assess.injection.profile import PointSpread, Profile, moffat
 from glassplate.pipeline.assess.injection.recorded_run import recorded_run
-from glassplate.pipeline.assess.injection.recovery_figure import draw_recovery
+from glassplate.pipeline.assess.injection.recovery_figure import LEFT, STAMP, draw_recovery
 from glassplate.pipeline.assess.injection.restored_again import (
     RestoredAgain,
     opened_with_sources,
@@ -368,6 +368,18 @@ class TestInject:
             assert picture.size == (990, 886)
             assert np.asarray(picture).std() > 10
         assert draw_recovery(found, target).read_bytes() == first
+
+    def test_the_first_row_of_fits_is_drawn_at_the_bottom(self, found, tmp_path):
+        assert found.from_bottom
+        stamps = []
+        for from_bottom in (True, False):
+            injection = replace(found, from_bottom=from_bottom)
+            with Image.open(draw_recovery(injection, tmp_path / "f.png")) as picture:
+                stamps.append(
+                    np.asarray(picture)[-STAMP - 12 : -12, LEFT + 100 : LEFT + 100 + STAMP]
+                )
+        assert (stamps[0][::-1] == stamps[1]).all()
+        assert (stamps[0] != stamps[1]).any()
 
     def test_a_figure_replaces_nothing_else(self, found, tmp_path):
         with pytest.raises(UsageError, match=r"found\.jpg: figures are \.png"):

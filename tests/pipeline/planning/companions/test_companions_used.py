@@ -59,8 +59,8 @@ def test_what_was_found_is_used_and_said(tmp_path):
     assert plan.warnings == ()
     assert companion(plan, "mask").words == (
         "flt.fits[DQ,1], found by name; flags of HST WFC3 UVIS: bad 1 2 4 8 32 128 256 512 1024 2048 4096 "
-        "8192 16384; saturated if 256 2048; 0.065 % of the pixels looked at are bad, 0.065 % are saturated "
-        "and stay as measured"
+        "8192 16384 32768; saturated if 256 2048; 0.065 % of the pixels looked at are bad, 0.065 % are "
+        "saturated and stay as measured"
     )
     assert "the image shows" in companion(plan, "variance").remark
 

@@ -86,6 +86,24 @@ def test_without_fits_it_is_the_start_and_the_copying(inputs):
     assert image_seconds(plan, 1, None) == START_S + seconds
 
 
+def test_the_chips_of_a_mosaic_share_their_trials(plan):
+    def timer(problem, window_shape):
+        calls.append(window_shape)
+        return 1.0
+
+    calls, tried = [], {}
+    # another noise and brightness, as another chip has
+    other = replace(plan, noise=plan.noise.scaled(3), transform=plan.transform.scaled(3))
+    first = projected_seconds(plan, 1, timer, tried)
+    count = len(calls)
+    assert count
+    assert projected_seconds(other, 1, timer, tried) == first
+    assert len(calls) == count
+    wider = replace(plan, recipe=plan.recipe, grid=replace(plan.grid, halo=plan.grid.halo + 8))
+    projected_seconds(wider, 1, timer, tried)
+    assert len(calls) > count
+
+
 def test_no_workers_are_started_for_a_single_unit_of_work(plan):
     one = replace(plan, batch_size=len(plan.grid))
     alone, two = (image_seconds(one, workers, None) for workers in (1, 2))

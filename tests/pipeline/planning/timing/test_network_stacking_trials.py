@@ -8,8 +8,12 @@ from stacked_problem import PROBLEM, WINDOW
 from glassplate.models.device.numerics import WAYS
 from glassplate.models.fit.memory import projected_bytes
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.network_stacking import STACKS_PER_BATCH
-from glassplate.pipeline.planning.network_stacking_record import ALONE, Stacking, recorded_stacking
+from glassplate.pipeline.planning.stacking.network_stacking import STACKS_PER_BATCH
+from glassplate.pipeline.planning.stacking.network_stacking_record import (
+    ALONE,
+    Stacking,
+    recorded_stacking,
+)
 from glassplate.pipeline.planning.timing import network_stacking_trials
 from glassplate.pipeline.planning.timing import recipe_rates as rates
 from glassplate.pipeline.planning.timing.iteration import TRIALS

@@ -100,7 +100,12 @@ class XisfReader:
         info = _find(spec, infos)
         image = images[info.index]
         pixels = _pixels(path, image, _layout(image))
-        return ArraySource(spec, info, pixels, like="fits", metadata=_metadata(image, info))
+        metadata = _metadata(image, info)
+        profile = image.find("{*}ICCProfile")
+        if profile is not None:
+            icc = _block(path, profile, int(profile.get("compression", ":0").split(":")[1]))
+            metadata["xisf"]["icc"] = base64.b64encode(icc).decode()
+        return ArraySource(spec, info, pixels, like="fits", metadata=metadata)
 
 
 READER = XisfReader()
@@ -176,41 +181,49 @@ def _pixels(path: Path, image: ElementTree.Element, layout: _Layout) -> npt.NDAr
                 raise SourceError(f"{path}: {length} bytes of pixels, {layout.nbytes} are needed")
             stored = np.memmap(path, layout.dtype, "r", start, (math.prod(layout.shape),))
             return layout.arranged(stored)
-        with path.open("rb") as file:
-            file.seek(start)
-            raw = file.read(length)
-    else:
-        raw = _decoded_text(path, image, where, place)
-    if "compression" in image.attrib:
-        raw = _decompressed(raw, image.attrib["compression"], image.get("subblocks"), layout)
+    raw = _block(path, image, layout.nbytes)
     if len(raw) != layout.nbytes:
         raise SourceError(f"{path}: {len(raw)} bytes of pixels, {layout.nbytes} are needed")
     return layout.arranged(np.frombuffer(raw, layout.dtype))
 
 
-def _decoded_text(path: Path, image: ElementTree.Element, where: str, place: list[str]) -> bytes:
-    """The bytes of pixels that stand in the header as text."""
-    data = image if where == "inline" else image.find("{*}Data")
+def _block(path: Path, element: ElementTree.Element, nbytes: int) -> bytes:
+    """The plain bytes of a block of data, of which there are `nbytes` if they are compressed."""
+    where, *place = element.attrib["location"].split(":")
+    if where == "attachment":
+        with path.open("rb") as file:
+            file.seek(int(place[0]))
+            raw = file.read(int(place[1]))
+    else:
+        raw = _decoded_text(path, element, where, place)
+    if "compression" in element.attrib:
+        raw = _decompressed(raw, element.attrib["compression"], element.get("subblocks"), nbytes)
+    return raw
+
+
+def _decoded_text(path: Path, element: ElementTree.Element, where: str, place: list[str]) -> bytes:
+    """The bytes of a block that stands in the header as text."""
+    data = element if where == "inline" else element.find("{*}Data")
     encoding = place[0] if where == "inline" else (data is not None and data.get("encoding"))
     decode = {"base64": base64.b64decode, "hex": bytes.fromhex}.get(str(encoding))
     if where not in ("inline", "embedded") or data is None or decode is None:
         raise SourceError(
-            f"{path}: its pixels are at {image.attrib['location']}, which is not read"
+            f"{path}: its data are at {element.attrib['location']}, which is not read"
         )
     return decode("".join((data.text or "").split()))
 
 
-def _decompressed(raw: bytes, told: str, subblocks: str | None, layout: _Layout) -> bytes:
+def _decompressed(raw: bytes, told: str, subblocks: str | None, nbytes: int) -> bytes:
     """The plain bytes of a compressed block, which may be cut into several."""
     method, size, *item = told.split(":")
     codec, _, shuffled = method.partition("+")
-    if int(size) != layout.nbytes:
-        raise ValueError(f"compression is {told}, {layout.nbytes} bytes are needed")
+    if int(size) != nbytes:
+        raise ValueError(f"compression is {told}, {nbytes} bytes are needed")
     parts = [(len(raw), int(size))]
     if subblocks:
         parts = [tuple(map(int, part.split(","))) for part in subblocks.split(":")]  # type: ignore[misc]
-    if sum(plain for _, plain in parts) != layout.nbytes:
-        raise ValueError(f"subblocks is {subblocks}, {layout.nbytes} bytes are needed")
+    if sum(plain for _, plain in parts) != nbytes:
+        raise ValueError(f"subblocks is {subblocks}, {nbytes} bytes are needed")
     at, plain = 0, b""
     for length, decoded in parts:
         plain += _decode(codec, raw[at : at + length], decoded)

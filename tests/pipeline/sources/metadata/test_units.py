@@ -17,8 +17,8 @@ from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance.manifest import read_manifest, write_manifest
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.sources.metadata.units import is_per_pixel, unit_exponent
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.units import is_per_pixel, unit_exponent
 
 ALL = {**FIT, "fit": {**FIT["fit"], "uncertainty": True}}
 ARRAYS = ("0", "residual", "uncertainty", "footprint")

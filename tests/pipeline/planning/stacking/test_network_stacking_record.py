@@ -10,7 +10,7 @@ from stacked_problem import PROBLEM
 from glassplate.models.device.numerics import resolve
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.pixel_transform import PixelTransform
-from glassplate.pipeline.planning.network_stacking_record import (
+from glassplate.pipeline.planning.stacking.network_stacking_record import (
     ALONE,
     Stacking,
     record_file,

@@ -8,7 +8,6 @@ import pytest
 from astropy import coordinates, units
 from astropy.io import fits
 from astropy.modeling import models
-from astropy.time import Time
 from astropy.wcs import WCS
 from runs import COPY, level0, request
 
@@ -23,41 +22,7 @@ from glassplate.pipeline.tile_grid import Box
 asdf = pytest.importorskip("asdf", reason="the extra asdf is not installed")
 gwcs = pytest.importorskip("gwcs", reason="the extra asdf is not installed")
 
-PIXELS = np.random.default_rng(0).normal(100, 5, (50, 70)).astype("f4")
-DQ = np.zeros(PIXELS.shape, "u4")
-DQ[3, 4], DQ[5, 6] = 1, 4  # DO_NOT_USE, and a cosmic ray that was corrected
-
-
-def make_wcs():
-    """A GWCS with a distortion of some pixels."""
-    scale = 0.11 / 3600
-    quadratic = models.Polynomial2D(2, c1_0=1, c2_0=1e-4) & models.Polynomial2D(
-        2, c0_1=1, c1_1=1e-4
-    )
-    pipeline = (
-        models.Shift(-35) & models.Shift(-25)
-        | models.Mapping((0, 1, 0, 1))
-        | quadratic
-        | models.Scale(-scale) & models.Scale(scale)
-        | models.Pix2Sky_TAN()
-        | models.RotateNative2Celestial(150.0, 2.0, 180)
-    )
-    frames = gwcs.coordinate_frames
-    detector = frames.Frame2D(name="detector", axes_order=(0, 1), unit=(units.pix, units.pix))
-    sky = frames.CelestialFrame(reference_frame=coordinates.ICRS(), unit=(units.deg, units.deg))
-    wcs = gwcs.WCS([(detector, pipeline), (sky, None)])
-    wcs.bounding_box = ((-0.5, 69.5), (-0.5, 49.5))
-    return wcs
-
-
-def tree(data=PIXELS, **more):
-    meta = {
-        "telescope": "ROMAN",
-        "instrument": {"name": "WFI", "detector": "WFI01", "optical_element": "F158"},
-        "exposure": {"exposure_time": 139.8, "start_time": Time("2027-01-01T00:00:00")},
-        "history": [1, "two", None],
-    }
-    return {"roman": {"meta": {**meta, **more}, "data": data, "dq": DQ, "err": PIXELS * 0 + 5}}
+from webb_roman import DQ, PIXELS, make_wcs, tree  # noqa: E402, imports asdf
 
 
 def write(path, content, **options):

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageCms
 from runs import COPY, request
 from xisf_files import CODECS, TYPES, write_xisf
 
@@ -13,9 +15,9 @@ from glassplate.pipeline.errors import GlassplateError, SourceError, UsageError
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.describe import describe
+from glassplate.pipeline.sources.extra.xisf_file import _unshuffled
 from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec
-from glassplate.pipeline.sources.xisf_file import _unshuffled
 from glassplate.pipeline.tile_grid import Box
 
 KEYWORDS = (
@@ -144,3 +146,14 @@ def test_damaged_files_are_read_or_refused(tmp_path):
             except GlassplateError:
                 refused += 1
     assert refused > 20
+
+
+def test_the_colour_profile_comes_into_a_tiff(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    write_xisf(tmp_path / "a.xisf", picture((3, 20, 30), "f4"), profile=profile)
+    target = tmp_path / "a.tif"
+    restore(request(tmp_path / "a.xisf", tmp_path / "a.zarr", COPY, export=target), InlinePool())
+    with tifffile.TiffFile(target) as tiff:
+        assert tiff.pages.first.tags.valueof(34675) == profile
+        # the first row of XISF is the highest, as in TIFF
+        assert (tiff.asarray() == np.moveaxis(picture((3, 20, 30), "f4"), 0, 2)).all()

@@ -13,7 +13,7 @@ from runs import COPY, FIT, request
 
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
-from glassplate.pipeline.sources.exif import Entry, packed_directory, read_directory
+from glassplate.pipeline.sources.metadata.exif import Entry, packed_directory, read_directory
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:ImageWidth="40"/></x:xmpmeta>'
 IPTC = b"\x1c\x02\x78\x00\x05title"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from glassplate.pipeline.planning.network_stacking_record import ALONE, Stacking, recorded_stacking
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.stacking.network_stacking_record import (
+    ALONE,
+    Stacking,
+    recorded_stacking,
+)
 from glassplate.pipeline.recipes.recipe import Recipe
 
 # Tiles of one unit of work where nothing is fitted. Copying a tile takes milliseconds and handing it to a

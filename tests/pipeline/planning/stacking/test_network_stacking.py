@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from glassplate.pipeline.planning import network_stacking
 from glassplate.pipeline.planning.make_plan import make_plan
-from glassplate.pipeline.planning.network_stacking import STACK_UNKNOWN, choose_stacking
-from glassplate.pipeline.planning.network_stacking_record import Stacking, record_stacking
+from glassplate.pipeline.planning.stacking import network_stacking
+from glassplate.pipeline.planning.stacking.network_stacking import STACK_UNKNOWN, choose_stacking
+from glassplate.pipeline.planning.stacking.network_stacking_record import Stacking, record_stacking
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 

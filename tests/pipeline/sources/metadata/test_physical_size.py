@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.pixel_size import PixelSize
+from glassplate.pipeline.sources.metadata.physical_size import pixel_size
 from glassplate.pipeline.sources.open_image import open_image
-from glassplate.pipeline.sources.physical_size import pixel_size
 from glassplate.pipeline.sources.source import SourceSpec
 
 # A field with a scale of 0.25" by 0.5", turned by 30 degrees.

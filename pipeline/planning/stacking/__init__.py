@@ -1,0 +1,1 @@
+"""How many fits run together on one device, and in which way."""

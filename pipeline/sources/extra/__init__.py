@@ -1,0 +1,1 @@
+"""Formats whose readers are found by their entry points: ASDF and XISF."""
