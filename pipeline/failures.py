@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from glassplate.pipeline.errors import SourceError, is_disk_full
+from glassplate.pipeline.errors import SourceAwayError, SourceError, is_disk_full
 from glassplate.pipeline.text import one_line
 
 
@@ -19,6 +19,8 @@ class FailureKind(StrEnum):
     """A restored tile cannot be right; it is tried again with another seed."""
     SOURCE = "source"
     """The input cannot be read, which ends the run."""
+    SOURCE_AWAY = "source away"
+    """The disk or server of the input does not answer, which ends the run."""
     DISK_FULL = "disk full"
     """The disk or the quota is exhausted, which ends the run."""
     OUT_OF_MEMORY = "out of memory"
@@ -27,6 +29,21 @@ class FailureKind(StrEnum):
     """The worker ended while it did the task."""
     OTHER = "other"
     """Any other error; the task is tried again."""
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same task may succeed later."""
+        return self in _PASSING
+
+
+_PASSING = frozenset(
+    {
+        FailureKind.SOURCE_AWAY,
+        FailureKind.DISK_FULL,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.WORKER_DIED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,8 @@ class Failure:
 def _kind_of(error: Exception) -> FailureKind:
     if any(is_disk_full(one) for one in _chain(error)):
         return FailureKind.DISK_FULL
+    if isinstance(error, SourceAwayError):
+        return FailureKind.SOURCE_AWAY
     if isinstance(error, SourceError):
         return FailureKind.SOURCE
     if isinstance(error, FloatingPointError):

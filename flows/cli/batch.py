@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.processes.signals import Interrupted, stop_cause, stop_requested
+from glassplate.flows.report.progress import ProgressKind
 from glassplate.pipeline.errors import GlassplateError
+
+if TYPE_CHECKING:
+    from glassplate.flows.jobs.image import Image
+    from glassplate.flows.jobs.job import Job
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,27 +25,42 @@ def add_to(app: typer.Typer) -> None:
     app.command()(serve)
 
 
-def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
+def batch(
+    job: options.JobFile,
+    progress: options.Progress = "auto",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, with time and disk; do nothing."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try quarantined images again too.")
+    ] = False,
+) -> int:
     """Restore the images of a job, as a Prefect flow.
 
     The same command again resumes. A bad image is quarantined, and the others are restored. Exit codes:
     0 done, 1 no image could be restored, 2 wrong usage, 3 some images or tiles could not be restored,
     130 interrupted.
     """
+    from glassplate.flows.accounts.account import Account
     from glassplate.flows.jobs.images import check_recipes, find_images, refuse_empty_job
     from glassplate.flows.jobs.job import read_job
+    from glassplate.flows.jobs.running.known import known_facts
     from glassplate.flows.server.server import prefect_api
 
     parsed = read_job(job)
-    found = find_images(parsed)
+    found = find_images(parsed, known_facts(Account(parsed.output)))
     refuse_empty_job(parsed, found)
     check_recipes(found.images)
+    if dry_run:
+        _say_plan(parsed, found.images, progress, retry_failed=retry_failed)
+        return 0
     try:
         with prefect_api(services=False) as wait_for_api:
             from glassplate.flows.jobs.flow import run_job
 
             wait_for_api()
-            report = run_job(parsed, progress)
+            report = run_job(parsed, progress, retry_failed=retry_failed)
     except (KeyboardInterrupt, GlassplateError) as error:
         if isinstance(error, GlassplateError) and not stop_requested():
             raise
@@ -48,10 +69,21 @@ def batch(job: options.JobFile, progress: options.Progress = "auto") -> int:
         raise Interrupted("interrupted; the same command goes on where this one ended") from error
     if progress == "none":
         for image in report.images:
-            if image.status == "quarantined":
+            if image.status in ("quarantined", "pending"):
                 labelled = Path(image.source).with_name(image.label)
                 print(f"glassplate: {labelled}: {image.reason}", file=sys.stderr)
     return report.exit_code
+
+
+def _say_plan(
+    job: Job, images: tuple[Image, ...], progress: ProgressKind, *, retry_failed: bool
+) -> None:
+    from glassplate.flows.jobs.running.dry_run import plan_job
+    from glassplate.flows.report.progress import open_display
+
+    plan = plan_job(job, images, retry_failed=retry_failed)
+    with open_display(progress) as display:
+        display.report("JobPlan", plan.text(), dataclasses.asdict(plan))
 
 
 def serve(
@@ -72,6 +104,14 @@ def serve(
             "--name", help="Name of the service in Prefect. Default: the name of the job file."
         ),
     ] = None,
+    overlap: Annotated[
+        Literal["queue", "skip"],
+        typer.Option(
+            "--overlap",
+            help="What becomes of a run that is due while another one is under way: it begins after that "
+            "one, or not at all.",
+        ),
+    ] = "queue",
 ) -> None:
     """Restore the images of a job on a schedule.
 
@@ -92,6 +132,7 @@ def serve(
             parsed,
             timetable,
             name or job.stem,
+            overlap,
             lambda line: print(line, file=sys.stderr, flush=True),
         )
     except KeyboardInterrupt:

@@ -5,7 +5,9 @@ Prefect would otherwise list the former as running for ever, and start the latte
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from glassplate.flows.server.settings import apply_settings
 
@@ -14,8 +16,12 @@ apply_settings()  # Prefect reads its settings when it is imported
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter  # noqa: E402
 from prefect.client.schemas.objects import StateType  # noqa: E402
+from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
 from prefect.exceptions import ObjectNotFound  # noqa: E402
-from prefect.states import Crashed  # noqa: E402
+from prefect.states import Cancelled, Crashed  # noqa: E402
+
+SKIPPED = "Skipped"
+"""Name of the state of a run that was due while another one was under way."""
 
 UNFINISHED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
@@ -75,3 +81,42 @@ def drop_outdated(deployment: str, parameters: dict[str, Any]) -> int:
         for run in outdated:
             client.delete_flow_run(run.id)
         return len(outdated)
+
+
+def skip_overlapped(deployment_id: UUID, due: datetime) -> str | None:
+    """Find out whether a run was due while another run of its deployment was under way.
+
+    If so, all other runs of the deployment that should have begun by now are skipped too.
+
+    Parameters
+    ----------
+    deployment_id
+        Of the deployment, of which no other run is under way now.
+    due
+        When the run should have begun.
+
+    Returns
+    -------
+    why
+        One line; None if the run was not due during another one.
+    """
+    of_deployment = {"any_": [str(deployment_id)]}
+    ended = {"any_": [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED]}
+    with get_client(sync_client=True) as client:
+        others = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state={"type": ended}),
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=1,
+        )
+        if not others or others[0].end_time is None or others[0].end_time <= due:
+            return None
+        why = f"{others[0].name} was under way until {others[0].end_time:%Y-%m-%d %H:%M:%S} UTC"
+        late = FlowRunFilter(
+            deployment_id=of_deployment,
+            state={"type": {"any_": [StateType.SCHEDULED]}},
+            next_scheduled_start_time={"before_": datetime.now(UTC)},
+        )
+        for run in client.read_flow_runs(flow_run_filter=late):
+            state = Cancelled(name=SKIPPED, message=f"skipped: {why}")
+            client.set_flow_run_state(run.id, state, force=True)
+    return why

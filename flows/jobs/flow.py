@@ -1,17 +1,21 @@
-"""A bulk job as a Prefect flow: one flow run for the job, one task run for each image, one pool for all.
+"""A bulk job as a Prefect flow: one flow run for the job, one task run for each image that is worked on.
 
 Prefect records images and not tiles, because a task run costs it about 35 ms and 30 kB. Tiles go to the pool.
+An image on which nothing is to be done costs no task run.
 
 This module has no postponed annotations. Prefect reads those of the flow, and could not resolve the names
 where it loads the flow for a scheduled run.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 from glassplate.flows.server.settings import apply_settings
 
@@ -21,62 +25,68 @@ from prefect import flow, get_run_logger, tags, task  # noqa: E402
 from prefect.artifacts import create_markdown_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
-from prefect.states import Completed, Failed, State  # noqa: E402
-from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
+from prefect.states import Cancelled, Completed, Failed, State  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
-from glassplate.flows.jobs.images import FoundImages, Image, default_recipe, find_images  # noqa: E402
+from glassplate.flows.accounts.account import Account  # noqa: E402
+from glassplate.flows.jobs.earlier_runs import SKIPPED, skip_overlapped  # noqa: E402
+from glassplate.flows.jobs.images import FoundImages, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
-from glassplate.flows.jobs.joint_exports import JointExports  # noqa: E402
 from glassplate.flows.jobs.lazy_pool import LazyPool  # noqa: E402
+from glassplate.flows.jobs.running.asked import forget_recipes  # noqa: E402
+from glassplate.flows.jobs.running.budget import Budget  # noqa: E402
+from glassplate.flows.jobs.running.job_run import JobRun  # noqa: E402
+from glassplate.flows.jobs.running.known import known_facts  # noqa: E402
+from glassplate.flows.jobs.running.outcomes import Look, Outcome, failed  # noqa: E402
+from glassplate.flows.jobs.running.run_images import Restore, run_images  # noqa: E402
+from glassplate.flows.jobs.running.settled import RunFacts  # noqa: E402
+from glassplate.flows.jobs.running.verdicts import verdict_of  # noqa: E402
+from glassplate.flows.jobs.running.work import restore_one  # noqa: E402
 from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
 from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
 from glassplate.flows.processes.signals import sigterm_interrupts, stop_requested  # noqa: E402
+from glassplate.flows.report.job_log import JobLog, log_path, open_log  # noqa: E402
+from glassplate.flows.report.job_report import JobReport  # noqa: E402
 from glassplate.flows.report.progress import (  # noqa: E402
     Display,
     ProgressKind,
     open_display,
     start_text,
 )
-from glassplate.flows.report.reports import ImageReport, JobReport  # noqa: E402
-from glassplate.flows.report.text import reason  # noqa: E402
-from glassplate.pipeline.errors import GlassplateError, UsageError  # noqa: E402
+from glassplate.flows.report.reports import ImageReport  # noqa: E402
+from glassplate.pipeline.errors import GlassplateError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
     Listener,
     Noted,
     RunEnded,
     RunStarted,
-    StageStarted,
     Warned,
 )
-from glassplate.pipeline.export.export import check_target  # noqa: E402
-from glassplate.pipeline.export.own_files import is_export  # noqa: E402
-from glassplate.pipeline.pools.pool import Pool  # noqa: E402
-from glassplate.pipeline.run.restore import RestoreRequest, restore  # noqa: E402
-from glassplate.pipeline.sources.file_format import holds_measurements  # noqa: E402
 from glassplate.pipeline.text import one_line, printable  # noqa: E402
 
+Overlap: TypeAlias = Literal["queue", "skip"]
 
-@dataclass(frozen=True)
-class JobRun:
-    """What the images of one run of a job share; it stays within this process."""
+# Name of the state of a run that leaves images out: Prefect makes events of it, prefect.flow-run.Partial, on
+# which an automation can act. Its type is COMPLETED, since what could be done is done.
+PARTIAL = "Partial"
 
-    job: Job
-    pool: Pool
-    display: Display
-    stop: threading.Event
-    """Set when the run must end early."""
-    context: dict[str, str]
-    """Written to the manifests: the flow run and the job."""
-    joint_exports: JointExports
-    donors: DonorSequence | None = None
-    """Of a sequence, whose images are restored one after the other."""
+
+def run_name() -> str:
+    """Name of a flow run: the job and the time at which it starts."""
+    # of a scheduled run they are still as Prefect's database has them
+    name = Job.model_validate(flow_run.parameters["job"]).name
+    return f"{name} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 # mypy does not follow Prefect (pyproject.toml), so its decorators have no types
-@flow(name="glassplate-bulk", flow_run_name="{job.name}", retries=0)  # type: ignore[untyped-decorator]
-def restore_images(job: Job, progress: ProgressKind = "none") -> State[Any]:
+@flow(name="glassplate-bulk", flow_run_name=run_name, retries=0)  # type: ignore[untyped-decorator]
+def restore_images(
+    job: Job,
+    progress: ProgressKind = "none",
+    retry_failed: bool = False,
+    overlap: Overlap = "queue",
+) -> State[Any]:
     """Restore every image of a job; skip finished results and quarantine bad images.
 
     Parameters
@@ -85,151 +95,149 @@ def restore_images(job: Job, progress: ProgressKind = "none") -> State[Any]:
         The job. Each run searches for its inputs anew.
     progress
         How this process's terminal shows progress.
+    retry_failed
+        Whether to try images with a lasting failure again.
+    overlap
+        What a scheduled run does that was due while the one before it was still under way.
 
     Returns
     -------
     state
-        Completed, or Failed if no image could be restored. Its data is a `JobReport`, or the error for
-        which the whole job failed.
+        Completed; Partial, of the type of Completed, if some images are quarantined or pending; Failed if no
+        image could be restored. Its data is a `JobReport`, or the error for which the whole job failed.
     """
     end_with_service()
+    if overlap == "skip" and (why := _was_under_way()):
+        return Cancelled(name=SKIPPED, message=f"skipped: {why}")
+    forget_recipes()
     start = time.monotonic()
-    with open_display(progress) as display:
+    run_id = str(flow_run.id or "")
+    path = log_path(job.output, job.name)
+    with open_display(progress) as display, open_log(path, job.log, job.log_level, run_id) as log:
         try:
             with sigterm_interrupts():
-                found = find_images(job)
-                reports = _restore_all(job, found, display) if found.images else []
+                account = Account(job.output)
+                found = find_images(job, known_facts(account))
+                facts = RunFacts(job, run_id, retry_failed)
+                reports = _run(facts, found, account, display, log) if found.images else []
         except (
             GlassplateError
         ) as error:  # one line here; Prefect would log the stack if it were raised
             display.report("Error", one_line(error), {"message": one_line(error)})
+            log.write(logging.ERROR, one_line(error))
             return Failed(message=one_line(error), data=error)
-        left_out, companions = (
-            tuple(printable(str(path)) for path in paths)
-            for paths in (found.left_out, found.companions)
-        )
-        report = JobReport(tuple(reports), time.monotonic() - start, left_out, companions)
-        display.report("JobReport", report.text(), asdict(report))
+        report = _job_report(reports, found, start, account, log)
+        display.report("JobReport", report.text(brief=display.is_brief), asdict(report))
+        log.write(logging.INFO, f"{report.headline()}; {report.account_line()}")
     create_markdown_artifact(
         key="glassplate-bulk", markdown=report.markdown(), description=report.headline()
     )
-    end = Failed if report.exit_code == 1 else Completed
-    return end(message=report.headline(), data=report)
+    if report.exit_code == 1:
+        return Failed(message=report.headline(), data=report)
+    name = {"name": PARTIAL} if report.exit_code == 3 else {}
+    return Completed(message=report.headline(), data=report, **name)
 
 
 @task(  # type: ignore[untyped-decorator]
     name="restore-image", task_run_name="{name}", cache_policy=NO_CACHE, retries=0
 )
-def restore_image(name: str, image: Image, run: JobRun) -> State[Any]:
+def restore_image(name: str, look: Look, run: JobRun) -> State[Any]:
     """Restore one image of a job; an error quarantines this image alone.
 
     Returns
     -------
     state
-        Completed, or Failed if the image is quarantined; its data is an `ImageReport`.
+        Completed, or Failed if the image is quarantined or has to be tried again; its data is an `Outcome`.
     """
     start = time.monotonic()
+    store = look.image.store
     try:
-        with _listener(name, image, run) as listener:
-            report = _restored(image, run, listener)
+        with _listener(name, look, run) as listener:
+            outcome = restore_one(look, run, listener)
     except Exception as error:  # whatever is wrong with one image, the others can be restored
         if run.stop.is_set() or stop_requested():
             raise KeyboardInterrupt from error
+        outcome = failed(look, verdict_of(error), time.monotonic() - start)
+        report = outcome.report
         # Prefect's log gets the traceback, the terminal one line
-        get_run_logger().warning("%s is quarantined", name, exc_info=True)
-        report = ImageReport(
-            source=printable(str(image.spec.path)),
-            store=printable(str(image.store)),
-            part=printable(image.part),
-            status="quarantined",
-            reason=reason(error),
-            seconds=time.monotonic() - start,
-        )
-        run.display(Warned(image.store, f"quarantined: {report.reason}"))
-        return Failed(message=report.reason, data=report)
+        get_run_logger().warning("%s is %s", name, report.status, exc_info=True)
+        run.log.write(logging.WARNING, f"{report.status}: {report.reason}", image=name)
+        run.display(Warned(store, f"{report.status}: {report.reason}"))
+        return Failed(message=report.reason, data=outcome)
     finally:
-        run.display.forget(image.store)
-    return Completed(message=report.text().splitlines()[0], data=report)
+        run.display.forget(store)
+    return Completed(message=outcome.report.text().splitlines()[0], data=outcome)
 
 
-def run_job(job: Job, progress: ProgressKind) -> JobReport:
+def run_job(job: Job, progress: ProgressKind, *, retry_failed: bool = False) -> JobReport:
     """Run the flow in this process.
 
     Raises
     ------
     GlassplateError
-        If the whole job fails, for example because its pool cannot be opened or an input is a folder.
+        If the whole job fails, for example because its pool cannot be opened or a list cannot be read.
     """
     with tags(*job.tags):
-        state = restore_images(job, progress=progress, return_state=True)
+        state = restore_images(job, progress, retry_failed, return_state=True)
     report: JobReport = _data(state)
     return report
 
 
-def _restore_all(job: Job, found: FoundImages, display: Display) -> list[ImageReport]:
-    images = found.images
-    context = {"prefect_flow_run_id": str(flow_run.id or ""), "job": job.name}
-    stop = threading.Event()
-    lazy_pool = LazyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
-    # frames of a sequence are restored in their order, so that each finds the donor of the one before it
-    threads = 1 if job.sequence else min(len(images), lazy_pool.workers)
-    # the pool closes before the threads are joined, so that an interrupted run waits for no fit
-    with ThreadPoolTaskRunner(max_workers=threads) as runner, lazy_pool as pool:
-        donors = DonorSequence() if job.sequence else None
-        run = JobRun(job, pool, display, stop, context, JointExports(images), donors)
-        futures = [
-            runner.submit(
-                restore_image,
-                {"name": printable(image.label), "image": quote(image), "run": quote(run)},
-            )
-            for image in images
-        ]
-        try:
-            states = [future.wait() or future.state for future in futures]
-        except BaseException:  # Ctrl-C, a signal, or a cancellation from Prefect
-            stop.set()
-            raise
-    return [_data(state) for state in states]
+def _was_under_way() -> str | None:
+    """Why this run is not needed; None if it is, or if it has no deployment."""
+    if flow_run.deployment_id is None or flow_run.scheduled_start_time is None:
+        return None
+    return skip_overlapped(UUID(str(flow_run.deployment_id)), flow_run.scheduled_start_time)
 
 
-def _restored(image: Image, run: JobRun, listener: Listener) -> ImageReport:
-    """Restore one image, and write the joint export of its file if it is the last of it."""
-    try:
-        request = _request(image, run)
-        if is_export(image.spec.path):
-            listener(Warned(image.store, "the input is an export of glassplate"))
-        result = restore(request, run.pool, listener)
-        report = ImageReport.from_result(image.spec.path, result, image.part)
-        if run.donors is not None:
-            run.donors.add(image.store)
-    except Exception:
-        if not (run.stop.is_set() or stop_requested()):
-            run.joint_exports.image_ended(image, listener, restored=False)
-        raise
-    exported = run.joint_exports.image_ended(image, listener, restored=True)
-    return report if exported is None else replace(report, exports=(printable(str(exported)),))
+def _run(
+    facts: RunFacts, found: FoundImages, account: Account, display: Display, log: JobLog
+) -> list[ImageReport]:
+    """Work through the images of a job."""
+    job, images = facts.job, found.images
+    log.write(logging.INFO, f"{job.name}: {len(images)} inputs", run=facts.flow_run)
+    pool = LazyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
+    run = JobRun(
+        facts=facts,
+        pool=pool,
+        display=display,
+        log=log,
+        account=account,
+        budget=Budget(job.limits, job.output),
+        context={"prefect_flow_run_id": facts.flow_run, "job": job.name},
+        taken=frozenset(store for image in images for store in image.stores),
+        donors=DonorSequence() if job.sequence else None,
+    )
+    return [outcome.report for outcome in run_images(run, images, pool, _in_a_task(run))]
 
 
-def _request(image: Image, run: JobRun) -> RestoreRequest:
-    if image.fault:
-        raise UsageError(image.fault)
-    is_fits = holds_measurements(image.spec.path)
-    recipe_name, recipe = image.load_recipe(default_recipe(image.spec.path))
-    export = image.export_path(is_fits=is_fits)
-    target = export or image.joint
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        check_target(target)
-    return RestoreRequest(
-        spec=image.spec,
-        store=image.store,
-        recipe=recipe,
-        recipe_name=recipe_name,
-        device=run.job.device,
-        export=export,
-        keep_scratch=run.job.keep_scratch,
-        context=run.context,
-        donor=image.donor if run.donors is None else run.donors.donor_for(image, recipe),
+def _in_a_task(run: JobRun) -> Restore:
+    """Restore images each in a task of Prefect."""
+
+    def restore(look: Look) -> Outcome:
+        name = printable(look.image.label)
+        state = restore_image(name, quote(look), quote(run), return_state=True)
+        outcome: Outcome = _data(state)
+        return outcome
+
+    return restore
+
+
+def _job_report(
+    reports: list[ImageReport], found: FoundImages, start: float, account: Account, log: JobLog
+) -> JobReport:
+    left_out, companions, others = (
+        tuple(printable(str(path)) for path in paths)
+        for paths in (found.left_out, found.companions, found.others)
+    )
+    return JobReport(
+        tuple(reports),
+        time.monotonic() - start,
+        left_out,
+        companions,
+        others,
+        account=printable(str(account.path)) if reports else "",
+        log=printable(str(log.path)) if log.path is not None else "",
     )
 
 
@@ -242,20 +250,20 @@ def _data(state: State[Any]) -> Any:
 
 
 @contextmanager
-def _listener(name: str, image: Image, run: JobRun) -> Iterator[Listener]:
-    """Make a listener that shows every event, logs the milestones to Prefect, and ends a stopped run."""
+def _listener(name: str, look: Look, run: JobRun) -> Iterator[Listener]:
+    """Make a listener that shows every event, logs the milestones, and ends a run that is stopped or late."""
     log = get_run_logger()
-    thread = threading.get_ident()
+    thread, begun_at = threading.get_ident(), run.budget.now()
 
     def listen(event: Event) -> None:
         # events from workers of the pool arrive in another thread, which must not be ended
-        if run.stop.is_set() and threading.get_ident() == thread:
-            raise KeyboardInterrupt
+        if threading.get_ident() == thread:
+            if run.stop.is_set():
+                raise KeyboardInterrupt
+            run.budget.check(begun_at)
         match event:
             case RunStarted():
                 log.info("%s: %s", name, start_text(event))
-            case StageStarted():
-                log.info("%s: %s", name, event.stage)
             case Warned():
                 log.warning("%s: %s", name, printable(event.message))
             case Noted():
@@ -264,6 +272,7 @@ def _listener(name: str, image: Image, run: JobRun) -> Iterator[Listener]:
                 log.info("%s: %s in %.1f s", name, event.status, event.seconds)
             case _:
                 pass
+        run.log.event(name, event)
         run.display(event)
 
     yield listen

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     WithJsonSchema,
@@ -20,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from glassplate.flows.jobs.companion_patterns import check_pattern, is_beside_the_image
+from glassplate.flows.jobs.image_settings import ImageSettings, Step, absolute, absolute_paths
+from glassplate.flows.jobs.limits import Limits
+from glassplate.flows.jobs.rules import TEXTS_SCHEMA, Condition, Rule
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.text import one_line
 
@@ -39,59 +39,35 @@ INPUTS_SCHEMA = {
 }
 
 
-class ImageSettings(BaseModel):
-    """Settings that may be given for a whole job, and again for one of its inputs.
+class InputChoice(BaseModel):
+    """Which files of a folder or pattern are meant; of a job, and of one of its inputs."""
 
-    Fields with the name of a `SourceSpec` field have its meaning. A path of theirs may be a pattern that
-    names another file for each image (`companion_patterns`).
-    """
+    include: Annotated[tuple[str, ...], WithJsonSchema(TEXTS_SCHEMA)] = ()
+    """Patterns for names, or for paths below the folder if they have a slash."""
+    exclude: Annotated[tuple[str, ...], WithJsonSchema(TEXTS_SCHEMA)] = ()
+    """Patterns of files and folders that are not meant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    recipe: str | None = None
-    """A shipped recipe or a YAML file; None: astro-denoise for FITS, archive-denoise for other formats."""
-    set: tuple[str, ...] = ()
-    """Overrides such as ``fit.iterations=500``. A job file may also give a mapping."""
-    scale: int | None = None
-    export: Literal["fits", "tif", "auto"] | None = None
-    """Write STEM.fits or STEM.tif beside the result; auto: FITS for FITS, TIFF for other formats."""
-    hdu: int | str | tuple[int | str, ...] | None = None
-    """A number or name, ``all``, a pattern such as ``SCI,*``, or a list: each of them is an image."""
-    page: int | Literal["all"] | None = None
-    dq_bits: int | str | tuple[int | str, ...] | None = None
-    """Shorthand for the override ``companions.dq_bits``."""
-    dq_codes: int | str | tuple[int | str, ...] | None = None
-    """Shorthand for the override ``companions.dq_codes``."""
-    mask: Path | None = None
-    variance: Path | None = None
-    sigma: Path | None = None
-    weight: Path | None = None
-    psf: Path | None = None
-    guide: Path | None = None
-    exposures: tuple[Path, ...] = ()
-    exposure_masks: tuple[Path, ...] = ()
-    donor: Path | None = None
-    """Earlier result from whose donor the tiles start."""
-    hints: Path | None = None
-    overlay: Path | None = None
-
-    @field_validator("set", mode="before")
+    @field_validator("include", "exclude", mode="before")
     @classmethod
-    def _set_as_overrides(cls, value: Any) -> Any:
-        if value is None:
-            return ()
-        if isinstance(value, str):
-            return (value,)
-        return tuple(_overrides(value)) if isinstance(value, Mapping) else value
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
-class JobInput(ImageSettings):
+class JobInput(ImageSettings, InputChoice):
     """One entry of `inputs`, with the settings in which it differs from the job."""
 
-    path: str = Field(min_length=1)
-    """A file or a glob pattern."""
+    path: str = ""
+    """A file, a folder or a glob pattern."""
+    list: Path | None = None
+    """A file that names the images, with settings for each of them (`rows_of`), in place of `path`."""
     name: str | None = Field(None, pattern=r"^[^/]+$")
     """Name of the result in place of the file's stem."""
+
+    @model_validator(mode="after")
+    def _is_a_path_or_a_list(self) -> JobInput:
+        if bool(self.path) == (self.list is not None):
+            raise ValueError("an input has either a path or a list")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -108,21 +84,31 @@ class JobInput(ImageSettings):
         return {**value, "path": found["file"], key: part}
 
 
-class Job(ImageSettings):
+class Job(ImageSettings, InputChoice):
     """A bulk job."""
 
     inputs: Annotated[tuple[JobInput, ...], Field(min_length=1), WithJsonSchema(INPUTS_SCHEMA)]
-    """Files and glob patterns, relative to the current folder; ``~`` is the user's home."""
+    """Files, folders and glob patterns, relative to the current folder; ``~`` is the user's home."""
     output: Path
     """Folder in which each image becomes STEM.zarr. Folders that match a wildcard of a pattern are
     created below it, so that the results of ``night*/a.fits`` have different paths."""
+    rules: tuple[Rule, ...] = ()
+    """Settings by suffix, header or size. For each image the first rule that suits it holds; what an input
+    sets itself comes before that."""
+    changed: Literal["skip", "redo", "keep-both"] = "skip"
+    """What becomes of a result whose input, recipe or other settings are others now."""
+    limits: Limits = Limits()
     pool: str = "auto"
     workers: int | None = Field(None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     name: str = "glassplate-bulk"
-    """Name of the runs in Prefect."""
+    """Name of the runs in Prefect, and of the log. `read_job` takes the name of the job file."""
     tags: tuple[str, ...] = ()
     """Tags of the runs in Prefect."""
+    log: Literal["text", "json"] = "text"
+    """Form of the lines of the log."""
+    log_level: Literal["debug", "info", "warning"] = "info"
+    """The least level of a message in the log."""
     keep_scratch: bool = False
     sequence: bool = False
     """Whether the inputs are consecutive frames of one scene, each of which starts from the donor of the
@@ -135,6 +121,19 @@ class Job(ImageSettings):
         if not isinstance(entries, list | tuple):
             return entries
         return tuple({"path": entry} if isinstance(entry, str) else entry for entry in entries)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_not_empty(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is empty")
+        return value
+
+    @model_validator(mode="after")
+    def _frames_have_one_step(self) -> Job:
+        if self.sequence and (self.steps or any(one.steps for one in self.inputs)):
+            raise ValueError("a sequence has one recipe; drop steps, or run a job for each step")
+        return self
 
 
 def read_job(path: Path) -> Job:
@@ -160,64 +159,79 @@ def read_job(path: Path) -> Job:
         job = Job.model_validate(raw)
     except ValidationError as error:
         raise UsageError(f"job {path}: {_first_error(error)}") from error
+    if "name" not in job.model_fields_set:
+        job = job.model_copy(update={"name": path.stem})
     return _with_absolute_paths(job)
 
 
-def _with_absolute_paths(job: Job) -> Job:
-    entries = tuple(
-        entry.model_copy(
-            update={"path": str(_absolute(Path(entry.path))), **_absolute_paths(entry)}
-        )
-        for entry in job.inputs
-    )
-    output = _absolute(job.output)
-    return job.model_copy(update={"inputs": entries, "output": output, **_absolute_paths(job)})
+def entry_of_list(entry: JobInput, path: Path, line: int, row: Mapping[str, Any]) -> JobInput:
+    """Make an entry for one image of a list.
 
+    Parameters
+    ----------
+    entry
+        The entry that names the list. Its settings hold where the row gives none.
+    path
+        The list, to whose folder the paths of the row are relative.
+    line
+        Number of the line, for messages.
+    row
+        Settings of the image.
 
-def _absolute_paths(settings: ImageSettings) -> dict[str, Any]:
-    """The given settings that hold paths, absolute.
-
-    Settings that an input does not give stay unset, because it takes them from the job.
+    Raises
+    ------
+    UsageError
+        If a key or value of the row is invalid.
     """
-    changed: dict[str, Any] = {}
-    for key in settings.model_fields_set & ImageSettings.model_fields.keys():
-        value = getattr(settings, key)
-        if isinstance(value, Path):
-            check_pattern(key, value)
-            changed[key] = value if is_beside_the_image(value) else _absolute(value)
-        elif key in ("exposures", "exposure_masks"):
-            changed[key] = tuple(_absolute(path) for path in value)
-        elif key == "recipe" and value is not None and _is_recipe_file(value):
-            changed[key] = str(_absolute(Path(value)))
-    return changed
+    place = str(absolute(Path(row["path"]), path.parent)) if row.get("path") else ""
+    try:
+        own = JobInput.model_validate({**row, "path": place})
+    except ValidationError as error:
+        raise UsageError(f"list {path}, line {line}: {_first_error(error, JobInput)}") from error
+    own = own.model_copy(update=absolute_paths(own, path.parent))
+    given = {key: getattr(own, key) for key in own.model_fields_set - {"list", "set"}}
+    return entry.model_copy(update={**given, "list": None, "set": entry.set + own.set})
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+def _with_absolute_paths(job: Job) -> Job:
+    entries = tuple(_absolute_entry(entry) for entry in job.inputs)
+    rules = tuple(rule.model_copy(update=absolute_paths(rule)) for rule in job.rules)
+    update = {"inputs": entries, "output": absolute(job.output), **absolute_paths(job)}
+    return job.model_copy(update=update | ({"rules": rules} if rules else {}))
 
 
-def _is_recipe_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) or "/" in name
+def _absolute_entry(entry: JobInput) -> JobInput:
+    place: dict[str, Any] = (
+        {"path": str(absolute(Path(entry.path)))}
+        if entry.list is None
+        else {"list": absolute(entry.list)}
+    )
+    return entry.model_copy(update={**place, **absolute_paths(entry)})
 
 
-def _overrides(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the overrides that a mapping with nested or dotted keys stands for."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _overrides(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}={json.dumps(value)}"
-
-
-def _first_error(error: ValidationError) -> str:
+def _first_error(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first error of a validation on one line, with the nearest known key for an unknown one."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        model = JobInput if first["loc"][0] == "inputs" else Job
-        known = list(model.model_fields)
+        known = list((model or _model_at(first["loc"])).model_fields)
         nearest = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         return f"unknown key {key!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
     if first["type"] == "missing":
         return f"{key} is missing"
+    if isinstance(first["input"], Mapping):  # of several keys that do not go together
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {said}" if key else said
     return f"{key} is {first['input']!r}: {first['msg']}"
+
+
+def _model_at(place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model of which a key is a field, by the place of the key in a job."""
+    models: dict[int | str, type[BaseModel]] = {
+        "inputs": JobInput,
+        "rules": Rule,
+        "when": Condition,
+        "steps": Step,
+        "limits": Limits,
+    }
+    return next((models[part] for part in reversed(place[:-1]) if part in models), Job)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from glassplate.flows.jobs.job import Job, JobInput
+from glassplate.flows.jobs.job import JobInput
+
+Parts: TypeAlias = dict[str, set[Any]]
 
 
 def stem_of(path: Path) -> str:
@@ -23,15 +27,21 @@ def name_of_hdu(hdu: int | str | tuple[int | str, ...] | None) -> str:
     return re.sub(r"[/*?\[\]]", "_", text)
 
 
-def suffix_of(job: Job, entry: JobInput) -> str:
+def parts_of(entries: Iterable[JobInput]) -> Parts:
+    """The HDU and page of each entry, by the path of its file."""
+    parts: Parts = {}
+    for entry in entries:
+        parts.setdefault(normalised(entry.path), set()).add((entry.hdu, entry.page))
+    return parts
+
+
+def suffix_of(parts: Parts, entry: JobInput) -> str:
     """Suffix of a result's name that tells apart the entries for different images of one path.
 
     It follows from the job alone and not from files on disk, so that a result has the same name each
     night. It is empty if no other entry has the same path.
     """
-    path = normalised(entry.path)
-    parts = {(other.hdu, other.page) for other in job.inputs if normalised(other.path) == path}
-    if len(parts) < 2:
+    if len(parts[normalised(entry.path)]) < 2:
         return ""
     suffix = "" if entry.hdu is None else f"-{name_of_hdu(entry.hdu)}"
     return suffix + ("" if entry.page is None else f"-page{entry.page}")

@@ -60,7 +60,9 @@ class Timetable:
         return f'by cron "{self.cron}"'
 
 
-def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], None]) -> None:
+def serve_job(
+    job: Job, timetable: Timetable, name: str, overlap: str, say: Callable[[str], None]
+) -> None:
     """Serve a job until this thread is interrupted. Unfinished runs are then stopped; the next run resumes.
 
     Parameters
@@ -71,6 +73,8 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
         When the job runs.
     name
         Name of the deployment in Prefect. Serving the same name again replaces its schedule.
+    overlap
+        What becomes of runs that are due while another one is under way: "queue" or "skip".
     say
         Called with each line that tells the user what is served.
 
@@ -97,7 +101,7 @@ def serve_job(job: Job, timetable: Timetable, name: str, say: Callable[[str], No
             say(
                 f"{plural(crashed, 'run')} of an earlier service marked as crashed; this one goes on"
             )
-        parameters = _parameters(job)
+        parameters = _parameters(job, overlap)
         runner = _runner(parameters, timetable, name, job.tags)
         if (outdated := drop_outdated(deployment, parameters)) > 0:
             say(
@@ -119,10 +123,14 @@ def _check_cron(timetable: Timetable) -> None:
         raise UsageError(f"--cron {timetable.cron}: {_first_error(error)}") from error
 
 
-def _parameters(job: Job) -> dict[str, Any]:
+def _parameters(job: Job, overlap: str) -> dict[str, Any]:
     """Make the parameters of each run, as JSON."""
     # without unset values, since an input takes what it does not give from the job
-    return {"job": job.model_dump(mode="json", exclude_unset=True), "progress": "plain"}
+    return {
+        "job": job.model_dump(mode="json", exclude_unset=True),
+        "progress": "plain",
+        "overlap": overlap,
+    }
 
 
 def _runner(

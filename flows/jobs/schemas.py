@@ -39,6 +39,11 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         properties["set"].pop("type", None)
         # a shipped recipe is completed, any other name is a file
         properties["recipe"]["anyOf"].insert(0, {"enum": recipe_names()})
+    for name in ("Rule", "Step"):
+        given = definitions[name]["properties"]["set"]
+        given |= OVERRIDES
+        given.pop("items", None)
+        given.pop("type", None)
     one = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/JobInput"}]}
     inputs = schema["properties"]["inputs"]
     told = {key: inputs[key] for key in ("title", "description") if key in inputs}

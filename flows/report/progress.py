@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
-from glassplate.flows.report.tally import Tally
+from glassplate.flows.report.tally import Tally, figures
 from glassplate.flows.report.text import duration, plural
 from glassplate.pipeline.events import (
     Event,
@@ -25,9 +25,6 @@ from glassplate.pipeline.events import (
     TileDone,
     Warned,
 )
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 ProgressKind = Literal["auto", "rich", "plain", "json", "none"]
 
@@ -50,6 +47,19 @@ class Display(Protocol):
         """Stop showing a run, which has ended in whatever way."""
         ...
 
+    def expect_images(self, images: int) -> None:
+        """Announce how many images a job has."""
+        ...
+
+    def image_ended(self) -> None:
+        """Count an image of a job."""
+        ...
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether reports leave out what went well."""
+        ...
+
 
 @contextmanager
 def open_display(
@@ -70,7 +80,9 @@ def open_display(
     if kind == "auto":
         kind = "rich" if err.isatty() else "plain"
     if kind == "rich":
-        with _bars(err) as bars:
+        from glassplate.flows.report.bars import RichDisplay, open_bars
+
+        with open_bars(err) as bars:
             yield RichDisplay(bars, out)
     elif kind == "plain":
         yield PlainDisplay(out, err)
@@ -80,7 +92,19 @@ def open_display(
         yield SilentDisplay()
 
 
-class SilentDisplay:
+class _WithoutBars:
+    """What a display does that has no bars."""
+
+    is_brief = False
+
+    def expect_images(self, images: int) -> None:
+        """Do nothing: the report has the number."""
+
+    def image_ended(self) -> None:
+        """Do nothing."""
+
+
+class SilentDisplay(_WithoutBars):
     """Shows nothing."""
 
     def __call__(self, event: Event) -> None:
@@ -93,7 +117,7 @@ class SilentDisplay:
         """Do nothing."""
 
 
-class JsonDisplay:
+class JsonDisplay(_WithoutBars):
     """Writes every event and report as a JSON object on a line of its own, for programs."""
 
     def __init__(self, out: TextIO) -> None:
@@ -117,7 +141,7 @@ class JsonDisplay:
             print(line, file=self._out, flush=True)
 
 
-class PlainDisplay:
+class PlainDisplay(_WithoutBars):
     """Writes lines of text, at most one per period about the tiles of a run, for logs and pipes."""
 
     def __init__(
@@ -178,92 +202,9 @@ class PlainDisplay:
                 return None
 
 
-class RichDisplay:
-    """Shows a bar for each image that is being restored."""
-
-    def __init__(self, bars: Progress, out: TextIO) -> None:
-        self._bars = bars
-        self._out = out
-        self._lock = threading.Lock()
-        self._tallies: dict[Path, tuple[Tally, TaskID]] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Move the image's bar."""
-        with self._lock:
-            if event.store in self._tallies:
-                tally, bar = self._tallies[event.store]
-                tally.update(event)
-            else:
-                tally = Tally(event.store)
-                tally.update(event)
-                bar = self._bars.add_task(tally.name, total=None, figures="")
-                self._tallies[event.store] = tally, bar
-            if isinstance(event, Warned):
-                self._print(f"{tally.name}: warning: {event.message}")
-            if isinstance(event, Noted):
-                self._print(f"{tally.name}: {event.message}")
-            if isinstance(event, RunStarted):
-                self._print(f"{tally.name}: {start_text(event)}")
-            if isinstance(event, RunEnded):
-                self._print(f"{tally.name}: {event.status} in {duration(event.seconds)}")
-            restoring = tally.stage in {None, "restore"}
-            self._bars.update(
-                bar,
-                description=tally.name,
-                completed=tally.done if restoring else tally.stage_done,
-                total=(tally.tiles if restoring else tally.stage_total) or None,
-                figures=", ".join(figures(tally)),
-            )
-
-    def report(self, kind: str, text: str, facts: dict[str, Any]) -> None:
-        """Print the text above the bars, or to the stream for reports if that is no terminal."""
-        with self._lock:
-            if self._out.isatty():
-                self._print(text)
-            else:
-                print(text, file=self._out, flush=True)
-
-    def forget(self, store: Path) -> None:
-        """Remove the image's bar."""
-        with self._lock:
-            if store in self._tallies:
-                self._bars.remove_task(self._tallies.pop(store)[1])
-
-    def _print(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def start_text(event: RunStarted) -> str:
     """Number of tiles of a run that starts."""
     text = plural(event.tiles, "tile")
     if event.done:
         text += f", {event.done} done before"
     return text
-
-
-def figures(tally: Tally) -> list[str]:
-    """State of a run as short texts: finished tiles or units of a stage, speed, time left."""
-    if tally.stage not in {None, "restore"}:
-        return [f"{tally.stage} {tally.stage_done} of {tally.stage_total}"]
-    parts = [f"{tally.done} of {plural(tally.tiles, 'tile')}"]
-    if tally.speed is not None:
-        parts.append(f"{tally.speed:.0f} iterations/s")
-    if tally.remaining_s is not None:
-        parts.append(f"{duration(tally.remaining_s)} left")
-    return parts
-
-
-@contextmanager
-def _bars(err: TextIO) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=Console(file=err, stderr=err is sys.stderr),
-        transient=True,
-    ) as bars:
-        yield bars

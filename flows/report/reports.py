@@ -1,19 +1,31 @@
-"""Reports of an image and of a job: as text for people, as JSON for programs."""
+"""The report of an image: as text for people, as JSON for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from glassplate.flows.report.status import State, Status
 from glassplate.flows.report.text import duration, number, plural
 from glassplate.pipeline.text import printable
 
 if TYPE_CHECKING:
     from glassplate.pipeline.run.restore import RunResult
 
-Status = Literal["restored", "done before", "partial", "quarantined"]
+_STATES: Mapping[Status, State] = {
+    "restored": "done",
+    "done before": "skipped",
+    "changed": "skipped",
+    "quarantined": "quarantined",
+    "pending": "pending",
+}
+_NOT_RESTORED: Mapping[Status, str] = {
+    "changed": "skipped, its result is of other settings",
+    "quarantined": "quarantined",
+    "pending": "pending",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,11 @@ class ImageReport:
     store: str
     status: Status
     reason: str = ""
-    """Why the image is quarantined, on one line."""
+    """Why the image is not restored, or not in all its tiles, on one line."""
+    remedy: str = ""
+    """What has to be done about it, on one line."""
+    passing: bool = False
+    """Whether tiles are missing for a reason of the moment."""
     tiles: int = 0
     quarantined: int = 0
     """Tiles that could not be restored."""
@@ -76,11 +92,19 @@ class ImageReport:
         """The file's name with the image in it: ``m31.fits`` or ``m31.fits[SCI]``."""
         return Path(self.source).name + (f"[{self.part}]" if self.part else "")
 
+    @property
+    def state(self) -> State:
+        """What the image counts as in the account of a job."""
+        if self.status == "partial":
+            return "pending" if self.passing else "quarantined"
+        return _STATES[self.status]
+
     def text(self) -> str:
         """Return a few lines for the terminal."""
         name = self.label
-        if self.status == "quarantined":
-            return f"{name}: quarantined\n  reason      {self.reason}"
+        if self.status in _NOT_RESTORED:
+            lines = [f"{name}: {_NOT_RESTORED[self.status]}", f"  reason      {self.reason}"]
+            return "\n".join([*lines, *([f"  remedy      {self.remedy}"] if self.remedy else [])])
         head = f"{name}: {self.status}, {plural(self.tiles, 'tile')}"
         if self.quarantined:
             head += f", {self.quarantined} of them quarantined"
@@ -118,71 +142,5 @@ class ImageReport:
             "result": self.store,
             "exports": ", ".join(self.exports),
             "reason": self.reason,
+            "remedy": self.remedy,
         }
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """The result of a job."""
-
-    images: tuple[ImageReport, ...]
-    seconds: float
-    left_out: tuple[str, ...] = ()
-    """Files that patterns of the job match and glassplate has written."""
-    companions: tuple[str, ...] = ()
-    """Files that patterns match and that are the masks or the noise of other images."""
-
-    def count(self, *statuses: Status) -> int:
-        """Return the number of images with one of these statuses."""
-        return sum(image.status in statuses for image in self.images)
-
-    @property
-    def exit_code(self) -> int:
-        """0 if every image is complete, 1 if every image is quarantined, else 3."""
-        if self.count("restored", "done before") == len(self.images):
-            return 0
-        return 1 if self.count("quarantined") == len(self.images) else 3
-
-    def headline(self) -> str:
-        """Return the summary on one line."""
-        parts: Sequence[tuple[Status, str]] = (
-            ("restored", "restored"),
-            ("done before", "done before"),
-            ("partial", "restored in part"),
-            ("quarantined", "quarantined"),
-        )
-        if not self.images:
-            return "no images: nothing to do"
-        counts = [f"{self.count(status)} {word}" for status, word in parts if self.count(status)]
-        return f"{plural(len(self.images), 'image')}: {', '.join(counts)}; {duration(self.seconds)}"
-
-    def text(self) -> str:
-        """Return the reports of all images and the summary, for the terminal."""
-        return "\n".join(
-            [*(image.text() for image in self.images), *self._left_out(), self.headline()]
-        )
-
-    def _left_out(self) -> list[str]:
-        """Return a line about each kind of inputs that were left out, if there are any."""
-        kinds = (
-            (self.left_out, "that glassplate made left out"),
-            (self.companions, "left out that belong to other images by their names"),
-        )
-        return [
-            f"{plural(len(files), 'input')} {why}, such as {files[0]}"
-            for files, why in kinds
-            if files
-        ]
-
-    def markdown(self) -> str:
-        """Return the report as the page that Prefect shows."""
-        if not self.images:
-            return "\n\n".join([*self._left_out(), self.headline()])
-        rows = [image.row() for image in self.images]
-        cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-        lines = [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells
-        ]
-        return "\n".join(
-            [f"{self.headline()}\n", *lines, *(f"\n{line}" for line in self._left_out())]
-        )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from glassplate.flows.report.text import duration, plural
 from glassplate.pipeline.events import (
     Event,
     FitProgress,
@@ -104,3 +105,15 @@ class Tally:
         self._history.append((now, self._iterations))
         while self._history[0][0] < now - SPEED_WINDOW_S and len(self._history) > 2:
             self._history.popleft()
+
+
+def figures(tally: Tally) -> list[str]:
+    """State of a run as short texts: finished tiles or units of a stage, speed, time left."""
+    if tally.stage not in {None, "restore"}:
+        return [f"{tally.stage} {tally.stage_done} of {tally.stage_total}"]
+    parts = [f"{tally.done} of {plural(tally.tiles, 'tile')}"]
+    if tally.speed is not None:
+        parts.append(f"{tally.speed:.0f} iterations/s")
+    if tally.remaining_s is not None:
+        parts.append(f"{duration(tally.remaining_s)} left")
+    return parts

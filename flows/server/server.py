@@ -6,6 +6,7 @@ end the server before the run has reported its end to it, and that server schedu
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import socket
@@ -18,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from glassplate.flows.processes.liveness import accepts_connections, stop_when_lost
 from glassplate.flows.server.settings import apply_settings, make_home
@@ -223,7 +225,31 @@ def main(descriptor: int) -> None:
     config = uvicorn.Config(
         create_app(final=True), log_level="error", timeout_graceful_shutdown=3, lifespan="on"
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+    asyncio.run(_serve(uvicorn.Server(config), socket.socket(fileno=descriptor)))
+
+
+async def _serve(server: Any, listener: socket.socket) -> None:
+    """Serve until the process is stopped, and delete old runs meanwhile."""
+    pruning = asyncio.create_task(_prune_when_started(server))
+    await server.serve(sockets=[listener])
+    pruning.cancel()
+
+
+async def _prune_when_started(server: Any) -> None:
+    while not server.started:
+        await asyncio.sleep(0.5)
+    await prune()
+
+
+async def prune() -> None:
+    """Delete the runs of the database that are older than the settings keep them, with their logs.
+
+    Prefect does so each hour where its services run. The server of `glassplate batch` has none.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.services.db_vacuum import vacuum_old_flow_runs
+
+    await vacuum_old_flow_runs(db=provide_database_interface())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ SETTINGS = {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",  # the results are the Zarr stores; Prefect keeps none
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_CLI_PROMPT": "false",
+    # runs older than 30 days are deleted with their logs, so that the database stops growing
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
 }
 
 # The command line prints each error as one line. Prefect's console handler would print it again, with a

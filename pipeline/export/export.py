@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.pipeline.errors import (
-    CapacityError,
     GlassplateError,
+    NoRoomError,
     StoreError,
     UsageError,
     is_disk_full,
@@ -285,7 +285,7 @@ def _appearing(target: Path) -> Iterator[Path]:
             yield partial
     except OSError as error:
         if is_disk_full(error):
-            raise CapacityError(
+            raise NoRoomError(
                 f"{target}: the disk is full; free some space or choose another folder"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -14,7 +14,7 @@ import torch
 
 from glassplate.models.fit.memory import projected_bytes, weight_bytes
 from glassplate.pipeline.companions.exposures import EXPOSURE_BYTES
-from glassplate.pipeline.errors import CapacityError
+from glassplate.pipeline.errors import CapacityError, NoRoomError
 from glassplate.pipeline.planning.stacking.network_stacking import with_stacking
 from glassplate.pipeline.planning.stacking.network_stacking_record import Stacking
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
@@ -231,7 +231,7 @@ def _check_disk(capacity: Capacity, store: Path) -> None:
     folder = next(parent for parent in store.absolute().parents if parent.is_dir())
     room = shutil.disk_usage(folder).free
     if capacity.disk_bytes > room:
-        raise CapacityError(
+        raise NoRoomError(
             f"{store}: projected {capacity.disk_bytes / GIB:.2f} GiB of disk exceed the "
             f"{room / GIB:.2f} GiB free in {folder}; free some or choose another -o"
         )

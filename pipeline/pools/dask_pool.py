@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-from glassplate.pipeline.errors import GlassplateError, UsageError
+from glassplate.pipeline.errors import PassingError, UsageError
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.pools.pool import OnProgress, Task, Work, attempt
 from glassplate.pipeline.text import one_line
@@ -114,11 +114,11 @@ class DaskPool:
 
         Raises
         ------
-        GlassplateError
+        PassingError
             If the scheduler has no workers.
         """
         if not self._client.scheduler_info(n_workers=-1)["workers"]:
-            raise GlassplateError(
+            raise PassingError(
                 f"pool {self.name}: all its workers are gone; what is done is kept, "
                 "start the workers and give the same command again"
             )

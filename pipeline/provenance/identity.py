@@ -106,12 +106,12 @@ def identify(spec: SourceSpec, recipe: Recipe, donor: FileIdentity | None = None
         donor=donor,
         found=spec.found,
         recipe_sha256=recipe.sha256(),
-        versions=dict(_versions()),
+        versions=dict(software_versions()),
     )
 
 
 @cache
-def _versions() -> Mapping[str, str]:
+def software_versions() -> Mapping[str, str]:
     """Version of each distribution in `PIXEL_MAKERS`, read once: what a process has imported stays."""
     return {name: importlib.metadata.version(name) for name in PIXEL_MAKERS}
 

@@ -7,28 +7,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.errors import ChangedError, UsageError
 from glassplate.pipeline.provenance.identity import COMPANIONS, FileIdentity, RunIdentity
 from glassplate.pipeline.provenance.manifest import Manifest
-from glassplate.pipeline.recipes.recipe import Recipe
+from glassplate.pipeline.recipes.recipe import Recipe, parse_recipe
 from glassplate.pipeline.recipes.removed_keys import without_removed_keys
 
 
-def check_same(store: Path, manifest: Manifest, identity: RunIdentity, recipe: Recipe) -> None:
+def check_same(
+    store: Path,
+    manifest: Manifest,
+    identity: RunIdentity,
+    recipe: Recipe,
+    *,
+    any_version: bool = False,
+) -> None:
     """Refuse to mix two runs in one store.
+
+    Parameters
+    ----------
+    store
+        A result.
+    manifest
+        Its manifest.
+    identity
+        Of the run that is to resume or skip it.
+    recipe
+        Of that run.
+    any_version
+        Whether the result may have been made by other software.
 
     Raises
     ------
-    StoreError
+    ChangedError
         Naming the first difference and the way out.
     """
     difference = _difference(manifest.identity, identity)
     if difference is None and manifest.identity.recipe_sha256 != identity.recipe_sha256:
-        difference = _recipe_difference(manifest.recipe, recipe.model_dump(mode="json"))
+        there = _with_new_keys(manifest.recipe) if any_version else manifest.recipe
+        difference = _recipe_difference(there, recipe.model_dump(mode="json"))
+    if difference is None and not any_version:
+        difference = _version_difference(manifest.identity, identity)
     if difference is not None:
-        raise StoreError(
-            f"{store}: {difference}; choose another -o, or remove {store} to start afresh"
-        )
+        raise ChangedError(store, difference, ended=manifest.has_ended)
 
 
 def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
@@ -58,11 +79,22 @@ def _difference(there: RunIdentity, here: RunIdentity) -> str | None:
         was_selected = getattr(there, what)
         if was_selected != selected:
             return f"made from {what} {was_selected}, not {selected}"
+    return None
+
+
+def _version_difference(there: RunIdentity, here: RunIdentity) -> str | None:
     for name, version in here.versions.items():
         was_version = there.versions.get(name)
         if was_version != version:
             return f"made with {name} {was_version}, this is {version}"
     return None
+
+
+def _with_new_keys(there: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe of an earlier version with the keys that it did not have, at their defaults."""
+    with contextlib.suppress(UsageError):
+        return parse_recipe(there, "of the result").model_dump(mode="json")
+    return there
 
 
 def _recipe_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:

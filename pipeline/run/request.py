@@ -34,6 +34,8 @@ class RestoreRequest:
     keep_scratch: bool = False
     donor: Path | None = None
     """Earlier result whose donor is fitted further, to this image."""
+    any_version: bool = False
+    """Whether a complete result that other software made counts as done."""
     context: Mapping[str, str] = field(default_factory=dict)
     """Who asked, such as the id of a flow run; recorded with the session."""
 
@@ -52,6 +54,8 @@ class RunResult:
     summary: Summary
     export: Path | None = None
     """File that the result was exported to."""
+    passing: bool = False
+    """Whether a tile failed for a reason of the moment, so that another run may restore it."""
 
 
 def check_request(request: RestoreRequest) -> SourceFiles:

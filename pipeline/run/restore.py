@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from glassplate.pipeline.errors import StoreError
+from glassplate.pipeline.errors import SpoiledError
 from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
 from glassplate.pipeline.export.export import write_export
 from glassplate.pipeline.open_source import SourceFiles
@@ -79,8 +79,7 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = ignore_eve
             finished = finished_manifest(request.store)
             if finished is not None:
                 inputs = _identify_inputs(request, opened)
-                check_same(request.store, finished, inputs.identity, request.recipe)
-                check_undamaged(request.store)
+                _check_finished(request, finished, inputs.identity)
                 if not _wants_export(request, finished):
                     return _already_complete(request, finished, start)
             with _locked(request):
@@ -88,6 +87,45 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = ignore_eve
                 return _restore(request, opened, inputs, pool, listener, start)
         finally:
             forget_unpacked(request.spec)
+
+
+def complete_result(request: RestoreRequest) -> RunResult | None:
+    """The result of an earlier run of the same request, if nothing of it is left to do; reads the inputs.
+
+    Returns
+    -------
+    result
+        None if there is no result, its run has not ended, some of its tiles are missing, or the export is
+        not there as it was written.
+
+    Raises
+    ------
+    ChangedError
+        If the result is of another request.
+    StoreError
+        If it is damaged.
+    SourceError, UsageError, CapacityError
+        As `restore`.
+    """
+    start = time.monotonic()
+    finished = finished_manifest(request.store)
+    if finished is None:
+        return None
+    with check_request(request) as opened:
+        request = replace(request, spec=opened.spec)
+        try:
+            _check_finished(request, finished, _identify_inputs(request, opened).identity)
+        finally:
+            forget_unpacked(request.spec)
+    if _wants_export(request, finished):
+        return None
+    return _already_complete(request, finished, start)
+
+
+def _check_finished(request: RestoreRequest, finished: Manifest, identity: RunIdentity) -> None:
+    """Refuse a complete result that is of another request or damaged."""
+    check_same(request.store, finished, identity, request.recipe, any_version=request.any_version)
+    check_undamaged(request.store)
 
 
 @dataclass(frozen=True)
@@ -155,6 +193,7 @@ def _restore(
         seconds=seconds,
         summary=summary,
         export=request.export,
+        passing=any(failure.kind.passing for failure in run.failures.values()),
     )
 
 
@@ -192,17 +231,18 @@ def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> Manif
 
     Raises
     ------
-    StoreError
-        If the result is of another identity, or an input changed while it was made.
+    ChangedError
+        If the result is of another identity.
+    SpoiledError
+        If an input changed while it was made.
     """
     if not request.store.exists():
         return None
     manifest = read_manifest(request.store)
-    check_same(request.store, manifest, identity, request.recipe)
+    any_version = request.any_version and manifest.status == "complete"
+    check_same(request.store, manifest, identity, request.recipe, any_version=any_version)
     if manifest.status == "spoiled":
-        raise StoreError(
-            f"{request.store}: an input changed while it was made; remove it and give the same command again"
-        )
+        raise SpoiledError(request.store)
     return manifest
 
 

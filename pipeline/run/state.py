@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.errors import SourceAwayError, SourceError
 from glassplate.pipeline.events import Listener
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.planning.plan import Plan
@@ -60,3 +60,5 @@ def refuse_damaged_source(failure: Failure) -> None:
     """Raise the `SourceError` of a worker again: later stages need the pixels that it could not read."""
     if failure.kind is FailureKind.SOURCE:
         raise SourceError(failure.message)
+    if failure.kind is FailureKind.SOURCE_AWAY:
+        raise SourceAwayError(failure.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glassplate.pipeline.errors import GlassplateError
+from glassplate.pipeline.errors import DiskFullError, GlassplateError, PassingError
 from glassplate.pipeline.events import FitProgress, StageStarted, TileDone, Warned
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.provenance.journal import Journal
@@ -36,9 +36,8 @@ def restore_tiles(run: Run) -> None:
     for failure in failures:
         refuse_damaged_source(failure)
     if not run.records:
-        raise GlassplateError(
-            f"{run.plan.spec.path}: all {total} tiles failed: {failures[0].reason}"
-        )
+        kind = PassingError if any(one.kind.passing for one in failures) else GlassplateError
+        raise kind(f"{run.plan.spec.path}: all {total} tiles failed: {failures[0].reason}")
     for tile in run.missing:
         run.listener(Warned(run.store, f"tile {tile} is quarantined: {run.failures[tile].reason}"))
 
@@ -104,7 +103,7 @@ def _record_outcome(
 
 def _stop_if_disk_is_full(run: Run, failure: Failure) -> None:
     if failure.kind is FailureKind.DISK_FULL:
-        raise GlassplateError(
+        raise DiskFullError(
             f"{run.store}: {failure.reason}; free some disk and give the same command again, "
             f"{len(run.records)} of {len(run.plan.grid)} tiles are done"
         )

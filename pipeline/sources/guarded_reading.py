@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from glassplate.pipeline.errors import GlassplateError, SourceError
+from glassplate.pipeline.errors import (
+    GlassplateError,
+    SourceAwayError,
+    SourceError,
+    is_unreachable,
+)
 from glassplate.pipeline.text import one_line_with_type
 
 Answer = TypeVar("Answer")
@@ -42,7 +47,8 @@ def as_source_errors(named: Path, done: str = "read") -> Iterator[None]:
     Raises
     ------
     SourceError
-        In place of any exception that is not a `GlassplateError`; the original is its cause.
+        In place of any exception that is not a `GlassplateError`; the original is its cause. It is a
+        `SourceAwayError` if the disk or server of the file does not answer.
     """
     try:
         yield
@@ -55,6 +61,10 @@ def as_source_errors(named: Path, done: str = "read") -> Iterator[None]:
     # a reader may raise any exception
     except Exception as error:
         why = one_line_with_type(error)
+        if is_unreachable(error):
+            raise SourceAwayError(
+                f"{named}: cannot be {done}: {why}; is the disk or server it lies on there?"
+            ) from error
         raise SourceError(f"{named}: cannot be {done}: {why}; it may be damaged") from error
 
 
@@ -75,7 +85,7 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
 
     Raises
     ------
-    SourceError
+    SourceAwayError
         If the call takes longer.
     """
     answers: list[Answer] = []
@@ -93,7 +103,7 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     if faults:
         raise faults[0]
     if not answers:
-        raise SourceError(
+        raise SourceAwayError(
             f"{named}: did not answer within {limit_s:.0f} s; is the disk or server it lies on there?"
         )
     return answers[0]

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import BusyError, UsageError
 
 # A process writes its name into the file microseconds after it locked the file. A reader that finds no name
 # tries again.
@@ -46,8 +46,10 @@ def locked(output: Path, doing: str, other: str = "-o") -> Iterator[None]:
 
     Raises
     ------
+    BusyError
+        If another run holds the lock.
     UsageError
-        If another run holds the lock, the folder cannot be written, or its file system has no locks.
+        If the folder cannot be written, or its file system has no locks.
     """
     path = lock_path(output)
     since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -146,8 +148,8 @@ def _read_holder(handle: int) -> str:
     return "a process that does not say who it is"
 
 
-def _refusal(output: Path, holder: str, other: str) -> UsageError:
-    return UsageError(
+def _refusal(output: Path, holder: str, other: str) -> BusyError:
+    return BusyError(
         f"{output}: another run is writing it: {holder}; wait for it or choose another {other}"
     )
 

@@ -125,9 +125,10 @@ def test_images_that_collide_name_each_other_and_leave_the_rest_alone(folder, jo
     refuse_empty_job(job, found)
 
 
-def test_a_folder_is_refused(job_of):
-    with pytest.raises(UsageError, match=r"is a folder; write .*in/\*\.fits"):
-        find_images(job_of("inputs: in\noutput: out\n"))
+def test_a_result_is_refused(folder, job_of):
+    (folder / "a.zarr").mkdir()
+    with pytest.raises(UsageError, match=r"inputs .*a\.zarr: is a result; name the file"):
+        find_images(job_of("inputs: a.zarr\noutput: out\n"))
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_bars_show_tiles_speed_and_time_left():
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    from glassplate.flows.report.progress import RichDisplay
+    from glassplate.flows.report.bars import RichDisplay
 
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=120, color_system=None)

@@ -1,12 +1,13 @@
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from manifests import summary
 
-from glassplate.flows.report.reports import ImageReport, JobReport
+from glassplate.flows.report.job_report import JobReport
+from glassplate.flows.report.reports import ImageReport
 from glassplate.pipeline.run.restore import RunResult
 
 
@@ -71,7 +72,7 @@ def test_the_job_has_a_headline():
 
 def test_the_table_has_a_row_per_image_even_with_bars_in_a_reason():
     lines = JobReport((image("restored"), image("quarantined", "b")), 9.0).markdown().splitlines()
-    rows = lines[2:]
+    rows = lines[4:]
     assert len(rows) == 4
     cells = [row.replace("\\|", "").count("|") for row in rows]
     assert len(set(cells)) == 1
@@ -125,3 +126,52 @@ def test_a_report_of_a_run(status, already, expected):
     assert (report.status, report.exports) == (expected, ("/o/a.fits",))
     assert "2 before, unknown after" in report.text()
     assert "iterations" not in report.text()
+
+
+def test_every_input_has_one_state():
+    statuses = ["restored", "done before", "changed", "partial", "quarantined", "pending"]
+    report = JobReport(tuple(image(status) for status in statuses), 9.0, account="/o/job.jsonl")
+    line = "6 inputs = 1 done + 2 skipped + 2 quarantined + 1 pending"
+    assert report.account_line() == line
+    assert line in report.text()
+    assert line in report.markdown()
+    assert sum(report.sums().values()) == 6
+    assert report.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["changed", "done before"], 0),
+        (["restored", "pending"], 3),
+        (["pending", "quarantined"], 1),
+        (["pending"], 1),
+    ],
+)
+def test_exit_codes_of_images_that_are_not_restored(statuses, code):
+    assert JobReport(tuple(map(image, statuses)), 1.0).exit_code == code
+
+
+def test_a_report_of_thousands_stays_short():
+    many = [image("done before", f"d{n}") for n in range(3000)]
+    many += [image("quarantined", f"q{n}") for n in range(30)]
+    report = JobReport((*many, image("restored", "new")), 9.0, account="/o/job.jsonl")
+    text = report.text()
+    assert "2980 further images done before" in text
+    assert "10 further images quarantined" in text
+    assert "new.fits: restored" in text
+    assert len(report.markdown().splitlines()) < 50
+    assert "3000 further images; /o/job.jsonl has a line for each" in report.markdown()
+    brief = report.text(brief=True)
+    assert "new.fits" not in brief
+    assert "q0.fits: quarantined" in brief
+
+
+def test_a_tile_that_may_still_be_restored_leaves_an_image_pending():
+    said = summary(quarantined={"3": "its worker died"})
+    result = RunResult(Path("/o/a.zarr"), "partial", 4, 3, 1, False, 3.0, said, passing=True)
+    assert (
+        replace(ImageReport.from_result(Path("/in/a.fits"), result), passing=True).state
+        == "pending"
+    )
+    assert ImageReport.from_result(Path("/in/a.fits"), result).state == "quarantined"

@@ -16,6 +16,7 @@ from runs import COPY, FIT, UntidyPool, digest, fails_at, level0, request
 
 from glassplate.pipeline.errors import (
     CapacityError,
+    ChangedError,
     GlassplateError,
     SourceError,
     StoreError,
@@ -30,7 +31,7 @@ from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipes.recipe import sha256_of_recipe
 from glassplate.pipeline.run import restore as run
-from glassplate.pipeline.run.restore import restore
+from glassplate.pipeline.run.restore import complete_result, restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles import batch as batch_module
 
@@ -467,6 +468,22 @@ class TestRunsDoNotMix:
         )
         with pytest.raises(StoreError, match=r"made with torch .*, this is 9.9; choose another -o"):
             restore(request(sky, store, COPY), InlinePool())
+        any_version = replace(request(sky, store, COPY), any_version=True)
+        assert restore(any_version, InlinePool()).already_complete
+        assert complete_result(any_version).already_complete
+        assert complete_result(replace(any_version, store=store.with_name("none.zarr"))) is None
+
+    @pytest.mark.slow
+    def test_a_recipe_of_an_earlier_version_lacks_new_keys(self, sky, store):
+        path = store / "provenance" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        del manifest["recipe"]["output"]["clamp"]  # has its default
+        manifest["identity"]["recipe_sha256"] = sha256_of_recipe(manifest["recipe"])
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(ChangedError, match=r"made with another recipe"):
+            restore(request(sky, store, COPY), InlinePool())
+        any_version = replace(request(sky, store, COPY), any_version=True)
+        assert complete_result(any_version).already_complete
 
     def test_another_program(self, sky, tmp_path):
         (tmp_path / "b").mkdir()
