@@ -18,5 +18,6 @@ def test_a_place_has_the_mean_of_its_own_channels():
     place = np.array([0, 2, 1, 0, 2, 2])
     energy = np.array([[1.0], [3.0], [5.0], [2.0], [6.0], [9.0]], np.float32)
     nothing = np.zeros((6, 1), np.float32)
-    spectra = Spectra(1, np.zeros(6), energy, nothing, place, 1.0)
+    channel = np.array([0, 0, 0, 1, 1, 2])
+    spectra = Spectra(1, np.zeros(6), energy, nothing, place, channel, 1.0)
     assert spectra.mean_over_channels().tolist() == [[1.5], [5.0], [6.0]]
