@@ -24,18 +24,19 @@ from glassplate.models.estimate.posterior import (
     posterior_variance,
 )
 from glassplate.models.estimate.restoration import Restoration
-from glassplate.models.estimate.seen_noise import (
-    by_brightness,
-    correlation_area,
-    posterior_with_seen,
-    seen_noise,
-)
+from glassplate.models.estimate.seen_noise import correlation_area, posterior_with_seen
 from glassplate.models.estimate.similar_blocks import (
     EARLIER,
     LAST,
     ONLY,
     Filtered,
     collaborative_wiener,
+)
+from glassplate.models.estimate.window_noise import (
+    seen_components,
+    shows_its_noise,
+    trusted_pixels,
+    variance_at,
 )
 from glassplate.models.fit.log import FitResult
 from glassplate.models.fit.losses import masked_mean, whiteness
@@ -45,9 +46,6 @@ from glassplate.models.operators.jpeg_cells import QuantisationCells
 
 # Bound of a ratio that a few hundred held-out pixels tell.
 MOST_OPTIMISM = 10.0
-# Times the bound of Huber's loss from which a pixel is no measurement of the scene: with the usual 1.5,
-# 4.5 typical residuals.
-OUTLIER_BOUND = 3.0
 # Factor on the variance of the noise that the filter of similar blocks says it left, for what its pilot had
 # lost: with it 0.70 to 0.79 of the errors lie within one standard deviation, and 0.92 to 0.98 within two
 # (F16, house, lena, kodak3; 256x256, sigma 25; 2.4, 2.8, 1.5 and 3.5 fit their mean squares). What is lost is
@@ -115,7 +113,7 @@ def answer(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> Ans
         x = _through_operator(window, mean) if problem.fit.posterior else mean
         return Answer(_array(x), 0, None)
     x = _with_holes(window, mean, filtered)
-    if problem.fit.collaborative and _shows_its_noise(window):
+    if problem.fit.collaborative and shows_its_noise(window):
         x = guided_colours(x, window.score.noise_variance(x))
     x = _levelled(window, mean, x)
     if problem.quantisation is not None:
@@ -140,7 +138,7 @@ def _levelled(window: Window, mean: torch.Tensor, x: torch.Tensor) -> torch.Tens
     if not fit.collaborative or fit.guard is not None or fit.robust is not None:
         return x
     noise, lag1 = window.score.noise_variance(x), problem.noise.lag1
-    return with_measured_level(x, window.y, noise, _trusted(window, mean), lag1)
+    return with_measured_level(x, window.y, noise, trusted_pixels(window, mean), lag1)
 
 
 def _array(planes: torch.Tensor) -> FloatArray:
@@ -163,11 +161,11 @@ def similar_blocks(
     inputs = []
     for window, mean in zip(windows, means, strict=True):
         pilot = _with_measurement(window, mean)
-        noise, trusted = _variance(window, mean, pilot), _trusted(window, mean)
+        noise, trusted = variance_at(window, mean, pilot), trusted_pixels(window, mean)
         inputs.append((pilot, window.y, noise, trusted))
     pilots, measured, noise, trusted = (torch.cat(each) for each in zip(*inputs, strict=True))
     lag1 = problem.noise.lag1 if problem.noise.correlated else 0.0
-    each = [_seen(window, mean) for window, mean in zip(windows, means, strict=True)]
+    each = [seen_components(window, mean) for window, mean in zip(windows, means, strict=True)]
     seen = [of_one for of_one in each if of_one is not None]  # of all windows or of none
     components = torch.cat(seen) if seen else None
     passes = problem.fit.filter_passes
@@ -190,7 +188,7 @@ def _through_operator(window: Window, mean: torch.Tensor) -> torch.Tensor:
     """Combine the average with a measurement in which the operator mixes its pixels; (1, C, H, W)."""
     operator = window.problem.operator
     noise = window.score.noise_variance(operator.forward(mean))
-    return posterior_through(operator, mean, window.y, noise, _trusted(window, mean))
+    return posterior_through(operator, mean, window.y, noise, trusted_pixels(window, mean))
 
 
 def _with_holes(window: Window, mean: torch.Tensor, filtered: Filtered | None) -> torch.Tensor:
@@ -208,47 +206,12 @@ def _with_measurement(window: Window, mean: torch.Tensor) -> torch.Tensor:
     fit = window.problem.fit
     if not (fit.posterior and window.problem.input == "blindspot"):
         return mean
-    trusted, noise = _trusted(window, mean), _variance(window, mean, mean)
-    seen, radius, doubt = _seen(window, mean), fit.posterior_radius, fit.posterior_doubt
+    trusted, noise = trusted_pixels(window, mean), variance_at(window, mean, mean)
+    seen, radius, doubt = seen_components(window, mean), fit.posterior_radius, fit.posterior_doubt
     if seen is None:
         return posterior_mean(mean, window.y, noise, trusted, radius, doubt)
     doubt *= correlation_area(window.problem.noise.lag1) ** 0.5
     return posterior_with_seen(mean, window.y, noise, trusted, seen, radius, doubt)
-
-
-def _seen(window: Window, mean: torch.Tensor) -> torch.Tensor | None:
-    """Noise that a blind average shows where it is correlated, (1, C); None where the model's is taken.
-
-    The model's is taken where faint sources are guarded too: no surroundings predict a faint star, so that
-    the residual of a crowded field is mostly light.
-    """
-    if not _shows_its_noise(window):
-        return None
-    return seen_noise(mean, window.y, _variance(window, mean, mean), _trusted(window, mean))
-
-
-def _shows_its_noise(window: Window) -> bool:
-    problem = window.problem
-    blind = problem.input == "blindspot"
-    return problem.noise.correlated and blind and problem.fit.guard is None
-
-
-def _variance(window: Window, mean: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """Variance of the noise at a level, (1, C, h, w): the model's, by brightness as the average shows it."""
-    variance = window.score.noise_variance(level)
-    if not _shows_its_noise(window):
-        return variance
-    at_mean = window.score.noise_variance(mean)
-    return variance * by_brightness(mean, window.y, at_mean, _trusted(window, mean))
-
-
-def _trusted(window: Window, mean: torch.Tensor) -> torch.Tensor:
-    """Valid pixels that are no outliers, (1, C, h, w) bool."""
-    valid = window.split.valid
-    if window.problem.fit.robust is None:
-        return valid
-    seen = window.problem.operator.forward(mean)
-    return valid & (window.objective.huber_weight(seen, valid) > 1 / OUTLIER_BOUND)
 
 
 def _whiteness(window: Window, mean: torch.Tensor) -> float:
@@ -277,15 +240,15 @@ def _uncertainty(
             mean,
             window.y,
             score.noise_variance(mean),
-            _trusted(window, mean),
+            trusted_pixels(window, mean),
             problem.fit.posterior_radius,
             problem.fit.posterior,
             _optimism(window, means[0]),
         )
         if filtered is not None and filtered.variance is not None:
             # no more than the measurement's own: a block that resembles no other was not filtered
-            seen = _seen(window, mean)
-            most = _variance(window, mean, mean) * (1.0 if seen is None else seen.mean())
+            seen = seen_components(window, mean)
+            most = variance_at(window, mean, mean) * (1.0 if seen is None else seen.mean())
             once = FILTERED_VARIANCE if problem.fit.filter_passes == 1 else FILTERED_TWICE
             factor = once if problem.fit.guard is None else 1.0
             left = torch.minimum(factor * filtered.variance, most)

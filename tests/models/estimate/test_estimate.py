@@ -78,7 +78,7 @@ def test_the_residual_of_guarded_sources_is_not_taken_for_noise(guard, seen):
     noise = replace(asked.noise, correlated=True, lag1=0.5)
     asked = replace(asked, noise=noise, fit=replace(asked.fit, guard=guard))
     window = Window(measurement(noisy), asked)
-    found = estimate._seen(window, window.y - 3 * SIGMA)
+    found = estimate.seen_components(window, window.y - 3 * SIGMA)
     assert (found is not None) is seen
 
 
