@@ -1,5 +1,6 @@
 """Every exception of a reader becomes a SourceError; a file that does not answer is given up."""
 
+import errno
 import os
 import socket
 import threading
@@ -9,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from glassplate.pipeline import open_source
-from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.errors import SourceAwayError, SourceError, UsageError
 from glassplate.pipeline.sources import guarded_reading as guarded
 from glassplate.pipeline.sources import open_image, unpack
 from glassplate.pipeline.sources import sample_windows as sampling
@@ -49,7 +50,7 @@ def opened(path):
 class TestAsSourceErrors:
     @pytest.mark.parametrize(
         "error",
-        [KeyError("NAXIS"), AssertionError(), RecursionError("too deep"), OSError(5, "I/O error")],
+        [KeyError("NAXIS"), AssertionError(), RecursionError("too deep"), OSError(22, "invalid")],
         ids=lambda error: type(error).__name__,
     )
     def test_whatever_a_reader_raises(self, tmp_path, error):
@@ -75,6 +76,12 @@ class TestAsSourceErrors:
     def test_an_error_of_glassplate_is_kept(self, tmp_path):
         with pytest.raises(UsageError, match=r"^--page 7$"), as_source_errors(tmp_path):
             raise UsageError("--page 7")
+
+    def test_a_disk_that_does_not_answer_is_not_a_damaged_file(self, tmp_path):
+        with pytest.raises(SourceAwayError) as caught, as_source_errors(tmp_path / "a.fits"):
+            raise OSError(errno.EIO, "I/O error")
+        assert str(caught.value).endswith("; is the disk or server it lies on there?")
+        assert caught.value.passing
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
     def test_an_interruption_is_kept(self, tmp_path, error):
