@@ -27,7 +27,7 @@ MOST_SAMPLES = 12
 
 
 @dataclass(frozen=True)
-class _Todo:
+class _ToRestore:
     """An image that would be restored."""
 
     image: Image
@@ -50,7 +50,7 @@ def plan_job(job: Job, images: tuple[Image, ...], *, retry_failed: bool) -> JobP
     account, facts = Account(job.output), RunFacts(job, retry_failed=retry_failed)
     plans = [_plan(image, account, facts) for image in images]
     todo = [
-        _Todo(image, plan, _size_of(image.spec.path))
+        _ToRestore(image, plan, _size_of(image.spec.path))
         for image, plan in zip(images, plans, strict=True)
         if plan.action in ("restore", "resume")
     ]
@@ -108,15 +108,15 @@ def _plan(image: Image, account: Account, facts: RunFacts) -> ImagePlan:
     )
 
 
-def _estimated(todo: list[_Todo], job: Job) -> dict[Image, ImagePlan]:
+def _estimated(todo: list[_ToRestore], job: Job) -> dict[Image, ImagePlan]:
     """Time and disk of each image: of some by their plans, of others by those of similar size."""
-    groups: dict[tuple[object, ...], list[_Todo]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[_ToRestore]] = defaultdict(list)
     for one in todo:
         image = one.image
         key = (one.plan.recipe, image.overrides, image.scale, image.steps, one.file_bytes)
         groups[*key, image.spec.path.suffix].append(one)
     estimated: dict[Image, ImagePlan] = {}
-    samples: list[_Todo] = []
+    samples: list[_ToRestore] = []
     for members in sorted(groups.values(), key=len, reverse=True)[:MOST_SAMPLES]:
         sample = replace(members[0], plan=_sampled(members[0], job))
         samples.append(sample)
@@ -127,7 +127,7 @@ def _estimated(todo: list[_Todo], job: Job) -> dict[Image, ImagePlan]:
     return estimated
 
 
-def _sampled(one: _Todo, job: Job) -> ImagePlan:
+def _sampled(one: _ToRestore, job: Job) -> ImagePlan:
     """The plan of an image with its time and disk. Each step is planned as if it were the first."""
     seconds, disk_bytes = 0.0, 0
     try:
@@ -143,7 +143,7 @@ def _sampled(one: _Todo, job: Job) -> ImagePlan:
     return replace(one.plan, seconds=seconds, disk_bytes=disk_bytes, sampled=True)
 
 
-def _scaled(one: _Todo, samples: list[_Todo]) -> ImagePlan:
+def _scaled(one: _ToRestore, samples: list[_ToRestore]) -> ImagePlan:
     """The plan of an image by that of the one with the same recipe whose file is nearest in size."""
     alike = [s for s in samples if s.plan.recipe == one.plan.recipe and s.plan.seconds is not None]
     if not alike:
