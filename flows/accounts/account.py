@@ -15,8 +15,7 @@ from pathlib import Path
 from glassplate.flows.accounts.entry import Entry
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.files import write_atomically
-
-ACCOUNT = "job.jsonl"
+from glassplate.pipeline.pages.job_account import ACCOUNT
 
 
 class Account:

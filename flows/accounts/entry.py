@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from glassplate.flows.accounts.stamps import FileStamp
-from glassplate.flows.report.status import STATES, State, Status
+from glassplate.flows.report.status import Status
+from glassplate.pipeline.pages.job_account import STATES, State
 
 
 @dataclass(frozen=True)

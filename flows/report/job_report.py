@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from glassplate.flows.report.reports import ImageReport
-from glassplate.flows.report.status import STATES, Status
+from glassplate.flows.report.status import Status
 from glassplate.flows.report.text import duration, plural
+from glassplate.pipeline.pages.job_account import STATES
 
 # Images of one status of which the report has a text each; of others it gives the number.
 MOST_TEXTS = 20

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glassplate.flows.report.status import State, Status
+from glassplate.flows.report.status import Status
 from glassplate.flows.report.text import duration, number, plural
+from glassplate.pipeline.pages.job_account import State
 from glassplate.pipeline.text import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pages.drawing import choose_stretch, jpeg, picture
 from glassplate.pipeline.pages.html import check_page_target, is_page, write_page
-from glassplate.pipeline.pages.job_rows import ACCOUNT, JobRow, job_rows, totals
+from glassplate.pipeline.pages.job_account import ACCOUNT
+from glassplate.pipeline.pages.job_rows import JobRow, job_rows, totals
 from glassplate.pipeline.pages.overview import halved
 from glassplate.pipeline.pages.result_page import page_of, write_result_page
 from glassplate.pipeline.pages.shown_result import ShownResult

@@ -7,21 +7,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.pages.job_account import ACCOUNT, STATES, State
 from glassplate.pipeline.provenance.inspect import is_result
 from glassplate.pipeline.provenance.manifest import Manifest, read_manifest
 from glassplate.pipeline.text import printable
 
-State: TypeAlias = Literal["done", "skipped", "quarantined", "pending"]
-STATES: tuple[State, ...] = ("done", "skipped", "quarantined", "pending")
-# The account of a job, beside its results: one line for each image, the last of which counts.
-ACCOUNT = "job.jsonl"
-# Folders of hidden files are looked for nothing; results lie at most so deep below the folder of a job,
-# whose patterns have few wildcards.
+# Results lie at most so many folders below the folder of a job, whose patterns have few wildcards. Hidden
+# folders are passed over.
 DEEPEST = 4
 
 

@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from glassplate.flows.accounts.account import ACCOUNT
 from glassplate.flows.jobs.inputs.folders import files_below, unreadable_folders
 from glassplate.flows.report.job_log import SUFFIX as LOG_SUFFIX
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.own_files import is_export
+from glassplate.pipeline.pages.job_account import ACCOUNT
 
 STORE_SUFFIX = ".zarr"
 

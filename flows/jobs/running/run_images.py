@@ -35,8 +35,8 @@ from glassplate.flows.jobs.running.settled import (
 from glassplate.flows.jobs.running.through import Way, go_through
 from glassplate.flows.jobs.running.verdicts import verdict_of
 from glassplate.flows.jobs.running.work import find_done
-from glassplate.flows.report.status import State
 from glassplate.pipeline.errors import GlassplateError, UsageError
+from glassplate.pipeline.pages.job_account import State
 from glassplate.pipeline.text import one_line, printable
 
 Restore: TypeAlias = Callable[[Look], Outcome]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from glassplate.flows.accounts.account import Account
 from glassplate.flows.accounts.entry import Entry, InputFile
 from glassplate.flows.accounts.stamps import FileStamp, own_stamp, stamp_of, tree_stamp
-from glassplate.flows.report.status import STATES
 from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.pages.job_account import STATES
 
 numbers = st.integers(0, 2**63)
 file_stamps = st.builds(FileStamp, numbers, numbers, numbers)
