@@ -3,7 +3,7 @@
     python benchmarks/quality.py set9 textures --data ../shared/data
     python benchmarks/quality.py xmm decam --data ../shared/data
     python benchmarks/quality.py stars real --data ../shared/data
-    python benchmarks/quality.py whole --data ../shared/data
+    python benchmarks/quality.py whole channels --data ../shared/data
     python benchmarks/quality.py inpaint guided impulse deartifact colorize --data ../shared/data
     python benchmarks/quality.py set5x2 set5x4 set14x4 --data ../shared/data
     python benchmarks/quality.py exposures judged --data ../shared/data
@@ -41,6 +41,8 @@ from real_noise import real
 from rivals import Method
 from star_fields import stars
 from studies import (
+    CHANNEL_SIGMAS,
+    channels,
     colorize,
     deartifact,
     decam,
@@ -363,6 +365,7 @@ SETS = {
     "whole": (whole, "archive-denoise", ("psnr_db",)),
     "set9": (set9, "archive-denoise", ("psnr_db",)),
     "textures": (textures, "archive-denoise", ("psnr_db",)),
+    "channels": (channels, "archive-denoise", ("psnr_db",)),
     "inpaint": (inpaint, "archive-repair", ("hole_psnr_db", "psnr_db")),
     "deartifact": (deartifact, "archive-deartifact", ("psnr_db",)),
     "colorize": (colorize, "archive-colorize", ("chroma_psnr_db", "delta_e")),
@@ -414,6 +417,10 @@ def run(name: str, options: argparse.Namespace) -> None:
     if name == "whole":
         cold = load_recipe(options.recipe or recipe_name, [*options.set, "donor.tiles=0"])
         ours = {"warm": through_the_pipeline(recipe), "cold": through_the_pipeline(cold)}
+    if name == "channels":
+        alike = f"noise.sigma={np.sqrt((CHANNEL_SIGMAS**2).mean()):.6f}"
+        told = load_recipe(options.recipe or recipe_name, [*options.set, alike])
+        ours["told one sigma for all"] = glassplate(told, options.threads)
     if name == "deartifact":
         ours = {"glassplate": of_the_file(recipe)}
     if name == "colorize":

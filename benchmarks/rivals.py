@@ -71,8 +71,8 @@ def biharmonic(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     return result.transpose(2, 0, 1), {}
 
 
-def bm3d(sigma: float) -> Method:
-    """BM3D, told the noise."""
+def bm3d(sigma: float | np.ndarray) -> Method:
+    """BM3D, told the noise, of all channels or of each."""
     import bm3d as package
 
     def run(image: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

@@ -39,6 +39,8 @@ from glassplate.models.colour import add_chroma, srgb_from_linear, srgb_to_lab
 from glassplate.models.metrics import flux_ratio, mse, psnr
 
 SIGMA = 25 / 255
+CHANNEL_SIGMAS = np.array([10, 20, 40]) / 255
+"""Noise of the channels of `channels`, in another order for each image."""
 Wanted = Callable[[str], bool]
 """Whether an image, by its name, is to be measured."""
 Study = Callable[[Path, dict[str, Method], Wanted], Iterator[tuple[str, str, dict[str, Any]]]]
@@ -65,6 +67,28 @@ def textures(
         name = f"kodim{number:02}"
         images[name] = data / "std" / "kodak24" / f"{name}.png"
     yield from with_white_noise(images, ours, wanted)
+
+
+def channels(
+    data: Path, ours: dict[str, Method], wanted: Wanted
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Four of Kodak's photographs with white noise of another standard deviation in each channel."""
+    for number in (4, 5, 7, 8):
+        name = f"kodim{number:02}"
+        if not wanted(name):
+            continue
+        clean, crop = central(
+            io.imread(data / "std" / "kodak24" / f"{name}.png").transpose(2, 0, 1) / 255
+        )
+        sigmas = np.roll(CHANNEL_SIGMAS, number)
+        noise = np.random.default_rng(number).normal(0, 1, clean.shape)
+        noisy = clean + sigmas[:, None, None] * noise
+        methods = {"noisy": unchanged, "BM3D, each sigma": bm3d(sigmas), **ours}
+        for title, method in methods.items():
+            result, facts, spent = timed(method, noisy)
+            each = [psnr(*planes, 1.0) for planes in zip(result, clean, strict=True)]
+            figures = {"psnr_db": psnr(result, clean, 1.0), "channels_db": each, "crop": crop}
+            yield name, title, {**figures, **spent, **facts}
 
 
 def with_white_noise(

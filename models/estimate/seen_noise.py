@@ -8,9 +8,15 @@ much more of the one than of the other. Figures in docs/design/018-seen-noise.md
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
-from glassplate.models.estimate.colour_components import colour_components
+from glassplate.models.estimate.colour_components import (
+    channel_sigma,
+    colour_axes,
+    colour_components,
+)
 from glassplate.models.estimate.posterior import posterior_mean
 from glassplate.models.filters import gaussian_blur
 
@@ -24,6 +30,18 @@ RADIUS = 6.0
 ELSEWHERE = 2.0
 # Least variance of a component, in units of the noise model's: JPEG may leave no noise in the colours.
 LEAST = 1e-3
+
+
+class _Residual(NamedTuple):
+    """What a measurement has beyond a prediction."""
+
+    components: torch.Tensor
+    """(B, C, h, w), in units of the model's noise; 0 where it is not `whole`."""
+    whole: torch.Tensor
+    """(B, 1, h, w) bool: every channel is valid and has noise."""
+    axes: torch.Tensor
+    """(B, C, C), of the components."""
+
 
 # Classes of brightness, of as many pixels each, in which the residual is compared, and the blur of the
 # brightness in pixels. With 3, 5 and 8 classes the crops of PolyU reach the same, 0.15 dB more than with one:
@@ -48,7 +66,7 @@ def by_brightness(
     The median squared residual of pixels of this brightness over that of all, interpolated between classes; 1
     where too few pixels are valid.
     """
-    r, whole = _residual(mu, y, variance, valid)
+    r, whole, _ = _residual(mu, y, variance, valid)
     local = _local_mean(r.square().mean(1, keepdim=True), whole, RADIUS)  # (B, 1, h, w)
     light = _local_mean(mu.mean(1, keepdim=True), torch.ones_like(whole), BRIGHTNESS_BLUR)
     factor = torch.ones_like(light)
@@ -93,7 +111,7 @@ def seen_noise(
     components is `ELSEWHERE` where that residual is no stronger than the model's noise, and 1 where it is
     much stronger.
     """
-    r, whole = _residual(mu, y, variance, valid)
+    r, whole, _ = _residual(mu, y, variance, valid)
     local = _local_mean(r.square(), whole, RADIUS)  # (B, C, h, w)
     found = []
     # one by one, so that a window has the same noise whatever is filtered with it
@@ -136,10 +154,10 @@ def posterior_with_seen(
     -------
     x, (B, C, h, w): `mu` where not all channels are valid, `y` where a valid pixel has no noise.
     """
-    r, whole = _residual(mu, y, variance, valid)
+    r, whole, axes = _residual(mu, y, variance, valid)
     noise = seen[:, :, None, None].expand_as(r)
     shift = posterior_mean(torch.zeros_like(r), r, noise, whole.expand_as(valid), radius, doubt)
-    x = mu + variance.clamp(min=0).sqrt() * colour_components(shift, inverse=True)
+    x = mu + variance.clamp(min=0).sqrt() * colour_components(shift, True, axes)
     return torch.where(valid & (variance <= 0), y, torch.where(valid, x, mu))
 
 
@@ -160,12 +178,10 @@ def correlation_area(lag1: float) -> float:
 
 def _residual(
     mu: torch.Tensor, y: torch.Tensor, variance: torch.Tensor, valid: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Colour components of the residual in units of the model's noise, (B, C, h, w), and where they are.
-
-    The latter is (B, 1, h, w) bool, True where every channel is valid and has noise.
-    """
+) -> _Residual:
+    """Colour components of what a measurement has beyond a prediction."""
     noisy = valid & (variance > 0)
     whole = noisy.all(1, keepdim=True)
+    axes = colour_axes(channel_sigma(variance, noisy))
     r = torch.where(whole, (y - mu) / torch.where(noisy, variance, 1).sqrt(), 0)
-    return colour_components(r), whole
+    return _Residual(colour_components(r, axes=axes), whole, axes)

@@ -10,9 +10,13 @@ import torch.nn.functional as F
 
 from glassplate.models.cosine_transform import cosine_matrix
 from glassplate.models.estimate.block_matching import Search, nearest_blocks
-from glassplate.models.estimate.colour_components import colour_components, colour_variance
+from glassplate.models.estimate.colour_components import (
+    channel_sigma,
+    colour_axes,
+    colour_components,
+    colour_variance,
+)
 from glassplate.models.estimate.posterior import COLOURS
-from glassplate.models.fit.losses import masked_median
 
 # Set9 at sigma 25, four crops: blocks of 4 to 10 pixels differ by 0.03 dB in the mean (6: 32.35, 8: 32.31),
 # groups of 16 and 32 by 0.025, a reach of 12 and 19 by up to 0.1.
@@ -124,25 +128,26 @@ def collaborative_wiener(
     if not noisy.any():
         return Filtered(measured.reshape(shape), torch.zeros(shape).to(y) if stated else None)
     # in units of the usual noise, squares of faint fluxes stay within single precision
-    unit = masked_median(noise, noisy).nan_to_num(nan=1.0).sqrt()  # (B, 1, 1, 1)
-    of_components = colour_variance(noise / unit.square())
+    unit = channel_sigma(noise, noisy)  # (B, C, 1, 1)
+    axes = colour_axes(unit)
+    of_components = colour_variance(noise / unit.square(), axes=axes)
     if seen is not None:
         of_components = of_components * seen[:, :, None, None]
     whole = (
-        colour_components(pilot / unit),
-        colour_components(measured / unit),
+        colour_components(pilot / unit, axes=axes),
+        colour_components(measured / unit, axes=axes),
         of_components,
     )
     # one by one, images stay in a CPU's cache; a GPU would start as many kernels for each
     at_once = 1 if y.device.type == "cpu" else len(y)
     parts = zip(*(torch.split(planes, at_once) for planes in whole), strict=True)
     found = [_in_units_of_noise(p, m, v, lag1, stated, one) for p, m, v in parts]
-    values = colour_components(torch.cat([image.values for image in found]), inverse=True)
+    values = colour_components(torch.cat([image.values for image in found]), True, axes)
     values = torch.where(noisy, unit * values, measured).reshape(shape)
     variances = [image.variance for image in found if image.variance is not None]
     if not variances:
         return Filtered(values, None)
-    left = unit.square() * colour_variance(torch.cat(variances), inverse=True)
+    left = unit.square() * colour_variance(torch.cat(variances), True, axes)
     return Filtered(values, left.reshape(shape))
 
 

@@ -130,7 +130,7 @@ def _lost_noise(
     level = neighbour_mean(low, torch.ones_like(low, dtype=torch.bool))
     kept = float(taps(DOUBLE, kernel_of(problem)).square().sum()) ** 2  # share of the variance
     noise = torch.randn(low.shape, generator=generator).to(low.device)
-    return (max(1 - kept, 0.0) * problem.noise.variance(level)).sqrt() * noise
+    return (max(1 - kept, 0.0) * problem.noise.pixel_variance(level)).sqrt() * noise
 
 
 def oriented(x: torch.Tensor, turn: int) -> torch.Tensor:

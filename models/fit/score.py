@@ -63,5 +63,5 @@ class Score(StackedState):
         """Variance of the measurements' noise, (B, C, h, w), given an estimate of them."""
         if self.variance is not None:
             return self.variance
-        variance: torch.Tensor = self.objective.problem.noise.variance(seen)
+        variance: torch.Tensor = self.objective.problem.noise.pixel_variance(seen)
         return variance

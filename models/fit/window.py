@@ -94,7 +94,7 @@ class Window:
         if fit.tv == 0:
             return NoPenalty()
         given = self.variance
-        variance = self.problem.noise.variance(level) if given is None else given
+        variance = self.problem.noise.pixel_variance(level) if given is None else given
         noisy = self.split.valid & (variance > 0)
         sigma = torch.where(noisy, variance, 0).sqrt() * slope  # (1, C, h, w)
         # holes are painted as smooth as pixels with noise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,4 +108,4 @@ def correct_clipping(squares: Squares, samples: Sequence[Sample]) -> Squares:
         chosen = good.flattest(good.flat_count)
         sigma = math.sqrt(chosen.variance.mean() / limits.variance_share(chosen, sigma).mean())
     share = limits.variance_share(good, sigma)
-    return Squares(good.level, good.structure, good.variance / share, good.freedom)
+    return replace(good, variance=good.variance / share)

@@ -19,15 +19,7 @@ from glassplate.models.noise.flat_squares import (
     CorrelatedNoise,
     measure_correlated,
 )
-from glassplate.models.noise.noise_spectrum import (
-    LOWEST_RADIUS,
-    checkerboard,
-    flat_count,
-    flatness,
-    noise_spectrum,
-    radius_of,
-)
-from glassplate.models.noise.spectra import Sample, flattest, square_spectra
+from glassplate.models.noise.spectra import Sample
 
 # Most channels that are taken for colours of one scene.
 MOST_COLOURS = 4
@@ -134,37 +126,3 @@ def _measured(found: CorrelatedNoise, share: float) -> ComponentNoise | None:
         return None
     flat = found.squares.structure <= NEARLY_FLAT * found.variance
     return ComponentNoise(share * found.variance, found.grain, float(flat.mean()))
-
-
-def channel_shares(samples: Sequence[Sample]) -> tuple[float, ...]:
-    """Variance of each channel's noise in units of their mean, where the image is flat.
-
-    Parameters
-    ----------
-    samples
-        As for `measure_components`.
-
-    Returns
-    -------
-    One number for each channel; none for one channel, for more than `MOST_COLOURS`, and where nothing can be
-    measured.
-    """
-    channels = len(samples[0][0]) if samples else 0
-    if not 1 < channels <= MOST_COLOURS:
-        return ()
-    spectra = square_spectra(without_clipped(samples), SIDE)
-    places = spectra.mean_over_channels()
-    if len(places) < FEWEST_SQUARES:
-        return ()
-    spectrum = noise_spectrum(places)
-    variances = np.zeros(channels)
-    for half in checkerboard(SIDE):
-        flat = np.zeros(len(places), bool)
-        flat[flattest(flatness(places, spectrum, half), flat_count(len(places)))] = True
-        chosen = flat[spectra.place]
-        other = ~half & (radius_of(SIDE) >= LOWEST_RADIUS)
-        energy = spectra.energy[chosen][:, other].sum(1, dtype=np.float64)
-        # a channel without any variation in a place has no square there
-        variances += np.bincount(spectra.channel[chosen], energy, channels) / flat.sum()
-    total = variances.mean()
-    return tuple(float(share) for share in variances / total) if total > 0 else ()

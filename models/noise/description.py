@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from glassplate.models.noise.components import channel_shares, measure_components
+from glassplate.models.noise.components import measure_components
 from glassplate.models.noise.estimate import BESIDE_A_PATTERN, typical_sigma
 from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel
@@ -25,8 +25,6 @@ HIGH_CONFIDENCE, LOW_CONFIDENCE = 0.2, 0.05
 # Share of the standard deviation from which the noise of colours is worth a word. The colours of a grey
 # picture that was saved with three channels have none but for the arithmetic.
 LEAST_COLOUR = 0.01
-# Ratio of the standard deviations of two channels from which they are worth a word.
-UNEQUAL = 1.2
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class NoiseDescription:
     unit: str = ""
     """What follows a standard deviation in words."""
     channels: tuple[float, ...] = ()
-    """Standard deviation in each channel; empty for one channel, and for more than colours have."""
+    """Standard deviation in each channel; empty where all have the same."""
 
     @property
     def confidence(self) -> Literal["high", "fair", "low"]:
@@ -78,7 +76,7 @@ class NoiseDescription:
             return "none"
         after = f" {self.unit}" if self.unit else ""
         growing = ", growing with brightness" if self.grows else ""
-        if self.channels and max(self.channels) > UNEQUAL * min(self.channels):
+        if self.channels:
             growing = (
                 f", by channel {', '.join(f'{sigma:.3g}' for sigma in self.channels)}{growing}"
             )
@@ -127,5 +125,5 @@ def describe_noise(samples: Sequence[Sample], noise: NoiseModel, unit: str) -> N
         grows=noise.slope > 0,
         flat=found.brightness.flat,
         unit=unit,
-        channels=tuple(sigma * math.sqrt(share) for share in channel_shares(finite)),
+        channels=tuple(sigma * math.sqrt(share) for share in noise.shares),
     )

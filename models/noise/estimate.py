@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from glassplate.models.noise.channel_noise import channel_shares
 from glassplate.models.noise.clipping import correct_clipping, without_clipped
-from glassplate.models.noise.components import measure_components
+from glassplate.models.noise.components import MOST_COLOURS, measure_components
 from glassplate.models.noise.flat_squares import (
     FEWEST_SQUARES,
     Squares,
@@ -96,7 +97,7 @@ def _measured(finite: Sequence[Sample], settings: NoiseSettings) -> NoiseModel:
         settings.correlation == "auto"
         and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
     )
-    lag1, constant = correlation.lag1, None
+    lag1, constant, even = correlation.lag1, None, True
     rounded = settings.correlation == "auto" and _only_rounded(squares, finite)
     if settings.correlation == "auto" and not (correlated or rounded):
         correlated = _colours_are_coarse(squares, finite[::COARSE_WINDOWS])
@@ -110,8 +111,32 @@ def _measured(finite: Sequence[Sample], settings: NoiseSettings) -> NoiseModel:
         if enough and correlated:
             squares, lag1 = everywhere_flat.squares, everywhere_flat.lag1
             constant = None if components is None else components.variance
-    line, origin = _given(settings) or _estimated(squares, finite, settings, constant)
-    return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
+        # where JPEG made places flat, a channel's noise there tells nothing of its noise elsewhere
+        even = not rounded and components is not None and components.even
+    stated = _given(settings)
+    if stated is not None:
+        line, origin = stated
+        return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal)
+    if len(squares) >= FEWEST_SQUARES:
+        squares = correct_clipping(squares, finite)
+    line, origin = _estimated(squares, finite, settings, constant)
+    shares: tuple[float, ...] = ()
+    if even and settings.gain is None and settings.read_noise is None:
+        shares = _shares(squares, finite, line)
+    if shares:
+        # channels of different noise and brightness would look like noise that grows with brightness
+        alike = squares.in_units_of(shares)
+        line, origin = _estimated(alike, finite, settings, constant)
+        shares = _shares(squares, finite, line)
+    return NoiseModel(line.floor, line.slope, lag1, correlated, origin, line.pedestal, shares)
+
+
+def _shares(squares: Squares, samples: Sequence[Sample], line: VarianceLine) -> tuple[float, ...]:
+    """Shares of the channels as for `NoiseModel`; none for an image of more than `MOST_COLOURS`."""
+    channels = len(samples[0][0]) if samples else 0
+    if channels > MOST_COLOURS or len(squares) < FEWEST_SQUARES:
+        return ()
+    return channel_shares(squares, channels, line)
 
 
 def noise_between_sources(samples: Sequence[Sample], noise: NoiseModel) -> NoiseModel:
@@ -248,7 +273,6 @@ def _estimated(
     if len(squares) < FEWEST_SQUARES:
         sigma = difference_sigma(samples)
         return VarianceLine(sigma**2), "estimated: gaussian, from differences"
-    squares = correct_clipping(squares, samples)
     classes = brightness_classes(squares)
     of_squares = constant_variance(squares)
     if constant is None:

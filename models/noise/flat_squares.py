@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class Squares:
     """``(n,)`` energy in the low orders, squared source units; about `variance` where there is only noise."""
     variance: FloatArray
     """``(n,)`` variance of the noise if the square is flat, squared source units."""
+    channel: npt.NDArray[np.int_]
+    """``(n,)`` number of the square's channel."""
     freedom: float
     """Independent numbers that each square adds to a mean of `variance`."""
 
@@ -60,11 +62,27 @@ class Squares:
 
     def take(self, index: npt.NDArray[Any]) -> Squares:
         """Keep the squares of an index or boolean array."""
-        return Squares(self.level[index], self.structure[index], self.variance[index], self.freedom)
+        return replace(
+            self,
+            level=self.level[index],
+            structure=self.structure[index],
+            variance=self.variance[index],
+            channel=self.channel[index],
+        )
+
+    def in_units_of(self, shares: Sequence[float]) -> Squares:
+        """Divide each square's variance by the share of its channel."""
+        return replace(self, variance=self.variance / np.asarray(shares)[self.channel])
 
     def flattest(self, count: int) -> Squares:
         """Keep the `count` squares with the least structure."""
         return self.take(flattest(self.structure, count))
+
+    def all_flat(self) -> Squares:
+        """Keep the flattest squares and all others with no more structure than these have noise."""
+        first = float(self.flattest(self.flat_count).variance.mean())
+        flat = int((self.structure <= first).sum())
+        return self.flattest(max(self.flat_count, flat))
 
     @property
     def flat_count(self) -> int:
@@ -96,6 +114,7 @@ def measure_white(samples: Sequence[Sample]) -> tuple[Squares, Correlation]:
         spectra.level,
         spectra.structure(JUDGED_BELOW),
         spectra.energy[:, high].mean(1, dtype=np.float64),
+        spectra.channel,
         float(high.sum()) * spectra.new_share,
     )
     return squares, correlation_from_high_orders(spectra)
@@ -143,7 +162,8 @@ def measure_correlated(
     places = spectra.mean_over_channels()
     if len(places) < FEWEST_SQUARES:
         nothing = np.zeros(0)
-        return CorrelatedNoise(Squares(nothing, nothing, nothing, 1.0), 0.0, 1.0, 0.0, False)
+        none = Squares(nothing, nothing, nothing, np.zeros(0, np.int_), 1.0)
+        return CorrelatedNoise(none, 0.0, 1.0, 0.0, False)
     spectrum = noise_spectrum(places)
     even = bool(spectrum[radius_of(side) >= side].mean() > even_above)
     if even:
@@ -160,6 +180,7 @@ def measure_correlated(
         np.tile(spectra.level, 2),
         np.concatenate(structures),
         np.concatenate(variances),
+        np.tile(spectra.channel, 2),
         side**2 / 2 * spectra.new_share,
     )
     lowest = float(spectrum[radius_of(side) < LOWEST_RADIUS].mean())
@@ -175,6 +196,4 @@ def measure_correlated(
 
 def constant_variance(squares: Squares) -> float:
     """Mean variance of the flattest squares and of all others with no more structure than noise."""
-    first = float(squares.flattest(squares.flat_count).variance.mean())
-    flat = int((squares.structure <= first).sum())
-    return float(squares.flattest(max(squares.flat_count, flat)).variance.mean())
+    return float(squares.all_flat().variance.mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 Array = TypeVar("Array")
 """numpy array or torch tensor."""
@@ -86,9 +86,11 @@ class NoiseModel:
     """How the model was obtained, such as "estimated: gaussian" or "given: sigma"."""
     pedestal: float = 0.0
     """Value from which the variance grows, source units: the bias level of a raw exposure."""
+    shares: tuple[float, ...] = ()
+    """Variance of each channel's noise in units of what `variance` says; none where all have the same."""
 
     def variance(self, x: Array) -> Array:
-        """Variance of the noise at expected values, ``floor + slope * max(x - pedestal, 0)``.
+        """Variance at expected values, ``floor + slope * max(x - pedestal, 0)``, in the mean of the channels.
 
         Parameters
         ----------
@@ -104,6 +106,32 @@ class NoiseModel:
         values: Any = x
         result: Array = self.floor + self.slope * (values - self.pedestal).clip(min=0)
         return result
+
+    def pixel_variance(self, x: Array) -> Array:
+        """Variance of the noise of each pixel at its expected value.
+
+        Parameters
+        ----------
+        x
+            numpy array or torch tensor (..., c, h, w), source units, of as many channels as there are
+            `shares`, if there are any.
+
+        Returns
+        -------
+        Array
+            Same kind and shape as `x`, squared source units; NaN where `x` is NaN.
+        """
+        result: Any = self.variance(x)
+        for channel, share in enumerate(self.shares):
+            result[..., channel, :, :] *= share
+        return cast(Array, result)
+
+    def of_channel(self, channel: int) -> NoiseModel:
+        """Noise model of one channel alone."""
+        if not self.shares:
+            return self
+        share = self.shares[channel]
+        return replace(self, floor=share * self.floor, slope=share * self.slope, shares=())
 
     def scaled(self, exponent: int) -> NoiseModel:
         """Noise model of the image multiplied by ``2**exponent``."""

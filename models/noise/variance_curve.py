@@ -41,6 +41,10 @@ class VarianceLine:
     slope: float = 0.0
     pedestal: float = 0.0
 
+    def variance(self, level: FloatArray) -> FloatArray:
+        """Variance at expected values, of the shape of `level`."""
+        return self.floor + self.slope * np.maximum(level - self.pedestal, 0)
+
     def scaled(self, factor: float) -> VarianceLine:
         """Line of `factor` times the variance."""
         return VarianceLine(self.floor * factor, self.slope * factor, self.pedestal)
@@ -161,8 +165,7 @@ def typical_variance(classes: BrightnessClasses) -> float:
 
 def chi2(classes: BrightnessClasses, line: VarianceLine) -> float:
     """Sum of the squared deviations of the classes from a line, in units of their errors."""
-    model = line.floor + line.slope * np.maximum(classes.level - line.pedestal, 0)
-    model = np.maximum(model, 1e-3 * classes.variance)
+    model = np.maximum(line.variance(classes.level), 1e-3 * classes.variance)
     return float((((classes.variance - model) / (classes.error * model)) ** 2).sum())
 
 
@@ -170,7 +173,7 @@ def growth_is_significant(classes: BrightnessClasses, line: VarianceLine) -> boo
     """Whether a line explains the classes clearly better than any constant."""
     if len(classes.level) < 3 or line.slope <= 0:
         return False
-    ends = line.floor + line.slope * np.maximum(classes.level[[0, -1]] - line.pedestal, 0)
+    ends = line.variance(classes.level[[0, -1]])
     left = chi2(classes, line)
     gain = chi2(classes, constant_line(classes)) - left
     return bool(gain > max(SIGNIFICANT, BETTER * left) and ends[1] > GROWTH * ends[0])

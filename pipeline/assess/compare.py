@@ -141,7 +141,7 @@ def _add(sums: _Sums, cell: _Cell, result: ResultImage, truth: Image, data_range
     square = (x - y) ** 2
     sums.square += float(square.sum())
     if result.noise is not None:
-        variance = np.asarray(result.noise.variance(x), np.float64)
+        variance = np.asarray(result.noise.pixel_variance(values)[cell.inner][inner], np.float64)
         noisy = variance > 0
         sums.weighted_square += float((square[noisy] / variance[noisy]).sum())
         sums.weighted += int(noisy.sum())

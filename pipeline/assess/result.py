@@ -183,7 +183,7 @@ class AssessedResult:
 
     def sigma(self, estimate: FloatArray) -> FloatArray | None:
         """Standard deviation of the noise of each pixel, source units; None where none was measured."""
-        return None if self.noise is None else np.sqrt(self.noise.variance(estimate))
+        return None if self.noise is None else np.sqrt(self.noise.pixel_variance(estimate))
 
 
 def _shrunk(values: FloatArray, scale: int) -> FloatArray:

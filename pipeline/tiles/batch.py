@@ -162,7 +162,7 @@ def _copy(task: BatchTask, window: Window) -> TileRecord:
     if plan.white is not None:
         values = plan.in_lab(pixels, np.zeros((2, *values.shape[1:]), np.float32))
     if plan.recipe.uncertain:
-        uncertain = plan.noise.variance(values) if plan.removes_nothing else np.nan
+        uncertain = plan.noise.pixel_variance(values) if plan.removes_nothing else np.nan
         values = np.concatenate([values, np.full_like(values, np.sqrt(uncertain))])
     crc32 = Scratch(task.scratch).write_window(window.tile.index, values)
     return TileRecord(

@@ -37,7 +37,7 @@ def kept_rays(
     """
     if pixels.rays is None or plan.layout.mixes:
         return np.zeros_like(pixels.valid)
-    variance = plan.noise.variance(restored) if pixels.variance is None else pixels.variance
+    variance = plan.noise.pixel_variance(restored) if pixels.variance is None else pixels.variance
     most = pixels.values + EXCESS * np.sqrt(variance)
     kept: npt.NDArray[np.bool_] = pixels.rays & (restored > most)
     return kept

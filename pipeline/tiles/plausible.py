@@ -79,7 +79,8 @@ def implausible(plan: Plan, pixels: Pixels, values: FloatArray) -> str | None:
 
 def _unit(plan: Plan, pixels: Pixels, seen: FloatArray, channel: int) -> float:
     """Standard deviation of one pixel's noise, in the units of the window; 0 where none is known."""
-    variance = plan.noise.variance(seen) if pixels.variance is None else pixels.variance[channel]
+    noise = plan.noise.of_channel(channel)
+    variance = noise.variance(seen) if pixels.variance is None else pixels.variance[channel]
     valid = pixels.valid[channel]
     known = variance[valid & np.isfinite(variance)]
     modelled = math.sqrt(float(known.mean())) if known.size else 0.0

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from glassplate.models.estimate.colour_components import colour_components, colour_variance
+from glassplate.models.estimate.colour_components import (
+    channel_sigma,
+    colour_axes,
+    colour_components,
+    colour_variance,
+)
 
 
 def planes(channels):
@@ -37,3 +42,37 @@ def test_the_variance_is_that_of_independent_channels():
     )
     there = colour_components(noise).square().mean(0, keepdim=True)
     torch.testing.assert_close(colour_variance(given), there, rtol=0.02, atol=0)
+
+
+class TestAxes:
+    SIGMA = torch.tensor([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0]]).view(2, 3, 1, 1)
+
+    def test_they_are_orthonormal(self):
+        axes = colour_axes(self.SIGMA)
+        eye = torch.eye(3).expand(2, 3, 3)
+        torch.testing.assert_close(axes @ axes.mT, eye)
+
+    def test_a_grey_scene_is_all_brightness(self):
+        grey = torch.rand((2, 1, 4, 4)).expand(-1, 3, -1, -1)
+        there = colour_components(grey / self.SIGMA, axes=colour_axes(self.SIGMA))
+        assert there[:, 1:].abs().max() < 1e-6
+
+    def test_channels_that_are_alike_have_cosines(self):
+        axes = colour_axes(self.SIGMA)
+        given = planes(3)
+        assert torch.equal(colour_components(given, axes=axes)[1], colour_components(given)[1])
+
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+    def test_there_and_back(self, channels):
+        given, sigma = planes(channels), 1 + planes(channels)[..., :1, :1]
+        axes = colour_axes(sigma)
+        there = colour_components(given, axes=axes)
+        torch.testing.assert_close(colour_components(there, True, axes), given)
+
+    def test_the_usual_noise_of_a_channel(self):
+        variance = torch.tensor([4.0, 9.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3).clone()
+        noisy = torch.ones((1, 2, 3, 3), dtype=torch.bool)
+        variance[0, 0, 0, 0], noisy[0, 0, 1, 1] = 1000.0, False
+        assert channel_sigma(variance, noisy).flatten().tolist() == [2.0, 3.0]
+        noisy[:, 1] = False  # a channel without noise has that of the others
+        assert channel_sigma(variance, noisy).flatten().tolist() == [2.0, 2.0]

@@ -126,7 +126,7 @@ class TestDescription:
 
     def test_channels_that_are_alike_are_not_told_apart(self):
         found = described(100 + grains(3))
-        assert found.channels == pytest.approx([5, 5, 5], rel=0.1)
+        assert found.channels == ()
         assert "channel" not in found.words
         assert described(100 + grains()).channels == described(100 + grains(5)).channels == ()
 

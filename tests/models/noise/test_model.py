@@ -44,3 +44,30 @@ class TestModel:
         result = self.MODEL.variance(torch.from_numpy(x))
         assert result.dtype == torch.float32
         np.testing.assert_array_equal(result.numpy(), self.MODEL.variance(x))
+
+
+class TestChannels:
+    MODEL = NoiseModel(4.0, 0.5, 0.0, False, "test", shares=(0.5, 1.0, 1.5))
+
+    @pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+    @pytest.mark.parametrize("leading", [(), (2,)])
+    def test_each_channel_has_its_share_of_the_variance(self, kind, leading):
+        x = np.linspace(-5, 50, 24).reshape(*[1 for _ in leading], 3, 2, 4)
+        x = np.broadcast_to(x, (*leading, 3, 2, 4)).copy()
+        found = np.asarray(self.MODEL.pixel_variance(kind(x)))
+        for channel, share in enumerate((0.5, 1.0, 1.5)):
+            plane = x[..., channel, :, :]
+            np.testing.assert_allclose(
+                found[..., channel, :, :], share * self.MODEL.variance(plane)
+            )
+            alone = self.MODEL.of_channel(channel)
+            np.testing.assert_allclose(alone.variance(plane), share * self.MODEL.variance(plane))
+
+    def test_without_shares_all_channels_are_alike(self):
+        alike = NoiseModel(4.0, 0.5, 0.0, False, "test")
+        x = np.random.default_rng(0).random((3, 4, 5))
+        np.testing.assert_array_equal(alike.pixel_variance(x), alike.variance(x))
+        assert alike.of_channel(2) is alike
+
+    def test_a_change_of_units_keeps_the_shares(self):
+        assert self.MODEL.scaled(3).shares == self.MODEL.shares

@@ -111,6 +111,7 @@ def test_an_early_manifest_is_read():
     assert [written["plan"][name].pop("colours") for name in ("layout", "grid")] == [1, 1]
     names = ("unit_exponent", "wild", "defect_noise", "low_level", "noise_found", "removes_nothing")
     assert written["plan"].pop("pedestal") == 0
+    assert written["plan"]["noise"].pop("shares") == []
     newer = [written["plan"].pop(name) for name in names]
     assert newer == [0, [], None, None, None, False]
     assert written["summary"].pop("kept_rays") == 0
