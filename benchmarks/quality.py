@@ -87,6 +87,7 @@ class InMemory:
 
     values: np.ndarray
     joint: bool = True
+    colours: int = 1
 
     @property
     def spec(self) -> SourceSpec:

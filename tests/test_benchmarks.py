@@ -77,6 +77,14 @@ def options(folder, **changes):
     return argparse.Namespace(**{**given, **changes})
 
 
+def test_quality_makes_the_problem_of_an_image_in_memory(speed):
+    # a source needed one more attribute than the benchmark's had, and no set could be run
+    quality = pytest.importorskip("quality")
+    image = np.random.default_rng(0).normal(100, 5, (3, 128, 128))
+    problem = quality.problem_for(load_recipe("archive-denoise"), image, 1)
+    assert problem.noise.floor == pytest.approx(25, rel=0.2)
+
+
 def test_speed_measures_the_shipped_recipes(speed):
     default, reference = load_recipe("archive-denoise"), load_recipe("reference")
     assert default.network == speed.DEFAULT_NETWORK

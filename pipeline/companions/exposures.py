@@ -47,9 +47,9 @@ class Alignment:
     """Noise of this exposure, in its own units."""
 
     def variance(self, level: FloatArray) -> FloatArray:
-        """Variance of the noise at a level, both in the units of the first exposure."""
+        """Variance of the noise at a level (c, h, w), both in the units of the first exposure."""
         own = (level - self.match.offset) / self.match.scale
-        return self.noise.variance(own) * self.match.scale**2
+        return self.noise.pixel_variance(own) * self.match.scale**2
 
     def scaled(self, exponent: int) -> Alignment:
         """The same for exposures that are all multiplied by ``2**exponent``."""
