@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.fit.losses import masked_median
-from glassplate.models.noise.estimate import MEDIAN_ABSOLUTE
+from glassplate.models.noise.impulses import MEDIAN_ABSOLUTE
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.wavelets import (
     correlated_sigma,

@@ -18,10 +18,11 @@ from glassplate.models.noise.flat_squares import (
     measure_correlated,
     measure_white,
 )
+from glassplate.models.noise.impulses import MEDIAN_ABSOLUTE, without_impulses
 from glassplate.models.noise.lights import without_lights
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.models.noise.repeats import without_repeats
-from glassplate.models.noise.spectra import FloatArray, Sample
+from glassplate.models.noise.spectra import Sample
 from glassplate.models.noise.variance_curve import (
     BrightnessClasses,
     VarianceLine,
@@ -52,10 +53,6 @@ ROUNDING = 1 / 12
 # Variance up to which there is not even that: the flat squares of a drawing, whose spectra are 0 but for the
 # arithmetic, where camera JPEGs have 0.02 to 0.06.
 LEAST_ROUNDING = 1e-6
-# Standard deviations from the median of its neighbours beyond which a pixel is an impulse.
-IMPULSE_SIGMA = 5.0
-# Median absolute value of a normal variable, in standard deviations.
-MEDIAN_ABSOLUTE = 0.67448975
 
 
 def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseModel:
@@ -201,22 +198,6 @@ def _finite(sample: Sample) -> Sample:
     values, valid = sample
     good = valid & np.isfinite(values)
     return np.where(good, values, 0), good
-
-
-def without_impulses(sample: Sample) -> Sample:
-    """Mark the pixels that stand out from the median of their 3x3 neighbourhood as invalid."""
-    values, valid = sample
-    distance = np.abs(values - _median_of_nine(values))
-    usual = float(np.median(distance[valid])) if valid.any() else 0.0
-    return values, valid & (distance <= IMPULSE_SIGMA * usual / MEDIAN_ABSOLUTE)
-
-
-def _median_of_nine(values: FloatArray) -> FloatArray:
-    """Median of each pixel's 3x3 neighbourhood, borders repeated; (c, h, w) to the same."""
-    wide = np.pad(values, ((0, 0), (1, 1), (1, 1)), "edge")
-    views = np.lib.stride_tricks.sliding_window_view(wide, (3, 3), axis=(1, 2))  # (c, h, w, 3, 3)
-    median: FloatArray = np.median(views.reshape(*values.shape, 9), axis=-1)
-    return median
 
 
 def typical_sigma(samples: Sequence[Sample], noise: NoiseModel) -> float:
