@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
@@ -64,12 +65,12 @@ class LazyPool:
             self.name, self.workers = "inline", 1
 
     def map(
-        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`. Without tasks the pool is not opened."""
         if tasks:
             yield from self._pool(max(len(tasks), self._expected_tasks)).map(
-                work, tasks, on_progress
+                work, tasks, on_progress, turn
             )
 
     def _pool(self, tasks: int) -> Pool:
@@ -86,3 +87,34 @@ class LazyPool:
                 self._opened = self._closing.enter_context(opening)
                 self.name, self.workers = self._opened.name, self._opened.workers
             return self._opened
+
+
+@dataclass(frozen=True)
+class PoolInTurn:
+    """A pool as one of several images sees it: its tasks go before those of images that began later.
+
+    The pool then ends one image after another, and the later ones fill it while one is blended and recorded.
+    """
+
+    pool: Pool
+    turn: int
+
+    @property
+    def name(self) -> str:
+        """See `Pool.name`."""
+        return self.pool.name
+
+    @property
+    def workers(self) -> int:
+        """See `Pool.workers`."""
+        return self.pool.workers
+
+    def expect(self, tasks: int) -> None:
+        """See `Pool.expect`."""
+        self.pool.expect(tasks)
+
+    def map(
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
+    ) -> Iterator[tuple[Task, Any | Failure]]:
+        """See `Pool.map`."""
+        return self.pool.map(work, tasks, on_progress, self.turn)

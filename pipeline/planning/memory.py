@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,7 +190,7 @@ def check_capacity(plan: Plan, store: Path, pool: Pool) -> None:
 
 
 def _check_host(capacity: Capacity, plan: Plan, workers: int) -> None:
-    free = psutil.virtual_memory().available
+    free = _free_bytes()
     if capacity.host_bytes <= free:
         return
 
@@ -204,6 +206,18 @@ def _check_host(capacity: Capacity, plan: Plan, workers: int) -> None:
         f"{plan.spec.path}: projected memory {capacity.host_bytes / GIB:.1f} GiB for {workers} "
         f"worker(s) exceeds the {free / GIB:.1f} GiB that is free; lower {_either(ways)}"
     )
+
+
+def _free_bytes() -> int:
+    """Memory that the workers may have: what is free, and what those of this process hold already.
+
+    Another image may be in their hands. The fits of this one follow its fits, and take the place of them.
+    """
+    free: int = psutil.virtual_memory().available
+    for worker in multiprocessing.active_children():
+        with suppress(psutil.NoSuchProcess):
+            free += psutil.Process(worker.pid).memory_info().rss
+    return free
 
 
 def _check_devices(capacity: Capacity, plan: Plan, workers: int) -> None:

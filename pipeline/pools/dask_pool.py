@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -45,12 +46,13 @@ class DaskPool:
         self.workers = max(1, sum(worker["nthreads"] for worker in info.values()))
         has_slots = any("GPU" in worker.get("resources", {}) for worker in info.values())
         self._resources = {"GPU": 1} if has_slots else None
+        self._one_suspect = threading.Lock()
 
     def expect(self, tasks: int) -> None:
         """See `Pool.expect`; the workers are there already."""
 
     def map(
-        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`."""
         topic = f"glassplate-{uuid.uuid4().hex}"
@@ -58,21 +60,24 @@ class DaskPool:
         suspects: list[Task] = []
         try:
             for task, outcome in self._submit_all(
-                work, tasks, topic, SUBMITTED_PER_WORKER * self.workers
+                work, tasks, topic, SUBMITTED_PER_WORKER * self.workers, turn
             ):
                 if _worker_died(outcome):
                     suspects.append(task)
                 else:
                     yield task, outcome
-            # A task that kills its worker takes innocent ones with it, so each is tried again by itself.
-            for task, outcome in self._submit_all(work, suspects, topic, 1):
+            # A task that kills its worker takes innocent ones with it, those of other threads too, so each is
+            # tried again by itself.
+            for suspect in suspects:
+                with self._one_suspect:
+                    [(task, outcome)] = self._submit_all(work, [suspect], topic, 1, turn)
                 yield task, _ALSO_ALONE if _worker_died(outcome) else outcome
         finally:
             if self._client.status == "running":  # an interrupted run closes the pool first
                 self._client.unsubscribe_topic(topic)
 
     def _submit_all(
-        self, work: Work, tasks: Iterable[Task], topic: str, at_once: int
+        self, work: Work, tasks: Iterable[Task], topic: str, at_once: int, turn: int
     ) -> Iterator[tuple[Task, Any]]:
         """Keep `at_once` tasks submitted until all are done.
 
@@ -87,7 +92,13 @@ class DaskPool:
         def submit_next() -> None:
             for task in waiting:
                 future = self._client.submit(
-                    _on_worker, work, task, topic, resources=self._resources, pure=False
+                    _on_worker,
+                    work,
+                    task,
+                    topic,
+                    resources=self._resources,
+                    priority=-turn,
+                    pure=False,
                 )
                 submitted[future] = task
                 return

@@ -24,17 +24,22 @@ PROGRESS_PERIOD_S = 1.0
 class Pool(Protocol):
     """Does tasks, in any order."""
 
-    workers: int
-    """Tasks that run at once."""
-    name: str
-    """For the manifest: inline, local or the scheduler's address."""
+    @property
+    def workers(self) -> int:
+        """Tasks that run at once."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For the manifest: inline, local or the scheduler's address."""
+        ...
 
     def expect(self, tasks: int) -> None:
         """Announce, before the first `map` of a run, how many tasks its longest stage has."""
         ...
 
     def map(
-        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """Do `work(task, on_progress)` for every task; yield each with its result as it ends.
 
@@ -46,6 +51,8 @@ class Pool(Protocol):
             Small and picklable.
         on_progress
             Called in this process with the messages that the work sends while it runs.
+        turn
+            Where several threads use the pool, waiting tasks of a lower turn go first.
         """
         ...
 
@@ -60,7 +67,7 @@ class InlinePool:
         """See `Pool.expect`; it makes no difference."""
 
     def map(
-        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress
+        self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`."""
         for task in tasks:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from glassplate.pipeline.errors import SourceError
+from glassplate.models.noise.flat_noise import FlatNoise
+from glassplate.pipeline.errors import GlassplateError, SourceError
 from glassplate.pipeline.events import RunStarted, StageStarted, Warned
+from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pools.pool import ignore_progress
 from glassplate.pipeline.provenance.folder import provenance_digests, write_static
 from glassplate.pipeline.provenance.identity import RunIdentity
 from glassplate.pipeline.provenance.machine import this_machine
@@ -19,8 +22,14 @@ from glassplate.pipeline.provenance.manifest import Manifest, Session, Summary, 
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
-from glassplate.pipeline.run.state import Run
-from glassplate.pipeline.run.summary import record_result, result_summary, summary_warnings
+from glassplate.pipeline.run.state import Run, refuse_damaged_source
+from glassplate.pipeline.run.summary import (
+    NoiseTask,
+    measure_noise,
+    record_result,
+    result_summary,
+    summary_warnings,
+)
 from glassplate.pipeline.sources.metadata.physical_size import pixel_size
 from glassplate.pipeline.sources.source import Source, white_value
 from glassplate.pipeline.store.display import omero_attributes
@@ -120,7 +129,8 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
         Whether the restored windows of a complete result are kept.
     """
     run.listener(StageStarted(run.store, "record", 1))
-    summary = result_summary(run.store, run.plan, run.records, run.failures)
+    noise = _noise(run)
+    summary = result_summary(run.store, run.plan, run.records, run.failures, noise)
     for warning in summary_warnings(source, summary, denoised=run.plan.recipe.traits.denoises):
         run.listener(Warned(run.store, warning))
     run.manifest = run.manifest.with_result(run.status, summary)
@@ -133,6 +143,19 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
     if run.status == "complete" and not keep_scratch:
         shutil.rmtree(run.scratch_folder, ignore_errors=True)
     return summary
+
+
+def _noise(run: Run) -> FlatNoise | None:
+    """Let a worker measure the noise, so that this process can turn to other images."""
+    task = NoiseTask(run.store, run.plan)
+    [(_, noise)] = run.pool.map(measure_noise, [task], ignore_progress)
+    if isinstance(noise, Failure):
+        refuse_damaged_source(noise)
+        raise GlassplateError(
+            f"{run.store}: measuring its noise failed: {noise.reason}; what is restored is kept, give the "
+            "same command again"
+        )
+    return noise
 
 
 def _set_display(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from glassplate.models.noise.flat_noise import Comparison, FlatNoise, flat_noise
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.pools.pool import OnProgress
 from glassplate.pipeline.provenance.checksums import write_checksums
 from glassplate.pipeline.provenance.manifest import Manifest, Spread, Summary
 from glassplate.pipeline.provenance.prov_rocrate import write_standards
@@ -33,6 +35,7 @@ def result_summary(
     plan: Plan,
     records: Mapping[int, TileRecord],
     failures: Mapping[int, Failure],
+    noise: FlatNoise | None,
 ) -> Summary:
     """Summarise a result from its pixels and the records of its tiles.
 
@@ -46,9 +49,10 @@ def result_summary(
         Record of each restored tile by tile number.
     failures
         Failure of each other tile.
+    noise
+        From `measure_noise`.
     """
     iterations = [record.iterations for record in records.values()]
-    noise = _noise(store, plan)
     return Summary(
         noise_before=noise and noise.before,
         noise_after=noise and noise.after,
@@ -123,12 +127,22 @@ def _chi2(records: Mapping[int, TileRecord]) -> Spread | None:
     return Spread(float(low), float(median), float(high))
 
 
-def _noise(store: Path, plan: Plan) -> FlatNoise | None:
+@dataclass(frozen=True)
+class NoiseTask:
+    """The noise of a result, which is more work than all else that its record needs."""
+
+    store: Path
+    """Its level 0 is written."""
+    plan: Plan
+
+
+def measure_noise(task: NoiseTask, on_progress: OnProgress) -> FlatNoise | None:
     """Noise of input and result in the flat places of the windows in which the input was sampled.
 
     A result on a finer grid is averaged to the input's. None for a result with other channels than the input.
     """
-    source, array = cached_source(plan.spec, plan.findings), open_array(store, "0")
+    plan = task.plan
+    source, array = cached_source(plan.spec, plan.findings), open_array(task.store, "0")
     windows = []
     for box, planes in sample_windows(source):
         channels = planes or (0, plan.layout.shape[0])

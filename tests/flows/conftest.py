@@ -12,6 +12,8 @@ import pytest
 from astropy.io import fits
 from typer.testing import CliRunner
 
+from glassplate.flows.jobs.running import arriving
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,6 +34,12 @@ def write_sky(path, *, shape=(40, 56), seed=0):
     header = fits.Header({"BUNIT": "adu", "OBJECT": "made"})
     fits.writeto(path, image.astype("f4"), header)
     return path
+
+
+@pytest.fixture(autouse=True)
+def files_are_whole_at_once(monkeypatch):
+    """Restore the files that a test has just written without waiting for further changes of them."""
+    monkeypatch.setattr(arriving, "QUIET_NS", 0)
 
 
 @pytest.fixture

@@ -56,14 +56,18 @@ class Look:
     before: Entry | None
     """What earlier runs have recorded of it."""
     asked: Asked
+    turn: int = 0
+    """Images of a lower turn have begun earlier, and go first in the pool."""
     started: str = field(default_factory=now)
     stamps: Mapping[str, FileStamp | None] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, image: Image, run: RunFacts, before: Entry | None, asked: Asked) -> Look:
+    def at(
+        cls, image: Image, run: RunFacts, before: Entry | None, asked: Asked, turn: int = 0
+    ) -> Look:
         """Look at an image now."""
         stamps = {os.path.abspath(path): stamp_of(path) for path in asked.files}
-        return cls(image, run, before, asked, stamps=stamps)
+        return cls(image, run, before, asked, turn, stamps=stamps)
 
     def entry(self, **changed: Any) -> Entry:
         """Make the entry of the image with these fields."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from glassplate.flows.accounts.stamps import own_stamp
 from glassplate.flows.jobs.image import Image
 from glassplate.flows.jobs.joint_exports import JointExports
 from glassplate.flows.jobs.lazy_pool import LazyPool
+from glassplate.flows.jobs.running.arriving import ARRIVING, wait_until_whole
 from glassplate.flows.jobs.running.asked import asked_of
 from glassplate.flows.jobs.running.job_run import JobRun
 from glassplate.flows.jobs.running.outcomes import (
@@ -37,6 +39,7 @@ from glassplate.flows.jobs.running.verdicts import verdict_of
 from glassplate.flows.jobs.running.work import find_done
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pages.job_account import State
+from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.text import one_line, printable
 
 Restore: TypeAlias = Callable[[Look], Outcome]
@@ -62,6 +65,7 @@ def run_images(
     """
     outcomes: dict[Image, Outcome] = {}
     joint = JointExports(images)
+    turns = itertools.count()
     run.display.expect_images(len(images))
     _announce(run, images)
 
@@ -71,14 +75,14 @@ def run_images(
     way = Way(
         settled=lambda image: _settled(image, run),
         refused=lambda image: _refused(image, run),
-        submit=lambda image: _submitted(image, run, threads, restore),
+        submit=lambda image: _submitted(image, next(turns), run, threads, restore),
         is_worth_another=lambda outcome: _is_worth_another(outcome, run),
         ended=ended,
     )
     # the pool closes before the threads are joined, so that an interrupted run waits for no fit
     with ExitStack() as stack:
         stack.callback(_close, run, images, outcomes)
-        at_once = 1 if run.donors is not None else min(len(images), pool.workers)
+        at_once = 1 if run.donors is not None else images_in_flight(pool, len(images))
         threads = stack.enter_context(ThreadPoolExecutor(at_once, thread_name_prefix="image"))
         stack.enter_context(pool)
         try:
@@ -88,6 +92,16 @@ def run_images(
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return [outcomes[image] for image in images]
+
+
+def images_in_flight(pool: Pool, images: int) -> int:
+    """How many images are worked on at once.
+
+    Images of one tile fill the pool if there is one for each worker, and one more is read and planned, or
+    recorded, meanwhile. A pool that is this process does one thing at a time.
+    """
+    is_this_process = pool.workers == 1 and pool.name in ("inline", "auto")
+    return 1 if is_this_process else min(images, pool.workers + 1)
 
 
 def _new_ones_first(images: Sequence[Image], run: JobRun) -> Sequence[Image]:
@@ -121,16 +135,19 @@ def _is_worth_another(outcome: Outcome, run: JobRun) -> bool:
 
 
 def _submitted(
-    image: Image, run: JobRun, threads: ThreadPoolExecutor, restore: Restore
+    image: Image, turn: int, run: JobRun, threads: ThreadPoolExecutor, restore: Restore
 ) -> Future[Outcome]:
     """Look at an image and restore it in another thread, in the context of Prefect's run."""
     before = run.account.entry(name_of(image, run.facts.job))
 
     def work() -> Outcome:
         try:
-            look = Look.at(image, run.facts, before, asked_of(image))
+            asked = asked_of(image)
         except GlassplateError as error:
             return unreadable_settings(image, run.facts, error)
+        if not wait_until_whole(asked.files, run.stop):
+            return replace(waiting(image, None, run.facts, ARRIVING), passing=True)
+        look = Look.at(image, run.facts, before, asked, turn)
         done = find_done(look, run)
         return restore(look) if done is None else done
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from glassplate.flows.jobs.image import Image
 from glassplate.flows.jobs.images import default_recipe
+from glassplate.flows.jobs.lazy_pool import PoolInTurn
 from glassplate.flows.jobs.running.asked import recipe_of
 from glassplate.flows.jobs.running.by_policy import restore_by_policy, versions_of
 from glassplate.flows.jobs.running.job_run import JobRun
@@ -60,14 +61,14 @@ def restore_one(look: Look, run: JobRun, listener: Listener) -> Outcome:
     Exception
         Whatever is wrong with the image.
     """
-    image = look.image
+    image, pool = look.image, PoolInTurn(run.pool, look.turn)
     if is_export(image.spec.path):
         listener(Warned(image.store, "the input is an export of glassplate"))
     named, result = restore_by_policy(
         image,
         run.facts.job,
         run.taken,
-        lambda named: _restore_steps(named, run, listener),
+        lambda named: _restore_steps(named, replace(run, pool=pool), listener),
         listener,
     )
     if run.donors is not None:

@@ -5,7 +5,8 @@ import types
 import pytest
 
 from glassplate.flows.jobs import lazy_pool
-from glassplate.flows.jobs.lazy_pool import LazyPool
+from glassplate.flows.jobs.lazy_pool import LazyPool, PoolInTurn
+from glassplate.flows.jobs.running.run_images import images_in_flight
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pools.open_pool import open_pool
@@ -106,3 +107,36 @@ class TestSpawning:
         monkeypatch.setitem(sys.modules, "__main__", main)
         with pytest.raises(UsageError, match="cannot import <stdin>"):
             refuse_unsafe_spawning()
+
+
+def test_each_image_has_its_turn_in_the_pool(monkeypatch):
+    turns = []
+
+    class Opened:
+        name, workers = "local", 3
+
+        def map(self, work, tasks, on_progress, turn=0):
+            turns.append(turn)
+            return iter(())
+
+    with LazyPool("local", workers=3, device="cpu", images=9) as pool:
+        pool._opened = Opened()
+        in_turn = PoolInTurn(pool, 7)
+        assert (in_turn.name, in_turn.workers) == ("local", 3)
+        assert list(in_turn.map(double, [1], print)) == []
+    assert turns == [7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "images", "expected"),
+    [
+        ("inline", None, 9, 1),
+        ("auto", 1, 9, 1),
+        ("local", 1, 9, 2),
+        ("auto", 4, 9, 5),
+        ("local", 4, 3, 3),
+    ],
+)
+def test_how_many_images_are_worked_on_at_once(kind, workers, images, expected):
+    pool = LazyPool(kind, workers=workers, device="cpu", images=images)
+    assert images_in_flight(pool, images) == expected

@@ -1,5 +1,7 @@
 """What cannot fit is refused before anything runs, and the way out that is named leads out."""
 
+import multiprocessing
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +17,7 @@ from glassplate.pipeline.planning import memory as capacity
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import (
     GIB,
+    _free_bytes,
     check_capacity,
     device_memory,
     overfilled,
@@ -196,6 +199,15 @@ class TestMemoryOfGpus:
 
 
 class TestMemoryOfTheHost:
+    def test_what_the_workers_of_another_image_hold_is_free(self, monkeypatch):
+        memory = psutil.virtual_memory()._replace(available=1000)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+        monkeypatch.setattr(multiprocessing, "active_children", list)
+        assert _free_bytes() == 1000
+        worker = SimpleNamespace(pid=os.getpid())
+        monkeypatch.setattr(multiprocessing, "active_children", lambda: [worker])
+        assert _free_bytes() > 1000 + 2**20
+
     @pytest.mark.slow
     def test_the_core_that_a_refusal_names_fits(self, sky, tmp_path, monkeypatch):
         plan, smaller = (plan_of(sky, "cpu", core=core) for core in (512, 128))

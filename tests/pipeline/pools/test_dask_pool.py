@@ -1,6 +1,7 @@
 """Every pool does each task once, in any order, and survives the failure of one."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pool_work
@@ -88,6 +89,34 @@ def test_a_task_that_kills_its_workers_takes_no_other_with_it(local_pool):
     results = dict(local_pool.map(pool_work.die_at_seven, range(12), quiet))
     assert results.pop(7) == Failure(FailureKind.WORKER_DIED, "its worker died, also alone")
     assert results == {i: i for i in range(12) if i != 7}
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_takes_none_of_another_thread_with_it(local_pool):
+    with ThreadPoolExecutor(2) as threads:
+        maps = [
+            threads.submit(
+                lambda: dict(local_pool.map(pool_work.die_at_seven, range(6, 10), quiet))
+            )
+            for _ in range(2)
+        ]
+    for results in (one.result() for one in maps):
+        assert results.pop(7) == Failure(FailureKind.WORKER_DIED, "its worker died, also alone")
+        assert results == {i: i for i in (6, 8, 9)}
+
+
+def test_tasks_of_a_lower_turn_go_first(local_pool, monkeypatch):
+    asked, submit = [], local_pool._client.submit
+
+    def record(*args, priority, **options):
+        asked.append(priority)
+        return submit(*args, priority=priority, **options)
+
+    monkeypatch.setattr(local_pool._client, "submit", record)
+    for turn in (0, 1, 2):
+        list(local_pool.map(pool_work.double, [1], quiet, turn))
+    assert asked == sorted(asked, reverse=True)
+    assert len(set(asked)) == 3
 
 
 def test_leaving_early_leaves_the_pool_usable(local_pool):
