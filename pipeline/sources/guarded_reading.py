@@ -7,6 +7,7 @@ tell the user which file is meant.
 
 from __future__ import annotations
 
+import contextvars
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -90,10 +91,11 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     """
     answers: list[Answer] = []
     faults: list[BaseException] = []
+    context = contextvars.copy_context()  # which collects the warnings of this image
 
     def ask() -> None:
         try:
-            answers.append(work())
+            answers.append(context.run(work))
         except BaseException as error:  # raised again in the calling thread
             faults.append(error)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.scaling import Sample
 from glassplate.pipeline.sources.source import Pixels, Source, WrappedSource
 from glassplate.pipeline.tile_grid import Box
@@ -150,8 +150,7 @@ def is_per_pixel(unit: str | None) -> bool:
     from astropy import units
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about several slashes
+        with collected_warnings("unit"):  # about several slashes
             found = units.Unit(text, format="generic").decompose()
     # astropy raises ValueError for unknown units, and TypeError for odd powers
     except (ValueError, TypeError):
