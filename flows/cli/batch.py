@@ -98,6 +98,12 @@ def serve(
             "--interval", metavar="SECONDS", help="Seconds between the starts of two runs."
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Whenever images have arrived or changed; alone, or beside a schedule."
+        ),
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option(
@@ -113,16 +119,16 @@ def serve(
         ),
     ] = "queue",
 ) -> None:
-    """Restore the images of a job on a schedule.
+    """Restore the images of a job on a schedule, or as they arrive.
 
     The command runs until Ctrl-C or SIGTERM. Each run searches for the inputs anew and skips finished
     results. Runs never overlap. The command uses the Prefect server of PREFECT_API_URL, or starts one.
     """
     from glassplate.flows.jobs.images import check_recipes, find_images, refuse_faulty_job
     from glassplate.flows.jobs.job import read_job
-    from glassplate.flows.jobs.schedule import Timetable, serve_job
+    from glassplate.flows.jobs.serving.schedule import Timetable, serve_job
 
-    timetable = Timetable(cron=cron, interval_s=interval)
+    timetable = Timetable(cron, interval, watch)
     parsed = read_job(job)
     found = find_images(parsed)
     refuse_faulty_job(found)

@@ -29,7 +29,6 @@ from prefect.states import Cancelled, Completed, Failed, State  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
 from glassplate.flows.accounts.account import Account  # noqa: E402
-from glassplate.flows.jobs.earlier_runs import SKIPPED, skip_overlapped  # noqa: E402
 from glassplate.flows.jobs.images import FoundImages, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
 from glassplate.flows.jobs.lazy_pool import LazyPool  # noqa: E402
@@ -43,6 +42,7 @@ from glassplate.flows.jobs.running.settled import RunFacts  # noqa: E402
 from glassplate.flows.jobs.running.verdicts import verdict_of  # noqa: E402
 from glassplate.flows.jobs.running.work import restore_one  # noqa: E402
 from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
+from glassplate.flows.jobs.serving.earlier_runs import SKIPPED, skip_overlapped  # noqa: E402
 from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
 from glassplate.flows.processes.signals import sigterm_interrupts, stop_requested  # noqa: E402
 from glassplate.flows.report.job_log import JobLog, log_path, open_log  # noqa: E402
@@ -57,10 +57,13 @@ from glassplate.flows.report.reports import ImageReport  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402
     Event,
+    FitProgress,
     Listener,
     Noted,
     RunEnded,
     RunStarted,
+    StageAdvanced,
+    TileDone,
     Warned,
 )
 from glassplate.pipeline.text import one_line, printable  # noqa: E402
@@ -253,14 +256,19 @@ def _data(state: State[Any]) -> Any:
 def _listener(name: str, look: Look, run: JobRun) -> Iterator[Listener]:
     """Make a listener that shows every event, logs the milestones, and ends a run that is stopped or late."""
     log = get_run_logger()
-    thread, begun_at = threading.get_ident(), run.budget.now()
+    thread = threading.get_ident()
+    begun_at: float | None = None
 
     def listen(event: Event) -> None:
+        nonlocal begun_at
+        # an image whose tiles wait behind those of other images takes no time yet
+        if begun_at is None and isinstance(event, FitProgress | TileDone | StageAdvanced):
+            begun_at = run.budget.now()
         # events from workers of the pool arrive in another thread, which must not be ended
         if threading.get_ident() == thread:
             if run.stop.is_set():
                 raise KeyboardInterrupt
-            run.budget.check(begun_at)
+            run.budget.check(run.budget.now() if begun_at is None else begun_at)
         match event:
             case RunStarted():
                 log.info("%s: %s", name, start_text(event))

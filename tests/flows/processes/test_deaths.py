@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from glassplate.flows.jobs import schedule
+from glassplate.flows.jobs.serving import schedule
 from glassplate.flows.processes.liveness import SERVED_BY
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -146,6 +146,49 @@ def check_runs_until_stopped(process, make_sky, tmp_path):
     assert text.rstrip().endswith("glassplate: stopped")
     assert "Traceback" not in text
     assert manifest.read_bytes() == made
+
+
+def test_a_watched_job_waits_for_whole_files_and_its_run_can_be_cancelled(
+    start, make_sky, tmp_path, monkeypatch
+):
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.states import Cancelling
+
+    monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
+    content = make_sky(tmp_path / "whole.tmp").read_bytes()
+    process = start("serve", "--watch", "--name", f"watched-{tmp_path.name}", pool="local")
+    address = re.compile(r"when images arrive; Prefect: (http://\S+);")
+    wait_until(lambda: address.search(log_of(tmp_path)), process, tmp_path)
+    with (tmp_path / "a.fits").open("wb") as file:
+        for start_of_part in range(0, len(content), 1000):
+            file.write(content[start_of_part : start_of_part + 1000])
+            file.flush()
+            time.sleep(1)
+    family = family_of(process, tmp_path)  # its run has begun
+    assert "quarantined" not in log_of(tmp_path)
+    url = f"{address.search(log_of(tmp_path))[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.name.startswith("job ")]
+        (run,) = (run for run in runs if run.state_type.value == "RUNNING")
+        client.set_flow_run_state(run.id, Cancelling())
+        wait_until(
+            lambda: client.read_flow_run(run.id).state_type.value == "CANCELLED", process, tmp_path
+        )
+    workers = [one for one in family if "spawn_main" in " ".join(command_of(one))]
+    assert nobody_is_left(workers)
+    assert (tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json").is_file()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0, log_of(tmp_path)
+    assert nobody_is_left(family)
+
+
+def command_of(process):
+    """Words of the command of a process; none if it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 # A lost file server has the same effect: the thread handles no signal, and no exception reaches it. The

@@ -1,4 +1,4 @@
-"""Serve a bulk job on a schedule, from this process, until it is stopped."""
+"""Serve a bulk job on a schedule or as its images arrive, from this process, until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,21 +43,28 @@ NAME_S = 5.0
 
 @dataclass(frozen=True)
 class Timetable:
-    """When a job runs: by a cron expression or by an interval."""
+    """When a job runs: by a cron expression or by an interval, and when its inputs change."""
 
     cron: str | None
     interval_s: float | None
+    watch: bool = False
 
     def __post_init__(self) -> None:
-        if (self.cron is None) == (self.interval_s is None):
-            raise UsageError('a schedule is either --cron "0 2 * * *" or --interval SECONDS')
+        given = (self.cron is not None) + (self.interval_s is not None)
+        if given > 1 or not (given or self.watch):
+            raise UsageError(
+                'a schedule is either --cron "0 2 * * *" or --interval SECONDS; --watch alone or beside one'
+            )
         if self.interval_s is not None and self.interval_s < 1:
             raise UsageError(f"--interval {self.interval_s:g}: at least 1 second")
 
     def __str__(self) -> str:
+        times = ["when images arrive"] if self.watch else []
         if self.interval_s is not None:
-            return f"every {duration(self.interval_s)}"
-        return f'by cron "{self.cron}"'
+            times.append(f"every {duration(self.interval_s)}")
+        if self.cron is not None:
+            times.append(f'by cron "{self.cron}"')
+        return " and ".join(times)
 
 
 def serve_job(
@@ -92,8 +99,8 @@ def serve_job(
     announce_service()
     with _held_name(name, given or ""), prefect_api(services=True) as wait_for_api:
         _check_cron(timetable)  # first, since the imports below take seconds
-        from glassplate.flows.jobs.earlier_runs import drop_outdated, mark_crashed
         from glassplate.flows.jobs.flow import restore_images
+        from glassplate.flows.jobs.serving.earlier_runs import drop_outdated, mark_crashed
 
         url = wait_for_api()
         deployment = f"{restore_images.name}/{name}"
@@ -109,7 +116,23 @@ def serve_job(
             )
         pages = url if given else url.removesuffix("/api")
         say(f"serving {deployment} {timetable}; Prefect: {pages}; Ctrl-C ends it")
-        _run_until_interrupted(runner)
+        with _watched(job, deployment, say) if timetable.watch else nullcontext():
+            _run_until_interrupted(runner)
+
+
+@contextmanager
+def _watched(job: Job, deployment: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Watch the inputs of a job from another thread."""
+    from glassplate.flows.jobs.serving.watch import watch
+
+    stop = threading.Event()
+    threading.Thread(
+        target=watch, args=(job, deployment, say, stop), name="watch", daemon=True
+    ).start()
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def _check_cron(timetable: Timetable) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from glassplate.flows.jobs import schedule
-from glassplate.flows.jobs.schedule import Timetable
+from glassplate.flows.jobs.serving import schedule
+from glassplate.flows.jobs.serving.schedule import Timetable
 from glassplate.flows.processes.liveness import SERVED_BY
 from glassplate.pipeline.errors import GlassplateError, UsageError
 
@@ -15,14 +15,19 @@ from glassplate.pipeline.errors import GlassplateError, UsageError
         (None, -3.0, "--interval -3"),
     ],
 )
-def test_a_timetable_is_one_or_the_other(cron, interval_s, message):
+@pytest.mark.parametrize("watch", [True, False])
+def test_a_timetable_is_one_or_the_other(cron, interval_s, message, watch):
+    if watch and cron is None and interval_s is None:
+        assert str(Timetable(None, None, watch)) == "when images arrive"
+        return
     with pytest.raises(UsageError, match=message):
-        Timetable(cron, interval_s)
+        Timetable(cron, interval_s, watch)
 
 
 def test_a_timetable_can_be_read():
     assert str(Timetable(None, 90.0)) == "every 1 min 30 s"
     assert str(Timetable("0 2 * * *", None)) == 'by cron "0 2 * * *"'
+    assert str(Timetable(None, 3600.0, True)) == "when images arrive and every 1 h 0 min"
 
 
 class Interrupted:

@@ -10,9 +10,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.states import Completed, Scheduled
 
-from glassplate.flows.jobs.earlier_runs import drop_outdated, mark_crashed, skip_overlapped
 from glassplate.flows.jobs.flow import restore_images
-from glassplate.flows.jobs.schedule import Timetable, _runner
+from glassplate.flows.jobs.serving.earlier_runs import drop_outdated, mark_crashed, skip_overlapped
+from glassplate.flows.jobs.serving.schedule import Timetable, _runner
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.usefixtures("shared_prefect")]
 

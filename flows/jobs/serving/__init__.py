@@ -1,0 +1,1 @@
+"""Serving a job: its runs begin by a schedule, or when images arrive."""
