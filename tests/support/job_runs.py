@@ -30,6 +30,7 @@ class JobRunner:
     worked_on: list = field(default_factory=list)
     """Names of the files that the last run restored, or tried to."""
     clock: object = time.monotonic
+    pool: str = "inline"
 
     def __call__(self, job, *, retry_failed=False):
         """Run a job; return its report."""
@@ -39,7 +40,7 @@ class JobRunner:
         with open_log(job.output / "job.log", job.log, job.log_level, "run") as log:
             run = JobRun(
                 facts=RunFacts(job, "run", retry_failed),
-                pool=LazyPool("inline", workers=None, device="cpu"),
+                pool=LazyPool(self.pool, workers=None, device="cpu", images=len(found.images)),
                 display=SilentDisplay(),
                 log=log,
                 account=account,

@@ -5,13 +5,21 @@ import shutil
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zarr
 from astropy.io import fits
 
-from glassplate.pipeline.events import FitProgress, RunStarted, StageAdvanced, StageStarted, Warned
+from glassplate.pipeline.events import (
+    FitProgress,
+    RunStarted,
+    StageAdvanced,
+    StageStarted,
+    TileDone,
+    Warned,
+)
 
 # Seconds in which the server writes what a finished run has sent to it.
 PATIENCE_S = 60
@@ -208,6 +216,24 @@ class TestListener:
             "INFO    a.fits: 4 tiles",
             "WARNING a.fits: odd",
         ]
+
+    def test_the_time_of_an_image_counts_from_its_first_tile_on(self, setting, tmp_path):
+        from glassplate.flows.jobs.limits import Limits
+        from glassplate.flows.jobs.running.budget import Budget
+        from glassplate.flows.jobs.running.verdicts import LimitReachedError
+
+        flow, run, look, _, _ = setting
+        store, now = look.image.store, [0.0]
+        budget = Budget(Limits(image_seconds=10), tmp_path, lambda: now[0])
+        with flow._listener("a.fits", look, replace(run, budget=budget)) as listen:
+            listen(StageStarted(store, "restore", 4))
+            now[0] = 100.0  # the tiles of other images go first
+            listen(TileDone(store, 0, True, 100, "cap", 1.0))
+            now[0] = 109.0
+            listen(TileDone(store, 1, True, 100, "cap", 1.0))
+            now[0] = 111.0
+            with pytest.raises(LimitReachedError, match="took longer"):
+                listen(TileDone(store, 2, True, 100, "cap", 1.0))
 
     def test_a_stopped_run_ends_in_its_own_thread_only(self, setting):
         flow, run, look, _, _ = setting

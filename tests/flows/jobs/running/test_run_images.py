@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from astropy.io import fits
 from job_runs import JobRunner, check_sums, lines_of
 
 from glassplate.flows.accounts import stamps
-from glassplate.flows.jobs.running import settled
+from glassplate.flows.jobs.running import arriving, settled
 from glassplate.pipeline.errors import DiskFullError, PassingError
 from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.run import restore as restoring
@@ -365,6 +366,52 @@ def test_a_run_that_is_interrupted_has_its_images_in_the_account(run, job_of):
     states = {name: line["state"] for name, line in lines_of(job).items()}
     assert states == {"a.fits": "done", "b.fits": "pending", "c.fits": "pending"}
     assert lines_of(job)["c.fits"]["reason"] == "the run was interrupted"
+
+
+def test_images_in_flight_together_have_the_bytes_of_images_one_by_one(
+    job_of, night, make_sky, monkeypatch
+):
+    for seed in range(3, 6):
+        make_sky(night / "in" / f"{seed}.fits", seed=seed)
+    (night / "in" / "bad.fits").write_text("no FITS\n" * 400)
+    (night / "in" / "4-warned.fits").write_bytes(odd_header(night / "in" / "4.fits"))
+    job = job_of("set: {tiles.core: 32}")
+    states, files = [], []
+    for pool in ("inline", "local"):
+        report = JobRunner(pool=pool)(job)
+        states.append(check_sums(report, job))
+        pixels = sorted(job.output.glob("*.zarr/[0-9r]*/**/[0-9]*"))
+        files.append({str(path): path.read_bytes() for path in pixels if path.is_file()})
+        metadata = {path: path.read_text() for path in sorted(job.output.glob("*.zarr/zarr.json"))}
+        files[-1] |= {str(path): without_ids(text) for path, text in metadata.items()}
+        shutil.rmtree(job.output)
+    assert states == [{"done": 7, "quarantined": 1}] * 2
+    assert files[0] == files[1]
+    assert len(files[0]) == 7 * 3
+
+
+def odd_header(path):
+    """The content of a FITS file with a card of which astropy warns."""
+    return path.read_bytes().replace(b"BUNIT   = 'adu     '", b"BUNIT   = 'a/b/c/d '", 1)
+
+
+def without_ids(text):
+    """The attributes of a result without what differs from run to run."""
+    ids = r'"[0-9a-f]{32}"|"[0-9a-f-]{36}"|"20[0-9T:+.-]{17,30}"|"fit_seconds": [0-9.]+'
+    return re.sub(ids, '""', text)
+
+
+def test_a_file_that_keeps_growing_is_pending_and_restored_by_the_next_run(
+    run, job_of, night, monkeypatch
+):
+    monkeypatch.setattr(arriving, "is_arriving", lambda path: path.name == "b.fits")
+    monkeypatch.setattr(arriving, "PATIENCE_S", 0.0)
+    job = job_of()
+    assert check_sums(run(job), job) == {"done": 2, "pending": 1}
+    assert run.worked_on == ["a.fits", "c.fits"]
+    assert lines_of(job)["b.fits"]["reason"] == "is still being written"
+    monkeypatch.setattr(arriving, "is_arriving", lambda path: False)
+    assert check_sums(run(job), job) == {"done": 1, "skipped": 2}
 
 
 def test_the_joint_export_of_a_second_run_is_left_alone(run, job_of, night, monkeypatch):
