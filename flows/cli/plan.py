@@ -11,7 +11,8 @@ import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.cli.image_options import ImageOptions
-from glassplate.flows.report.text import amount, duration, number, plural
+from glassplate.flows.report.text import amount, duration, number, plural, reason
+from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
     from glassplate.pipeline.planning.summary import PlanSummary, PlanTotals
@@ -31,10 +32,11 @@ def plan(
     image: ImageOptions,
     pool: options.PoolOptions,
     as_json: options.AsJson = False,
-) -> None:
+) -> int:
     """Say what restore would do: tiles, memory, disk, time. Writes nothing.
 
-    Of several images of a FITS file it says so for each, and for all together.
+    Of several images of a FITS file it says so for each, and for all together. Exit code 3: some of them
+    cannot be restored.
     """
     specs = image.specs()
     recipe_name, settings = recipe.load(image.path)
@@ -42,35 +44,43 @@ def plan(
     from glassplate.flows.jobs.lazy_pool import LazyPool
     from glassplate.pipeline.planning.donor_reuse import find_donor
     from glassplate.pipeline.planning.make_plan import make_plan
-    from glassplate.pipeline.planning.summary import summarise, total
+    from glassplate.pipeline.planning.summary import RefusedImage, summarise, total
 
     donor = None if recipe.donor is None else find_donor(recipe.donor)
+    tried: TrialsByKey = {}  # the chips of a mosaic are fitted alike
+    summaries: list[PlanSummary] = []
+    errors: list[GlassplateError] = []
+    refused: list[RefusedImage] = []
     with LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers:
         count = workers.workers
-        tried: TrialsByKey = {}  # the chips of a mosaic are fitted alike
-        summaries = [
-            summarise(
-                make_plan(
+        for spec in specs:
+            try:
+                planned = make_plan(
                     spec,
                     settings,
                     recipe_name=recipe_name,
                     device=pool.device,
                     donor=donor,
                     workers=count,
-                ),
-                workers=count,
-                tried=tried,
-            )
-            for spec in specs
-        ]
-    totals = total(summaries)
+                )
+            except GlassplateError as error:
+                errors.append(error)
+                refused.append(RefusedImage(str(spec.hdu), reason(error)))
+            else:
+                summaries.append(summarise(planned, workers=count, tried=tried))
+    if not summaries:
+        raise errors[0]
+    totals = total(summaries, refused)
     if as_json:
         typer.echo(json.dumps(asdict(totals if len(specs) > 1 else summaries[0]), indent=2))
-        return
-    for summary in summaries:
-        typer.echo(_plan_text(summary))
-    if len(specs) > 1:
-        typer.echo(_totals_text(totals))
+    else:
+        for summary in summaries:
+            typer.echo(_plan_text(summary))
+        for one in refused:
+            typer.echo(f"{image.path}[{one.part}] cannot be restored\n  reason   {one.reason}")
+        if len(specs) > 1:
+            typer.echo(_totals_text(totals))
+    return 3 if refused else 0
 
 
 def _named(summary: PlanSummary) -> str:
@@ -84,9 +94,10 @@ def _memory_line(host_bytes: int, device_bytes: int) -> str:
 
 
 def _totals_text(totals: PlanTotals) -> str:
+    left_out = f", without {len(totals.refused)} that cannot be restored" if totals.refused else ""
     return "\n".join(
         [
-            f"in all, {plural(len(totals.images), 'image')}",
+            f"in all, {plural(len(totals.images), 'image')}{left_out}",
             f"  tiles    {totals.tiles}",
             _memory_line(totals.host_bytes, totals.device_bytes),
             f"  disk     {amount(totals.disk_bytes)} at most",

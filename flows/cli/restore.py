@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
     from glassplate.flows.report.progress import Display
+    from glassplate.flows.report.reports import ImageReport
     from glassplate.pipeline.pools.pool import Pool
     from glassplate.pipeline.run.restore import RestoreRequest
 
@@ -45,10 +47,11 @@ def restore(
 ) -> int:
     """Restore one image, or several of a FITS file. The same command again resumes.
 
-    Each of several has a result of its own, OUT-HDU.zarr, and --export writes one file for all.
+    Each of several has a result of its own, OUT-HDU.zarr, and --export writes one file for all. One that
+    cannot be restored does not stop the others, and is exported as it is in the input.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage or unusable input, 3 some tiles could not be restored,
-    130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or unusable input, 3 some tiles or images could not be
+    restored, 130 interrupted.
     """
     specs = image.specs()
     recipe_name, settings = recipe.load(image.path)
@@ -75,38 +78,89 @@ def restore(
         )
         for spec in specs
     ]
-    current = requests[0]
-    try:
-        with (
-            open_display(progress) as display,
-            LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers,
-        ):
-            complete = True
-            for current in requests:
-                complete &= _restore_one(current, image.source, workers, display, several=several)
-            if several and export is not None:
-                export_jointly([request.store for request in requests], export, display)
-                display.report("Export", f"export      {export}", {"export": str(export)})
-    except (KeyboardInterrupt, GlassplateError) as error:
-        if isinstance(error, GlassplateError) and not stop_requested():
-            raise
-        raise Interrupted(_how_to_resume(current.store)) from error
-    return 0 if complete else 3
+    with (
+        open_display(progress) as display,
+        LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers,
+    ):
+        if not several:
+            report = _restore_one(requests[0], workers, display, image.source)
+            return 0 if report.status != "partial" else 3
+        reports = _restore_each(requests, workers, display, say=progress == "none")
+        if export is not None:
+            stores = [
+                request.store
+                for request, report in zip(requests, reports, strict=True)
+                if report.status != "quarantined"
+            ]
+            export_jointly(stores, export, display)
+            display.report("Export", f"export      {export}", {"export": str(export)})
+    return 3 if any(report.status in ("partial", "quarantined") for report in reports) else 0
+
+
+def _restore_each(
+    requests: list[RestoreRequest], pool: Pool, display: Display, *, say: bool
+) -> list[ImageReport]:
+    """Restore each of several images of a file. One that is refused is reported, and the others go on.
+
+    Parameters
+    ----------
+    say
+        Whether to print the reason to standard error, since the display shows nothing.
+
+    Raises
+    ------
+    GlassplateError
+        If the reason is one of the moment, such as a full disk, which the others would share; if no image
+        can be restored.
+    """
+    from glassplate.flows.report.reports import ImageReport
+    from glassplate.flows.report.text import reason
+    from glassplate.pipeline.text import printable
+
+    reports: list[ImageReport] = []
+    refusals: list[GlassplateError] = []
+    for request in requests:
+        path, part = request.spec.path, str(request.spec.hdu)
+        try:
+            reports.append(_restore_one(request, pool, display, path, part))
+        except GlassplateError as error:
+            if error.passing or error.exit_code == Interrupted.exit_code:
+                raise
+            refusals.append(error)
+            display.forget(request.store)
+            report = ImageReport(
+                source=printable(str(path)),
+                store=printable(str(request.store)),
+                status="quarantined",
+                reason=printable(reason(error)),
+                part=part,
+            )
+            reports.append(report)
+            display.report("ImageReport", report.text(), asdict(report))
+            if say:
+                sys.stderr.write(f"glassplate: {report.label}: {report.reason}\n")
+    if len(refusals) == len(requests):
+        raise refusals[0]
+    return reports
 
 
 def _restore_one(
-    request: RestoreRequest, source: Path, pool: Pool, display: Display, *, several: bool
-) -> bool:
-    """Restore one image and report it; return whether it is complete."""
+    request: RestoreRequest, pool: Pool, display: Display, source: Path, part: str = ""
+) -> ImageReport:
+    """Restore one image and report it."""
     from glassplate.flows.report.reports import ImageReport
     from glassplate.pipeline.run.restore import restore as restore_image
 
-    result = restore_image(request, pool, display)
+    try:
+        result = restore_image(request, pool, display)
+    except (KeyboardInterrupt, GlassplateError) as error:
+        if isinstance(error, GlassplateError) and not stop_requested():
+            raise
+        raise Interrupted(_how_to_resume(request.store)) from error
     display.forget(request.store)
-    part = str(request.spec.hdu) if several else ""
-    report = ImageReport.from_result(request.spec.path if several else source, result, part)
+    report = ImageReport.from_result(source, result, part)
     display.report("ImageReport", report.text(), asdict(report))
-    return result.status == "complete"
+    return report
 
 
 def _store_of(output: Path, hdu: int | str | None) -> Path:

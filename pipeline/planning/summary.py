@@ -55,10 +55,20 @@ class PlanSummary:
 
 
 @dataclass(frozen=True)
+class RefusedImage:
+    """One of several images that cannot be restored."""
+
+    part: str
+    """The HDU that was named."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class PlanTotals:
     """What `glassplate plan --json` prints for several images, which are restored one after the other."""
 
     images: tuple[PlanSummary, ...]
+    refused: tuple[RefusedImage, ...]
     tiles: int
     batches: int
     host_bytes: int
@@ -69,10 +79,11 @@ class PlanTotals:
     seconds: float
 
 
-def total(summaries: Sequence[PlanSummary]) -> PlanTotals:
+def total(summaries: Sequence[PlanSummary], refused: Sequence[RefusedImage]) -> PlanTotals:
     """Add up the plans of several images, at least one."""
     return PlanTotals(
         images=tuple(summaries),
+        refused=tuple(refused),
         tiles=sum(one.tiles for one in summaries),
         batches=sum(one.batches for one in summaries),
         host_bytes=max(one.host_bytes for one in summaries),

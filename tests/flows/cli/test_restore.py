@@ -11,6 +11,7 @@ import zarr
 from astropy.io import fits
 from manifests import summary
 
+from glassplate.pipeline.errors import DiskFullError
 from glassplate.pipeline.run import restore as run_module
 
 
@@ -263,6 +264,51 @@ class TestSeveralImages:
         assert gp(*words, "footprint", "--add", "residual").code == 0
         with fits.open(tmp_path / "two.fits") as out:
             assert [hdu.name for hdu in out[-4:]] == ["FOOTPRINT", "RESIDUAL"] * 2
+
+    def test_a_refused_one_does_not_stop_the_others(self, gp, mosaic, tmp_path):
+        with fits.open(mosaic, mode="update") as hdus:
+            hdus["SCI", 1].data[:] = np.nan
+        words = ("--hdu", "all", "--recipe", "identity", "--pool", "inline", "--progress")
+        target = ("-o", tmp_path / "o.zarr", "--export", tmp_path / "out.fits")
+        why = "all 1200 pixels are invalid"
+        run = gp("restore", mosaic, *words, "plain", *target)
+        assert run.code == 3, run
+        assert f"m.fits[SCI,1]: quarantined\n  reason      {mosaic}: {why}" in run.out
+        assert "m.fits[SCI,2]: restored" in run.out
+        assert [path.name for path in tmp_path.glob("*.zarr")] == ["o-SCI,2.zarr"]
+        with fits.open(tmp_path / "out.fits", checksum=True) as out, fits.open(mosaic) as given:
+            assert np.isnan(out["SCI", 1].data).all()
+            np.testing.assert_array_equal(out["SCI", 2].data, given["SCI", 2].data)
+            assert [("GPRUNID" in out["SCI", n].header) for n in (1, 2)] == [False, True]
+        assert why in gp("restore", mosaic, *words, "none", *target).err
+
+        plan = gp("plan", mosaic, *words[:-1])
+        assert plan.code == 3
+        assert f"{mosaic}[SCI,1] cannot be restored\n  reason   {mosaic}: {why}" in plan.out
+        assert "in all, 1 image, without 1 that cannot be restored\n" in plan.out
+        plans = json.loads(gp("plan", mosaic, *words[:-1], "--json").out)
+        assert [one["part"] for one in plans["refused"]] == ["SCI,1"]
+        assert [one["part"] for one in plans["images"]] == ["SCI,2"]
+
+    def test_where_all_are_refused_it_is_an_error(self, gp, mosaic, tmp_path):
+        words = (mosaic, "--hdu", "all", "--recipe", "identity", "--guide", mosaic)
+        for command in (("plan",), ("restore", "-o", tmp_path / "o.zarr", "--export", "x.fits")):
+            run = gp(*command, *words)
+            assert run.code == 2, run
+            assert "guide" in run.err.splitlines()[-1]
+        assert not list(tmp_path.glob("*.zarr"))
+
+    def test_a_full_disk_stops_them_all(self, gp, mosaic, tmp_path, monkeypatch):
+        tried = []
+
+        def restore(request, *_):
+            tried.append(request.spec.hdu)
+            raise DiskFullError("the disk is full")
+
+        monkeypatch.setattr(run_module, "restore", restore)
+        run = gp("restore", mosaic, "-o", tmp_path / "o.zarr", "--hdu", "all")
+        assert run.code == 1, run
+        assert tried == ["SCI,1"]
 
     def test_a_lost_input_is_said(self, gp, mosaic, tmp_path):
         words = ("-o", tmp_path / "o.zarr", "--recipe", "identity", "--pool", "inline")
