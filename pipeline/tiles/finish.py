@@ -87,7 +87,9 @@ def _near_measurement(
     if output.grain:
         near = near + output.grain * (y - near)
     if output.clamp:
-        variance = plan.noise.pixel_variance(restored) if pixels.variance is None else pixels.variance
+        variance = (
+            plan.noise.pixel_variance(restored) if pixels.variance is None else pixels.variance
+        )
         most = output.clamp * np.sqrt(variance)
         near = np.clip(near, y - most, y + most)
     return near if near is restored else np.where(pixels.valid, near, restored)
