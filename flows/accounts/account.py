@@ -15,7 +15,7 @@ from pathlib import Path
 from glassplate.flows.accounts.entry import Entry
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.files import write_atomically
-from glassplate.pipeline.pages.job_account import ACCOUNT
+from glassplate.pipeline.pages.job_account import ACCOUNT, read_account
 
 
 class Account:
@@ -103,18 +103,4 @@ def _line(entry: Entry) -> str:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    """The last entry of each result. A line that is damaged, or cut off by a kill, says nothing."""
-    entries: dict[str, Entry] = {}
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return entries
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    for line in lines:
-        try:
-            entry = Entry.from_json(json.loads(line))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            continue
-        entries[entry.name] = entry
-    return entries
+    return read_account(path, Entry.from_json)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from glassplate.flows.cli import options
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.text import one_line
 
@@ -30,8 +32,9 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            metavar="FILE.html",
-            help="The page. Default: OUT.report.html beside the result, report.html in the folder.",
+            metavar="FILE.html|FILE.png",
+            help="The page; or, of a result, a picture of the whole. Default: OUT.report.html beside the "
+            "result, report.html in the folder.",
         ),
     ] = None,
     pages: Annotated[
@@ -43,8 +46,9 @@ def report(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace a file that is not a page of glassplate."),
+        typer.Option("--overwrite", help="Replace a file that glassplate did not write."),
     ] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Write a page of HTML about a result, or about all images of a job.
 
@@ -56,23 +60,38 @@ def report(
 
     if is_result(path):
         from glassplate.pipeline.pages.result_page import write_result_page
+        from glassplate.pipeline.pages.result_picture import SUFFIX, write_result_picture
 
         if pages:
             raise UsageError(f"--pages: {path} is one result, not a job; leave --pages out")
-        typer.echo(write_result_page(path, output, overwrite=overwrite))
+        is_picture = output is not None and output.suffix.lower() == SUFFIX
+        write = write_result_picture if is_picture else write_result_page
+        _say([write(path, output, overwrite=overwrite)], [], as_json=as_json)
         return 0
     from glassplate.pipeline.pages.job_page import write_job_page, write_pages
 
     folder = _folder_of(path)
-    complete = True
+    written: list[Path] = []
+    failed: list[str] = []
     for page in write_pages(folder) if pages else ():
         if isinstance(page, GlassplateError):
-            complete = False
-            typer.echo(f"glassplate: {one_line(page)}", err=True)
+            failed.append(one_line(page))
+            typer.echo(f"glassplate: {failed[-1]}", err=True)
         else:
-            typer.echo(page)
-    typer.echo(write_job_page(folder, output, overwrite=overwrite))
-    return 0 if complete else 3
+            written.append(page)
+    written.append(write_job_page(folder, output, overwrite=overwrite))
+    _say(written, failed, as_json=as_json)
+    return 3 if failed else 0
+
+
+def _say(written: Sequence[Path], failed: Sequence[str], *, as_json: bool) -> None:
+    """Print the names of the files that were written."""
+    if not as_json:
+        typer.echo("\n".join(map(str, written)))
+        return
+    from glassplate.flows.cli.documents import Written, print_document
+
+    print_document(Written(tuple(map(str, written)), tuple(failed)))
 
 
 def _folder_of(path: Path) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from glassplate.flows.jobs.running.budget import Budget  # noqa: E402
 from glassplate.flows.jobs.running.job_run import JobRun  # noqa: E402
 from glassplate.flows.jobs.running.known import known_facts  # noqa: E402
 from glassplate.flows.jobs.running.outcomes import Look, Outcome, failed  # noqa: E402
+from glassplate.flows.jobs.running.pages import JobPage  # noqa: E402
 from glassplate.flows.jobs.running.run_images import Restore, run_images  # noqa: E402
 from glassplate.flows.jobs.running.settled import RunFacts  # noqa: E402
 from glassplate.flows.jobs.running.verdicts import verdict_of  # noqa: E402
@@ -122,14 +124,16 @@ def restore_images(
                 account = Account(job.output)
                 found = find_images(job, known_facts(account))
                 facts = RunFacts(job, run_id, retry_failed)
-                reports = _run(facts, found, account, display, log) if found.images else []
+                page = JobPage(job.output, log)
+                reports = _run(facts, found, account, display, log, page) if found.images else []
+                written = page.write() if reports else None
         except (
             GlassplateError
         ) as error:  # one line here; Prefect would log the stack if it were raised
             display.report("Error", one_line(error), {"message": one_line(error)})
             log.write(logging.ERROR, one_line(error))
             return Failed(message=one_line(error), data=error)
-        report = _job_report(reports, found, start, account, log)
+        report = _job_report(reports, found, start, account, log, written)
         display.report("JobReport", report.text(brief=display.is_brief), asdict(report))
         log.write(logging.INFO, f"{report.headline()}; {report.account_line()}")
     create_markdown_artifact(
@@ -194,7 +198,12 @@ def _was_under_way() -> str | None:
 
 
 def _run(
-    facts: RunFacts, found: FoundImages, account: Account, display: Display, log: JobLog
+    facts: RunFacts,
+    found: FoundImages,
+    account: Account,
+    display: Display,
+    log: JobLog,
+    page: JobPage,
 ) -> list[ImageReport]:
     """Work through the images of a job."""
     job, images = facts.job, found.images
@@ -210,6 +219,7 @@ def _run(
         context={"prefect_flow_run_id": facts.flow_run, "job": job.name},
         taken=frozenset(store for image in images for store in image.stores),
         donors=DonorSequence() if job.sequence else None,
+        page=page,
     )
     return [outcome.report for outcome in run_images(run, images, pool, _in_a_task(run))]
 
@@ -227,7 +237,12 @@ def _in_a_task(run: JobRun) -> Restore:
 
 
 def _job_report(
-    reports: list[ImageReport], found: FoundImages, start: float, account: Account, log: JobLog
+    reports: list[ImageReport],
+    found: FoundImages,
+    start: float,
+    account: Account,
+    log: JobLog,
+    page: Path | None,
 ) -> JobReport:
     left_out, companions, others = (
         tuple(printable(str(path)) for path in paths)
@@ -241,6 +256,7 @@ def _job_report(
         others,
         account=printable(str(account.path)) if reports else "",
         log=printable(str(log.path)) if log.path is not None else "",
+        page=printable(str(page)) if page is not None else "",
     )
 
 

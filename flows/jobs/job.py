@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import (
@@ -37,6 +37,11 @@ INPUTS_SCHEMA = {
         {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}]}},
     ]
 }
+
+
+ReportKind: TypeAlias = Literal["html", "png"]
+_REPORT = {"enum": ["html", "png"]}
+REPORTS_SCHEMA = {"anyOf": [_REPORT, {"type": "array", "items": _REPORT}]}
 
 
 class InputChoice(BaseModel):
@@ -110,6 +115,9 @@ class Job(ImageSettings, InputChoice):
     log_level: Literal["debug", "info", "warning"] = "info"
     """The least level of a message in the log."""
     keep_scratch: bool = False
+    reports: Annotated[tuple[ReportKind, ...], WithJsonSchema(REPORTS_SCHEMA)] = ()
+    """What is written beside each result to look at: ``html``, its page STEM.report.html; ``png``, a picture
+    of the whole, STEM.report.png."""
     sequence: bool = False
     """Whether the inputs are consecutive frames of one scene, each of which starts from the donor of the
     frame before it."""
@@ -121,6 +129,11 @@ class Job(ImageSettings, InputChoice):
         if not isinstance(entries, list | tuple):
             return entries
         return tuple({"path": entry} if isinstance(entry, str) else entry for entry in entries)
+
+    @field_validator("reports", mode="before")
+    @classmethod
+    def _one_report_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("name")
     @classmethod

@@ -42,6 +42,8 @@ class JobReport:
     """File with a line for each image."""
     log: str = ""
     """File with the log of all runs of the job."""
+    page: str = ""
+    """Page with a table of the images."""
 
     def count(self, *statuses: Status) -> int:
         """Return the number of images with one of these statuses."""
@@ -82,7 +84,7 @@ class JobReport:
         lines = [*self._texts(brief=brief)]
         if self.images:
             lines.append(self.account_line())
-        files = (("account", self.account), ("log", self.log))
+        files = (("account", self.account), ("log", self.log), ("page", self.page))
         lines += [f"{name:<8}{path}" for name, path in files if path]
         return "\n".join([*lines, *self._left_out(), self.headline()])
 

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.export import check_replaceable, state_of_run
 from glassplate.pipeline.export.level import ExportedImage, open_level
+from glassplate.pipeline.export.own_files import is_own_png
 from glassplate.pipeline.export.strength import FULL
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.store.ome_zarr import read_attributes
@@ -78,15 +79,7 @@ def preview(
 def _check_target(target: Path) -> None:
     if target.suffix.lower() != ".png":
         raise UsageError(f"{target}: previews are .png; choose such a name")
-    check_replaceable(target, _is_preview)
-
-
-def _is_preview(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return str(image.info.get("Software", "")).startswith("glassplate")
-    except OSError:
-        return False
+    check_replaceable(target, is_own_png)
 
 
 def _part(image: ExportedImage, at: tuple[int, int] | None) -> Box:

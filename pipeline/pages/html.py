@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -42,27 +43,37 @@ def write_page(target: Path, template: str, **values: Any) -> Path:
     return target
 
 
-def check_page_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a name under which no page could be written, or a file that is not a page of glassplate.
+def check_page_target(
+    target: Path,
+    *,
+    overwrite: bool,
+    suffix: str = SUFFIX,
+    is_own: Callable[[Path], bool] | None = None,
+) -> None:
+    """Refuse a name under which no page could be written, or a file that glassplate did not write.
 
     Parameters
     ----------
     overwrite
         Whether the user asked to replace any file.
+    suffix
+        The suffix that the name must have.
+    is_own
+        Whether a file is one that may be replaced; None: whether it is a page.
 
     Raises
     ------
     UsageError
     """
-    if target.suffix.lower() != SUFFIX:
-        raise UsageError(f"{target}: pages are {SUFFIX}; choose such a name")
+    if target.suffix.lower() != suffix:
+        raise UsageError(f"{target}: its name must end with {suffix}; choose such a name")
     if not target.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}")
     if target.is_dir():
         raise UsageError(f"{target}: is a folder; choose another name")
-    if target.exists() and not overwrite and not is_page(target):
+    if target.exists() and not overwrite and not (is_own or is_page)(target):
         raise UsageError(
-            f"{target}: exists and is not a page of glassplate; choose another name, or give --overwrite"
+            f"{target}: exists and was not written by glassplate; choose another name, or give --overwrite"
         )
 
 

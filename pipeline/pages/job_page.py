@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import numpy as np
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pages.drawing import choose_stretch, jpeg, picture
 from glassplate.pipeline.pages.html import check_page_target, is_page, write_page
-from glassplate.pipeline.pages.job_account import ACCOUNT
+from glassplate.pipeline.pages.job_account import ACCOUNT, PAGE_NAME
 from glassplate.pipeline.pages.job_rows import JobRow, job_rows, totals
 from glassplate.pipeline.pages.overview import halved
 from glassplate.pipeline.pages.result_page import page_of, write_result_page
@@ -21,10 +22,10 @@ from glassplate.pipeline.pages.shown_result import ShownResult
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
 from glassplate.pipeline.text import duration, number, plural, printable
 
-# Name of the page in the folder of a job.
-NAME = "report.html"
 # Longest side of a picture in the table, pixels: a thousand of them are 4 MB.
 THUMBNAIL = 96
+# A picture in the table, as `job.html` has it.
+_DRAWN = re.compile(r'<img data-of="([\w.-]+)" alt="[^"]*" src="([^"]+)">')
 
 
 def write_job_page(folder: Path, target: Path | None = None, *, overwrite: bool = False) -> Path:
@@ -39,7 +40,7 @@ def write_job_page(folder: Path, target: Path | None = None, *, overwrite: bool 
     target
         Name of the page; None for ``report.html`` in the folder. An earlier page is replaced.
     overwrite
-        Whether a file is replaced that is not a page of glassplate.
+        Whether a file is replaced that glassplate did not write.
 
     Raises
     ------
@@ -48,10 +49,10 @@ def write_job_page(folder: Path, target: Path | None = None, *, overwrite: bool 
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder; name that of a job's results")
-    target = folder / NAME if target is None else target
+    target = folder / PAGE_NAME if target is None else target
     check_page_target(target, overwrite=overwrite)
     rows = job_rows(folder)
-    counts = totals(rows)
+    counts, drawn = totals(rows), _drawn_before(target)
     return write_page(
         target,
         "job.html",
@@ -60,7 +61,7 @@ def write_job_page(folder: Path, target: Path | None = None, *, overwrite: bool 
         states=[{"name": name, "count": count} for name, count in counts.items()],
         seconds=duration(sum(row.seconds for row in rows)),
         has_account=(folder / ACCOUNT).is_file(),
-        rows=[_cells(row, target.absolute().parent) for row in rows],
+        rows=[_cells(row, target.absolute().parent, drawn) for row in rows],
         images=plural(len(rows), "image"),
     )
 
@@ -87,9 +88,9 @@ def _is_newer(page: Path, store: Path) -> bool:
     return page.is_file() and page.stat().st_mtime_ns >= made
 
 
-def _cells(row: JobRow, beside: Path) -> dict[str, Any]:
+def _cells(row: JobRow, beside: Path, drawn: Mapping[str, str]) -> dict[str, Any]:
     """What the table shows of an image."""
-    manifest, page = row.manifest, page_of(row.store)
+    manifest, page, state = row.manifest, page_of(row.store), _state_of(row)
     summary = None if manifest is None else manifest.summary
     return {
         "label": row.label,
@@ -108,7 +109,8 @@ def _cells(row: JobRow, beside: Path) -> dict[str, Any]:
         "after_text": "" if summary is None else number(summary.noise_after, summary.unit),
         "size": "" if manifest is None else _size(manifest.plan.output_shape),
         "pixels": 0 if manifest is None else math.prod(manifest.plan.output_shape),
-        "thumbnail": _thumbnail(row),
+        "drawn_of": state,
+        "thumbnail": drawn.get(state) or _thumbnail(row),
     }
 
 
@@ -124,6 +126,22 @@ def _link(page: Path, beside: Path) -> str:
         return page.as_uri()
 
 
+def _state_of(row: JobRow) -> str:
+    """What changes with the pixels of a result; empty where there is nothing to draw."""
+    if row.manifest is None or not row.manifest.has_ended:
+        return ""
+    try:
+        written = provenance_path(row.store, MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return ""
+    return f"{row.manifest.run_id}.{written}"
+
+
+def _drawn_before(page: Path) -> dict[str, str]:
+    """The pictures of an earlier page, by the state of their results: to draw them takes most of the time."""
+    return dict(_DRAWN.findall(page.read_text("utf-8"))) if is_page(page) else {}
+
+
 def _thumbnail(row: JobRow) -> str | None:
     """The coarsest level of a result as a small picture; None where there is none that can be read."""
     if row.manifest is None or not row.manifest.has_ended:
@@ -131,7 +149,9 @@ def _thumbnail(row: JobRow) -> str | None:
     try:
         shown = ShownResult(row.store)
         values = shown.read_level(shown.levels - 1)
-    except GlassplateError:
+    except (
+        Exception
+    ):  # a damaged chunk raises whatever its codec does; the table has the state of the result
         return None
     while max(values.shape[1:]) > THUMBNAIL:
         values = halved(values)

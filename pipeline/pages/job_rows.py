@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from glassplate.pipeline.errors import StoreError, UsageError
-from glassplate.pipeline.pages.job_account import ACCOUNT, STATES, State
+from glassplate.pipeline.pages.job_account import ACCOUNT, STATES, State, read_account
 from glassplate.pipeline.provenance.inspect import is_result
 from glassplate.pipeline.provenance.manifest import Manifest, read_manifest
 from glassplate.pipeline.text import printable
@@ -62,14 +61,14 @@ class JobRow:
 
 
 def job_rows(folder: Path) -> list[JobRow]:
-    """Return the images of a job, in the order of its account, then results that it does not name.
+    """Return the images of a job in the order of its account, then results that it does not name.
 
     Raises
     ------
     UsageError
         If the folder has neither.
     """
-    lines = _account(folder)
+    lines = read_account(folder / ACCOUNT, _LINE.validate_python)
     rows = [_row_of_line(folder, line) for line in lines.values()]
     named = {row.store for row in rows}
     rows += [_row_of_result(store) for store in sorted(_results(folder)) if store not in named]
@@ -84,22 +83,6 @@ def totals(rows: list[JobRow]) -> dict[State, int]:
     """Number of images in each state, which add up to all images."""
     counts = Counter(row.state for row in rows)
     return {state: counts[state] for state in STATES}
-
-
-def _account(folder: Path) -> dict[str, AccountLine]:
-    """The last line of each image. A line that was cut off by a kill says nothing."""
-    path = folder / ACCOUNT
-    if not path.is_file():
-        return {}
-    found: dict[str, AccountLine] = {}
-    for text in path.read_text("utf-8", "replace").splitlines():
-        try:
-            line = _LINE.validate_python(json.loads(text))
-        except (ValueError, ValidationError):
-            continue
-        found.pop(line.name, None)
-        found[line.name] = line
-    return found
 
 
 _LINE = TypeAdapter(AccountLine)

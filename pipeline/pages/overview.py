@@ -32,16 +32,22 @@ class Overview:
 
 def read_overview(shown: ShownResult) -> Overview:
     """Read the level of the pyramid that fills a screen, and what was removed if the image is not huge."""
+    after, factor = read_level_of_screen(shown)
+    removed = _removed(shown, factor)
+    if removed is None or removed.shape != after.shape:
+        return Overview(factor, after, None, None)
+    return Overview(factor, after, after + removed, removed)
+
+
+def read_level_of_screen(shown: ShownResult) -> tuple[FloatArray, int]:
+    """The restored image ``(c, h, w)`` at the size of a screen, and the pixels averaged along an axis."""
     level = 0
     while level < shown.levels - 1 and max(shown.height, shown.width) > SCREEN << level:
         level += 1
     after, factor = shown.read_level(level), 2**level
     while max(after.shape[1:]) > SCREEN:
         after, factor = halved(after), 2 * factor
-    removed = _removed(shown, factor)
-    if removed is None or removed.shape != after.shape:
-        return Overview(factor, after, None, None)
-    return Overview(factor, after, after + removed, removed)
+    return after, factor
 
 
 def _removed(shown: ShownResult, factor: int) -> FloatArray | None:

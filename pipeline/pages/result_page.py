@@ -73,7 +73,7 @@ def write_result_page(store: Path, target: Path | None = None, *, overwrite: boo
     target
         Name of the page; None for `page_of`. An earlier page is replaced.
     overwrite
-        Whether a file is replaced that is not a page of glassplate.
+        Whether a file is replaced that glassplate did not write.
 
     Returns
     -------

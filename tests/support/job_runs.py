@@ -12,6 +12,7 @@ from glassplate.flows.jobs.running.budget import Budget
 from glassplate.flows.jobs.running.job_run import JobRun
 from glassplate.flows.jobs.running.known import known_facts
 from glassplate.flows.jobs.running.outcomes import failed
+from glassplate.flows.jobs.running.pages import JobPage
 from glassplate.flows.jobs.running.run_images import run_images
 from glassplate.flows.jobs.running.settled import RunFacts
 from glassplate.flows.jobs.running.verdicts import verdict_of
@@ -46,11 +47,13 @@ class JobRunner:
                 account=account,
                 budget=Budget(job.limits, job.output, self.clock),
                 context={},
+                page=JobPage(job.output, log),
                 taken=frozenset(store for image in found.images for store in image.stores),
             )
             outcomes = run_images(run, found.images, run.pool, lambda look: self._work(look, run))
+            page = run.page.write() if found.images else ""
         reports = tuple(outcome.report for outcome in outcomes)
-        return JobReport(reports, 1.0, others=tuple(map(str, found.others)))
+        return JobReport(reports, 1.0, others=tuple(map(str, found.others)), page=str(page))
 
     def _work(self, look, run):
         name = look.image.spec.path.name

@@ -13,7 +13,7 @@ from glassplate.flows.jobs.inputs.folders import files_below, unreadable_folders
 from glassplate.flows.report.job_log import SUFFIX as LOG_SUFFIX
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.export.own_files import is_export
-from glassplate.pipeline.pages.job_account import ACCOUNT
+from glassplate.pipeline.pages.job_account import ACCOUNT, PAGE_NAME
 
 STORE_SUFFIX = ".zarr"
 
@@ -98,9 +98,9 @@ def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match]
     """Leave out the matches of a pattern that glassplate has written.
 
     These are all files within a result, exports in the job's output folder or beside a result, and the
-    accounts and logs of jobs in the output folder. A
-    file whose path is given literally stays. If a pattern matches nothing but exports outside the
-    output folder, they stay too: an earlier job made them, and this job continues from them.
+    accounts, logs and pages of jobs in the output folder. A file whose path is given literally stays. If a
+    pattern matches nothing but exports outside the output folder, they stay too: an earlier job made them,
+    and this job continues from them.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match]
     kept
         The matches that stay, in their order.
     left_out
-        Files that are left out, but for accounts and logs, which nobody would take for images.
+        Files that are left out, but for accounts, logs and pages, which nobody would take for images.
     """
     matches = [one for one in matches if one.literal or not is_record(one.path, output)]
     beside: dict[Path, bool] = {}
@@ -126,7 +126,9 @@ def leave_out_own_files(matches: list[Match], output: Path) -> tuple[list[Match]
 
 
 def is_record(path: Path, output: Path) -> bool:
-    """Whether a file is the account or the log of a job, in the output folder."""
+    """Whether a file is the account or the log of a job, or a page, in the output folder."""
+    if path.name.endswith(PAGE_NAME):
+        return output in path.parents
     return path.parent == output and (path.name == ACCOUNT or path.suffix == LOG_SUFFIX)
 
 

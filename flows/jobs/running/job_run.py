@@ -9,6 +9,7 @@ from pathlib import Path
 
 from glassplate.flows.accounts.account import Account
 from glassplate.flows.jobs.running.budget import Budget
+from glassplate.flows.jobs.running.pages import JobPage
 from glassplate.flows.jobs.running.settled import RunFacts
 from glassplate.flows.jobs.sequence import DonorSequence
 from glassplate.flows.report.job_log import JobLog
@@ -32,5 +33,7 @@ class JobRun:
     """Results of all images of the job."""
     donors: DonorSequence | None = None
     """Of a sequence, whose images are restored one after the other."""
+    page: JobPage | None = None
+    """None if nobody looks at the run."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the run must end early."""

@@ -185,6 +185,8 @@ def _ended(image: Image, outcome: Outcome, run: JobRun, joint: JointExports) -> 
         run.budget.stop(f"the disk was full: {outcome.report.reason}")
     _record(run, outcome)
     run.display.image_ended()
+    if run.page is not None:
+        run.page.image_ended()
     return outcome
 
 

@@ -19,6 +19,7 @@ from glassplate.flows.jobs.running.outcomes import (
     report_of_result,
     restored,
 )
+from glassplate.flows.jobs.running.pages import write_reports
 from glassplate.flows.jobs.running.verdicts import verdict_of
 from glassplate.pipeline.errors import ChangedError, GlassplateError, SourceError
 from glassplate.pipeline.events import Listener, Warned
@@ -73,6 +74,7 @@ def restore_one(look: Look, run: JobRun, listener: Listener) -> Outcome:
     )
     if run.donors is not None:
         run.donors.add(named.store)
+    write_reports(named.store, run.facts.job.reports, listener)
     return restored(look, named, result, report_of_result(named, result))
 
 

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from assessed import edit_manifest
 from shown_pages import Page
 
 from glassplate.pipeline.errors import StoreError, UsageError
+from glassplate.pipeline.pages import job_page
 from glassplate.pipeline.pages.job_page import write_job_page, write_pages
 from glassplate.pipeline.pages.job_rows import job_rows, totals
 from glassplate.pipeline.pages.result_page import page_of, write_result_page
@@ -58,7 +60,7 @@ def job(sky_result, photo_result, tmp_path):
 
 def test_every_image_counts_once_and_its_last_line_counts(job):
     rows = job_rows(job)
-    assert [row.label for row in rows] == ["bad.fits[SCI,2]", "sky.fits", "later.fits", "photo.tif"]
+    assert [row.label for row in rows] == ["sky.fits", "bad.fits[SCI,2]", "later.fits", "photo.tif"]
     assert totals(rows) == {"done": 2, "skipped": 0, "quarantined": 1, "pending": 1}
 
 
@@ -131,3 +133,27 @@ def test_the_page_of_another_is_left_alone(job):
     (job / "report.html").write_text("mine")
     with pytest.raises(UsageError, match="--overwrite"):
         write_job_page(job)
+
+
+def test_a_picture_is_drawn_again_only_if_its_result_has_changed(job, monkeypatch):
+    before = Page(write_job_page(job)).pictures
+    drawn, thumbnail = [], job_page._thumbnail
+
+    def noted(row):
+        drawn.append(row.label)
+        return thumbnail(row)
+
+    monkeypatch.setattr(job_page, "_thumbnail", noted)
+    edit_manifest(job / "night/photo.zarr", lambda manifest: None)
+    after = Page(write_job_page(job)).pictures
+    assert set(drawn) == {"photo.tif", "bad.fits[SCI,2]", "later.fits"}
+    np.testing.assert_array_equal(before["sky.fits"], after["sky.fits"])
+
+
+def test_a_result_with_damaged_pixels_keeps_its_line(job):
+    for chunk in (job / "sky.zarr").glob("[0-9]*/**/*"):
+        if chunk.is_file() and chunk.name != "zarr.json":
+            chunk.write_bytes(b"damaged" * 100)
+    page = Page(write_job_page(job))
+    assert "sky.fits" in page.text
+    assert "sky.fits" not in page.pictures

@@ -171,7 +171,7 @@ class TestTarget:
     def test_another_file_is_replaced_only_if_asked(self, sky_result, tmp_path):
         target = tmp_path / "thesis.html"
         target.write_text("<html>years of work</html>")
-        with pytest.raises(UsageError, match="not a page of glassplate"):
+        with pytest.raises(UsageError, match="not written by glassplate"):
             write_result_page(sky_result, target)
         assert "years" in target.read_text()
         write_result_page(sky_result, target, overwrite=True)
@@ -180,7 +180,7 @@ class TestTarget:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("page.pdf", "pages are .html"),
+            ("page.pdf", "must end with .html"),
             ("no/page.html", "there is no folder"),
             ("folder.html", "a folder"),
         ],

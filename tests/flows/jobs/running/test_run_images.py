@@ -12,6 +12,7 @@ from astropy.io import fits
 from job_runs import JobRunner, check_sums, lines_of
 
 from glassplate.flows.accounts import stamps
+from glassplate.flows.jobs.images import find_images
 from glassplate.flows.jobs.running import arriving, settled
 from glassplate.pipeline.errors import DiskFullError, PassingError
 from glassplate.pipeline.provenance import identity
@@ -432,3 +433,15 @@ def test_the_joint_export_of_a_second_run_is_left_alone(run, job_of, night, monk
 
 def check_sums_of_parts(report):
     return {state: count for state, count in report.sums().items() if count}
+
+
+def test_a_run_writes_its_page_and_the_reports_that_are_asked_for(run, job_of, night):
+    job = job_of("reports: [html, png]")
+    report = run(job)
+    assert report.page == str(night / "out" / "report.html")
+    assert f"page    {report.page}" in report.text()
+    assert 'href="a.report.html"' in (night / "out" / "report.html").read_text()
+    assert (night / "out" / "a.report.png").is_file()
+    again = job.model_copy(update={"inputs": (job.inputs[0].model_copy(update={"path": "."}),)})
+    names = [image.spec.path.name for image in find_images(again).images]
+    assert names == ["a.fits", "b.fits", "c.fits"], "pages and pictures are no inputs"
