@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,12 +105,21 @@ def assess(
         from glassplate.pipeline.assess.compare import assess as compare
 
         facts = compare(store, reference)
-        typer.echo(json.dumps(facts, indent=2) if as_json else _figures(facts))
+        _say(facts, _figures(facts), as_json=as_json)
         return
     from glassplate.pipeline.assess.assessment import assess_result
 
     assessment = assess_result(store)
-    typer.echo(json.dumps(assessment.to_json(), indent=2) if as_json else _text(assessment))
+    _say(assessment, _text(assessment), as_json=as_json)
+
+
+def _say(document: Any, text: str, *, as_json: bool) -> None:
+    if not as_json:
+        typer.echo(text)
+        return
+    from glassplate.flows.cli.documents import print_document
+
+    print_document(document)
 
 
 def _inject(store: Path, count: int, sources: SourceOptions, *, as_json: bool) -> None:
@@ -125,8 +133,7 @@ def _inject(store: Path, count: int, sources: SourceOptions, *, as_json: bool) -
     if sources.figure is not None:
         draw_recovery(injection, sources.figure)
     recovery = injection.recovery
-    text = json.dumps(recovery.to_json(), indent=2) if as_json else None
-    typer.echo(text or "\n".join(_recovery_lines(recovery)))
+    _say(recovery, "\n".join(_recovery_lines(recovery)), as_json=as_json)
 
 
 def _recovery_lines(recovery: Recovery) -> list[str]:

@@ -15,8 +15,8 @@ from glassplate.flows.report.progress import ProgressKind
 from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
-    from glassplate.flows.jobs.image import Image
-    from glassplate.flows.jobs.job import Job
+    from glassplate.flows.report.job_plan import JobPlan
+    from glassplate.flows.report.job_report import JobReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,6 +35,7 @@ def batch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try quarantined images again too.")
     ] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Restore the images of a job, as a Prefect flow.
 
@@ -52,8 +53,12 @@ def batch(
     found = find_images(parsed, known_facts(Account(parsed.output)))
     refuse_empty_job(parsed, found)
     check_recipes(found.images)
+    progress = "none" if as_json else progress
     if dry_run:
-        _say_plan(parsed, found.images, progress, retry_failed=retry_failed)
+        from glassplate.flows.jobs.running.dry_run import plan_job
+
+        plan = plan_job(parsed, found.images, retry_failed=retry_failed)
+        _say("JobPlan", plan, progress, as_json=as_json)
         return 0
     try:
         with prefect_api(services=False) as wait_for_api:
@@ -72,18 +77,22 @@ def batch(
             if image.status in ("quarantined", "pending"):
                 labelled = Path(image.source).with_name(image.label)
                 print(f"glassplate: {labelled}: {image.reason}", file=sys.stderr)
+    if as_json:
+        _say("JobReport", report, progress, as_json=True)
     return report.exit_code
 
 
-def _say_plan(
-    job: Job, images: tuple[Image, ...], progress: ProgressKind, *, retry_failed: bool
-) -> None:
-    from glassplate.flows.jobs.running.dry_run import plan_job
+def _say(kind: str, said: JobPlan | JobReport, progress: ProgressKind, *, as_json: bool) -> None:
+    """Print a plan or a report, as JSON or as the display does."""
+    if as_json:
+        from glassplate.flows.cli.documents import print_document
+
+        print_document(said)
+        return
     from glassplate.flows.report.progress import open_display
 
-    plan = plan_job(job, images, retry_failed=retry_failed)
     with open_display(progress) as display:
-        display.report("JobPlan", plan.text(), dataclasses.asdict(plan))
+        display.report(kind, said.text(), dataclasses.asdict(said))
 
 
 def serve(

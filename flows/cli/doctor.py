@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -29,8 +28,9 @@ def doctor(
     findings = run_checks(with_flow=not no_flow)
     ok = all(finding.ok for finding in findings)
     if as_json:
-        facts = {"ok": ok, "findings": [finding.to_json() for finding in findings]}
-        typer.echo(json.dumps(facts, indent=2))
+        from glassplate.flows.cli.documents import print_document
+
+        print_document({"ok": ok, "findings": [finding.to_json() for finding in findings]})
     else:
         for finding in findings:
             typer.echo("\n".join(finding.lines()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +49,12 @@ def inspect(
             image["companions"] = found.get(image["index"], [])
         facts["look"] = _look(path) if pixels else None
         text = _source_text(path, facts)
-    typer.echo(json.dumps(facts, indent=2) if as_json else text)
+    if as_json:
+        from glassplate.flows.cli.documents import print_document
+
+        print_document(facts)
+    else:
+        typer.echo(text)
 
 
 def _look(path: Path) -> dict[str, Any]:

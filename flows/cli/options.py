@@ -33,7 +33,7 @@ JobFile = Annotated[
     Path, typer.Argument(metavar="JOB.yaml", help="A job file.", show_default=False)
 ]
 Progress = Annotated[ProgressKind, typer.Option("--progress", help="How progress is shown.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and no progress.")]
 
 
 @dataclass(frozen=True, kw_only=True)

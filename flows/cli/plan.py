@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -72,7 +70,9 @@ def plan(
         raise errors[0]
     totals = total(summaries, refused)
     if as_json:
-        typer.echo(json.dumps(asdict(totals if len(specs) > 1 else summaries[0]), indent=2))
+        from glassplate.flows.cli.documents import print_document
+
+        print_document(totals if len(specs) > 1 else summaries[0])
     else:
         for summary in summaries:
             typer.echo(_plan_text(summary))

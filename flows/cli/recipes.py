@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from glassplate.flows.cli import options
+
 # Begins the comment of a recipe that says what it was measured to do.
 MEASURED = "Measured: "
 
@@ -29,13 +31,16 @@ def recipes(
             "--table", help="Measure how fast each is on this machine, and say how well it did."
         ),
     ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the shipped recipes, or print one."""
     from glassplate.pipeline.recipes.recipe import recipe_names, recipe_text
 
     if name is not None and table:
         raise typer.BadParameter(f"--table lists all recipes; drop it, or {name}")
-
+    if as_json:
+        _print_json(name, table=table)
+        return
     if name is not None:
         typer.echo(recipe_text(name), nl=False)
         return
@@ -46,6 +51,32 @@ def recipes(
     width = max(map(len, names), default=0)
     for each in names:
         typer.echo(f"{each:<{width}}  {_first_comment(recipe_text(each))}")
+
+
+def _print_json(name: str | None, *, table: bool) -> None:
+    """Print the values of one recipe, or what all are for and, for the table, how fast each is."""
+    import yaml
+
+    from glassplate.flows.cli.documents import ListedRecipe, ListedRecipes, print_document
+    from glassplate.pipeline.planning.timing.recipe_rates import recipe_rates
+    from glassplate.pipeline.recipes.recipe import recipe_names, recipe_text
+
+    if name is not None:
+        print_document(yaml.safe_load(recipe_text(name)))
+        return
+    rates = {rate.recipe: rate.megapixels_per_hour for rate in recipe_rates()} if table else {}
+    texts = {each: recipe_text(each) for each in recipe_names()}
+    listed = (
+        ListedRecipe(
+            each,
+            yaml.safe_load(text)["task"],
+            _first_comment(text),
+            _measured(text),
+            rates.get(each),
+        )
+        for each, text in texts.items()
+    )
+    print_document(ListedRecipes(tuple(listed)))
 
 
 def _print_table() -> None:

@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(options.grouped(restore))
 
 
-# seven parameters: a parameter of a command is an option, or a group of options
+# eight parameters: a parameter of a command is an option, or a group of options
 def restore(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.zarr", help="The result.")],
     recipe: options.RecipeOptions,
@@ -44,6 +44,7 @@ def restore(
     keep_scratch: Annotated[
         bool, typer.Option("--keep-scratch", help="Keep the restored windows.")
     ] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Restore one image, or several of a FITS file. The same command again resumes.
 
@@ -78,22 +79,28 @@ def restore(
         )
         for spec in specs
     ]
+    progress = "none" if as_json else progress
     with (
         open_display(progress) as display,
         LazyPool(pool.pool, workers=pool.workers, device=pool.device) as workers,
     ):
-        if not several:
-            report = _restore_one(requests[0], workers, display, image.source)
-            return 0 if report.status != "partial" else 3
-        reports = _restore_each(requests, workers, display, say=progress == "none")
-        if export is not None:
+        if several:
+            reports = _restore_each(requests, workers, display, say=progress == "none")
+        else:
+            reports = [_restore_one(requests[0], workers, display, image.source)]
+        joint = export if several else None
+        if joint is not None:
             stores = [
                 request.store
                 for request, report in zip(requests, reports, strict=True)
                 if report.status != "quarantined"
             ]
-            export_jointly(stores, export, display)
-            display.report("Export", f"export      {export}", {"export": str(export)})
+            export_jointly(stores, joint, display)
+            display.report("Export", f"export      {joint}", {"export": str(joint)})
+    if as_json:
+        from glassplate.flows.cli.documents import Restored, print_document
+
+        print_document(Restored(tuple(reports), None if joint is None else str(joint)))
     return 3 if any(report.status in ("partial", "quarantined") for report in reports) else 0
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +27,9 @@ def verify(store: options.Result, as_json: options.AsJson = False) -> int:
     checks = checks_of(store)
     ok = all(check.ok for check in checks)
     if as_json:
-        facts = {"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}
-        typer.echo(json.dumps(facts, indent=2))
+        from glassplate.flows.cli.documents import Verified, print_document
+
+        print_document(Verified(ok, tuple(checks)))
     else:
         for check in checks:
             typer.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}")
@@ -90,6 +90,7 @@ def export(
             show_default=False,
         ),
     ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write a result as FITS, TIFF or JPEG 2000, or as a bag.
 
@@ -104,21 +105,32 @@ def export(
             raise UsageError(
                 "--bagit: a bag holds the whole result; leave --level, --strength, --with and --add out"
             )
-        typer.echo(export_bag(store, target, pyramid=pyramid))
+        _say_written(export_bag(store, target, pyramid=pyramid), as_json=as_json)
         return
     from glassplate.pipeline.export.export import export as export_result
 
+    said: list[str] = []
+
     def tell(event: Event) -> None:
-        if isinstance(event, Warned):
-            typer.echo(f"warning: {event.message}", err=True)
-        elif isinstance(event, Noted):
-            typer.echo(event.message, err=True)
+        if isinstance(event, Warned | Noted):
+            said.append(event.message)
+            before = "warning: " if isinstance(event, Warned) else ""
+            typer.echo(f"{before}{event.message}", err=True)
 
     stores = [store, *(others or ())]
     done = export_result(
         stores, target, level, strength, pyramid=pyramid, add=add or (), listener=tell
     )
-    typer.echo(done)
+    _say_written(done, said, as_json=as_json)
+
+
+def _say_written(path: Path, messages: Sequence[str] = (), *, as_json: bool) -> None:
+    if not as_json:
+        typer.echo(path)
+        return
+    from glassplate.flows.cli.documents import Written, print_document
+
+    print_document(Written((str(path),), tuple(messages)))
 
 
 def preview(
@@ -144,9 +156,11 @@ def preview(
             show_default=False,
         ),
     ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw a part of a result at several strengths side by side, as PNG."""
     from glassplate.pipeline.export.preview import STRENGTHS
     from glassplate.pipeline.export.preview import preview as draw
 
-    typer.echo(draw(store, target, strengths or STRENGTHS, options.parse_place(at)))
+    drawn = draw(store, target, strengths or STRENGTHS, options.parse_place(at))
+    _say_written(drawn, as_json=as_json)

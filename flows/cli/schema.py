@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
+
+FileKind = Literal["recipe", "job"]
+Kind = Literal[
+    "recipe",
+    "job",
+    "restore",
+    "plan",
+    "batch",
+    "inspect",
+    "verify",
+    "export",
+    "preview",
+    "report",
+    "assess",
+    "recipes",
+    "doctor",
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,14 +32,25 @@ def add_to(app: typer.Typer) -> None:
 
 def schema(
     kind: Annotated[
-        Literal["recipe", "job"],
-        typer.Argument(help="The kind of file.", show_default=False),
+        Kind,
+        typer.Argument(
+            help="A kind of file, or a command, whose --json is meant.", show_default=False
+        ),
     ],
 ) -> None:
-    """Print the JSON schema of recipes or jobs, for editors.
+    """Print the JSON schema of recipes or jobs, or of what a command prints with --json.
 
-    By it an editor completes keys, explains them, and marks mistakes.
+    By the first an editor completes keys, explains them, and marks mistakes.
     """
-    from glassplate.flows.jobs.schemas import json_schema
+    typer.echo(json.dumps(_schema_of(kind), indent=2))
 
-    typer.echo(json.dumps(json_schema(kind), indent=2))
+
+def _schema_of(kind: Kind) -> dict[str, Any]:
+    from glassplate.flows.jobs.schemas import DRAFT, described, json_schema
+
+    if kind in get_args(FileKind):
+        return json_schema(kind)  # type: ignore[arg-type]
+    from glassplate.flows.cli.documents import TYPES
+
+    title = f"glassplate {kind} --json"
+    return {"$schema": DRAFT, **described(TYPES[kind], "serialization"), "title": title}

@@ -1,4 +1,4 @@
-"""JSON schemas of recipes and jobs, by which an editor completes and checks them."""
+"""JSON schemas: of recipes and jobs, by which an editor completes and checks them, and of any type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from glassplate.flows.jobs.job import Job, JobInput
 from glassplate.pipeline.recipes.field_texts import field_texts
@@ -23,15 +23,15 @@ OVERRIDES = {
     ],
 }
 
-Kind = Literal["recipe", "job"]
+FileKind = Literal["recipe", "job"]
 
 
-def json_schema(kind: Kind) -> dict[str, Any]:
+def json_schema(kind: FileKind) -> dict[str, Any]:
     """Return the JSON schema of a recipe or a job file, with the explanation of each key."""
     if kind == "recipe":
-        schema = _described(Recipe)
+        schema = described(Recipe)
         return {"$schema": DRAFT, **schema, "title": "recipe of glassplate"}
-    schema, entry = _described(Job), _described(JobInput)
+    schema, entry = described(Job), described(JobInput)
     definitions = {**schema.pop("$defs", {}), **entry.pop("$defs", {}), "JobInput": entry}
     for properties in (schema["properties"], entry["properties"]):
         properties["set"] = {**properties["set"], **OVERRIDES}
@@ -54,10 +54,20 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     return {"$schema": DRAFT, **schema, "$defs": definitions, "title": "job of glassplate"}
 
 
-def _described(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a model, with the texts below its fields as descriptions."""
-    schema = model.model_json_schema()
-    parts = {**schema.get("$defs", {}), model.__name__: schema}
+def described(
+    model: Any, mode: Literal["validation", "serialization"] = "validation"
+) -> dict[str, Any]:
+    """Return the schema of a model, dataclass or union, with the texts below fields as descriptions.
+
+    Parameters
+    ----------
+    model
+        The type.
+    mode
+        Whether a document is read or written: what has a default may be missing in one that is read.
+    """
+    schema = TypeAdapter(model).json_schema(mode=mode)
+    parts = {**schema.get("$defs", {}), getattr(model, "__name__", ""): schema}
     for settings in _settings(model):
         texts: dict[str, str] = {}
         for one in reversed(settings.__mro__):
@@ -69,10 +79,12 @@ def _described(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-def _settings(model: type) -> Iterator[type]:
-    """A class of settings, and those of its sections."""
-    yield model
-    for hint in get_type_hints(model).values():
-        for one in (hint, *get_args(hint)):
-            if isinstance(one, type) and (is_dataclass(one) or issubclass(one, BaseModel)):
-                yield from _settings(one)
+def _settings(model: Any) -> Iterator[type]:
+    """A class of settings, and those of its sections; of a union, those of its parts."""
+    if not isinstance(model, type):
+        for part in get_args(model):
+            yield from _settings(part)
+    elif is_dataclass(model) or issubclass(model, BaseModel):
+        yield model
+        for hint in get_type_hints(model).values():
+            yield from _settings(hint)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glassplate.pipeline.assess.background import Background, measure_background
 from glassplate.pipeline.assess.causes import likely_causes
@@ -37,10 +35,6 @@ class Assessment:
     """Empty without `photograph`."""
     causes: tuple[str, ...]
     """A sentence for each figure that is far from what is expected, with its likely cause."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that is printed."""
-        return dataclasses.asdict(self)
 
 
 def assess_result(store: Path) -> Assessment:

@@ -8,13 +8,12 @@ image as a user would, not in the difference to the one without them, since a ne
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -75,10 +74,6 @@ class Recovery:
     purity: tuple[PurityRow, ...]
     causes: tuple[str, ...]
     """A sentence for each figure that is far from what is expected, with its likely cause."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that is printed."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, eq=False)

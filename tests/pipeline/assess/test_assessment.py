@@ -65,14 +65,16 @@ def test_of_the_truth_nothing_is_far_from_expected(perfect):
     assert found.seams is None
     assert found.photograph is None
     assert found.fadgi == ()
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["store"] == str(perfect)
+    assert json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["store"] == str(
+        perfect
+    )
 
 
 @pytest.mark.parametrize("side", [64, 128])
 def test_figures_do_not_depend_on_the_cells(perfect, monkeypatch, side):
-    whole = assess_result(perfect).to_json()
+    whole = dataclasses.asdict(assess_result(perfect))
     monkeypatch.setattr(blocks, "CELL", side)
-    in_cells = assess_result(perfect).to_json()
+    in_cells = dataclasses.asdict(assess_result(perfect))
     for part in ("background", "residual"):
         for key, value in whole[part].items():
             if isinstance(value, float):

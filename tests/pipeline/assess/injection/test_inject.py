@@ -3,7 +3,7 @@
 import gzip
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 
 import numpy as np
@@ -326,7 +326,7 @@ class TestInject:
             assert row.before == row.after
             assert row.kept == 1
         assert recovery.causes == ()
-        json.dumps(recovery.to_json(), allow_nan=False)
+        json.dumps(asdict(recovery), allow_nan=False)
 
     def test_bright_sources_are_as_they_were_put_in(self, found):
         for row in found.recovery.rows:
