@@ -18,7 +18,7 @@ import pytest
 import yaml
 from astropy.io import fits
 from command_server import command_server
-from doc_pages import PAGES, REPOSITORY, blocks
+from doc_pages import PAGES, REPOSITORY, TUTORIALS, blocks
 from example_files import write_examples
 
 
@@ -62,7 +62,7 @@ class TestPythonExamples:
             compile(text, page.name, "exec")
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", ["results.md", "python.md"])
+    @pytest.mark.parametrize("name", ["index.md", "results.md", "python.md"])
     def test_run_in_order(self, name, folder, monkeypatch, capsys):
         monkeypatch.chdir(folder)
         names: dict[str, object] = {"__name__": "example"}
@@ -85,6 +85,7 @@ BASH_EXAMPLES = [
         marks=[pytest.mark.prefect] if BATCH in found[3] else [],
     )
     for page in PAGES
+    if page not in TUTORIALS
     for found in BASH.finditer(page.read_text("utf-8"))
     if found[1] != "not run"
 ]
@@ -119,6 +120,39 @@ class TestBashExamples:
         done = run_bash(command, tmp_path, commands)
         assert done.returncode == 2
         assert "missing.fits" in done.stderr
+
+
+STEP = re.compile(r"^(<!-- not run: .+? -->\n)?```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            marks=[pytest.mark.prefect] if BATCH in page.read_text("utf-8") else [],
+            id=page.stem,
+        )
+        for page in TUTORIALS
+    ],
+)
+def test_a_tutorial_runs_from_its_first_step_to_its_last(
+    page, commands, tmp_path, monkeypatch, request
+):
+    """All steps in their order, in one folder that is empty at first; a job is written as job.yaml."""
+    monkeypatch.chdir(tmp_path)
+    if BATCH in page.read_text("utf-8"):
+        request.getfixturevalue("shared_prefect")
+    names: dict[str, object] = {"__name__": page.stem}
+    for not_run, kind, text in STEP.findall(page.read_text("utf-8")):
+        if kind == "python":
+            exec(compile(text, page.name, "exec"), names)
+        elif kind == "yaml":
+            Path("job.yaml").write_text(text, "utf-8")
+        elif kind == "bash" and not not_run:
+            done = run_bash(text, tmp_path, commands)
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 def write_job(page: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doc_pages import FENCE, GUIDE, NOTES, PAGES, REPOSITORY, blocks
+from doc_pages import FENCE, GUIDE, NOTES, PAGES, REPOSITORY, TUTORIALS, blocks
 
 from glassplate.pipeline.recipes.recipe import known_keys, load_recipe, parse_recipe, recipe_names
 
@@ -132,11 +132,11 @@ def test_yaml_examples_are_taken(page):
 
 def test_every_page_is_in_the_index():
     for index, others in (
-        (REPOSITORY / "docs" / "index.md", GUIDE),
+        (REPOSITORY / "docs" / "index.md", [*GUIDE, *TUTORIALS]),
         (NOTES[-1].with_name("README.md"), NOTES),
     ):
         text = index.read_text("utf-8")
-        missing = [p.name for p in others if p != index and f"({p.name})" not in text]
+        missing = [p.name for p in others if p != index and f"{p.name})" not in text]
         assert missing == [], f"{index} does not link {missing}"
 
 
@@ -146,7 +146,9 @@ class TestSite:
     def test_the_menu_names_every_page_of_the_guide(self):
         menu = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text("utf-8"))["nav"]
         named = [page for section in menu for pages in section.values() for page in pages]
-        assert sorted(named) == [page.name for page in GUIDE]
+        folder = REPOSITORY / "docs"
+        pages = [str(page.relative_to(folder)) for page in [*GUIDE, *TUTORIALS]]
+        assert sorted(named) == sorted(pages)
 
     @pytest.mark.slow
     def test_builds_without_a_warning_and_loads_nothing_from_elsewhere(self, tmp_path):

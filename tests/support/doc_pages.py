@@ -7,10 +7,12 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GUIDE = sorted((REPOSITORY / "docs").glob("*.md"))
+TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.md"))
 NOTES = sorted((REPOSITORY / "docs" / "design").glob("*.md"))
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *GUIDE,
+    *TUTORIALS,
     *NOTES,
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
