@@ -197,5 +197,5 @@ TYPES: dict[str, Any] = {
 
 def print_document(document: Any) -> None:
     """Print a document: a dataclass, or values of JSON."""
-    plain = dataclasses.asdict(document) if dataclasses.is_dataclass(document) else document
-    typer.echo(json.dumps(plain, indent=2))
+    is_dataclass = dataclasses.is_dataclass(document) and not isinstance(document, type)
+    typer.echo(json.dumps(dataclasses.asdict(document) if is_dataclass else document, indent=2))
