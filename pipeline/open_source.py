@@ -14,6 +14,7 @@ from glassplate.pipeline.companions.psf import ReadPsf, read_psf
 from glassplate.pipeline.companions.sdss_mask import SdssMask, is_sdss_mask
 from glassplate.pipeline.companions.table import BY_ROLE, COMPANIONS, Check, Companion
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
+from glassplate.pipeline.defects.infrared import InfraredMask, is_infrared
 from glassplate.pipeline.defects.wild_pixels import WildMaskedSource
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, exposure_mask_role
@@ -180,6 +181,8 @@ class SourceFiles:
 
 
 def _opened_mask(named: Path) -> Source:
+    if is_infrared(named):
+        return InfraredMask(named)
     return SdssMask(named) if is_sdss_mask(named) else open_named(named, "mask")
 
 

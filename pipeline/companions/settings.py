@@ -16,13 +16,13 @@ Flag = int | str
 
 
 class CompanionSettings(BaseModel):
-    """What is found by name beside an image in FITS, and how a mask of flags is read."""
+    """What is found by name beside an image, and how a mask of flags is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     find: Literal["all", "mask", "noise", "none"] = "all"
-    """What is looked for by name where no option gives it: the mask (DQ and the like), the noise (ERR,
-    variances, weights, gain and read noise), both, or none of these."""
+    """What is looked for by name where no option gives it: the mask (DQ and the like, and the infrared plane
+    of a scan), the noise (ERR, variances, weights, gain and read noise), both, or none of these."""
     dq_bits: tuple[Flag, ...] | None = None
     """Flags of the mask that make a pixel bad, such as `4+16` or `[CR, NO_DATA]`: powers of two, or names in
     the table of the observatory; null: as that table says."""

@@ -1,4 +1,7 @@
-"""The alpha channel of an image, its opacity: it is not restored, and is copied to the result."""
+"""The alpha channel of an image, its opacity: it is not restored, and is copied to the result.
+
+The infrared plane of a scan is copied in the same way.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ _ALPHA_KINDS = (1, 2)
 
 
 class AlphaSplitSource(WrappedSource):
-    """The colours of a source whose last plane is alpha.
+    """The colours of a source whose last plane is alpha, or infrared.
 
     A pixel of alpha 0 is invalid: programs leave any colour there, so that it says nothing about its
-    neighbours. It is also `hidden`: it is not filled.
+    neighbours. It is also `hidden`: it is not filled. Infrared hides nothing.
     """
 
     def __init__(self, source: Source) -> None:
@@ -26,6 +29,7 @@ class AlphaSplitSource(WrappedSource):
         self.shape = (colours, *source.shape[1:])
         self.joint = colours <= MOST_JOINT_PLANES
         self.alpha = self._alpha_in
+        self._hides = not has_infrared(source)
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box of the colours."""
@@ -37,6 +41,8 @@ class AlphaSplitSource(WrappedSource):
         else:
             pixels = self._source.read(box, (first, last))
             values, valid, alpha = pixels.values, pixels.valid, self._alpha_in(box)
+        if not self._hides:
+            return Pixels(values, valid)
         hidden = alpha == 0
         return Pixels(values, valid & ~hidden, hidden=hidden)
 
@@ -48,8 +54,13 @@ class AlphaSplitSource(WrappedSource):
 
 
 def without_alpha(source: Source) -> Source:
-    """The colours of a source that has an alpha channel; else the source itself."""
-    return AlphaSplitSource(source) if has_alpha(source) else source
+    """The colours of a source that has an alpha channel or an infrared plane; else the source itself."""
+    return AlphaSplitSource(source) if has_alpha(source) or has_infrared(source) else source
+
+
+def has_infrared(source: Source) -> bool:
+    """Whether the last of several planes is infrared, according to the file's metadata."""
+    return source.alpha is None and bool(source.metadata.get("tiff", {}).get("infrared"))
 
 
 def has_alpha(source: Source) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from glassplate.models.noise.estimate import estimate_noise, typical_sigma
 from glassplate.models.noise.model import NoiseModel, NoiseSettings
 from glassplate.pipeline.companions.detector_noise import detector_noise
+from glassplate.pipeline.defects.infrared import is_infrared
 from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.planning.companions.find_companions import wants_noise_by_name
 from glassplate.pipeline.planning.companions.mask_check import (
@@ -37,6 +39,7 @@ from glassplate.pipeline.sources.flags import Flags
 # Factor by which the noise that the cards of a detector state may differ from the estimate to be used: twice
 # as far as the noise images of observatories lie. A bias level or a subtracted sky makes more.
 MOST_OFF_OF_DETECTOR = 1.25
+_DUST = "dust and scratches, which are dark in infrared"
 _NO_USE = "set companions.find=none to look for none"
 
 
@@ -111,7 +114,7 @@ class _Mask:
         remark = f"{100 * seen.bad:.2g} % of the pixels looked at are bad"
         if seen.saturated:
             remark += f", {100 * seen.saturated:.2g} % {are_saturated}"
-        reading = _reading(self.flags)
+        reading = _DUST if is_infrared(Path(self.name)) else _reading(self.flags)
         record = RecordedCompanion(
             self.role, self.name, self.found, used, reading, seen.objection or remark
         )

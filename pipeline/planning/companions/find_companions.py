@@ -20,6 +20,7 @@ from glassplate.pipeline.companions.beside import (
 from glassplate.pipeline.companions.detector_noise import detector_noise
 from glassplate.pipeline.companions.flag_tables import Header, named_planes, table_of
 from glassplate.pipeline.companions.sdss_mask import is_sdss_mask
+from glassplate.pipeline.defects.infrared import find_infrared
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.file_format import sniff_format
@@ -49,7 +50,12 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
     """
     spec = _with_masks_of_exposures(_with_flags_of_given(resolved(spec), recipe), recipe)
     wants_mask, wants_noise = _wants_mask(spec, recipe), wants_noise_by_name(spec, recipe)
-    if not (wants_mask or wants_noise) or sniff_format(spec.path) != "fits":
+    if not (wants_mask or wants_noise):
+        return spec
+    found = sniff_format(spec.path)
+    if found == "tiff" and wants_mask and spec.page != "all":
+        return _with_infrared(spec)
+    if found != "fits":
         return spec
     index = _index_of_image(spec)
     mask = _beside(spec.path, index, find_mask) if wants_mask else None
@@ -63,6 +69,12 @@ def with_companions(spec: SourceSpec, recipe: Recipe) -> SourceSpec:
             spec, variance=noise.named, noise_kind=noise.kind, found=(*spec.found, "variance")
         )
     return spec
+
+
+def _with_infrared(spec: SourceSpec) -> SourceSpec:
+    """The specification with the infrared plane of a scan as its mask, if the file has one."""
+    mask = find_infrared(spec.path, _index_of_image(spec))
+    return spec if mask is None else replace(spec, mask=mask, found=(*spec.found, "mask"))
 
 
 def companions_by_hdu(path: Path) -> dict[int, list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.companions.same_grid import channels_of
+from glassplate.pipeline.defects.infrared import MOST_SPREAD, InfraredMask
 from glassplate.pipeline.open_source import SourceFiles
 from glassplate.pipeline.sources.flags import Flags
 from glassplate.pipeline.sources.guarded_reading import OPEN_S, answered_within
@@ -49,7 +50,14 @@ def look_at_mask(files: SourceFiles) -> SeenMask | None:
     if "mask" not in files.companions:
         return None
     mask, flags = files.companions["mask"], files.spec.flags
-    return _seen(files.image, mask, flags, found="mask" in files.spec.found)
+    seen = _seen(files.image, mask, flags, found="mask" in files.spec.found)
+    if isinstance(mask, InfraredMask) and mask.spread > MOST_SPREAD:
+        why = (
+            f"varies by {mask.spread:.0%}, at most {MOST_SPREAD:.0%} are believed: the picture is seen in "
+            "infrared, as in black-and-white film, so that dust cannot be told from it"
+        )
+        return replace(seen, objection=why)
+    return seen
 
 
 def look_at_exposure_mask(files: SourceFiles, place: int) -> SeenMask | None:

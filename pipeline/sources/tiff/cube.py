@@ -22,7 +22,7 @@ from glassplate.pipeline.sources.source import (
 )
 from glassplate.pipeline.sources.tiff.image import TiffSource
 from glassplate.pipeline.sources.tiff.page_tags import tags_of_pages
-from glassplate.pipeline.sources.tiff.pages import ListedPage, list_pages, open_tiff
+from glassplate.pipeline.sources.tiff.pages import INFRARED_PAGE, ListedPage, list_pages, open_tiff
 from glassplate.pipeline.sources.tiff.restorable import is_transparency_mask
 from glassplate.pipeline.tile_grid import Box
 
@@ -113,7 +113,8 @@ class PagesSource:
 
 
 def _is_left_out(page: ListedPage) -> bool:
-    return page.copy_of is not None or is_transparency_mask(page.info)
+    aside = is_transparency_mask(page.info) or page.info.note == INFRARED_PAGE
+    return page.copy_of is not None or aside
 
 
 def _note(kept: Sequence[ListedPage], listed: Sequence[ListedPage]) -> str | None:

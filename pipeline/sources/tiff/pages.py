@@ -15,6 +15,7 @@ from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.source import ImageInfo, SourceSpec
 from glassplate.pipeline.sources.tiff.as_seen import as_seen
 from glassplate.pipeline.sources.tiff.directories import Place, page_at, places
+from glassplate.pipeline.sources.tiff.infrared import is_infrared_page
 from glassplate.pipeline.sources.tiff.restorable import (
     TRANSPARENCY_MASK,
     is_transparency_mask,
@@ -27,6 +28,7 @@ from glassplate.pipeline.text import one_line
 _LEVEL_STEPS = (2, 3, 4)
 # Largest difference in pixels between a level's size and that of its image divided by a whole number.
 _ROUNDING = 1.0
+INFRARED_PAGE = "infrared, the mask of dust of another page"
 # Pages that are looked at to say how many there are: a thousand take some tenths of a second.
 _MOST_COUNTED = 999
 
@@ -75,7 +77,7 @@ def list_pages(tiff: tifffile.TiffFile) -> list[ListedPage]:
             listed.append(ListedPage(place, info, original.index))
         else:
             listed.append(ListedPage(place, info))
-            if info.restorable and not _is_reduced(page):
+            if info.restorable and not _is_aside(page):
                 original = info
         before = info
     return listed
@@ -83,6 +85,11 @@ def list_pages(tiff: tifffile.TiffFile) -> list[ListedPage]:
 
 def _is_reduced(page: Any) -> bool:
     return not isinstance(page, Exception) and bool(page.is_reduced)
+
+
+def _is_aside(page: Any) -> bool:
+    """Whether a page is no image of its own: a smaller copy, or the infrared plane of another page."""
+    return _is_reduced(page) or is_infrared_page(page)
 
 
 def _is_tiled(page: Any) -> bool:
@@ -152,9 +159,9 @@ def find_page(
     for index, (_, page) in enumerate(_each_page(tiff)):
         info = page_info(index, page)
         seen.append(info)
-        if not _is_reduced(page) and not is_transparency_mask(info):
+        if not _is_aside(page) and not is_transparency_mask(info):
             whole.append(info)
-        if info.restorable and not page.is_reduced:
+        if info.restorable and not _is_aside(page):
             return replace(info, note=_with_others(tiff, info)), page
         if info.restorable and thumbnail is None:
             thumbnail = info, page
@@ -173,7 +180,7 @@ def _with_others(tiff: tifffile.TiffFile, info: ImageInfo) -> str | None:
     """The note of a page that nobody named, with the number of the other pages that are no smaller copies."""
     others, before = 0, info
     for index, (_, page) in enumerate(_each_page(tiff)):
-        if index == info.index or isinstance(page, Exception) or page.is_reduced:
+        if index == info.index or isinstance(page, Exception) or _is_aside(page):
             continue
         if int(page.photometric) == TRANSPARENCY_MASK:
             continue
@@ -226,6 +233,8 @@ def page_info(index: int, page: Any) -> ImageInfo:
             plane = size["shape"][-2:]
             shape = plane if seen.channels == 1 else (seen.channels, *plane)
             size, note = {"shape": shape, "dtype": seen.dtype.name}, seen.note
+            if is_infrared_page(page):
+                note = INFRARED_PAGE
     # `inspect` lists all pages of a file even where one cannot be read
     except Exception as error:
         reason = f"cannot be read: {one_line(error)}"

@@ -16,6 +16,7 @@ from glassplate.pipeline.sources.metadata.exif import (
     read_directory,
 )
 from glassplate.pipeline.sources.tiff.as_seen import AsSeen
+from glassplate.pipeline.sources.tiff.infrared import has_infrared_sample
 from glassplate.pipeline.sources.tiff.tag_table import BY_NAME, CARRIED, why_dropped
 
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7
@@ -30,7 +31,7 @@ def read_tags(page: Any, seen: AsSeen) -> dict[str, Any]:
 
     ``photometric`` and ``bits_per_sample`` describe the pixels that are read, as `seen` does: JPEG strips of
     YCbCr are decoded to RGB. ``min_is_white`` says that 0 is white in the file. ``exif`` and ``gps`` are the
-    entries of these directories, where there are any.
+    entries of these directories, where there are any. ``infrared`` says that the last sample is infrared.
     """
     is_decoded = int(page.compression) in JPEG_COMPRESSIONS or bool(page.is_subsampled)
     found: dict[str, Any] = {
@@ -47,6 +48,8 @@ def read_tags(page: Any, seen: AsSeen) -> dict[str, Any]:
         found["tags"] = [tag for tag in found["tags"] if tag[0] != _NODATA]
     if seen.white is not None:
         found["min_is_white"] = True
+    if has_infrared_sample(page):
+        found["infrared"], found["extra_samples"] = True, [0]
     profile = page.tags.valueof(_PROFILE)
     if isinstance(profile, bytes) and profile:
         found["icc"] = base64.b64encode(profile).decode()
