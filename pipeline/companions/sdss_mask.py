@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,7 @@ from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.file_format import sniff_format
 from glassplate.pipeline.sources.guarded_reading import as_source_errors
-from glassplate.pipeline.sources.source import (
-    AlphaReader,
-    Format,
-    ImageInfo,
-    Pixels,
-    SourceSpec,
-)
+from glassplate.pipeline.sources.source import FileSource, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.sources.unpack import unpacked
 from glassplate.pipeline.tile_grid import Box
 
@@ -29,15 +23,10 @@ MOST_PIXELS = 100_000_000
 _FRAME = re.compile(r"frame-([ugriz])-(\d{6})-(\d)-(\d{4})\.fits?(\.bz2|\.gz)?")
 
 
-class SdssMask:
+class SdssMask(FileSource):
     """The mask of a field of SDSS as a source: the sum of the flags of each pixel, read as a whole."""
 
     format: Format = "fits"
-    ndim: Literal[2, 3] = 2
-    joint = True
-    colours = 1
-    unit: str | None = None
-    alpha: AlphaReader | None = None
 
     def __init__(self, path: Path) -> None:
         """Read the tables of runs.
@@ -51,9 +40,8 @@ class SdssMask:
         with collected_warnings(path), as_source_errors(path), fits.open(unpacked(path)) as hdus:
             cards = dict(hdus[0].header)
             self._flags = _flags_of(hdus, path)
-        self.shape = (1, *self._flags.shape)
-        self.dtype = self._flags.dtype
-        self.working_dtype = self.output_dtype = np.dtype(np.float32)
+        self._take(self._flags.shape, self._flags.dtype)
+        self.output_dtype = self.working_dtype
         self.info = ImageInfo(0, "", self.shape[1:], self.dtype.name, None, True, None)
         self.resident_bytes = self._flags.nbytes
         self.metadata: dict[str, Any] = {"fits": {"cards": cards}}

@@ -30,8 +30,6 @@ LEAST_WIDTH, MOST_WIDTH = 2.0, 6.0
 # Quality of a JPEG up to which its blocks are seen at once; up to the second, if there is no noise that
 # covers them. Tables of libjpeg for 40 round the finest pattern of brightness to multiples of 20 and more.
 BLOCKS_SEEN, BLOCKS_ALONE = 40, 80
-# Share of saturated or missing pixels that is worth a word.
-WORTH_A_WORD = 1e-5
 
 Sampling = Literal["under-sampled", "well sampled", "over-sampled"]
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError
-from glassplate.pipeline.sources.source import (
-    MOST_JOINT_PLANES,
-    AlphaReader,
-    Format,
-    ImageInfo,
-    Pixels,
-    SourceSpec,
-    choose_working_dtype,
-)
+from glassplate.pipeline.sources.source import FileSource, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.tile_grid import Box
 
 
@@ -39,7 +31,7 @@ class ArrayLike(Protocol):
         ...
 
 
-class ArraySource:
+class ArraySource(FileSource):
     """An image whose pixels are an array, with what is invalid in it."""
 
     def __init__(
@@ -85,15 +77,10 @@ class ArraySource:
                 "numbers or floats are needed"
             )
         self.spec, self.info, self.format = spec, info, like
-        self.ndim: Literal[2, 3] = 2 if len(shape) == 2 else 3
-        self.shape: tuple[int, int, int] = (shape[0] if self.ndim == 3 else 1, shape[-2], shape[-1])
-        self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
-        self.dtype = dtype.newbyteorder("=")
-        self.working_dtype = choose_working_dtype(self.dtype)
+        self._take(shape, dtype.newbyteorder("="))
         picture = like != "fits" and self.dtype.kind in "ui"
         self.output_dtype: np.dtype[Any] = self.dtype if picture else np.dtype(np.float32)
         self.unit = info.unit
-        self.alpha: AlphaReader | None = None
         self.resident_bytes = array.nbytes if type(array) is np.ndarray else 0
         self.metadata = metadata
         self._array, self._invalid, self._close = array, invalid, close

@@ -180,6 +180,24 @@ class Source(Protocol):
         ...
 
 
+class FileSource:
+    """What the sources of all formats have in common. A subclass defines `read` and `close`."""
+
+    colours = 1
+    unit: str | None = None
+    alpha: AlphaReader | None = None
+    resident_bytes = 0
+
+    def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Set what follows from the shape ``(y, x)`` or ``(c, y, x)`` and the type of an image."""
+        self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
+        planes = shape[0] if self.ndim == 3 else 1
+        self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
+        self.joint = planes <= MOST_JOINT_PLANES
+        self.dtype: np.dtype[Any] = dtype
+        self.working_dtype: np.dtype[Any] = choose_working_dtype(dtype)
+
+
 class WrappedSource:
     """What a source that changes or adds to the pixels of another one takes over from it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,7 @@ from glassplate.pipeline.sources.fits.hdus import (
 )
 from glassplate.pipeline.sources.fits.text import is_sound, printable
 from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
-from glassplate.pipeline.sources.source import (
-    MOST_JOINT_PLANES,
-    AlphaReader,
-    Format,
-    ImageInfo,
-    Pixels,
-    SourceSpec,
-    choose_working_dtype,
-)
+from glassplate.pipeline.sources.source import FileSource, Format, ImageInfo, Pixels, SourceSpec
 from glassplate.pipeline.text import one_line
 from glassplate.pipeline.tile_grid import Box
 
@@ -42,7 +34,7 @@ from glassplate.pipeline.tile_grid import Box
 _CELL = (64, 512)
 
 
-class FitsSource:
+class FitsSource(FileSource):
     """One image of a FITS file."""
 
     format: Format = "fits"
@@ -71,34 +63,25 @@ class FitsSource:
         self.info = find_hdu(self._file, self.spec.hdu, self.spec.path)
         index = self.info.index
         hdu = self._file[index]
-        shape = self.info.shape
-        self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
-        planes = shape[0] if self.ndim == 3 else 1
-        self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
-        self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
         constant = constant_plane(hdu.header)
-        self.dtype: np.dtype[Any] = pixel_dtype(hdu.header)
+        self._take(self.info.shape, pixel_dtype(hdu.header))
         # PIXVALUE is a value, not a stored number
         self._scaling = (
             Scaling.of(hdu.header) if constant is None else Scaling(1, 0, None, self.dtype)
         )
-        self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
         # as precise as the source: float64 where float32 does not hold every value of its type
         self.output_dtype: np.dtype[Any] = self.working_dtype
         self.unit = self.info.unit
-        self.alpha: AlphaReader | None = None
         self.metadata: dict[str, Any] = {"fits": _metadata(self._file, self.info)}
         self._stored: _Compressed | RowReader | ConstantPlane
         if constant is not None:
             self._stored = constant
-            self.resident_bytes = 0
             self._file.close()
         elif isinstance(hdu, fits.CompImageHDU):
             self._stored = _Compressed(hdu, self.shape)
             self.resident_bytes = min(CACHE_BYTES, math.prod(self.shape) * 8)
         else:
             self._stored = RowReader(self._file.path, row_layout(hdu, self._file.span(index)))
-            self.resident_bytes = 0
             self._file.close()  # the pixels are read without astropy
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:

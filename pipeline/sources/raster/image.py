@@ -7,27 +7,20 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
 from glassplate.pipeline.errors import SourceError, UsageError
+from glassplate.pipeline.sources.array_source import ArraySource
 from glassplate.pipeline.sources.file_format import NAMES
 from glassplate.pipeline.sources.raster import jpeg, jpeg2000, jpegxl, png, webp
 from glassplate.pipeline.sources.raster.header import RasterHeader
 from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES
-from glassplate.pipeline.sources.source import (
-    MOST_JOINT_PLANES,
-    AlphaReader,
-    Format,
-    ImageInfo,
-    Pixels,
-    SourceSpec,
-    choose_working_dtype,
-)
+from glassplate.pipeline.sources.source import Format, ImageInfo, SourceSpec
 from glassplate.pipeline.text import one_line
-from glassplate.pipeline.tile_grid import Box
 
 
 @dataclass(frozen=True)
@@ -43,13 +36,13 @@ class _Reader:
 _READERS: dict[Format, _Reader] = {
     "png": _Reader(png.header_of, png.decode),
     "jpeg": _Reader(jpeg.header_of, jpeg.decode),
-    "jpeg2000": _Reader(jpeg2000.header_of, jpeg2000.decode),
-    "webp": _Reader(webp.header_of, webp.decode),
-    "jpegxl": _Reader(jpegxl.header_of, jpegxl.decode),
+    "jpeg2000": _Reader(jpeg2000.header_of, imagecodecs.jpeg2k_decode),
+    "webp": _Reader(webp.header_of, imagecodecs.webp_decode),
+    "jpegxl": _Reader(jpegxl.header_of, imagecodecs.jpegxl_decode),
 }
 
 
-class RasterSource:
+class RasterSource(ArraySource):
     """The image of a PNG, JPEG, JPEG 2000, WebP or JPEG XL file, decoded when it is opened."""
 
     def __init__(self, spec: SourceSpec, path: Path, found: Format) -> None:
@@ -63,37 +56,22 @@ class RasterSource:
         name = NAMES[found]
         if spec.hdu is not None or spec.page is not None:
             raise UsageError(f"{spec.path}: --hdu and --page do not apply to {name}")
-        self.spec = spec
-        self.format: Format = found
         header = _header(path, spec.path, found)
-        self.info = _info(header)
-        if not self.info.restorable:
-            raise SourceError(f"{spec.path}: {self.info.reason}")
+        info = _info(header)
+        if not info.restorable:
+            raise SourceError(f"{spec.path}: {info.reason}")
         pixels = _decoded(path, spec.path, found, header)
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        self._pixels = np.moveaxis(pixels, 2, 0)  # (h, w, c) -> (c, h, w)
-        channels, height, width = self._pixels.shape
-        self.shape: tuple[int, int, int] = (channels, height, width)
-        self.ndim: Literal[2, 3] = 2 if channels == 1 else 3
-        self.joint, self.colours = channels <= MOST_JOINT_PLANES, 1
-        self.dtype = self.output_dtype = self._pixels.dtype
-        self.working_dtype = choose_working_dtype(self.dtype)
-        self.unit: str | None = None
-        self.alpha: AlphaReader | None = None
-        self.resident_bytes = self._pixels.nbytes
-        self.metadata: dict[str, Any] = {"raster": {"format": found, **header.metadata}}
+        if pixels.ndim == 3:
+            # (h, w, c) -> (c, h, w), or (h, w) of one channel
+            pixels = pixels[:, :, 0] if header.channels == 1 else np.moveaxis(pixels, 2, 0)
+        metadata = {"format": found, **header.metadata}
         if header.note:
-            self.metadata["raster"]["note"] = header.note
-
-    def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
-        """Copy one box out of the decoded image."""
-        part = self._pixels[(slice(*(channels or (0, self.shape[0]))), *box.slices)]
-        return Pixels(part.astype(self.working_dtype), np.ones(part.shape, bool))
+            metadata["note"] = header.note
+        super().__init__(spec, info, pixels, like=found, metadata={"raster": metadata})
 
     def close(self) -> None:
         """Drop the decoded image."""
-        self._pixels = self._pixels[:, :0, :0].copy()
+        self._array = np.empty((0, 0), self.dtype)
 
 
 def raster_images(path: Path, found: Format) -> tuple[list[ImageInfo], list[str]]:

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
-import numpy.typing as npt
-
 from glassplate.pipeline.sources.raster.header import (
     ASSOCIATED,
     INK_SET,
@@ -57,18 +54,6 @@ class _Found:
     alpha: int | None = None
     resolution: tuple[bytes, bytes] | None = None
     uuids: dict[bytes, bytes] = field(default_factory=dict)
-
-
-def decode(raw: bytes) -> npt.NDArray[Any]:
-    """Decode a file; a palette becomes its colours.
-
-    Raises
-    ------
-    RuntimeError, ValueError
-        If it is damaged.
-    """
-    pixels: npt.NDArray[Any] = imagecodecs.jpeg2k_decode(raw)
-    return pixels
 
 
 def header_of(path: Path) -> RasterHeader:

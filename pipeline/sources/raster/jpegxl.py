@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
-import numpy.typing as npt
 
 from glassplate.pipeline.sources.raster.header import UNASSOCIATED, RasterHeader, interpretation
 from glassplate.pipeline.sources.raster.jpeg2000 import boxes
@@ -15,7 +13,6 @@ from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES
 from glassplate.pipeline.sources.tiff.tags import described
 
 CODESTREAM = b"\xff\x0a"
-CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 # Bits of a length and what is added to them, by a selector of two bits; the codestream, ISO/IEC 18181-1.
 _LENGTHS = ((9, 1), (13, 1), (18, 1), (30, 1))
@@ -26,20 +23,10 @@ _SAMPLE_BYTES = 4
 _ORIENTATION = 274
 
 
-def decode(raw: bytes) -> npt.NDArray[Any]:
-    """Decode a file, upright: the decoder turns it as its header says.
-
-    Raises
-    ------
-    RuntimeError
-        If it is damaged.
-    """
-    pixels: npt.NDArray[Any] = imagecodecs.jpegxl_decode(raw)
-    return pixels
-
-
 def header_of(path: Path) -> RasterHeader:
     """Read the size and the metadata of a file, and decode it, for the type of its pixels.
+
+    The decoder turns it upright, as its header says.
 
     Raises
     ------
@@ -52,7 +39,7 @@ def header_of(path: Path) -> RasterHeader:
     if width * height * _SAMPLE_BYTES > SEGMENT_LIMIT_BYTES:
         return RasterHeader(width, height, 1, 8, decoder_bytes=_SAMPLE_BYTES)
     try:
-        pixels = decode(raw)
+        pixels = imagecodecs.jpegxl_decode(raw)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     metadata = described(exif, xmp)

@@ -1,29 +1,14 @@
-"""WebP: its size, profile, EXIF and XMP by Pillow, and its pixels by imagecodecs."""
+"""WebP: its size, profile, EXIF and XMP by Pillow; imagecodecs decodes it (an animation: its first frame)."""
 
 from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
 
-import imagecodecs
-import numpy.typing as npt
 from PIL import Image
 
 from glassplate.pipeline.sources.raster.header import UNASSOCIATED, RasterHeader, interpretation
 from glassplate.pipeline.sources.tiff.tags import described
-
-
-def decode(raw: bytes) -> npt.NDArray[Any]:
-    """Decode a file, of an animation the first frame.
-
-    Raises
-    ------
-    RuntimeError
-        If it is damaged.
-    """
-    pixels: npt.NDArray[Any] = imagecodecs.webp_decode(raw)
-    return pixels
 
 
 def header_of(path: Path) -> RasterHeader:

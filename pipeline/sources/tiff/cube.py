@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.source import (
     MOST_JOINT_PLANES,
-    AlphaReader,
+    FileSource,
     Format,
     ImageInfo,
     Pixels,
@@ -30,7 +30,7 @@ from glassplate.pipeline.tile_grid import Box
 MOST_OPEN = 4
 
 
-class PagesSource:
+class PagesSource(FileSource):
     """All pages of a TIFF file, of one shape and type, as planes ``(page * colours, y, x)``.
 
     Smaller copies of a page, the levels of a pyramid and thumbnails, and transparency masks are left out.
@@ -65,14 +65,11 @@ class PagesSource:
             )
         pages, planes = len(self._kept), first.shape[0]
         self.colours = planes if planes <= MOST_JOINT_PLANES else 1
-        self.shape: tuple[int, int, int] = (pages * planes, *first.shape[1:])
+        self._take((pages * planes, *first.shape[1:]), first.dtype)
+        self.joint = False
         note = _note(self._kept, listed)
         self.info: ImageInfo = replace(first.info, shape=self.shape, note=note)
-        self.ndim: Literal[2, 3] = 3
-        self.joint = False
-        self.dtype, self.working_dtype = first.dtype, first.working_dtype
         self.output_dtype, self.unit = first.output_dtype, first.unit
-        self.alpha: AlphaReader | None = None
         self.resident_bytes = min(MOST_OPEN, pages) * first.resident_bytes
         self._planes = planes
         found = {**first.metadata["tiff"], "pages": pages, "warnings": list(complaints)}

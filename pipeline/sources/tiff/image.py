@@ -7,7 +7,7 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,7 @@ import numpy.typing as npt
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.reader_warnings import collected_warnings
 from glassplate.pipeline.sources.segments import CACHE_BYTES, RowReader, SegmentCache, gather
-from glassplate.pipeline.sources.source import (
-    MOST_JOINT_PLANES,
-    AlphaReader,
-    Format,
-    Pixels,
-    SourceSpec,
-    choose_working_dtype,
-)
+from glassplate.pipeline.sources.source import FileSource, Format, Pixels, SourceSpec
 from glassplate.pipeline.sources.tiff import pillow_page
 from glassplate.pipeline.sources.tiff.as_seen import as_seen
 from glassplate.pipeline.sources.tiff.directories import Place
@@ -40,7 +33,7 @@ from glassplate.pipeline.text import one_line
 from glassplate.pipeline.tile_grid import Box
 
 
-class TiffSource:
+class TiffSource(FileSource):
     """One page of a TIFF file.
 
     Pixel values are those stored, but for palettes, pages of one bit, and pages in which white is 0; see
@@ -78,18 +71,10 @@ class TiffSource:
         self.metadata["tiff"]["warnings"] = list(complaints)
 
     def _use(self, page: Any, path: Path) -> None:
-        shape = self.info.shape
-        self.ndim: Literal[2, 3] = 3 if len(shape) == 3 else 2
-        planes = shape[0] if self.ndim == 3 else 1
-        self.shape: tuple[int, int, int] = (planes, shape[-2], shape[-1])
-        self.joint, self.colours = self.shape[0] <= MOST_JOINT_PLANES, 1
+        self._take(self.info.shape, np.dtype(self.info.dtype))
         self._seen = as_seen(page)
-        self.dtype: np.dtype[Any] = np.dtype(self.info.dtype)
-        self.working_dtype: np.dtype[Any] = choose_working_dtype(self.dtype)
         whole = self.dtype.kind in "iu"
         self.output_dtype: np.dtype[Any] = self.dtype if whole else np.dtype(np.float32)
-        self.unit: str | None = None
-        self.alpha: AlphaReader | None = None
         self.metadata: dict[str, Any] = {
             "tiff": {"page": self.info.index, **read_tags(page, self._seen)}
         }
@@ -97,7 +82,6 @@ class TiffSource:
             self.metadata["tiff"]["note"] = self._seen.note
         self._nodata = nodata_of(page)
         layout = row_layout(page)
-        self.resident_bytes = 0
         whole_bytes = math.prod(self.shape) * self.dtype.itemsize
         self._stored: RowReader | _Segments | _Decoded
         if pillow_page.is_for_pillow(page):
