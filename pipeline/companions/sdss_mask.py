@@ -41,7 +41,6 @@ class SdssMask(FileSource):
             cards = dict(hdus[0].header)
             self._flags = _flags_of(hdus, path)
         self._take(self._flags.shape, self._flags.dtype)
-        self.output_dtype = self.working_dtype
         self.info = ImageInfo(0, "", self.shape[1:], self.dtype.name, None, True, None)
         self.resident_bytes = self._flags.nbytes
         self.metadata: dict[str, Any] = {"fits": {"cards": cards}}

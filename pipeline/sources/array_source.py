@@ -78,8 +78,6 @@ class ArraySource(FileSource):
             )
         self.spec, self.info, self.format = spec, info, like
         self._take(shape, dtype.newbyteorder("="))
-        picture = like != "fits" and self.dtype.kind in "ui"
-        self.output_dtype: np.dtype[Any] = self.dtype if picture else np.dtype(np.float32)
         self.unit = info.unit
         self.resident_bytes = array.nbytes if type(array) is np.ndarray else 0
         self.metadata = metadata

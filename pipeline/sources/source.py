@@ -158,7 +158,7 @@ class Source(Protocol):
     working_dtype: np.dtype[Any]
     """float32 where that holds every value of `dtype` exactly, else float64."""
     output_dtype: np.dtype[Any]
-    """Pixel type of the result: float32, or `dtype` for integer TIFF, PNG and JPEG."""
+    """Pixel type of the result: `working_dtype`, or `dtype` for integer TIFF, PNG and JPEG."""
     unit: str | None
     alpha: AlphaReader | None
     """Reads the alpha channel, which `shape` does not count and which is not restored; None without alpha."""
@@ -183,6 +183,7 @@ class Source(Protocol):
 class FileSource:
     """What the sources of all formats have in common. A subclass defines `read` and `close`."""
 
+    format: Format
     colours = 1
     unit: str | None = None
     alpha: AlphaReader | None = None
@@ -196,6 +197,9 @@ class FileSource:
         self.joint = planes <= MOST_JOINT_PLANES
         self.dtype: np.dtype[Any] = dtype
         self.working_dtype: np.dtype[Any] = choose_working_dtype(dtype)
+        # as precise as the source; integers of pictures stay integers
+        picture = self.format != "fits" and dtype.kind in "ui"
+        self.output_dtype: np.dtype[Any] = dtype if picture else self.working_dtype
 
 
 class WrappedSource:

@@ -69,8 +69,6 @@ class FitsSource(FileSource):
         self._scaling = (
             Scaling.of(hdu.header) if constant is None else Scaling(1, 0, None, self.dtype)
         )
-        # as precise as the source: float64 where float32 does not hold every value of its type
-        self.output_dtype: np.dtype[Any] = self.working_dtype
         self.unit = self.info.unit
         self.metadata: dict[str, Any] = {"fits": _metadata(self._file, self.info)}
         self._stored: _Compressed | RowReader | ConstantPlane

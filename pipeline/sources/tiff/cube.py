@@ -69,7 +69,7 @@ class PagesSource(FileSource):
         self.joint = False
         note = _note(self._kept, listed)
         self.info: ImageInfo = replace(first.info, shape=self.shape, note=note)
-        self.output_dtype, self.unit = first.output_dtype, first.unit
+        self.unit = first.unit
         self.resident_bytes = min(MOST_OPEN, pages) * first.resident_bytes
         self._planes = planes
         found = {**first.metadata["tiff"], "pages": pages, "warnings": list(complaints)}

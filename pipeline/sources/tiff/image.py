@@ -73,8 +73,6 @@ class TiffSource(FileSource):
     def _use(self, page: Any, path: Path) -> None:
         self._take(self.info.shape, np.dtype(self.info.dtype))
         self._seen = as_seen(page)
-        whole = self.dtype.kind in "iu"
-        self.output_dtype: np.dtype[Any] = self.dtype if whole else np.dtype(np.float32)
         self.metadata: dict[str, Any] = {
             "tiff": {"page": self.info.index, **read_tags(page, self._seen)}
         }

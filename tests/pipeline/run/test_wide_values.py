@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import COPY, FIT, level0, request
+from xisf_files import write_xisf
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.export.export import export
@@ -47,6 +49,18 @@ def test_a_copy_is_exact(tmp_path, kind):
     assert exported.dtype == ">f8"
     np.testing.assert_array_equal(exported, values.astype("f8"))
     assert (exported.astype(values.dtype) == values).all()
+
+
+def test_doubles_of_other_formats_are_exact_too(tmp_path):
+    """They were flattened to float32: of 1e7 and noise of 1 the noise was lost."""
+    level, noise, dtype = WIDE["a pedestal of 1e7"]
+    tifffile.imwrite(tmp_path / "a.tif", (level + noise * SKY).astype(dtype))
+    write_xisf(tmp_path / "a.xisf", (level + noise * SKY).astype(dtype))
+    for name in ("a.tif", "a.xisf"):
+        restore(request(tmp_path / name, tmp_path / f"{name}.zarr", COPY), InlinePool())
+        exported = tifffile.imread(export(tmp_path / f"{name}.zarr", tmp_path / f"{name}.out.tif"))
+        assert exported.dtype == np.float64
+        np.testing.assert_array_equal(exported, level + noise * SKY)
 
 
 @pytest.fixture(scope="module")
