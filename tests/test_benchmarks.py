@@ -408,3 +408,30 @@ class TestStars:
         assert found["width"] > 0.01
         assert found["sky"] < 0.1
         assert found["false_after"] == 0
+
+
+class TestManyImages:
+    @pytest.fixture
+    def many(self, monkeypatch):
+        monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+        return importlib.import_module("many_images")
+
+    def test_every_bad_image_is_refused(self, many, tmp_path):
+        from glassplate.pipeline.errors import GlassplateError
+        from glassplate.pipeline.pools.pool import InlinePool
+        from glassplate.pipeline.run.restore import RestoreRequest, restore
+        from glassplate.pipeline.sources.source import SourceSpec
+
+        recipe = load_recipe("identity")
+        assert len(many.BAD) == 10
+        for way, (suffix, write) in many.BAD.items():
+            path, store = tmp_path / f"{way}{suffix}", tmp_path / f"{way}.zarr"
+            write(path, 64)
+            with pytest.raises(GlassplateError):
+                restore(RestoreRequest(SourceSpec(path), store, recipe, "identity"), InlinePool())
+
+    def test_there_are_as_many_as_are_asked_for(self, many, tmp_path):
+        kinds = many.make_inputs(tmp_path / "in", 40, 10, 16, tmp_path / "none")
+        assert sum(kinds.values()) == 40
+        assert sum(count for kind, count in kinds.items() if kind.startswith("bad")) == 10
+        assert len(list((tmp_path / "in").iterdir())) == 40

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -152,6 +153,7 @@ def test_a_watched_job_waits_for_whole_files_and_its_run_can_be_cancelled(
     start, make_sky, tmp_path, monkeypatch
 ):
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.states import Cancelling
 
@@ -169,26 +171,27 @@ def test_a_watched_job_waits_for_whole_files_and_its_run_can_be_cancelled(
     assert "quarantined" not in log_of(tmp_path)
     url = f"{address.search(log_of(tmp_path))[1]}/api"
     with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        runs = [run for run in client.read_flow_runs() if run.name.startswith("job ")]
-        (run,) = (run for run in runs if run.state_type.value == "RUNNING")
+        known = client.read_deployment_by_name(f"glassplate-bulk/watched-{tmp_path.name}")
+        of_it = FlowRunFilter(deployment_id={"any_": [known.id]})
+        (run,) = client.read_flow_runs(flow_run_filter=of_it)
         client.set_flow_run_state(run.id, Cancelling())
         wait_until(
             lambda: client.read_flow_run(run.id).state_type.value == "CANCELLED", process, tmp_path
         )
-    workers = [one for one in family if "spawn_main" in " ".join(command_of(one))]
-    assert nobody_is_left(workers)
+    wait_until(lambda: not workers_of(process), process, tmp_path)
     assert (tmp_path / "out" / "a.zarr" / "provenance" / "manifest.json").is_file()
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 0, log_of(tmp_path)
     assert nobody_is_left(family)
 
 
-def command_of(process):
-    """Words of the command of a process; none if it is gone."""
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
+def workers_of(process):
+    """The workers among all descendants of a command."""
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [one] if "spawn_main" in " ".join(one.cmdline()) else []
+    return found
 
 
 # A lost file server has the same effect: the thread handles no signal, and no exception reaches it. The
