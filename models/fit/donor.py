@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from glassplate.models.fit.cross_scale import learn_to_double
-from glassplate.models.fit.inputs import PIXELS_A_CENTRE
+from glassplate.models.fit.inputs import MORE_SQUARES
 from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import SEED_STEP, Measurement, Problem, Weights
 from glassplate.models.fit.window import Window
@@ -110,7 +110,7 @@ class DonorSettings:
         iterations = min(
             self.iterations, max(LEAST_ITERATIONS, self.iterations * windows // self.windows)
         )
-        times = PIXELS_A_CENTRE if correlated else 1
+        times = MORE_SQUARES if correlated else 1
         share = times * self.tile_iterations * SHARED_TILES // tiles
         least = self.tile_iterations if self.tile_least is None else times * self.tile_least
         steps = min(self.tile_iterations, max(least, share))

@@ -47,8 +47,8 @@ class FitSettings:
     learning_rate: float = 0.01
     """Adam's step size."""
     drop: float = 0.3
-    """Share of pixels dropped at each iteration; where the noise of neighbours is correlated, a third as
-    many, each with the diamond around it (blindspot)."""
+    """Share of pixels dropped at each iteration; in squares, and three times as many, where the noise of
+    neighbours is correlated (blindspot)."""
     holes: bool = False
     """Also drop the pattern of the missing pixels, moved at random, so that the network learns to fill
     holes of their shape (blindspot, where noise is not correlated)."""
