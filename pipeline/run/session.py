@@ -148,13 +148,14 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
 def _noise(run: Run) -> FlatNoise | None:
     """Let a worker measure the noise, so that this process can turn to other images."""
     task = NoiseTask(run.store, run.plan)
-    [(_, noise)] = run.pool.map(measure_noise, [task], ignore_progress)
-    if isinstance(noise, Failure):
-        refuse_damaged_source(noise)
+    [(_, outcome)] = run.pool.map(measure_noise, [task], ignore_progress)
+    if isinstance(outcome, Failure):
+        refuse_damaged_source(outcome)
         raise GlassplateError(
-            f"{run.store}: measuring its noise failed: {noise.reason}; what is restored is kept, give the "
+            f"{run.store}: measuring its noise failed: {outcome.reason}; what is restored is kept, give the "
             "same command again"
         )
+    noise: FlatNoise | None = outcome
     return noise
 
 
