@@ -124,16 +124,14 @@ def restore_images(
                 account = Account(job.output)
                 found = find_images(job, known_facts(account))
                 facts = RunFacts(job, run_id, retry_failed)
-                page = JobPage(job.output, log)
-                reports = _run(facts, found, account, display, log, page) if found.images else []
-                written = page.write() if reports else None
+                reports, page = _run(facts, found, account, display, log)
         except (
             GlassplateError
         ) as error:  # one line here; Prefect would log the stack if it were raised
             display.report("Error", one_line(error), {"message": one_line(error)})
             log.write(logging.ERROR, one_line(error))
             return Failed(message=one_line(error), data=error)
-        report = _job_report(reports, found, start, account, log, written)
+        report = _job_report(reports, found, start, account, log, page)
         display.report("JobReport", report.text(brief=display.is_brief), asdict(report))
         log.write(logging.INFO, f"{report.headline()}; {report.account_line()}")
     create_markdown_artifact(
@@ -198,15 +196,12 @@ def _was_under_way() -> str | None:
 
 
 def _run(
-    facts: RunFacts,
-    found: FoundImages,
-    account: Account,
-    display: Display,
-    log: JobLog,
-    page: JobPage,
-) -> list[ImageReport]:
-    """Work through the images of a job."""
-    job, images = facts.job, found.images
+    facts: RunFacts, found: FoundImages, account: Account, display: Display, log: JobLog
+) -> tuple[list[ImageReport], Path | None]:
+    """Work through the images of a job; return their reports and the page."""
+    job, images, page = facts.job, found.images, JobPage(facts.job.output, log)
+    if not images:
+        return [], None
     log.write(logging.INFO, f"{job.name}: {len(images)} inputs", run=facts.flow_run)
     pool = LazyPool(job.pool, workers=job.workers, device=job.device, images=len(images))
     run = JobRun(
@@ -221,7 +216,8 @@ def _run(
         donors=DonorSequence() if job.sequence else None,
         page=page,
     )
-    return [outcome.report for outcome in run_images(run, images, pool, _in_a_task(run))]
+    outcomes = run_images(run, images, pool, _in_a_task(run))
+    return [outcome.report for outcome in outcomes], page.write()
 
 
 def _in_a_task(run: JobRun) -> Restore:
