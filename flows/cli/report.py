@@ -50,7 +50,7 @@ def report(
     ] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Write a page of HTML about a result, or about all images of a job.
+    """Write a page of HTML about a result or a job.
 
     The page of a result shows before and after, what was removed, maps of the tiles, the curves of the fits,
     the noise and the provenance; that of a job is a table. Both open without a network. Exit codes: 0 done,

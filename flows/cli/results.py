@@ -158,7 +158,10 @@ def preview(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Draw a part of a result at several strengths side by side, as PNG."""
+    """Draw strengths of a result side by side.
+
+    A part of it, as PNG.
+    """
     from glassplate.pipeline.export.preview import STRENGTHS
     from glassplate.pipeline.export.preview import preview as draw
 

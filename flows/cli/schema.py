@@ -38,9 +38,10 @@ def schema(
         ),
     ],
 ) -> None:
-    """Print the JSON schema of recipes or jobs, or of what a command prints with --json.
+    """Print the JSON schema of a recipe, job or output.
 
-    By the first an editor completes keys, explains them, and marks mistakes.
+    By that of a recipe or a job an editor completes keys, explains them, and marks mistakes. That of a
+    command is what its --json prints.
     """
     typer.echo(json.dumps(_schema_of(kind), indent=2))
 
