@@ -23,6 +23,9 @@ from glassplate.pipeline.errors import BusyError, UsageError
 # A process writes its name into the file microseconds after it locked the file. A reader that finds no name
 # tries again.
 _ATTEMPTS, _PAUSE_S = 5, 0.02
+# Times that the folder of the lock may be gone before the file is made in it, because another run has removed
+# it. Some file systems, such as /proc, say so of every folder that cannot be made.
+_MOST_GONE = 1000
 
 # On NFS, Linux treats a flock as a lock of the whole process: it does not exclude other threads of the
 # process, and is lost when any of them closes the file. This table excludes them.
@@ -86,9 +89,11 @@ def lock_path(output: Path) -> Path:
 
 def _acquired(path: Path, output: Path, other: str) -> int:
     """Lock the file that the path names, and return its descriptor."""
+    gone = 0
     while True:
-        handle = _opened(path, output, other)
+        handle = _opened(path, output, other, again=gone < _MOST_GONE)
         if handle is None:
+            gone += 1
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,14 +112,17 @@ def _acquired(path: Path, output: Path, other: str) -> int:
         os.close(handle)  # the previous holder has removed it
 
 
-def _opened(path: Path, output: Path, other: str) -> int | None:
-    """Open the lock file, and make it if it is missing. Return None if its folder has just been removed."""
+def _opened(path: Path, output: Path, other: str, *, again: bool) -> int | None:
+    """Open the lock file, and make it if it is missing.
+
+    Return None if its folder has just been removed and the caller tries again.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if again and isinstance(error, FileNotFoundError):
+            return None
         # the lock file that a killed run of another user left can still be locked
         if error.errno == errno.EACCES and path.is_file():
             with suppress(OSError):

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,18 @@ def test_an_output_in_a_read_only_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"a.zarr: cannot be written, .*choose another -o"):
         free(tmp_path / "file" / "a.zarr")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux has this file system")
+def test_an_output_whose_folder_can_never_be_made_is_refused():
+    """The run tried for ever: there it is said of each folder that it does not exist."""
+    with (
+        pytest.raises(
+            UsageError, match="cannot be written, no file can be made in /proc/no/folder"
+        ),
+        locked(Path("/proc/no/folder/out.zarr"), "a test"),
+    ):
+        pass
 
 
 def test_an_output_on_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
