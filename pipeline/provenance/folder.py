@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,15 @@ def provenance_path(store: Path, name: str) -> Path:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document atomically."""
-    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON document atomically.
+
+    A document with the name of a file that is no UTF-8 is written in ASCII: its bytes have escapes, from
+    which Python's reader makes the same name.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if not text.isascii() and re.search(r"[\ud800-\udfff]", text):
+        text = json.dumps(document, indent=2)
+    write_atomically(path, text + "\n")
 
 
 def write_static(store: Path, recipe: Mapping[str, Any]) -> None:

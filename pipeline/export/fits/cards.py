@@ -17,7 +17,7 @@ _RECORD = re.compile(r".{8}= *'([A-Za-z][\w.]*): [^']*'")
 def card(keyword: str, value: Any, comment: str = "") -> str:
     """Format a card, padded to a multiple of 80 characters."""
     if isinstance(value, str):
-        value = printable(value)
+        value = printable(value).replace("\n", "?")
     text = str(fits.Card(keyword, value, comment))
     return text if len(text) % 80 == 0 else text.ljust(-(-len(text) // 80) * 80)
 
