@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Some libraries put whole requests into a message. The text after the first few lines helps nobody.
 MOST_CHARACTERS = 600
 
@@ -14,9 +16,29 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+# User and password of a URL; values of its query whose names say that they are secret; ids of AWS keys.
+_SECRETS = (
+    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
+    (
+        re.compile(
+            r"(?i)([?&][\w-]*(?:token|key|secret|signature|credential|password)[\w-]*=)[^&\s]+"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return the text with ``***`` in place of passwords and keys in URLs, for logs and records."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
+
+
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line; its type if it has no message."""
-    text = printable(" ".join(str(error).split())) or type(error).__name__
+    """Return the message of an error on one line, without secrets; its type if it has no message."""
+    text = without_secrets(printable(" ".join(str(error).split()))) or type(error).__name__
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 

@@ -44,12 +44,13 @@ def batch(
     130 interrupted.
     """
     from glassplate.flows.accounts.account import Account
+    from glassplate.flows.jobs.buckets.inputs import with_copies
     from glassplate.flows.jobs.images import check_recipes, find_images, refuse_empty_job
     from glassplate.flows.jobs.job import read_job
     from glassplate.flows.jobs.running.known import known_facts
     from glassplate.flows.server.server import prefect_api
 
-    parsed = read_job(job)
+    parsed = with_copies(read_job(job), lambda line: print(line, file=sys.stderr, flush=True))
     found = find_images(parsed, known_facts(Account(parsed.output)))
     refuse_empty_job(parsed, found)
     check_recipes(found.images)

@@ -30,6 +30,9 @@ from prefect.states import Cancelled, Completed, Failed, State  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
 from glassplate.flows.accounts.account import Account  # noqa: E402
+from glassplate.flows.jobs.buckets.bucket import BucketUrl  # noqa: E402
+from glassplate.flows.jobs.buckets.inputs import with_copies  # noqa: E402
+from glassplate.flows.jobs.buckets.results import Uploads  # noqa: E402
 from glassplate.flows.jobs.images import FoundImages, find_images  # noqa: E402
 from glassplate.flows.jobs.job import Job  # noqa: E402
 from glassplate.flows.jobs.lazy_pool import LazyPool  # noqa: E402
@@ -122,6 +125,7 @@ def restore_images(
         try:
             with sigterm_interrupts():
                 account = Account(job.output)
+                job = with_copies(job, lambda line: log.write(logging.INFO, line))
                 found = find_images(job, known_facts(account))
                 facts = RunFacts(job, run_id, retry_failed)
                 reports, page = _run(facts, found, account, display, log)
@@ -216,17 +220,22 @@ def _run(
         donors=DonorSequence() if job.sequence else None,
         page=page,
     )
-    outcomes = run_images(run, images, pool, _in_a_task(run))
+    uploads = Uploads(job.output, BucketUrl.parse(job.upload), log) if job.upload else None
+    outcomes = run_images(run, images, pool, _in_a_task(run, uploads))
+    if uploads is not None:
+        uploads.finish([outcome.entry for outcome in outcomes], [account.path])
     return [outcome.report for outcome in outcomes], page.write()
 
 
-def _in_a_task(run: JobRun) -> Restore:
-    """Restore images each in a task of Prefect."""
+def _in_a_task(run: JobRun, uploads: Uploads | None) -> Restore:
+    """Restore images each in a task of Prefect, and upload each when it is done."""
 
     def restore(look: Look) -> Outcome:
         name = printable(look.image.label)
         state = restore_image(name, quote(look), quote(run), return_state=True)
         outcome: Outcome = _data(state)
+        if uploads is not None and look.image.joint is None:  # a joint export is written later
+            uploads.add(outcome.entry)
         return outcome
 
     return restore

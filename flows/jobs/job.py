@@ -18,11 +18,12 @@ from pydantic import (
     model_validator,
 )
 
+from glassplate.flows.jobs.buckets.bucket import SCHEME, BucketUrl
 from glassplate.flows.jobs.image_settings import ImageSettings, Step, absolute, absolute_paths
 from glassplate.flows.jobs.limits import Limits
 from glassplate.flows.jobs.rules import TEXTS_SCHEMA, Condition, Rule
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.text import one_line
+from glassplate.pipeline.text import one_line, without_secrets
 
 # A file with one of its images in brackets. Brackets after a suffix are no choice of characters.
 _IN_BRACKETS = re.compile(
@@ -62,11 +63,16 @@ class JobInput(ImageSettings, InputChoice):
     """One entry of `inputs`, with the settings in which it differs from the job."""
 
     path: str = ""
-    """A file, a folder or a glob pattern."""
+    """A file, a folder or a glob pattern, here or in a bucket (``s3://bucket/night/*.fits``)."""
     list: Path | None = None
     """A file that names the images, with settings for each of them (`rows_of`), in place of `path`."""
     name: str | None = Field(None, pattern=r"^[^/]+$")
     """Name of the result in place of the file's stem."""
+
+    @field_validator("path")
+    @classmethod
+    def _bucket_is_named_without_keys(cls, value: str) -> str:
+        return str(BucketUrl.parse(value)) if value.startswith(SCHEME) else value
 
     @model_validator(mode="after")
     def _is_a_path_or_a_list(self) -> JobInput:
@@ -97,6 +103,8 @@ class Job(ImageSettings, InputChoice):
     output: Path
     """Folder in which each image becomes STEM.zarr. Folders that match a wildcard of a pattern are
     created below it, so that the results of ``night*/a.fits`` have different paths."""
+    upload: str | None = None
+    """Where in a bucket complete results and their exports are copied to: ``s3://bucket/restored``."""
     rules: tuple[Rule, ...] = ()
     """Settings by suffix, header or size. For each image the first rule that suits it holds; what an input
     sets itself comes before that."""
@@ -134,6 +142,11 @@ class Job(ImageSettings, InputChoice):
     @classmethod
     def _one_report_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("upload")
+    @classmethod
+    def _goes_to_a_bucket(cls, value: str | None) -> str | None:
+        return None if value is None else str(BucketUrl.parse(value))
 
     @field_validator("name")
     @classmethod
@@ -196,14 +209,16 @@ def entry_of_list(entry: JobInput, path: Path, line: int, row: Mapping[str, Any]
     UsageError
         If a key or value of the row is invalid.
     """
-    place = str(absolute(Path(row["path"]), path.parent)) if row.get("path") else ""
+    given = str(row.get("path") or "")
+    is_here = given and not given.startswith(SCHEME)
+    place = str(absolute(Path(given), path.parent)) if is_here else given
     try:
         own = JobInput.model_validate({**row, "path": place})
     except ValidationError as error:
         raise UsageError(f"list {path}, line {line}: {_first_error(error, JobInput)}") from error
     own = own.model_copy(update=absolute_paths(own, path.parent))
-    given = {key: getattr(own, key) for key in own.model_fields_set - {"list", "set"}}
-    return entry.model_copy(update={**given, "list": None, "set": entry.set + own.set})
+    settings = {key: getattr(own, key) for key in own.model_fields_set - {"list", "set"}}
+    return entry.model_copy(update={**settings, "list": None, "set": entry.set + own.set})
 
 
 def _with_absolute_paths(job: Job) -> Job:
@@ -214,11 +229,11 @@ def _with_absolute_paths(job: Job) -> Job:
 
 
 def _absolute_entry(entry: JobInput) -> JobInput:
-    place: dict[str, Any] = (
-        {"path": str(absolute(Path(entry.path)))}
-        if entry.list is None
-        else {"list": absolute(entry.list)}
-    )
+    place: dict[str, Any] = {}
+    if entry.list is not None:
+        place = {"list": absolute(entry.list)}
+    elif not entry.path.startswith(SCHEME):
+        place = {"path": str(absolute(Path(entry.path)))}
     return entry.model_copy(update={**place, **absolute_paths(entry)})
 
 
@@ -235,7 +250,7 @@ def _first_error(error: ValidationError, model: type[BaseModel] | None = None) -
     if isinstance(first["input"], Mapping):  # of several keys that do not go together
         said = first["msg"].removeprefix("Value error, ")
         return f"{key}: {said}" if key else said
-    return f"{key} is {first['input']!r}: {first['msg']}"
+    return without_secrets(f"{key} is {first['input']!r}: {first['msg']}")
 
 
 def _model_at(place: tuple[int | str, ...]) -> type[BaseModel]:

@@ -21,7 +21,7 @@ from glassplate.pipeline.events import (
     TileDone,
     Warned,
 )
-from glassplate.pipeline.text import printable
+from glassplate.pipeline.text import printable, without_secrets
 
 SUFFIX = ".log"
 LogFormat = Literal["text", "json"]
@@ -53,7 +53,8 @@ class JobLog:
         facts
             What it is about: ``image``, ``tile``.
         """
-        self._logger.log(level, "%s", printable(message), extra={"facts": facts})
+        text = without_secrets(printable(message))
+        self._logger.log(level, "%s", text, extra={"facts": facts})
 
     def event(self, image: str, event: Event) -> None:
         """Write an event of the run of an image; most of them are of no interest later."""

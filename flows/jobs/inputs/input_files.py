@@ -86,7 +86,7 @@ def find_matches(pattern: str, chosen: Chosen | None = None) -> Matches:
     fixed, rest = _split(literal)
     for form in (rest, rest.replace("[", "[[]")):
         found = sorted(glob.glob(form, root_dir=fixed, recursive=True))
-        paths = [path for path in found if _is_meant(path, chosen)]
+        paths = [path for path in found if is_meant(path, chosen)]
         matches = [_match(fixed, Path(path)) for path in paths if not (fixed / path).is_dir()]
         matches += [_unreadable(fixed, *one) for one in unreadable_folders(fixed, form)]
         if matches:
@@ -147,9 +147,9 @@ def _in_folder(folder: Path, chosen: Chosen) -> Matches:
         below = path.relative_to(folder)
         if fault:
             found.files.append(_unreadable(folder, below, fault))
-        elif not _is_meant(str(below), chosen):
+        elif not is_meant(str(below), chosen):
             continue
-        elif chosen.include or _has_image_suffix(path):
+        elif chosen.include or has_image_suffix(path):
             found.files.append(_match(folder, below))
         else:
             found.others.append(path)
@@ -176,7 +176,8 @@ def _dangling(path: Path) -> str:
     return ""
 
 
-def _is_meant(below: str, chosen: Chosen) -> bool:
+def is_meant(below: str, chosen: Chosen) -> bool:
+    """Whether a file is meant, by its path below the folder or the fixed part of the pattern."""
     if _is_excluded(Path(below), chosen.exclude):
         return False
     return not chosen.include or _fits_any(Path(below), chosen.include)
@@ -195,7 +196,8 @@ def _fits_any(below: Path, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _has_image_suffix(path: Path) -> bool:
+def has_image_suffix(path: Path) -> bool:
+    """Whether the name of a file is that of an image, packed or not."""
     name = path.name.lower()
     for packed in _PACKED:
         if name.endswith(packed):

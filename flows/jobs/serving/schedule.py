@@ -22,7 +22,7 @@ from glassplate.flows.report.text import duration, plural
 from glassplate.flows.server.server import prefect_api
 from glassplate.flows.server.settings import apply_settings, make_home
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.text import one_line
+from glassplate.pipeline.text import one_line, without_secrets
 
 if TYPE_CHECKING:
     from prefect.runner import Runner
@@ -114,7 +114,7 @@ def serve_job(
             say(
                 f"{plural(outdated, 'run')} that an earlier service had planned for another job dropped"
             )
-        pages = url if given else url.removesuffix("/api")
+        pages = without_secrets(url if given else url.removesuffix("/api"))
         say(f"serving {deployment} {timetable}; Prefect: {pages}; Ctrl-C ends it")
         with _watched(job, deployment, say) if timetable.watch else nullcontext():
             _run_until_interrupted(runner)
