@@ -5,7 +5,9 @@
 #   docker build -t glassplate:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .   CUDA
 #   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" glassplate restore image.fits -o image.zarr
 #   docker run --rm --gpus all --shm-size 2g ...                                    with a GPU
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+# By digest, so that a build today and one next year begin with the same bytes. `docker buildx imagetools inspect
+# python:3.11-slim-bookworm` shows a newer one.
+ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE_IMAGE} AS wheel
 WORKDIR /src

@@ -41,7 +41,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick lint types wheel venv docs oldest pythons picture clean distclean
+.PHONY: help demo test quick lint types wheel venv docs oldest pythons picture sbom clean distclean
 
 help:
 	@echo "make demo       restore two real images and report the results (3 minutes on 2 cores)"
@@ -55,6 +55,7 @@ help:
 	@echo "make pythons    make quick under Python 3.12 and 3.13, where they are installed"
 	@echo "make picture    make demo, and the picture of the README"
 	@echo "make venv       .venv with glassplate (editable) and the tools to work on it"
+	@echo "make sbom       dist/glassplate.cdx.json, a software bill of materials of .venv"
 	@echo "make clean      remove what was built; make distclean: .venv too"
 	@echo
 	@echo "PYTHON=python3.12                 the Python that makes .venv"
@@ -147,10 +148,17 @@ test: lint types
 	GLASSPLATE_WHEEL="$$(echo dist/*.whl)" $(ISOLATED) -m pytest \
 		--numprocesses $(JOBS) --dist worksteal --durations 20 $(PYTEST_FLAGS)
 
+# cyclonedx-bom has an environment of its own, so that it is not in the list that it writes.
+sbom: $(VENV)/.installed
+	test -x .venv-sbom/bin/python || $(PYTHON) -m venv .venv-sbom
+	$(PIP) --python .venv-sbom/bin/python install $(PIP_FLAGS) cyclonedx-bom
+	mkdir -p dist
+	.venv-sbom/bin/cyclonedx-py environment $(VENV)/bin/python --output-file dist/glassplate.cdx.json
+
 clean:
 	rm -rf build dist $(TEST) glassplate.egg-info demo-output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find interface models pipeline flows configs tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) .venv-oldest $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) .venv-oldest .venv-sbom $(PYTHONS:%=.venv-%)

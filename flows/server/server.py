@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from glassplate.flows.processes.liveness import accepts_connections, stop_when_lost
+from glassplate.flows.server.address import EVERY_ADDRESS, LOOPBACK, bind, given_address
 from glassplate.flows.server.settings import apply_settings, make_home
 from glassplate.pipeline.errors import GlassplateError
 
@@ -124,7 +125,10 @@ def _given_server(url: str) -> Iterator[Callable[[], str]]:
 
 
 def start_server(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a server on a free port of the loopback interface.
+    """Start a server, on a free port of the loopback interface unless a service is told otherwise.
+
+    Prefect's own variables ``PREFECT_SERVER_API_HOST`` and ``PREFECT_SERVER_API_PORT`` give another address
+    to a service, whose pages others may want to see.
 
     Parameters
     ----------
@@ -139,14 +143,20 @@ def start_server(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes],
         The server, which ends with this process.
     url
         Of its API, which does not answer yet.
+
+    Raises
+    ------
+    GlassplateError
+        If the address that is given cannot be used.
     """
+    host, port = given_address() if services else (LOOPBACK, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("127.0.0.1", 0))
+        bind(listener, host, port)
         port = listener.getsockname()[1]
-        url = f"http://127.0.0.1:{port}/api"
-        settings = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
+        url = f"http://{LOOPBACK if host == EVERY_ADDRESS else host}:{port}/api"
+        settings = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
         if services:
-            settings["PREFECT_UI_API_URL"] = url
+            settings["PREFECT_UI_API_URL"] = os.environ.get("PREFECT_UI_API_URL", url)
         else:
             settings["PREFECT__SERVER_EPHEMERAL"] = "1"  # without both, it starts sooner
         with log.open("ab") as sink:

@@ -1,6 +1,7 @@
 import pytest
 
-from glassplate.flows.server.server import prefect_api
+from glassplate.flows.server.address import given_address
+from glassplate.flows.server.server import prefect_api, start_server
 from glassplate.pipeline.errors import GlassplateError
 
 
@@ -30,3 +31,27 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(environment, tmp_path, 
     ):
         wait_for_api()
     assert "PREFECT_API_URL" not in environment
+
+
+class TestAddress:
+    def test_is_that_of_this_machine_alone_unless_told_otherwise(self, environment):
+        assert given_address() == ("127.0.0.1", 0)
+        environment["PREFECT_SERVER_API_HOST"] = "0.0.0.0"
+        environment["PREFECT_SERVER_API_PORT"] = "4200"
+        assert given_address() == ("0.0.0.0", 4200)
+
+    @pytest.mark.parametrize(
+        ("host", "port", "message"),
+        [
+            ("127.0.0.1", "http", "PREFECT_SERVER_API_PORT is 'http'"),
+            ("127.0.0.1", "70000", "cannot use the address 127.0.0.1:70000"),
+            ("192.0.2.1", "0", "change or unset PREFECT_SERVER_API_HOST"),
+        ],
+    )
+    def test_one_that_cannot_be_used_is_named(
+        self, environment, tmp_path, monkeypatch, host, port, message
+    ):
+        environment["PREFECT_SERVER_API_HOST"] = host
+        environment["PREFECT_SERVER_API_PORT"] = port
+        with pytest.raises(GlassplateError, match=message):
+            start_server(tmp_path / "log", services=True)
