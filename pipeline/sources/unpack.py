@@ -42,6 +42,14 @@ _CHECK_BYTES = 64 << 20
 # reader keeps all strings that it has seen, which would take as much memory. Images of one value do so.
 _MOST_OF_COMPRESS, _MOST_SHRINKAGE_OF_COMPRESS = 256 << 20, 100
 
+# Any packed file may have so many bytes when unpacked, and a larger one so many times its size. Masks of
+# a single value shrink more than that, and are small; what is large and shrinks so much was made to fill a
+# disk.
+_MOST_UNPACKED, _MOST_TIMES = 2 << 30, 200
+
+# Raises the first of these limits.
+LIMIT_VARIABLE = "GLASSPLATE_MOST_UNPACKED_GB"
+
 Packing = Literal["gzip", "bzip2", "compress"]
 
 
@@ -198,7 +206,7 @@ def _opened_compress(path: Path) -> RawIOBase:
 def _copy(
     packed: gzip.GzipFile | bz2.BZ2File | RawIOBase, out: IO[bytes], path: Path, folder: Path
 ) -> None:
-    is_compress = isinstance(packed, RawIOBase)
+    is_compress, most_unpacked = isinstance(packed, RawIOBase), _most_unpacked(path)
     most = max(_MOST_OF_COMPRESS, _MOST_SHRINKAGE_OF_COMPRESS * path.stat().st_size)
     written = checked = 0
     while step := packed.read(_STEP_BYTES):
@@ -209,9 +217,30 @@ def _copy(
                 f"{path}: is packed by compress (.Z) to less than 1/{_MOST_SHRINKAGE_OF_COMPRESS} of its "
                 f"size, of which at most {_MOST_OF_COMPRESS >> 20} MiB are unpacked here; uncompress it first"
             )
+        if written > most_unpacked:
+            raise CapacityError(
+                f"{path}: unpacks to more than {most_unpacked / 1e9:.1f} GB, over {_MOST_TIMES} times its "
+                f"size; set {LIMIT_VARIABLE} to more if that is right"
+            )
         if written - checked >= _CHECK_BYTES:
             _need_room(path, folder, _CHECK_BYTES)
             checked = written
+
+
+def _most_unpacked(path: Path) -> float:
+    """Bytes that a packed file may have when it is unpacked.
+
+    Raises
+    ------
+    CapacityError
+        If the limit that the environment gives is no number.
+    """
+    given = os.environ.get(LIMIT_VARIABLE)
+    try:
+        most = _MOST_UNPACKED if given is None else float(given) * 1e9
+    except ValueError as error:
+        raise CapacityError(f"{LIMIT_VARIABLE} is {given!r}; give a number of gigabytes") from error
+    return max(most, _MOST_TIMES * path.stat().st_size)
 
 
 def _expected_bytes(path: Path, packing: Packing) -> int:

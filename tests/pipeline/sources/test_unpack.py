@@ -150,6 +150,34 @@ def test_the_strings_of_compress_take_no_more_memory_than_is_bearable(
     assert files(scratch) == []
 
 
+class TestABomb:
+    """A small file that unpacks to far more than its size is refused, by a limit that can be raised."""
+
+    @pytest.fixture
+    def bomb(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(unpack, "_MOST_UNPACKED", 2**20)
+        fits.writeto(tmp_path / "a.fits", np.zeros((4000, 4000), "u1"))
+        path = tmp_path / "a.fits.gz"
+        path.write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+        return path
+
+    def test_is_refused(self, bomb, scratch):
+        with pytest.raises(
+            CapacityError, match=r"to more than 0\.0 GB, over 200 times its size; set GLASSPLATE_"
+        ):
+            open_source(SourceSpec(bomb))
+        assert files(scratch) == []
+
+    def test_the_limit_can_be_raised(self, bomb, monkeypatch):
+        monkeypatch.setenv("GLASSPLATE_MOST_UNPACKED_GB", "0.1")
+        assert open_source(SourceSpec(bomb)).shape[-2:] == (4000, 4000)
+
+    def test_a_limit_that_is_no_number_is_named(self, bomb, monkeypatch):
+        monkeypatch.setenv("GLASSPLATE_MOST_UNPACKED_GB", "much")
+        with pytest.raises(CapacityError, match="GLASSPLATE_MOST_UNPACKED_GB is 'much'"):
+            open_source(SourceSpec(bomb))
+
+
 def test_errors_name_the_packed_file(tmp_path):
     fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "a.fits")
     (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
