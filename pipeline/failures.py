@@ -27,6 +27,8 @@ class FailureKind(StrEnum):
     """The device or the machine has too little memory for one task."""
     WORKER_DIED = "worker died"
     """The worker ended while it did the task."""
+    HUNG = "hung"
+    """The task gave no sign of life for too long."""
     OTHER = "other"
     """Any other error; the task is tried again."""
 

@@ -91,8 +91,13 @@ def _deterministic_cuda() -> Iterator[None]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means too little device memory, from torch or in the words of a CUDA library."""
-    words = ("ALLOC_FAILED", "unable to find an engine")  # cuBLAS, cuFFT, cuSOLVER; cuDNN
+    """Whether an error means too little memory of the device or the machine, by its type or its words."""
+    words = (
+        "ALLOC_FAILED",  # cuBLAS, cuFFT, cuSOLVER
+        "unable to find an engine",  # cuDNN
+        "can't allocate memory",  # torch for the CPU
+        "can't start new thread",  # Python
+    )
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 

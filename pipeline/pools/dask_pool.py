@@ -17,16 +17,20 @@ from typing import Any
 
 from glassplate.pipeline.errors import PassingError, UsageError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.pools.pool import OnProgress, Task, Work, attempt
+from glassplate.pipeline.pools.pool import OnProgress, Task, Work
+from glassplate.pipeline.pools.signs import HUNG_S, Signs, attempt_on_worker
 from glassplate.pipeline.text import one_line
 
 # Submitted tasks for each worker: one runs and one waits, so that no worker idles while the client takes in a
 # result. More would only increase the loss when a worker dies.
 SUBMITTED_PER_WORKER = 2
 
-# Seconds without a result after which the pool checks that it still has workers. A worker that died is
-# restarted within about three.
+# Seconds without a result after which the pool checks that it still has workers.
 PATIENCE_S = 30.0
+
+# Seconds within which workers of this machine that died are there again: about three on an idle machine, more
+# than thirty with ten programs on two cores.
+RESTART_S = 300.0
 
 # Seconds to wait for the record of a task that has ended. It is there at once, unless its worker has died
 # since, and then the task is done again.
@@ -55,12 +59,12 @@ class DaskPool:
         self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`."""
-        topic = f"glassplate-{uuid.uuid4().hex}"
-        self._client.subscribe_topic(topic, lambda event: on_progress(event[1]["progress"]))
+        signs = Signs(f"glassplate-{uuid.uuid4().hex}", on_progress)
+        self._client.subscribe_topic(signs.topic, signs.heard)
         suspects: list[Task] = []
         try:
             for task, outcome in self._submit_all(
-                work, tasks, topic, SUBMITTED_PER_WORKER * self.workers, turn
+                work, tasks, signs, SUBMITTED_PER_WORKER * self.workers, turn
             ):
                 if _worker_died(outcome):
                     suspects.append(task)
@@ -70,36 +74,23 @@ class DaskPool:
             # tried again by itself.
             for suspect in suspects:
                 with self._one_suspect:
-                    [(task, outcome)] = self._submit_all(work, [suspect], topic, 1, turn)
+                    [(task, outcome)] = self._submit_all(work, [suspect], signs, 1, turn)
                 yield task, _ALSO_ALONE if _worker_died(outcome) else outcome
         finally:
             if self._client.status == "running":  # an interrupted run closes the pool first
-                self._client.unsubscribe_topic(topic)
+                self._client.unsubscribe_topic(signs.topic)
 
     def _submit_all(
-        self, work: Work, tasks: Iterable[Task], topic: str, at_once: int, turn: int
+        self, work: Work, tasks: Iterable[Task], signs: Signs, at_once: int, turn: int
     ) -> Iterator[tuple[Task, Any]]:
-        """Keep `at_once` tasks submitted until all are done.
-
-        `distributed.as_completed` would wait for ever, or until one deadline for all tasks, where every
-        worker is gone; `wait` gives up after each `PATIENCE_S`.
-        """
-        from distributed import wait
-
-        waiting = iter(tasks)
+        """Keep `at_once` tasks submitted until all are done."""
+        waiting, silent_s = iter(tasks), 0.0
         submitted: dict[Any, Task] = {}
+        options = {"resources": self._resources, "priority": -turn, "pure": False}
 
         def submit_next() -> None:
             for task in waiting:
-                future = self._client.submit(
-                    _on_worker,
-                    work,
-                    task,
-                    topic,
-                    resources=self._resources,
-                    priority=-turn,
-                    pure=False,
-                )
+                future = self._client.submit(attempt_on_worker, work, task, signs.topic, **options)
                 submitted[future] = task
                 return
 
@@ -107,27 +98,60 @@ class DaskPool:
             for _ in range(at_once):
                 submit_next()
             while submitted:
-                try:
-                    with self._client.as_current():
-                        ended = wait(list(submitted), PATIENCE_S, "FIRST_COMPLETED").done
-                except TimeoutError:
-                    self._check_workers()
-                    continue
+                ended = self._some_ended(list(submitted))
+                silent_s = 0.0 if ended else silent_s + PATIENCE_S
+                self._check_workers(silent_s)
                 for future in ended:
                     submit_next()
+                    signs.forget(future.key)
                     yield submitted.pop(future), _outcome(future)
+                for future in list(submitted):
+                    if worker := signs.silent_on(future.key):
+                        submit_next()
+                        self._end_hung(future, worker)
+                        signs.forget(future.key)
+                        yield submitted.pop(future), _HUNG
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(submitted), force=True)
 
-    def _check_workers(self) -> None:
-        """Stop waiting where no worker is left.
+    def _some_ended(self, submitted: list[Any]) -> list[Any]:
+        """Wait until some futures have ended, at most `PATIENCE_S`; `as_completed` has no such limit."""
+        from distributed import wait
+        from distributed.client import CancelledError
 
-        Raises
-        ------
-        PassingError
-            If the scheduler has no workers.
-        """
+        try:
+            with self._client.as_current():
+                return list(wait(submitted, PATIENCE_S, "FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+        except CancelledError:
+            self._check_scheduler()
+            raise
+
+    def _end_hung(self, future: Any, worker: str) -> None:
+        """Give up a task that hangs, and start its worker anew, whose other tasks are done elsewhere."""
+        self._client.cancel([future], force=True)
+        try:
+            self._client.restart_workers([worker], timeout=CONNECT_S, raise_for_error=False)
+        except TimeoutError:  # it does not even end; no task is given to it any more
+            pass
+        except ValueError:  # it has no nanny that could start it anew
+            self._client.retire_workers([worker])
+
+    def _check_scheduler(self) -> None:
+        """Stop where the scheduler is gone, and all that was submitted; raises a `PassingError`."""
+        if self._client.status != "running":
+            raise PassingError(
+                f"pool {self.name}: its scheduler is gone; what is done is kept, "
+                "start it and give the same command again"
+            )
+
+    def _check_workers(self, silent_s: float) -> None:
+        """Stop waiting where no worker is left and none will come; raises a `PassingError`."""
+        self._check_scheduler()
+        if silent_s < (RESTART_S if self.name == "local" else PATIENCE_S):
+            return
         if not self._client.scheduler_info(n_workers=-1)["workers"]:
             raise PassingError(
                 f"pool {self.name}: all its workers are gone; what is done is kept, "
@@ -136,6 +160,7 @@ class DaskPool:
 
 
 _ALSO_ALONE = Failure(FailureKind.WORKER_DIED, "its worker died, also alone")
+_HUNG = Failure(FailureKind.HUNG, f"gave no sign of life for {HUNG_S / 60:.0f} min")
 
 
 def _worker_died(outcome: Any) -> bool:
@@ -155,18 +180,8 @@ def _outcome(future: Any) -> Any | Failure:
         return future.result(timeout=RESULT_S)
     except (KilledWorker, CancelledError, TimeoutError):
         return Failure(FailureKind.WORKER_DIED, "its worker died")
-    except (
-        Exception
-    ) as error:  # an error of the work is a Failure already: this one is the cluster's
+    except Exception as error:  # of the cluster: one of the work is a Failure already
         return Failure.of(error)
-
-
-def _on_worker(work: Work, task: Any, topic: str) -> Any | Failure:
-    """Do a task in a worker; progress messages go to the client through the scheduler's event log."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    return attempt(work, task, lambda message: worker.log_event(topic, {"progress": dict(message)}))
 
 
 # How a worker returns memory to the system. Dask makes glibc trim at 64 KiB, which also keeps glibc from

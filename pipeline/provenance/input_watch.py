@@ -13,6 +13,7 @@ size, since that costs nothing.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
+from glassplate.pipeline.sources.guarded_reading import FIRST_BYTES_S, answered_within
 
 # FAT has the coarsest clock of the file systems in use: two seconds. Two changes within one tick
 # leave the same stamp.
@@ -111,24 +113,26 @@ def stamps_of(files: Iterable[Path]) -> dict[Path, Stamp]:
     Raises
     ------
     SourceError
-        If a file cannot be opened.
+        If a file cannot be opened, or its disk does not answer.
     """
     return {path.absolute(): _stamp(path.absolute()) for path in files}
 
 
 def _stamp(path: Path) -> Stamp:
-    """Take the stamp of a file. Opening it makes NFS ask the server instead of its cache."""
+    """Take the stamp of a file, which must not have become a pipe: to read that might never end."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            status = os.fstat(handle)
-        finally:
-            os.close(handle)
+        status = answered_within(FIRST_BYTES_S, path, lambda: _opened_status(path))
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(
             f"{path}: cannot be read any more ({(error.strerror or 'no reason given').lower()}); put it back "
             "and give the same command again"
         ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(
+            f"{path}: is no longer a regular file; put it back and give the same command again"
+        )
     latest = max(status.st_mtime_ns, status.st_ctime_ns)
     return Stamp(
         device=status.st_dev,
@@ -138,3 +142,12 @@ def _stamp(path: Path) -> Stamp:
         changed_ns=status.st_ctime_ns,
         is_fresh=time.time_ns() - latest < CLOCK_NS,
     )
+
+
+def _opened_status(path: Path) -> os.stat_result:
+    """Status of a file. Opening it makes NFS ask the server instead of its cache."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.fstat(handle)
+    finally:
+        os.close(handle)

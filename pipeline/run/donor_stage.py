@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.donor_reuse import WEIGHTS, take_over
 from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.journal import Journal
 from glassplate.pipeline.provenance.records import donor_journal, read_donor_records
-from glassplate.pipeline.run.state import Run, refuse_damaged_source
+from glassplate.pipeline.run.state import Run, error_of, refuse_damaged_source
 from glassplate.pipeline.tiles.donor import DonorFile, DonorTask, donor_is, make_donor
 
 
@@ -38,7 +37,7 @@ def prepare_donor(run: Run) -> None:
             run.inputs.check()
             if isinstance(outcome, Failure):
                 refuse_damaged_source(outcome)
-                raise GlassplateError(
+                raise error_of(outcome)(
                     f"{run.store}: fitting the donor failed: {outcome.reason}; give the same command "
                     "again, or start every tile from random weights with --set donor.tiles=0"
                 )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from glassplate.pipeline.errors import SpoiledError
+from glassplate.pipeline.errors import DiskFullError, SpoiledError, is_disk_full
 from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
 from glassplate.pipeline.export.export import write_export
 from glassplate.pipeline.open_source import SourceFiles
@@ -43,6 +43,7 @@ from glassplate.pipeline.run.write_levels import write_levels
 from glassplate.pipeline.sources.unpack import forget_unpacked
 from glassplate.pipeline.store.lock import locked
 from glassplate.pipeline.store.ome_zarr import clear_leftovers
+from glassplate.pipeline.text import one_line
 
 __all__ = ["RestoreRequest", "RunResult", "restore"]
 
@@ -71,6 +72,18 @@ def restore(request: RestoreRequest, pool: Pool, listener: Listener = ignore_eve
     GlassplateError
         If every tile failed or the disk is full; what is done is kept.
     """
+    try:
+        return _unless_done(request, pool, listener)
+    except OSError as error:  # of any file of the result
+        if not is_disk_full(error):
+            raise
+        raise DiskFullError(
+            f"{request.store}: {one_line(error)}; free some disk and give the same command again"
+        ) from error
+
+
+def _unless_done(request: RestoreRequest, pool: Pool, listener: Listener) -> RunResult:
+    """Restore an image whose result is not complete yet."""
     start = time.monotonic()
     with check_request(request) as opened:
         request = replace(request, spec=opened.spec)

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from glassplate.pipeline.errors import SourceAwayError, SourceError
+from glassplate.pipeline.errors import (
+    DiskFullError,
+    GlassplateError,
+    PassingError,
+    SourceAwayError,
+    SourceError,
+)
 from glassplate.pipeline.events import Listener
 from glassplate.pipeline.failures import Failure, FailureKind
 from glassplate.pipeline.planning.plan import Plan
@@ -54,6 +60,13 @@ class Run:
     def status(self) -> Literal["complete", "partial"]:
         """How the run ends, once every tile was tried."""
         return "partial" if self.missing else "complete"
+
+
+def error_of(failure: Failure) -> type[GlassplateError]:
+    """Class of the error by which a failure ends a run, and which says whether the cause may pass."""
+    if failure.kind is FailureKind.DISK_FULL:
+        return DiskFullError
+    return PassingError if failure.kind.passing else GlassplateError
 
 
 def refuse_damaged_source(failure: Failure) -> None:

@@ -79,6 +79,8 @@ def _record_outcome(
     run.inputs.check()
     if isinstance(outcome, Failure):
         _stop_if_disk_is_full(run, outcome)
+        if outcome.kind is FailureKind.SOURCE_AWAY:  # each other tile would wait for it as long
+            refuse_damaged_source(outcome)
         outcome = [FailedTile(tile, task.attempt, outcome) for tile in task.tiles]
     # in one piece, so that a run that is killed here resumes with whole batches
     journal.append(*(record.to_json() for record in outcome))

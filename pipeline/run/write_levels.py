@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.events import StageAdvanced, StageStarted
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.pools.pool import Work, ignore_progress
 from glassplate.pipeline.provenance.journal import Journal
 from glassplate.pipeline.provenance.records import ShardRecord, read_shard_records, shards_journal
-from glassplate.pipeline.run.state import Run, refuse_damaged_source
+from glassplate.pipeline.run.state import Run, error_of, refuse_damaged_source
 from glassplate.pipeline.tiles.stitch import LevelTask, StitchTask, stitch_shard, write_level
 
 
@@ -69,7 +68,7 @@ def _write_shards(
         run.inputs.check()
         if isinstance(files, Failure):
             refuse_damaged_source(files)
-            raise GlassplateError(
+            raise error_of(files)(
                 f"{run.store}: writing shard {task.shard.index} of level {level} failed: "
                 f"{files.reason}; what is restored is kept, give the same command again"
             )

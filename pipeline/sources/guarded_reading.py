@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 # Seconds within which the first bytes of a file must be read. Not measured: a sleeping disk takes some ten
 # seconds to wake up, and a file server that is gone never answers.
 FIRST_BYTES_S = 60.0
-# Seconds within which a file must be opened, and within which the windows that a plan samples must be read.
+# Seconds within which a file must be opened, a window be read, and all windows that a plan samples.
 # Not measured either: far more than the largest PNG takes, which is decoded as a whole when it is opened
 # (4 GiB at some 100 MB a second).
 OPEN_S = 600.0

@@ -20,12 +20,16 @@ from glassplate.pipeline.tile_grid import Box
 
 
 class GuardedSource(WrappedSource):
-    """A source as its format's reader gives it; whatever the reader raises is a `SourceError`."""
+    """A source as its format's reader gives it; whatever the reader raises is a `SourceError`.
+
+    So is a disk that does not answer within `OPEN_S`.
+    """
 
     def read(self, box: Box, channels: tuple[int, int] | None = None) -> Pixels:
         """Read one box."""
-        with as_source_errors(self.spec.path):
-            return self._source.read(box, channels)
+        path = self.spec.path
+        with as_source_errors(path):
+            return answered_within(OPEN_S, path, lambda: self._source.read(box, channels))
 
 
 def open_image(spec: SourceSpec) -> Source:

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from astropy.io import fits
-from typer.testing import CliRunner
+from commands import Outcome, run_command
+from skies import write_sky
 
 from glassplate.flows.jobs.running import arriving
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-
-def write_sky(path, *, shape=(40, 56), seed=0):
-    """A flat background with two stars, noise of 5 units and a hole; float32 FITS."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    image = 100 + np.random.default_rng(seed).normal(0, 5, shape)
-    for cy, cx in ((10, 12), (30, 40)):
-        image += 300 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 6)
-    image[3:5, 7:9] = np.nan
-    header = fits.Header({"BUNIT": "adu", "OBJECT": "made"})
-    fits.writeto(path, image.astype("f4"), header)
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +32,7 @@ def make_sky():
 @pytest.fixture
 def gp():
     """Run a command in this process."""
-    from glassplate.flows.cli.main import app
-
-    def run(*args):
-        result = CliRunner().invoke(app, [str(arg) for arg in args])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Outcome(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    return run_command
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ def test_a_gpu_is_to_add_exactly_and_in_a_fixed_order():
     [
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"), True),
         (RuntimeError("FIND was unable to find an engine to execute this computation"), True),
         (RuntimeError("The size of tensor a (3) must match"), False),
     ],
