@@ -39,7 +39,7 @@ class Interrupted:
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_service_without_its_server_kills_its_runs(monkeypatch, lost):
-    # it once lived on and ran nothing; test_deaths kills the server of a job
+    # it once lived on and ran nothing; tests/faults kills the server of a job
     killed = []
     cause = GlassplateError("Prefect's server ended with code -9") if lost else None
     monkeypatch.setattr(schedule, "stop_cause", lambda: cause)
