@@ -147,7 +147,7 @@ def test_a_tutorial_runs_from_its_first_step_to_its_last(
     names: dict[str, object] = {"__name__": page.stem}
     for not_run, kind, text in STEP.findall(page.read_text("utf-8")):
         if kind == "python":
-            exec(compile(text, page.name, "exec"), names)
+            exec(compile(text, page.name, "exec", dont_inherit=True), names)
         elif kind == "yaml":
             Path("job.yaml").write_text(text, "utf-8")
         elif kind == "bash" and not not_run:
