@@ -16,7 +16,6 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-from uuid import UUID
 
 from glassplate.flows.server.settings import apply_settings
 
@@ -47,7 +46,7 @@ from glassplate.flows.jobs.running.settled import RunFacts  # noqa: E402
 from glassplate.flows.jobs.running.verdicts import verdict_of  # noqa: E402
 from glassplate.flows.jobs.running.work import restore_one  # noqa: E402
 from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
-from glassplate.flows.jobs.serving.earlier_runs import SKIPPED, skip_overlapped  # noqa: E402
+from glassplate.flows.jobs.serving.earlier_runs import SKIPPED, was_under_way  # noqa: E402
 from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
 from glassplate.flows.processes.signals import sigterm_interrupts, stop_requested  # noqa: E402
 from glassplate.flows.report.job_log import JobLog, log_path, open_log  # noqa: E402
@@ -115,7 +114,7 @@ def restore_images(
         image could be restored. Its data is a `JobReport`, or the error for which the whole job failed.
     """
     end_with_service()
-    if overlap == "skip" and (why := _was_under_way()):
+    if overlap == "skip" and (why := was_under_way()):
         return Cancelled(name=SKIPPED, message=f"skipped: {why}")
     forget_recipes()
     start = time.monotonic()
@@ -190,13 +189,6 @@ def run_job(job: Job, progress: ProgressKind, *, retry_failed: bool = False) -> 
         state = restore_images(job, progress, retry_failed, return_state=True)
     report: JobReport = _data(state)
     return report
-
-
-def _was_under_way() -> str | None:
-    """Why this run is not needed; None if it is, or if it has no deployment."""
-    if flow_run.deployment_id is None or flow_run.scheduled_start_time is None:
-        return None
-    return skip_overlapped(UUID(str(flow_run.deployment_id)), flow_run.scheduled_start_time)
 
 
 def _run(

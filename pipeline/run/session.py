@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glassplate.models.noise.flat_noise import FlatNoise
-from glassplate.pipeline.errors import GlassplateError, SourceError
+from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.events import RunStarted, StageStarted, Warned
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.plan import Plan
@@ -22,7 +22,7 @@ from glassplate.pipeline.provenance.manifest import Manifest, Session, Summary, 
 from glassplate.pipeline.provenance.records import TileRecord, read_tile_records
 from glassplate.pipeline.run.manifest import new_attributes, new_manifest
 from glassplate.pipeline.run.request import RestoreRequest
-from glassplate.pipeline.run.state import Run, refuse_damaged_source
+from glassplate.pipeline.run.state import Run, error_of, refuse_damaged_source
 from glassplate.pipeline.run.summary import (
     NoiseTask,
     measure_noise,
@@ -151,7 +151,7 @@ def _noise(run: Run) -> FlatNoise | None:
     [(_, outcome)] = run.pool.map(measure_noise, [task], ignore_progress)
     if isinstance(outcome, Failure):
         refuse_damaged_source(outcome)
-        raise GlassplateError(
+        raise error_of(outcome)(
             f"{run.store}: measuring its noise failed: {outcome.reason}; what is restored is kept, give the "
             "same command again"
         )

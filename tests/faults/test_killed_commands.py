@@ -10,9 +10,14 @@ from contextlib import suppress
 
 import psutil
 import pytest
+import yaml
+from faulty_work import FIT
+from runs import digest, request
 
 from glassplate.flows.jobs.serving import schedule
 from glassplate.flows.processes.liveness import SERVED_BY
+from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.run.restore import restore
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -227,3 +232,25 @@ def test_a_job_that_waits_for_a_file_server_is_ended(start, make_sky, tmp_path):
     assert "glassplate: interrupted" in log_of(tmp_path)
     assert "Traceback" not in log_of(tmp_path)
     assert nobody_is_left(family)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restore_that_is_ended_leaves_no_process_and_resumes_with_the_same_bytes(
+    number, command, image, undisturbed, tmp_path
+):
+    """The whole command with its worker, in the middle of its tiles."""
+    store = tmp_path / "a.zarr"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(FIT))
+    words = ["restore", image, "-o", store, "--recipe", tmp_path / "recipe.yaml"]
+    options = ["--device", "cpu", "--pool", "local", "--workers", "1"]
+    with (tmp_path / "log.txt").open("w") as log:
+        process = subprocess.Popen([*command, *map(str, words), *options], stdout=log, stderr=log)
+        journal = store / "provenance" / "tiles.jsonl"
+        wait_until(lambda: journal.exists() and journal.read_bytes(), process, tmp_path)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        code = process.wait(PATIENCE_S)
+    assert code == (130 if number == signal.SIGTERM else -number), log_of(tmp_path)
+    assert nobody_is_left(family)
+    assert restore(request(image, store, FIT), InlinePool()).status == "complete"
+    assert digest(store) == undisturbed

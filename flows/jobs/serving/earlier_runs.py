@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import FlowRunFilter  # noqa: E402
 from prefect.client.schemas.objects import StateType  # noqa: E402
 from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
 from prefect.exceptions import ObjectNotFound  # noqa: E402
+from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Cancelled, Crashed  # noqa: E402
 
 SKIPPED = "Skipped"
@@ -81,6 +82,16 @@ def drop_outdated(deployment: str, parameters: dict[str, Any]) -> int:
         for run in outdated:
             client.delete_flow_run(run.id)
         return len(outdated)
+
+
+def was_under_way() -> str | None:
+    """Why the flow run of this process is not needed; None if it is, or if it has no deployment.
+
+    See `skip_overlapped`.
+    """
+    if flow_run.deployment_id is None or flow_run.scheduled_start_time is None:
+        return None
+    return skip_overlapped(UUID(str(flow_run.deployment_id)), flow_run.scheduled_start_time)
 
 
 def skip_overlapped(deployment_id: UUID, due: datetime) -> str | None:
