@@ -1,17 +1,26 @@
 """Workers that die, hang or compute nonsense: only the tile of the fault is lost, and made later."""
 
+import json
 import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import faulty_work
+import pool_work
 import psutil
 import pytest
 from faulty_work import FAULTY, FIT
 from runs import digest, request
 
-from glassplate.pipeline.events import TileDone
+from glassplate.pipeline.errors import PassingError, SourceAwayError, UsageError
+from glassplate.pipeline.events import StageStarted, TileDone
+from glassplate.pipeline.pools import dask_pool, signs
 from glassplate.pipeline.pools.open_pool import open_pool
 from glassplate.pipeline.pools.pool import InlinePool
+from glassplate.pipeline.pools.signs import HUNG_S
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.run import tile_stage
 from glassplate.pipeline.run.restore import restore
@@ -83,3 +92,95 @@ def test_the_tile_of_a_fault_is_quarantined_alone(
     assert result.summary.quarantined[str(FAULTY)].startswith(reason)
     monkeypatch.undo()
     check_whole(image, tmp_path / "a.zarr", undisturbed)
+
+
+def test_a_fit_that_hangs_is_given_up_and_its_worker_goes_on(
+    pool, image, undisturbed, tmp_path, fault, monkeypatch
+):
+    # the run waited for ever
+    fault(faulty_work.diverges)
+    restore(request(image, tmp_path / "a.zarr", FIT), InlinePool())
+    fault(faulty_work.hangs)
+    monkeypatch.setattr(dask_pool, "PATIENCE_S", 0.5)
+
+    def lower_the_limit(event):
+        # only for the one tile that is left: on a busy machine any other task may be silent for as long
+        if isinstance(event, StageStarted):
+            limit = 2.0 if event.stage == "restore" else HUNG_S
+            monkeypatch.setattr(signs, "HUNG_S", limit)
+
+    result = restore(request(image, tmp_path / "a.zarr", FIT), pool, lower_the_limit)
+    assert (result.status, result.quarantined) == ("partial", 1)
+    assert result.summary.quarantined[str(FAULTY)] == "gave no sign of life for 30 min"
+    monkeypatch.undo()
+    assert dict(pool.map(pool_work.double, [1, 2], print)) == {1: 2, 2: 4}
+    check_whole(image, tmp_path / "a.zarr", undisturbed)
+
+
+def test_a_source_that_no_longer_answers_ends_the_run(
+    pool, image, undisturbed, tmp_path, fault, monkeypatch
+):
+    # a worker waited for ever
+    fault(faulty_work.reads_for_ever)
+    with pytest.raises(SourceAwayError, match=r"sky.fits: did not answer within 1 s"):
+        restore(request(image, tmp_path / "a.zarr", FIT), pool)
+    monkeypatch.undo()
+    check_whole(image, tmp_path / "a.zarr", undisturbed)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A scheduler and a worker in processes of their own, and the address of the scheduler."""
+    environment = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+    words = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    file = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen(
+        [*words, *options, "--scheduler-file", str(file)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    words[-1] = "distributed.cli.dask_worker"
+    options = [
+        "--nthreads",
+        "1",
+        "--no-nanny",
+        "--no-dashboard",
+        "--local-directory",
+        str(tmp_path),
+    ]
+    worker = subprocess.Popen(
+        [*words, *options, "--scheduler-file", str(file)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    while not file.exists() or not file.read_text():
+        time.sleep(0.1)
+    yield scheduler, json.loads(file.read_text())["address"]
+    for process in (worker, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_scheduler_ends_the_run(elsewhere, image, undisturbed, tmp_path):
+    scheduler, address = elsewhere
+
+    def kill(event):
+        if isinstance(event, TileDone):
+            scheduler.kill()
+
+    with (
+        pytest.raises(PassingError, match=rf"pool {address}: its scheduler is gone"),
+        opened_once_it_has_workers(address) as pool,
+    ):
+        restore(request(image, tmp_path / "a.zarr", FIT), pool, kill)
+    check_whole(image, tmp_path / "a.zarr", undisturbed)
+
+
+@contextmanager
+def opened_once_it_has_workers(address):
+    for _ in range(200):
+        with suppress(UsageError), open_pool(address) as pool:
+            yield pool
+            return
+        time.sleep(0.2)
