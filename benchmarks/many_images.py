@@ -30,6 +30,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -300,7 +301,7 @@ def main() -> None:
         kinds = make_inputs(folder / "in", options.images, options.bad, options.side, options.data)
         document: dict[str, Any] = {
             "command": " ".join(["python benchmarks/many_images.py", *_shown(sys.argv[1:])]),
-            "machine": this_machine(),
+            "machine": asdict(this_machine()),
             "python": platform.python_version(),
             "versions": {package: version(package) for package in PACKAGES},
             "inputs": kinds,
