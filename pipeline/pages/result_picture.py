@@ -48,10 +48,13 @@ def write_result_picture(
     name = store.absolute().name.removesuffix(".zarr")
     target = store.absolute().with_name(f"{name}.report{SUFFIX}") if target is None else target
     check_page_target(target, overwrite=overwrite, suffix=SUFFIX, is_own=is_own_png)
-    values, _ = read_level_of_screen(shown)
-    drawn = picture(
-        shown, values, choose_stretch(shown, values, shown.manifest.final_summary.noise_before)
-    )
+    try:
+        values, _ = read_level_of_screen(shown)
+        drawn = picture(
+            shown, values, choose_stretch(shown, values, shown.manifest.final_summary.noise_before)
+        )
+    finally:
+        shown.close()
     text, file = PngInfo(), io.BytesIO()
     version = shown.manifest.identity.versions["glassplate"]
     text.add_text("Software", f"glassplate {version}; run {shown.manifest.run_id}")
