@@ -50,9 +50,9 @@ _IN_WORDS: Mapping[NoiseKind, str] = {
 
 
 def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) -> tuple[str, ...]:
-    """Warn where the noise that the recipe gives differs from what the image shows.
+    """Warn where the noise that the recipe gives differs from what the image shows, as a whole or by channel.
 
-    Samples and noise are in source units over ``2**exponent``; the warning is in source units.
+    Samples and noise are in source units over ``2**exponent``; the warnings are in source units.
     """
     if not noise.origin.startswith("given"):
         return ()
@@ -60,12 +60,19 @@ def contradicted(samples: Sequence[Sample], noise: NoiseModel, exponent: int) ->
     given, measured = (
         math.ldexp(typical_sigma(samples, model), exponent) for model in (noise, shown)
     )
-    if _agree(given, measured, MOST_CONTRADICTION):
-        return ()
-    return (
-        f"noise {noise.origin}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
-        "what is given is taken, leave it out to take what is measured",
-    )
+    warnings = []
+    if not _agree(given, measured, MOST_CONTRADICTION):
+        warnings.append(
+            f"noise {noise.origin}: a standard deviation of {given:.4g}, but the image shows {measured:.4g}; "
+            "what is given is taken, leave it out to take what is measured"
+        )
+    if shown.shares and noise.slope == 0:
+        by_channel = ", ".join(f"{measured * share**0.5:.4g}" for share in shown.shares)
+        warnings.append(
+            f"noise {noise.origin}: one standard deviation, {given:.4g}, for all channels, but the image "
+            f"shows {by_channel}; what is given is taken, leave it out to take that of each channel"
+        )
+    return tuple(warnings)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 
 from glassplate.models.device.numerics import Numerics
@@ -107,6 +108,28 @@ def test_noise_that_contradicts_the_image_gives_a_warning(tmp_path, noise, said)
     assert [warning.startswith(said) for warning in plan.warnings] == (
         [] if said is None else [True]
     )
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "noise", "warned"),
+    [
+        ((5.0, 10.0, 20.0), {"sigma": 12.0}, True),
+        ((12.0, 12.0, 12.0), {"sigma": 12.0}, False),
+        ((5.0, 10.0, 20.0), {}, False),
+    ],
+)
+def test_one_sigma_for_channels_of_different_noise_gives_a_warning(tmp_path, sigmas, noise, warned):
+    """Four photographs told one sigma came to 25.4 dB, and told nothing to 32.4 (design note 025)."""
+    white = np.random.default_rng(0).standard_normal((3, 128, 128))
+    image = 100 + np.reshape(sigmas, (3, 1, 1)) * white
+    tifffile.imwrite(
+        tmp_path / "a.tif", image.astype("f4"), photometric="rgb", planarconfig="separate"
+    )
+    plan = plan_of(SourceSpec(tmp_path / "a.tif"), {**SMALL, "noise": noise})
+    said = [warning for warning in plan.warnings if "for all channels" in warning]
+    assert len(said) == warned
+    if warned:
+        assert "leave it out to take that of each channel" in said[0]
 
 
 def test_an_absent_gpu_is_refused(sky):
