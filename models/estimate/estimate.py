@@ -49,12 +49,15 @@ MOST_OPTIMISM = 10.0
 # Factor on the variance of the noise that the filter of similar blocks says it left, for what its pilot had
 # lost: with it 0.70 to 0.79 of the errors lie within one standard deviation, and 0.92 to 0.98 within two
 # (F16, house, lena, kodak3; 256x256, sigma 25; 2.4, 2.8, 1.5 and 3.5 fit their mean squares). What is lost is
-# mostly weak texture, which photographs have everywhere, and skies do not. Where faint sources are guarded,
-# the filter's own variance is taken (docs/design/017-faint-sources.md).
+# mostly weak texture, which photographs have everywhere, and skies do not.
 FILTERED_VARIANCE = 2.5
 # The same after several passes, the last of which removes more: 0.60 to 0.80 and 0.89 to 0.99 of the errors
 # of three tiles of quick fits, on which it was chosen, 0.70 to 0.82 and 0.94 to 0.98 of three others.
 FILTERED_TWICE = 3.5
+# Factor where faint sources are guarded: in a sky most of what the filter states is the noise of the mean of
+# a group, and the mean of the answer is that of the pilot, which knows it better (skies of nine tiles,
+# docs/design/017-faint-sources.md).
+GUARDED_VARIANCE = 0.5
 # Change by the guard, in standard deviations of the noise, from which a pixel counts as given back.
 GIVEN_BACK = 0.5
 
@@ -250,7 +253,7 @@ def _uncertainty(
             seen = seen_components(window, mean)
             most = variance_at(window, mean, mean) * (1.0 if seen is None else seen.mean())
             once = FILTERED_VARIANCE if problem.fit.filter_passes == 1 else FILTERED_TWICE
-            factor = once if problem.fit.guard is None else 1.0
+            factor = once if problem.fit.guard is None else GUARDED_VARIANCE
             left = torch.minimum(factor * filtered.variance, most)
             variance = torch.where(window.split.valid, left, variance)
     if noise_back is not None:
