@@ -20,7 +20,7 @@ from glassplate.pipeline.errors import CapacityError, NoRoomError
 from glassplate.pipeline.planning.stacking.network_stacking import with_stacking
 from glassplate.pipeline.planning.stacking.network_stacking_record import Stacking
 from glassplate.pipeline.planning.windows_in_memory import most_at_hand, most_restored
-from glassplate.pipeline.pools.dask_pool import workers_on
+from glassplate.pipeline.pools.cluster import workers_on
 from glassplate.pipeline.pools.open_pool import gpu_count, is_address
 from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.sources.sample_windows import WINDOW

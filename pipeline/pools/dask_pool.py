@@ -5,21 +5,16 @@ Dask serves as a pool of futures here, not as a graph: a bounded number of tasks
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
 from typing import Any
 
-from glassplate.pipeline.errors import PassingError, UsageError
+from glassplate.pipeline.errors import PassingError
 from glassplate.pipeline.failures import Failure, FailureKind
+from glassplate.pipeline.pools.cluster import CONNECT_S
 from glassplate.pipeline.pools.pool import OnProgress, Task, Work
 from glassplate.pipeline.pools.signs import HUNG_S, Signs, attempt_on_worker
-from glassplate.pipeline.text import one_line
 
 # Submitted tasks for each worker: one runs and one waits, so that no worker idles while the client takes in a
 # result. More would only increase the loss when a worker dies.
@@ -36,9 +31,6 @@ RESTART_S = 300.0
 # since, and then the task is done again.
 RESULT_S = 30.0
 
-# Seconds that a scheduler may take to answer.
-CONNECT_S = 10.0
-
 
 class DaskPool:
     """Futures on a Dask scheduler; safe to use from several threads at once."""
@@ -51,6 +43,8 @@ class DaskPool:
         has_slots = any("GPU" in worker.get("resources", {}) for worker in info.values())
         self._resources = {"GPU": 1} if has_slots else None
         self._one_suspect = threading.Lock()
+        self._signs = Signs()
+        client.subscribe_topic(self._signs.topic, self._signs.heard)
 
     def expect(self, tasks: int) -> None:
         """See `Pool.expect`; the workers are there already."""
@@ -59,38 +53,36 @@ class DaskPool:
         self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
     ) -> Iterator[tuple[Task, Any | Failure]]:
         """See `Pool.map`."""
-        signs = Signs(f"glassplate-{uuid.uuid4().hex}", on_progress)
-        self._client.subscribe_topic(signs.topic, signs.heard)
         suspects: list[Task] = []
-        try:
-            for task, outcome in self._submit_all(
-                work, tasks, signs, SUBMITTED_PER_WORKER * self.workers, turn
-            ):
-                if _worker_died(outcome):
-                    suspects.append(task)
-                else:
-                    yield task, outcome
-            # A task that kills its worker takes innocent ones with it, those of other threads too, so each is
-            # tried again by itself.
-            for suspect in suspects:
-                with self._one_suspect:
-                    [(task, outcome)] = self._submit_all(work, [suspect], signs, 1, turn)
-                yield task, _ALSO_ALONE if _worker_died(outcome) else outcome
-        finally:
-            if self._client.status == "running":  # an interrupted run closes the pool first
-                self._client.unsubscribe_topic(signs.topic)
+        for task, outcome in self._submit_all(
+            work, tasks, on_progress, SUBMITTED_PER_WORKER * self.workers, turn
+        ):
+            if _worker_died(outcome):
+                suspects.append(task)
+            else:
+                yield task, outcome
+        # A task that kills its worker takes innocent ones with it, those of other threads too, so each is
+        # tried again by itself.
+        for suspect in suspects:
+            with self._one_suspect:
+                [(task, outcome)] = self._submit_all(work, [suspect], on_progress, 1, turn)
+            yield task, _ALSO_ALONE if _worker_died(outcome) else outcome
 
     def _submit_all(
-        self, work: Work, tasks: Iterable[Task], signs: Signs, at_once: int, turn: int
+        self, work: Work, tasks: Iterable[Task], on_progress: OnProgress, at_once: int, turn: int
     ) -> Iterator[tuple[Task, Any]]:
         """Keep `at_once` tasks submitted until all are done."""
-        waiting, silent_s = iter(tasks), 0.0
+        waiting, silent_s, signs = iter(tasks), 0.0, self._signs
         submitted: dict[Any, Task] = {}
-        options = {"resources": self._resources, "priority": -turn, "pure": False}
+        options = {"resources": self._resources, "priority": -turn}
 
         def submit_next() -> None:
             for task in waiting:
-                future = self._client.submit(attempt_on_worker, work, task, signs.topic, **options)
+                key = f"{work.__name__}-{uuid.uuid4().hex}"
+                signs.expect(key, on_progress)
+                future = self._client.submit(
+                    attempt_on_worker, work, task, signs.topic, key=key, **options
+                )
                 submitted[future] = task
                 return
 
@@ -112,7 +104,9 @@ class DaskPool:
                         signs.forget(future.key)
                         yield submitted.pop(future), _HUNG
         finally:
-            if self._client.status == "running":
+            for future in submitted:
+                signs.forget(future.key)
+            if self._client.status == "running":  # an interrupted run closes the pool first
                 self._client.cancel(list(submitted), force=True)
 
     def _some_ended(self, submitted: list[Any]) -> list[Any]:
@@ -182,117 +176,3 @@ def _outcome(future: Any) -> Any | Failure:
         return Failure(FailureKind.WORKER_DIED, "its worker died")
     except Exception as error:  # of the cluster: one of the work is a Failure already
         return Failure.of(error)
-
-
-# How a worker returns memory to the system. Dask makes glibc trim at 64 KiB, which also keeps glibc from
-# raising the size from which each buffer is mapped anew, 128 KiB at first: a fit then maps, clears and
-# unmaps each of its feature maps in each iteration. (25 fits of 64x64, 21 iterations: 0.77 s each in a
-# worker, 0.42 s without a worker; glibc takes no more than 32 MiB for the second.)
-WORKER_ENVIRONMENT = {
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    # torch sets its own threads for each fit, as the plan says; this keeps OpenMP and MKL from starting more
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
-
-# Dask samples each worker's stack a hundred times a second and the machine twice, for a dashboard that is
-# turned off here. (256 fits of 0.4 s by two workers, one core each: 53 s without, 59 s with.)
-WORKER_SETTINGS = {
-    "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.system-monitor.interval": "10s",
-}
-
-
-@contextmanager
-def local_cluster(workers: int, gpus: int) -> Iterator[Any]:
-    """Start workers on this machine; yield a client of theirs."""
-    import dask.config
-    from distributed import Client, Nanny, Scheduler, SpecCluster
-
-    spec = {
-        f"worker-{i}": {"cls": Nanny, "options": worker_options(i, gpus)} for i in range(workers)
-    }
-    scheduler = {
-        "cls": Scheduler,
-        # port 0: without an address Dask takes 8787, and warns if another run has it
-        "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"},
-    }
-    with ExitStack() as stack:
-        # Dask reads the settings whenever it starts or restarts a worker.
-        stack.enter_context(dask.config.set(WORKER_SETTINGS))
-        with _interrupts_blocked():
-            cluster = stack.enter_context(
-                SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
-            )
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-            client.wait_for_workers(workers, timeout=120)
-        yield client
-
-
-def workers_on(gpu: int, workers: int, gpus: int) -> int:
-    """Workers of a local pool that share one of its GPUs."""
-    return len(range(gpu, workers, gpus))
-
-
-def worker_options(index: int, gpus: int) -> dict[str, Any]:
-    """Options of one local worker: a GPU of its own, or one thread of the CPU."""
-    env = {"CUDA_VISIBLE_DEVICES": _visible(index % gpus)} if gpus else {}
-    return {
-        "nthreads": 1,
-        "resources": {"GPU": 1},
-        "env": env,
-        "memory_limit": 0,  # the plan bounds the memory; Dask would pause or kill by its own guess
-        "dashboard": False,
-        "dashboard_address": None,
-        "host": "127.0.0.1",
-        "silence_logs": logging.CRITICAL,  # the run survives a worker's death and reports it once
-    }
-
-
-def _visible(gpu: int) -> str:
-    """Name of one of the GPUs that this process may use, which need not be all of the machine's."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return allowed.split(",")[gpu].strip() if allowed else str(gpu)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C, which a terminal sends to every process of a command.
-
-    Threads and processes inherit the signals that are blocked when they start. An interrupt that arrives
-    meanwhile is delivered here, at the end.
-    """
-    # multiprocessing starts this with its first process, and it would unblock the signal
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """Connect to a running scheduler; yield a client of it.
-
-    Raises
-    ------
-    UsageError
-        If no scheduler answers at the address, or it has no workers.
-    """
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UsageError(
-            f"--pool {address}: no Dask scheduler answers there ({one_line(error)})"
-        ) from error
-    with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise UsageError(
-                f"--pool {address}: the scheduler has no workers; start some with `dask worker`"
-            )
-        yield client

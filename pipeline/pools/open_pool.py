@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pools.dask_pool import DaskPool, connected, local_cluster
+from glassplate.pipeline.pools.cluster import connected, local_cluster
+from glassplate.pipeline.pools.dask_pool import DaskPool
 from glassplate.pipeline.pools.pool import InlinePool, Pool
 
 KINDS = ("auto", "inline", "local")

@@ -7,7 +7,9 @@ the client through the scheduler's event log.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from glassplate.pipeline.failures import Failure
@@ -18,43 +20,61 @@ from glassplate.pipeline.pools.pool import OnProgress, Work, attempt
 HUNG_S = 1800.0
 
 
-class Signs:
-    """Last sign of each task that a worker has begun.
+@dataclass
+class _Task:
+    """A task that is submitted."""
 
-    Parameters
-    ----------
-    topic
-        Of the scheduler's log, by which the messages of these tasks are told from others.
-    on_progress
-        Receives the progress messages of the tasks.
+    on_progress: OnProgress
+    last: float = 0.0
+    """Time of its last sign."""
+    worker: str = ""
+    """Address of the worker that sent it; empty before the first sign."""
+
+
+class Signs:
+    """Signs of the tasks that one client has submitted.
+
+    All of them come by one topic of the scheduler's log. Dask keeps the handler of a topic, and all that it
+    holds, for as long as the client lives: with a topic for each stage of each image, the memory of a job
+    grew by the plans of all its images.
     """
 
-    def __init__(self, topic: str, on_progress: OnProgress) -> None:
-        self.topic = topic
-        self._on_progress = on_progress
-        self._last: dict[str, tuple[float, str]] = {}
+    def __init__(self) -> None:
+        self.topic = f"glassplate-{uuid.uuid4().hex}"
+        self._tasks: dict[str, _Task] = {}
 
-    def heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """Take in an event of the scheduler's log."""
-        message = event[1]
-        self._last[message["task"]] = (time.monotonic(), message["worker"])
-        if message["progress"] is not None:
-            self._on_progress(message["progress"])
-
-    def silent_on(self, task: str) -> str | None:
-        """Address of the worker on which a task hangs; None if it does not.
+    def expect(self, task: str, on_progress: OnProgress) -> None:
+        """Expect signs of a task; call this before the task is submitted.
 
         Parameters
         ----------
         task
             Key of its future.
+        on_progress
+            Receives the progress messages of the task.
         """
-        last = self._last.get(task)
-        return last[1] if last is not None and time.monotonic() - last[0] > HUNG_S else None
+        self._tasks[task] = _Task(on_progress)
+
+    def heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Take in an event of the scheduler's log; that of a task that is forgotten comes too late."""
+        message = event[1]
+        task = self._tasks.get(message["task"])
+        if task is None:
+            return
+        task.last, task.worker = time.monotonic(), message["worker"]
+        if message["progress"] is not None:
+            task.on_progress(message["progress"])
+
+    def silent_on(self, task: str) -> str | None:
+        """Address of the worker on which a task hangs; None if it does not, or was not begun yet."""
+        known = self._tasks.get(task)
+        if known is None or not known.worker:
+            return None
+        return known.worker if time.monotonic() - known.last > HUNG_S else None
 
     def forget(self, task: str) -> None:
         """Forget a task that has ended."""
-        self._last.pop(task, None)
+        self._tasks.pop(task, None)
 
 
 def attempt_on_worker(work: Work, task: Any, topic: str) -> Any | Failure:

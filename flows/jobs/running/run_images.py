@@ -37,6 +37,7 @@ from glassplate.flows.jobs.running.settled import (
 from glassplate.flows.jobs.running.through import Way, go_through
 from glassplate.flows.jobs.running.verdicts import verdict_of
 from glassplate.flows.jobs.running.work import find_done
+from glassplate.flows.processes.memory import share_arenas
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pages.job_account import State
 from glassplate.pipeline.pools.pool import Pool
@@ -68,6 +69,7 @@ def run_images(
     turns = itertools.count()
     run.display.expect_images(len(images))
     _announce(run, images)
+    share_arenas()
 
     def ended(image: Image, outcome: Outcome) -> None:
         outcomes[image] = _ended(image, outcome, run, joint)

@@ -24,7 +24,7 @@ from glassplate.pipeline.planning.memory import (
     project,
     smaller_core,
 )
-from glassplate.pipeline.pools.dask_pool import worker_options, workers_on
+from glassplate.pipeline.pools.cluster import worker_options, workers_on
 from glassplate.pipeline.recipes.recipe import parse_recipe
 from glassplate.pipeline.sources.source import SourceSpec
 

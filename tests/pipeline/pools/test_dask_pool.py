@@ -1,8 +1,10 @@
 """Every pool does each task once, in any order, and survives the failure of one."""
 
+import gc
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.pools.dask_pool import worker_options
+from glassplate.pipeline.pools.cluster import worker_options
 from glassplate.pipeline.pools.open_pool import open_pool
 from glassplate.pipeline.pools.pool import InlinePool
 
@@ -66,6 +68,24 @@ def test_progress_messages_arrive(pool):
     assert sorted(message["task"] for message in messages) == list(range(5))
 
 
+def test_a_pool_keeps_nothing_of_what_was_done(local_pool):
+    # Dask keeps the handler of each topic for ever, and with it all that a run of an image had found out
+    class Progress:
+        def __call__(self, message):
+            pass
+
+    kept = []
+    for _ in range(3):
+        progress = Progress()
+        kept.append(weakref.ref(progress))
+        list(local_pool.map(pool_work.double, range(3), progress))
+        del progress
+    gc.collect()
+    assert [one() for one in kept] == [None] * 3
+    handlers = local_pool._client._event_handlers
+    assert len([topic for topic in handlers if topic.startswith("glassplate")]) == 1
+
+
 def test_results_come_as_they_end(local_pool):
     tasks = [task for task, _ in local_pool.map(pool_work.slow_then_late, range(4), quiet)]
     assert tasks[0] != 0
@@ -96,7 +116,7 @@ def test_suspects_of_several_threads_are_tried_again_one_at_a_time(local_pool, m
     died = Failure(FailureKind.WORKER_DIED, "its worker died")
     alone = threading.Semaphore(1)
 
-    def submit_all(work, tasks, topic, at_once, turn):
+    def submit_all(work, tasks, on_progress, at_once, turn):
         for task in tasks:
             if at_once > 1:
                 yield task, died

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from glassplate.pipeline.errors import UsageError
-from glassplate.pipeline.pools import dask_pool
+from glassplate.pipeline.pools import cluster
 from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 
 
@@ -19,7 +19,7 @@ from glassplate.pipeline.pools.open_pool import default_workers, open_pool
     ],
 )
 def test_an_impossible_pool_is_refused(kind, workers, message, monkeypatch):
-    monkeypatch.setattr(dask_pool, "CONNECT_S", 1.0)
+    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     with pytest.raises(UsageError, match=message), open_pool(kind, workers=workers):
         pass
 
