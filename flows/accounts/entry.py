@@ -72,7 +72,7 @@ class Entry:
     manifest: FileStamp | None = None
     """State of the manifest of the result."""
     files: str = ""
-    """State of all files of the result (`tree_stamp`), which was found undamaged then."""
+    """State of all files of the result (`tree_stamp`) when it was made, or when it was found undamaged."""
     complete: bool = False
     """Whether the result is complete."""
     tiles: int = 0

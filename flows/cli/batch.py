@@ -15,6 +15,8 @@ from glassplate.flows.report.progress import ProgressKind
 from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
+    from glassplate.flows.jobs.images import FoundImages
+    from glassplate.flows.jobs.job import Job
     from glassplate.flows.report.job_plan import JobPlan
     from glassplate.flows.report.job_report import JobReport
 
@@ -43,26 +45,24 @@ def batch(
     0 done, 1 no image could be restored, 2 wrong usage, 3 some images or tiles could not be restored,
     130 interrupted.
     """
-    from glassplate.flows.accounts.account import Account
-    from glassplate.flows.jobs.buckets.inputs import with_copies
-    from glassplate.flows.jobs.images import check_recipes, find_images, refuse_empty_job
     from glassplate.flows.jobs.job import read_job
-    from glassplate.flows.jobs.running.known import known_facts
-    from glassplate.flows.server.server import prefect_api
 
-    parsed = with_copies(read_job(job), lambda line: print(line, file=sys.stderr, flush=True))
-    found = find_images(parsed, known_facts(Account(parsed.output)))
-    refuse_empty_job(parsed, found)
-    check_recipes(found.images)
+    given = read_job(job)
     progress = "none" if as_json else progress
     if dry_run:
         from glassplate.flows.jobs.running.dry_run import plan_job
 
+        parsed, found = _with_images(given)
         plan = plan_job(parsed, found.images, retry_failed=retry_failed)
         _say("JobPlan", plan, progress, as_json=as_json)
         return 0
+
+    from glassplate.flows.server.server import prefect_api
+
     try:
+        # the server takes six seconds of a core to start, as long as all that is done here meanwhile
         with prefect_api(services=False) as wait_for_api:
+            parsed, _ = _with_images(given)
             from glassplate.flows.jobs.flow import run_job
 
             wait_for_api()
@@ -81,6 +81,26 @@ def batch(
     if as_json:
         _say("JobReport", report, progress, as_json=True)
     return report.exit_code
+
+
+def _with_images(job: Job) -> tuple[Job, FoundImages]:
+    """The job with copies of what lies in buckets, and its images.
+
+    Raises
+    ------
+    UsageError
+        If no image could be restored, or a recipe is invalid.
+    """
+    from glassplate.flows.accounts.account import Account
+    from glassplate.flows.jobs.buckets.inputs import with_copies
+    from glassplate.flows.jobs.images import check_recipes, find_images, refuse_empty_job
+    from glassplate.flows.jobs.running.known import known_facts
+
+    job = with_copies(job, lambda line: print(line, file=sys.stderr, flush=True))
+    found = find_images(job, known_facts(Account(job.output)))
+    refuse_empty_job(job, found)
+    check_recipes(found.images)
+    return job, found
 
 
 def _say(kind: str, said: JobPlan | JobReport, progress: ProgressKind, *, as_json: bool) -> None:

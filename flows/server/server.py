@@ -17,9 +17,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from glassplate.flows.processes.liveness import accepts_connections, stop_when_lost
 from glassplate.flows.server.address import EVERY_ADDRESS, LOOPBACK, bind, given_address
@@ -45,8 +46,8 @@ GIVEN_LOST_AFTER_S = 30.0
 def prefect_api(*, services: bool) -> Iterator[Callable[[], str]]:
     """Provide a Prefect API for the duration of the context, and set PREFECT_API_URL to it.
 
-    Enter this context before Prefect is imported. The caller can import Prefect, which takes seconds,
-    while the server starts, and then call the yielded function.
+    Enter this context before Prefect is imported. The caller can look for its images and import Prefect,
+    which takes seconds, while the server starts, and then call the yielded function.
 
     Parameters
     ----------
@@ -78,6 +79,7 @@ def _own_server(*, services: bool) -> Iterator[Callable[[], str]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         log = home / "server.log"
         process, url = start_server(log, services=services)
+        answer = _answer(process, url, log, lock)
 
         def lost() -> GlassplateError:
             return GlassplateError(
@@ -88,8 +90,7 @@ def _own_server(*, services: bool) -> Iterator[Callable[[], str]]:
         with ExitStack() as stack:
 
             def wait() -> str:
-                wait_for_server(process, url, log)
-                fcntl.flock(lock, fcntl.LOCK_UN)
+                answer.result()
                 stack.callback(flush_prefect, process)
                 stack.enter_context(
                     stop_when_lost(lambda: process.poll() is None, OWN_LOST_AFTER_S, lost)
@@ -103,6 +104,27 @@ def _own_server(*, services: bool) -> Iterator[Callable[[], str]]:
                 stack.close()
                 del os.environ["PREFECT_API_URL"]
                 stop_server(process)
+
+
+def _answer(process: subprocess.Popen[bytes], url: str, log: Path, lock: TextIO) -> Future[None]:
+    """Wait in a thread for the first answer of a server, and let another server start then.
+
+    The command may work for minutes before it needs the server.
+    """
+    answer: Future[None] = Future()
+
+    def wait() -> None:
+        try:
+            wait_for_server(process, url, log)
+        except Exception as error:  # whatever it is, the command must hear of it
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
+        with suppress(ValueError):  # the command has ended, and has closed the file
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    threading.Thread(target=wait, name="server-start", daemon=True).start()
+    return answer
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.visualization import ZScaleInterval
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -111,6 +110,9 @@ def _limits(image: ExportedImage, box: Box) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
+    # imports matplotlib, half a second of a core: the page of a job that has nothing to do draws nothing
+    from astropy.visualization import ZScaleInterval
+
     low, high = ZScaleInterval().get_limits(known)
     return float(low), float(high) if high > low else float(low) + 1.0
 

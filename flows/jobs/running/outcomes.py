@@ -110,7 +110,7 @@ def restored(look: Look, named: Image, result: RunResult, report: ImageReport) -
         inputs=_inputs(look, first),
         manifest=manifest_stamp(named.store),
         complete=result.status == "complete",
-        files=tree_stamp(named.store) if result.already_complete else "",
+        files=tree_stamp(named.store),
         tiles=result.tiles,
         exports={os.path.abspath(path): own_stamp(Path(path)) for path in exports},
     )

@@ -1,5 +1,9 @@
+import fcntl
+import subprocess
+
 import pytest
 
+from glassplate.flows.server import server
 from glassplate.flows.server.address import given_address
 from glassplate.flows.server.server import prefect_api, start_server
 from glassplate.pipeline.errors import GlassplateError
@@ -55,3 +59,16 @@ class TestAddress:
         environment["PREFECT_SERVER_API_PORT"] = port
         with pytest.raises(GlassplateError, match=message):
             start_server(tmp_path / "log", services=True)
+
+
+def test_another_server_may_start_as_soon_as_this_one_answers(environment, tmp_path, monkeypatch):
+    """The command may look for its images for long before it needs the server."""
+    environment["PREFECT_HOME"] = str(tmp_path)
+    asleep = subprocess.Popen(["sleep", "60"])
+    monkeypatch.setattr(server, "start_server", lambda log, services: (asleep, "http://there/api"))
+    monkeypatch.setattr(server, "wait_for_server", lambda *_: None)
+    with prefect_api(services=False) as wait_for_api, (tmp_path / "server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert asleep.poll() is None
+        assert wait_for_api() == "http://there/api"
+    assert asleep.poll() is not None
