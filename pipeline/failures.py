@@ -38,12 +38,14 @@ class FailureKind(StrEnum):
         return self in _PASSING
 
 
+# A fit and the writing of a shard end by themselves: what hangs is a device, a driver or a disk.
 _PASSING = frozenset(
     {
         FailureKind.SOURCE_AWAY,
         FailureKind.DISK_FULL,
         FailureKind.OUT_OF_MEMORY,
         FailureKind.WORKER_DIED,
+        FailureKind.HUNG,
     }
 )
 

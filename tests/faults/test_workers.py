@@ -110,7 +110,7 @@ def test_a_fit_that_hangs_is_given_up_and_its_worker_goes_on(
             monkeypatch.setattr(signs, "HUNG_S", limit)
 
     result = restore(request(image, tmp_path / "a.zarr", FIT), pool, lower_the_limit)
-    assert (result.status, result.quarantined) == ("partial", 1)
+    assert (result.status, result.quarantined, result.passing) == ("partial", 1, True)
     assert result.summary.quarantined[str(FAULTY)] == "gave no sign of life for 30 min"
     monkeypatch.undo()
     assert dict(pool.map(pool_work.double, [1, 2], print)) == {1: 2, 2: 4}

@@ -6,6 +6,7 @@ import torch
 
 from glassplate.pipeline.errors import CapacityError, SourceError, is_disk_full
 from glassplate.pipeline.failures import Failure, FailureKind
+from glassplate.pipeline.run.state import error_of
 
 
 def wrapped(cause):
@@ -31,6 +32,14 @@ def wrapped(cause):
 )
 def test_the_kind_follows_from_the_error(error, kind):
     assert Failure.of(error).kind is kind
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_an_image_is_tried_again_after_the_same_failures_whatever_was_being_done(kind):
+    # a worker that hung while it wrote a shard set its image aside, with the advice to try again
+    passing = {"source away", "disk full", "out of memory", "worker died", "hung"}
+    assert kind.passing == (kind in passing)
+    assert error_of(Failure(kind, "said")).passing == kind.passing
 
 
 def test_the_kind_survives_the_way_from_a_worker():
