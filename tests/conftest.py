@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -79,6 +80,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images are not here")
     return folder
+
+
+@pytest.fixture
+def make_sky():
+    """Write a simulated sky to a path."""
+    from skies import write_sky
+
+    return write_sky
+
+
+@pytest.fixture
+def gp():
+    """Run a command in this process."""
+    from commands import run_command
+
+    return run_command
+
+
+@pytest.fixture
+def command():
+    """Words that run the installed command in a process of its own."""
+    return [str(Path(sys.executable).parent / "glassplate")]
 
 
 @pytest.fixture(scope="session")

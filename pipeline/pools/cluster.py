@@ -38,6 +38,9 @@ WORKER_SETTINGS = {
     **FEW_MESSAGES,
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     "distributed.worker.profile.enabled": False,
+    # A task whose worker died is tried by another one, and then alone (DaskPool.map). Dask would try it four
+    # times each, and every worker that dies takes seconds to be there again.
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.admin.system-monitor.interval": "10s",
 }
 

@@ -1,35 +1,14 @@
-"""What tests of faults share: a small image and its undisturbed result, and commands."""
+"""What tests of faults share: a small image and its undisturbed result."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-from commands import run_command
 from faulty_work import FIT
 from runs import digest, request
 from skies import write_sky
 
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.run.restore import restore
-
-
-@pytest.fixture
-def make_sky():
-    return write_sky
-
-
-@pytest.fixture
-def gp():
-    """Run a command in this process."""
-    return run_command
-
-
-@pytest.fixture
-def command():
-    """Words that run the installed command in a process of its own."""
-    return [str(Path(sys.executable).parent / "glassplate")]
 
 
 @pytest.fixture(scope="module")

@@ -154,29 +154,50 @@ def check_runs_until_stopped(process, make_sky, tmp_path):
     assert manifest.read_bytes() == made
 
 
+# The service looks at the inputs every ten seconds otherwise, and a file has to be the same in two looks.
+LOOKS_OFTEN = """
+from glassplate.flows.jobs.serving import schedule
+
+watched = schedule._watched
+
+def often(*words):
+    from glassplate.flows.jobs.serving import watch
+    watch.POLL_S = 2.0
+    return watched(*words)
+
+schedule._watched = often
+
+from glassplate.flows.cli.main import main
+main()
+"""
+
+
+@pytest.mark.usefixtures("shared_prefect")
 def test_a_watched_job_waits_for_whole_files_and_its_run_can_be_cancelled(
     start, make_sky, tmp_path, monkeypatch
 ):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.states import Cancelling
 
     monkeypatch.setenv("PREFECT_RUNNER_POLL_FREQUENCY", "1")
     content = make_sky(tmp_path / "whole.tmp").read_bytes()
-    process = start("serve", "--watch", "--name", f"watched-{tmp_path.name}", pool="local")
-    address = re.compile(r"when images arrive; Prefect: (http://\S+);")
-    wait_until(lambda: address.search(log_of(tmp_path)), process, tmp_path)
+    (tmp_path / "often.py").write_text(LOOKS_OFTEN)
+    name = f"watched-{tmp_path.name}"
+    process = start(
+        "serve", "--watch", "--name", name, command=[sys.executable, str(tmp_path / "often.py")]
+    )
+    wait_until(lambda: "when images arrive; Prefect: " in log_of(tmp_path), process, tmp_path)
     with (tmp_path / "a.fits").open("wb") as file:
+        # for longer than the two looks after which it would be whole
         for start_of_part in range(0, len(content), 1000):
             file.write(content[start_of_part : start_of_part + 1000])
             file.flush()
-            time.sleep(1)
+            time.sleep(0.5)
     family = family_of(process, tmp_path)  # its run has begun
     assert "quarantined" not in log_of(tmp_path)
-    url = f"{address.search(log_of(tmp_path))[1]}/api"
-    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        known = client.read_deployment_by_name(f"glassplate-bulk/watched-{tmp_path.name}")
+    with get_client(sync_client=True) as client:
+        known = client.read_deployment_by_name(f"glassplate-bulk/{name}")
         of_it = FlowRunFilter(deployment_id={"any_": [known.id]})
         (run,) = client.read_flow_runs(flow_run_filter=of_it)
         client.set_flow_run_state(run.id, Cancelling())

@@ -87,6 +87,9 @@ def test_the_tile_of_a_fault_is_quarantined_alone(
     work, reason, pool, image, undisturbed, tmp_path, fault, monkeypatch
 ):
     fault(work)
+    if work is faulty_work.kills_its_worker:
+        # each worker that dies takes seconds to be there again
+        monkeypatch.setattr(tile_stage, "ATTEMPTS", 1)
     result = restore(request(image, tmp_path / "a.zarr", FIT), pool)
     assert (result.status, result.quarantined) == ("partial", 1)
     assert result.summary.quarantined[str(FAULTY)].startswith(reason)

@@ -1,13 +1,11 @@
-"""A simulated sky, and commands in this process and in processes of their own."""
+"""A simulated sky, and commands in processes of their own."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from commands import Outcome, run_command
+from commands import Outcome
 from skies import write_sky
 
 from glassplate.flows.jobs.running import arriving
@@ -22,23 +20,6 @@ def files_are_whole_at_once(monkeypatch):
 @pytest.fixture
 def sky(tmp_path):
     return write_sky(tmp_path / "sky.fits")
-
-
-@pytest.fixture
-def make_sky():
-    return write_sky
-
-
-@pytest.fixture
-def gp():
-    """Run a command in this process."""
-    return run_command
-
-
-@pytest.fixture
-def command():
-    """Words that run the installed command in a process of its own."""
-    return [str(Path(sys.executable).parent / "glassplate")]
 
 
 @pytest.fixture
