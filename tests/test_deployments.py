@@ -1,6 +1,9 @@
 """compose.yaml and the Kubernetes example agree with the Dockerfile, the guide and the job files."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -107,3 +110,32 @@ class TestKubernetes:
         assert codes["containerName"] == pod["containers"][0]["name"]
         assert codes["values"] == [2, 3]
         assert pod["restartPolicy"] == "Never"
+
+
+# In a process of its own: dask-jobqueue writes a file of settings into the home folder when it is imported.
+JOB_SCRIPT = """
+import slurm
+settings = {**slurm.SETTINGS, "scheduler_options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+with slurm.SLURMCluster(**settings) as cluster:
+    print(cluster.job_script())
+"""
+
+
+@pytest.mark.slow
+def test_the_jobs_of_slurm_start_workers_that_end_in_time(repository, tmp_path):
+    """What would be submitted; there is no Slurm here."""
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(repository / "examples")}
+    made = subprocess.run(
+        [sys.executable, "-c", JOB_SCRIPT], capture_output=True, text=True, env=environment
+    )
+    assert made.returncode == 0, made.stderr
+    lines = made.stdout.splitlines()
+    assert {"#SBATCH -J glassplate", "#SBATCH -p gpu", "#SBATCH --gres=gpu:1"} <= set(lines)
+    (limit,) = (line.split()[-1] for line in lines if line.startswith("#SBATCH -t "))
+    hours, minutes, _ = map(int, limit.split(":"))
+    (worker,) = (line for line in lines if "dask_worker tcp://127.0.0.1:" in line)
+    options = worker.split()
+    asked = {word: options[options.index(word) + 1] for word in ("--lifetime", "--resources")}
+    assert asked["--resources"] == "GPU=1"
+    assert "--nthreads 1 " in worker
+    assert int(asked["--lifetime"].removesuffix("m")) < 60 * hours + minutes
