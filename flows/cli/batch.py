@@ -11,7 +11,7 @@ import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.processes.signals import Interrupted, stop_cause, stop_requested
-from glassplate.flows.report.progress import ProgressKind
+from glassplate.flows.report.progress_kind import ProgressKind
 from glassplate.pipeline.errors import GlassplateError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _say(kind: str, said: JobPlan | JobReport, progress: ProgressKind, *, as_jso
 
         print_document(said)
         return
-    from glassplate.flows.report.progress import open_display
+    from glassplate.flows.report.progress_kind import open_display
 
     with open_display(progress) as display:
         display.report(kind, said.text(), dataclasses.asdict(said))

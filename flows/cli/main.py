@@ -7,7 +7,6 @@ that ``glassplate --help`` answers at once.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import traceback
@@ -44,7 +43,7 @@ from glassplate.flows.report.text import reason
 from glassplate.pipeline.errors import GlassplateError, is_disk_full
 from glassplate.pipeline.text import one_line
 
-DEBUG = "--debug"
+DEBUG, HELP = "--debug", "--help"
 
 # Seconds that this process may take to exit once the command is over, and once it was asked to stop. Threads
 # that wait for a lost file server would keep it for ever.
@@ -118,6 +117,8 @@ def _every_command(
 
 def main() -> None:
     """Entry point of the console script."""
+    if HELP in sys.argv:  # answered at once: there is nothing to supervise
+        app()
     supervise()
     interrupt_on_sigterm()
     if DEBUG in sys.argv:
@@ -126,6 +127,8 @@ def main() -> None:
     elif not sys.warnoptions:
         # warnings of libraries are for programmers; users see errors
         warnings.simplefilter("ignore")
+        import logging  # slow, and not needed for --help
+
         logging.getLogger().addHandler(logging.NullHandler())
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the workers of a pool
     code = 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, g
 
 import typer
 
-from glassplate.flows.report.progress import ProgressKind
+from glassplate.flows.report.progress_kind import ProgressKind
 from glassplate.pipeline.errors import UsageError
 
 if TYPE_CHECKING:

@@ -53,10 +53,10 @@ from glassplate.flows.report.job_log import JobLog, log_path, open_log  # noqa: 
 from glassplate.flows.report.job_report import JobReport  # noqa: E402
 from glassplate.flows.report.progress import (  # noqa: E402
     Display,
-    ProgressKind,
     open_display,
     start_text,
 )
+from glassplate.flows.report.progress_kind import ProgressKind  # noqa: E402
 from glassplate.flows.report.reports import ImageReport  # noqa: E402
 from glassplate.pipeline.errors import GlassplateError  # noqa: E402
 from glassplate.pipeline.events import (  # noqa: E402

@@ -9,7 +9,6 @@ become children of the supervisor, so that it finds all of them.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -122,6 +121,8 @@ def _end_remaining() -> None:
 def _set(attribute: int, value: int) -> None:
     """Set an attribute of this process; systems other than Linux do not have it."""
     if sys.platform == "linux":
+        import ctypes  # slow, and not needed for --help
+
         zero = ctypes.c_ulong(0)
         ctypes.CDLL(None).prctl(attribute, ctypes.c_ulong(value), zero, zero, zero)
 

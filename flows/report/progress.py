@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
+from glassplate.flows.report.progress_kind import ProgressKind
 from glassplate.flows.report.tally import Tally, figures
 from glassplate.flows.report.text import duration, plural
 from glassplate.pipeline.events import (
@@ -25,8 +26,6 @@ from glassplate.pipeline.events import (
     TileDone,
     Warned,
 )
-
-ProgressKind = Literal["auto", "rich", "plain", "json", "none"]
 
 # Seconds between two plain lines of one run: a log stays short, and a reader sees that the run continues.
 PLAIN_PERIOD_S = 5.0

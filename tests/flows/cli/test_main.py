@@ -31,6 +31,7 @@ class TestHelp:
         code = (
             "import sys, glassplate.flows.cli.main\n"
             "slow = {'torch', 'prefect', 'distributed', 'dask', 'astropy', 'zarr', 'numpy', 'pydantic'}\n"
+            "slow |= {'logging', 'ctypes', 'glassplate.pipeline.events'}\n"
             "sys.exit(' '.join(slow & set(sys.modules)) or 0)"
         )
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
