@@ -23,6 +23,7 @@ from glassplate.flows.cli import (
     doctor,
     inspect,
     plan,
+    preview,
     recipes,
     report,
     restore,
@@ -92,7 +93,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (restore, plan, batch, inspect, results, report, assess, recipes, schema, doctor):
+for module in (
+    restore,
+    plan,
+    batch,
+    inspect,
+    preview,
+    results,
+    report,
+    assess,
+    recipes,
+    schema,
+    doctor,
+):
     module.add_to(app)
 
 

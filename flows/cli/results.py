@@ -1,4 +1,4 @@
-"""`glassplate verify`, `export` and `preview`."""
+"""`glassplate verify` and `export`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(verify)
     app.command()(export)
-    app.command()(preview)
 
 
 def verify(store: options.Result, as_json: options.AsJson = False) -> int:
@@ -105,7 +104,7 @@ def export(
             raise UsageError(
                 "--bagit: a bag holds the whole result; leave --level, --strength, --with and --add out"
             )
-        _say_written(export_bag(store, target, pyramid=pyramid), as_json=as_json)
+        say_written(export_bag(store, target, pyramid=pyramid), as_json=as_json)
         return
     from glassplate.pipeline.export.export import export as export_result
 
@@ -121,49 +120,14 @@ def export(
     done = export_result(
         stores, target, level, strength, pyramid=pyramid, add=add or (), listener=tell
     )
-    _say_written(done, said, as_json=as_json)
+    say_written(done, said, as_json=as_json)
 
 
-def _say_written(path: Path, messages: Sequence[str] = (), *, as_json: bool) -> None:
+def say_written(path: Path, messages: Sequence[str] = (), *, as_json: bool) -> None:
+    """Print the name of the file that was written; the messages have been said, unless it is JSON."""
     if not as_json:
         typer.echo(path)
         return
     from glassplate.flows.cli.documents import Written, print_document
 
     print_document(Written((str(path),), tuple(messages)))
-
-
-def preview(
-    store: options.Result,
-    target: Annotated[
-        Path, typer.Argument(metavar="FILE.png", help="What to write.", show_default=False)
-    ],
-    strengths: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--strength",
-            metavar="S",
-            help="Strength of a panel, 0 to 1; repeat it for more. Without it 0, 0.25, 0.5, 0.75 and 1.",
-            show_default=False,
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            metavar="ROW,COLUMN",
-            help="Pixel in the middle of the panels. Without it the middle of the image.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Draw strengths of a result side by side.
-
-    A part of it, as PNG.
-    """
-    from glassplate.pipeline.export.preview import STRENGTHS
-    from glassplate.pipeline.export.preview import preview as draw
-
-    drawn = draw(store, target, strengths or STRENGTHS, options.parse_place(at))
-    _say_written(drawn, as_json=as_json)

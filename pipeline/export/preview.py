@@ -58,7 +58,7 @@ def preview(
     StoreError
         If there is no result, or its run has not ended.
     """
-    _check_target(target)
+    check_preview_target(target)
     read_attributes(store)  # has the clearest message if there is no result
     state_of_run(store)
     # at strength 0, which also refuses a result that has no strength
@@ -75,7 +75,13 @@ def preview(
     return target
 
 
-def _check_target(target: Path) -> None:
+def check_preview_target(target: Path) -> None:
+    """Refuse a name that is no PNG, and a file that glassplate did not draw.
+
+    Raises
+    ------
+    UsageError
+    """
     if target.suffix.lower() != ".png":
         raise UsageError(f"{target}: previews are .png; choose such a name")
     check_replaceable(target, is_own_png)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from glassplate.pipeline.pages.shown_result import FloatArray, ShownResult
+from glassplate.pipeline.pages.shown_result import Colours, FloatArray
 
 Picture = npt.NDArray[np.uint8]
 """``(h, w)`` grey or ``(h, w, 3)`` colours, the first row at the top."""
@@ -31,6 +32,30 @@ BRIGHT = 0.25
 INVALID = (92, 72, 140)
 # Quality of a JPEG in which no block is seen at the size of the screen.
 JPEG_QUALITY = 88
+
+
+class Drawable(Protocol):
+    """What must be known of an image to draw it: `ShownResult`, and the input of a trial."""
+
+    @property
+    def colours(self) -> Colours:
+        """What the planes are."""
+        ...
+
+    @property
+    def is_photograph(self) -> bool:
+        """Whether the pixels are integers of a picture, which have a black and a white."""
+        ...
+
+    @property
+    def white(self) -> float:
+        """The value of white of a photograph."""
+        ...
+
+    @property
+    def first_row_is_lowest(self) -> bool:
+        """Whether a person sees the first row at the bottom, as in FITS."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ class Stretch:
         return greys
 
 
-def choose_stretch(shown: ShownResult, values: FloatArray, sigma: float | None) -> Stretch:
+def choose_stretch(shown: Drawable, values: FloatArray, sigma: float | None) -> Stretch:
     """Choose how an image is drawn.
 
     Parameters
@@ -88,7 +113,7 @@ def choose_stretch(shown: ShownResult, values: FloatArray, sigma: float | None) 
     return Stretch(low, float(np.percentile(known, HIGH_OF_ASINH)), LINEAR_SIGMAS * sigma)
 
 
-def picture(shown: ShownResult, values: FloatArray, stretch: Stretch) -> Picture:
+def picture(shown: Drawable, values: FloatArray, stretch: Stretch) -> Picture:
     """Draw an image ``(c, h, w)``; NaN in any plane has the colour `INVALID`."""
     greys = stretch.greys(values)
     if shown.colours == "cmyk":
@@ -99,7 +124,7 @@ def picture(shown: ShownResult, values: FloatArray, stretch: Stretch) -> Picture
     return _marked(shown, drawn, _unknown(values))
 
 
-def removed_picture(shown: ShownResult, values: FloatArray, sigma: float) -> Picture:
+def removed_picture(shown: Drawable, values: FloatArray, sigma: float) -> Picture:
     """Draw what was removed, ``(c, h, w)``: middle grey is nothing, white `REMOVED_SIGMAS` times `sigma`."""
     if shown.colours == "cmyk":
         values = values.mean(0, keepdims=True)
@@ -114,7 +139,7 @@ def _unknown(values: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def _marked(
-    shown: ShownResult, drawn: npt.NDArray[np.uint8], invalid: npt.NDArray[np.bool_]
+    shown: Drawable, drawn: npt.NDArray[np.uint8], invalid: npt.NDArray[np.bool_]
 ) -> Picture:
     """Planes ``(c, h, w)`` as a picture the right way up, with invalid pixels in their colour."""
     if invalid.any() and len(drawn) == 1:

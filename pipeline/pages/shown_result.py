@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,17 @@ Colours: TypeAlias = Literal["grey", "rgb", "cmyk"]
 
 # TIFF's photometric interpretations.
 _RGB, _SEPARATED = 2, 5
-_PLANES: dict[Colours, int] = {"grey": 1, "rgb": 3, "cmyk": 4}
+SHOWN_PLANES: dict[Colours, int] = {"grey": 1, "rgb": 3, "cmyk": 4}
+
+
+def colours_of(metadata: Mapping[str, Any], planes: int, *, joint: bool) -> Colours:
+    """What the planes of an image are, alpha not counted, by the metadata of its source."""
+    found = metadata.get("tiff") or metadata.get("raster") or {}
+    photometric = found.get("photometric")
+    if photometric == _SEPARATED and planes == SHOWN_PLANES["cmyk"]:
+        return "cmyk"
+    is_rgb = joint and planes == SHOWN_PLANES["rgb"] and photometric in (None, _RGB)
+    return "rgb" if is_rgb else "grey"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +68,10 @@ class ShownResult:
         layout = self.manifest.plan.layout
         self.planes, self.height, self.width = layout.shape
         self.levels = layout.levels
-        self.colours = self._colours()
-        self.shown_planes = _PLANES[self.colours]
+        self.colours = colours_of(
+            self.result.attributes, self.planes - layout.alpha, joint=layout.joint
+        )
+        self.shown_planes = SHOWN_PLANES[self.colours]
         same_shape = self.result.zarr("residual").shape == self.result.zarr("image").shape
         self.same_grid = self.scale == 1 and not layout.mixes and same_shape
         """Whether the result plus what was removed is the input."""
@@ -141,15 +154,6 @@ class ShownResult:
         fine = values.repeat(self.scale, 1).repeat(self.scale, 2)
         y, x = box.y0 - below.y0 * self.scale, box.x0 - below.x0 * self.scale
         return fine[:, y : y + box.shape[0], x : x + box.shape[1]]
-
-    def _colours(self) -> Colours:
-        found = self.result.attributes.get("tiff") or self.result.attributes.get("raster") or {}
-        photometric, layout = found.get("photometric"), self.manifest.plan.layout
-        count = self.planes - layout.alpha
-        if photometric == _SEPARATED and count == _PLANES["cmyk"]:
-            return "cmyk"
-        is_rgb = layout.joint and count == _PLANES["rgb"] and photometric in (None, _RGB)
-        return "rgb" if is_rgb else "grey"
 
     @cached_property
     def _input(self) -> Source | None:

@@ -92,6 +92,17 @@ def first_look(spec: SourceSpec) -> FirstLook:
     GlassplateError
         As `make_plan`: if the image cannot be restored.
     """
+    return look_and_plan(spec)[0]
+
+
+def look_and_plan(spec: SourceSpec) -> tuple[FirstLook, Plan]:
+    """As `first_look`; also return the plan by which was looked, of a recipe that denoises.
+
+    Raises
+    ------
+    GlassplateError
+        As `make_plan`.
+    """
     name = "astro-denoise" if holds_measurements(spec.path) else "archive-denoise"
     recipe = load_recipe(name)
     with open_files(with_companions(spec, recipe)) as files:
@@ -101,7 +112,7 @@ def first_look(spec: SourceSpec) -> FirstLook:
     width = counted["star_width"] if name == "astro-denoise" else None
     proposed, reason = _proposal(plan, name, jpeg)
     noise = plan.noise_found and plan.noise_found.scaled(plan.findings.exponent)
-    return FirstLook(
+    look = FirstLook(
         image=str(spec.path),
         noise=noise,
         noise_words=f"told by the image of it ({plan.noise.origin})"
@@ -119,6 +130,7 @@ def first_look(spec: SourceSpec) -> FirstLook:
         reason=reason,
         command=None if proposed is None else _command(spec, proposed),
     )
+    return look, plan
 
 
 def _counted(files: SourceFiles, plan: Plan) -> Mapping[str, float | None]:

@@ -89,3 +89,21 @@ def test_a_damaged_file_beside_an_image_is_named(gp, tmp_path):
     assert run.code == 0
     assert "with " in run.out
     assert "c4d_1_ood_r.fits" in run.out
+
+
+def test_preview_refuses_in_one_line(gp, done, sky, tmp_path):
+    picture = tmp_path / "a.png"
+    for words, why in [
+        ((sky, "-o", tmp_path / "a.jpg"), "previews are .png"),
+        ((sky, "-o", picture, "--strength", 2), "--strength 2 must be between"),
+        ((sky, "-o", picture, "--at", "x"), "--at x: expected ROW,COLUMN"),
+        ((tmp_path / "none.fits", "-o", picture), "none.fits"),
+        ((done, "-o", picture), "nothing was removed"),
+        ((done, picture), "nothing was removed"),
+        ((done, picture, "-o", picture), "both name what to write"),
+    ]:
+        run = gp("preview", *words)
+        assert run.code == 2, run
+        assert why in run.err
+        assert len(run.err.splitlines()) == 1
+    assert not picture.exists()
