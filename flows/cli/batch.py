@@ -110,7 +110,7 @@ def _say(kind: str, said: JobPlan | JobReport, progress: ProgressKind, *, as_jso
 
         print_document(said)
         return
-    from glassplate.flows.report.progress_kind import open_display
+    from glassplate.flows.report.progress import open_display
 
     with open_display(progress) as display:
         display.report(kind, said.text(), dataclasses.asdict(said))
