@@ -41,6 +41,10 @@ STEPS = 6
 # light of a faint star: with 0 instead, four DECam fields keep 0.77 of it at signal to noise 5, and 0.84 so;
 # with -0.5 0.87, and noise that is more correlated than the model says comes back as 0.12 of itself.
 HIGHER = (1.0, 0.5, -0.35, 2.0)
+# Standard deviations by which a dark source must exceed that: noise is as often dark as light, and a sky has
+# hardly any dark source that no light surrounds. Stars keep the same light to 0.004 with 1, 2 and more, and
+# the error of an empty sky falls by 12 and 24 % in white noise, 9 and 19 % in correlated noise.
+DARKER = 2.0
 # Times the noise that comes back through a scale everywhere that comes back where a source is: a small
 # support must make the coefficients agree alone (stars of signal to noise 20 and 60 in white and correlated
 # noise: 2.2 to 2.5).
@@ -128,7 +132,8 @@ def _of_one_sign(found: list[Significance], sign: int, threshold: float) -> list
     """Support of the coefficients of one sign at each scale, (B, C, h, w) bool."""
     thresholds = [threshold + higher for higher in HIGHER[: len(found)]]
     pairs = list(zip(found, thresholds, strict=True))
-    strong = [_exceeds(one, sign, above) for one, above in pairs]
+    more = DARKER if sign < 0 else 0.0
+    strong = [_exceeds(one, sign, above + more) for one, above in pairs]
     weak = [_exceeds(one, sign, WEAK * above) for one, above in pairs]
     supports = []
     for scale, near in enumerate(weak):

@@ -94,6 +94,13 @@ def test_dark_structure_comes_back_too():
     )
 
 
+def test_a_dark_source_must_stand_out_more_than_a_light_one():
+    """Dark grains of a photographic plate came back as black dots."""
+    sky, field = white(), stars(8)
+    assert flux(guarded(0 * field, sky + field)) > 0.9 * flux(field)
+    assert -flux(guarded(0 * field, sky - field)) < 0.8 * flux(field)
+
+
 def test_photons_of_an_empty_sky_are_no_sources():
     model = NoiseModel(0.0, 1.0, 0.0, False, "test")
     for level in (0.3, 1.0, 5.0):
