@@ -121,13 +121,14 @@ _AMOUNTS = {
     "electron", "electrons", "e", "e-", "photon", "photons", "ph", "event", "events",
     "nanomaggy", "nanomaggies", "nmgy", "maggy", "maggies",
 }  # fmt: skip
-# Spellings that astropy does not know, or knows as something else: "as" is its attosecond.
+# Spellings that astropy does not know, or knows as something else: "as" is its attosecond, "A" its ampere.
 _SPELLINGS = dict.fromkeys(_AMOUNTS, "ct") | {
     "cps": "ct/s", "sec": "s", "second": "s", "seconds": "s",
     "as": "arcsec", "asec": "arcsec", "arcseconds": "arcsec", "amin": "arcmin", "radian": "rad",
     "radians": "rad", "degree": "deg", "degrees": "deg", "ster": "sr", "steradian": "sr",
     "jy": "Jy", "mjy": "Jy", "ujy": "Jy", "njy": "Jy", "microjy": "Jy", "nanojy": "Jy", "w": "W",
-    "pixel": "pix", "pixels": "pix", "px": "pix", "per": "/",
+    "a": "Angstrom", "ang": "Angstrom", "angstrom": "Angstrom", "angstroms": "Angstrom",
+    "pixel": "pix", "pixels": "pix", "px": "pix", "spaxel": "pix", "per": "/",
 }  # fmt: skip
 # A power of ten or another factor before the unit, as in "10**(-6)counts/s".
 _FACTOR = re.compile(
@@ -140,9 +141,9 @@ _FLUXES = {"spectral flux density", "spectral flux density wav", "energy flux", 
 def is_per_pixel(unit: str | None) -> bool:
     """Whether values of this unit are summed over pixels: counts and fluxes, not surface brightness.
 
-    True for ``adu``, ``electron/s``, ``nanomaggy``, ``Jy`` and the like; False for ``MJy/sr``, ``Jy/beam``,
-    ``mag/arcsec2``, anything per angle or in magnitudes, and unknown units. astropy reads the unit after
-    usual spellings that it does not know have been replaced.
+    True for ``adu``, ``electron/s``, ``nanomaggy``, ``Jy``, ``Jy/pixel`` and the like; False for ``MJy/sr``,
+    ``Jy/beam``, ``mag/arcsec2``, anything per angle or in magnitudes, and unknown units. astropy reads the
+    unit after usual spellings that it does not know have been replaced.
     """
     text = _as_astropy_spells(unit or "")
     if not text or re.search(r"\b(?:beam|mag|dex|dB)\b", text, re.IGNORECASE):
@@ -158,6 +159,8 @@ def is_per_pixel(unit: str | None) -> bool:
     powers = dict(zip(found.bases, found.powers, strict=True))
     if powers.get(units.rad, 0) != 0:
         return False
+    # the flux of a pixel is a flux
+    found = found * units.pix ** -powers.get(units.pix, 0)
     # astropy shows several names of one physical type
     return powers.get(units.ct, 0) == 1 or any(name in _FLUXES for name in found.physical_type)
 
