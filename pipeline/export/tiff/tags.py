@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from glassplate.pipeline.export.level import ExportedImage
@@ -110,6 +111,19 @@ def scaled_resolution(found: Mapping[str, Any], factor: float) -> list[tuple[int
     if "resolution" not in found:
         return None
     return [scaled_ratio(int(n), int(d), factor) for n, d in found["resolution"]]
+
+
+def resolution_of_microscope(
+    found: Mapping[str, Any], factor: float
+) -> list[tuple[int, int]] | None:
+    """Pixels in a centimetre, as ratios along x and y, by the description of a microscope; None without."""
+    if "micrometres" not in found:
+        return None
+    y, x = found["micrometres"]
+    ratios = [Fraction(factor * 1e4 / length).limit_denominator(10_000) for length in (x, y)]
+    if not all(0 < ratio.numerator < 2**32 for ratio in ratios):
+        return None
+    return [(ratio.numerator, ratio.denominator) for ratio in ratios]
 
 
 def _pixel_is_point(found: Mapping[str, Any]) -> bool:

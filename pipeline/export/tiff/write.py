@@ -17,6 +17,7 @@ from glassplate.pipeline.export.tiff.description import Written
 from glassplate.pipeline.export.tiff.tags import (
     ExtraTag,
     extra_tags,
+    resolution_of_microscope,
     scaled_resolution,
     software_text,
     turned_text,
@@ -36,6 +37,8 @@ _BIG_BYTES = 2 << 30
 # Number of colours of each photometric interpretation. Further samples are alpha and the like.
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 _MINISWHITE, _MINISBLACK, _RGB = 0, 1, 2
+_DESCRIPTION = 270
+_CENTIMETRE = 3  # as a unit of resolution
 
 # Encoded tiles that wait to be written. The default of tifffile is 256 MiB.
 _BUFFER_BYTES = 8 << 20
@@ -115,15 +118,19 @@ def _described(image: ExportedImage, found: Mapping[str, Any], pages: int) -> di
     """The tags of a page, for tifffile's writer."""
     written = Written(image.factor, pages, image.shape[1:], image.dtype)
     icc = found.get("icc") or image.attributes.get("xisf", {}).get("icc")
-    resolution = scaled_resolution(found, image.factor)
     tags: list[ExtraTag] = extra_tags(found, written, enhanced=image.is_enhanced)
+    resolution, unit = scaled_resolution(found, image.factor), found.get("resolution_unit")
+    if pages == 1 and not any(code == _DESCRIPTION for code, *_ in tags):
+        # of one page of several, the description that states the size of a pixel is not carried
+        of_microscope = resolution_of_microscope(found, image.factor)
+        resolution, unit = (of_microscope, _CENTIMETRE) if of_microscope else (resolution, unit)
     if image.turned:
         tags.append(turned_text())
     return {
         "software": software_text(image, found),
         "iccprofile": base64.b64decode(icc) if icc else None,
         "resolution": resolution,
-        "resolutionunit": found.get("resolution_unit") if resolution else None,
+        "resolutionunit": unit if resolution else None,
         "extratags": tags,
     }
 

@@ -34,8 +34,9 @@ def pixel_size(metadata: Mapping[str, Any]) -> PixelSize | None:
     Returns
     -------
     size
-        In arcseconds for a celestial WCS and for a map in degrees, in micrometres for the resolution of a
-        scan, in metres or feet for a projected map. None where the file states none, or an impossible one.
+        In arcseconds for a celestial WCS and for a map in degrees, in micrometres for a microscope's image
+        and for the resolution of a scan, in metres or feet for a projected map. None where the file states
+        none, or an impossible one.
     """
     if "fits" in metadata:
         return _celestial(metadata["fits"].get("header", ""))
@@ -77,6 +78,9 @@ def _size_of(header: fits.Header) -> PixelSize | None:
 
 
 def _on_the_page(found: Mapping[str, Any]) -> PixelSize | None:
+    if "micrometres" in found:
+        height, width = found["micrometres"]
+        return PixelSize(height, width, "micrometer")
     micrometres = _RESOLUTION_UNITS.get(found.get("resolution_unit", 0))
     if micrometres is None or "resolution" not in found:
         return None

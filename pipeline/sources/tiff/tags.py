@@ -15,6 +15,7 @@ from glassplate.pipeline.sources.metadata.exif import (
     exif_tags,
     read_directory,
 )
+from glassplate.pipeline.sources.metadata.microscope import micrometres
 from glassplate.pipeline.sources.tiff.as_seen import AsSeen
 from glassplate.pipeline.sources.tiff.infrared import has_infrared_sample
 from glassplate.pipeline.sources.tiff.tag_table import BY_NAME, CARRIED, why_dropped
@@ -32,6 +33,7 @@ def read_tags(page: Any, seen: AsSeen) -> dict[str, Any]:
     ``photometric`` and ``bits_per_sample`` describe the pixels that are read, as `seen` does: JPEG strips of
     YCbCr are decoded to RGB. ``min_is_white`` says that 0 is white in the file. ``exif`` and ``gps`` are the
     entries of these directories, where there are any. ``infrared`` says that the last sample is infrared.
+    ``micrometres`` is the height and width of a pixel, if the description of a microscope states them.
     """
     is_decoded = int(page.compression) in JPEG_COMPRESSIONS or bool(page.is_subsampled)
     found: dict[str, Any] = {
@@ -53,6 +55,11 @@ def read_tags(page: Any, seen: AsSeen) -> dict[str, Any]:
     profile = page.tags.valueof(_PROFILE)
     if isinstance(profile, bytes) and profile:
         found["icc"] = base64.b64encode(profile).decode()
+    # OME and ImageJ describe all pages of a file in the first
+    described_by = str(page.parent.pages.first.description)
+    size = micrometres(described_by, found.get("resolution"), found.get("resolution_unit"))
+    if size is not None:
+        found["micrometres"] = size
     return found | _directories(page)
 
 

@@ -110,7 +110,8 @@ class TestDescriptions:
 
     def test_ome_has_the_size_of_the_pixels(self, tmp_path):
         data = np.random.default_rng(0).integers(0, 250, (5, 24, 36), dtype="u2")
-        axes = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+        size = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 250}
+        axes = {"axes": "ZYX", **size, "PhysicalSizeYUnit": "nm"}
         tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata=axes, photometric="minisblack")
         store, values = restored(tmp_path, tmp_path / "a.ome.tif", scale=2, page="all")
         with tifffile.TiffFile(export(store, tmp_path / "b.ome.tif")) as tiff:
@@ -122,7 +123,11 @@ class TestDescriptions:
         (tmp_path / "one").mkdir()
         store, _ = restored(tmp_path / "one", tmp_path / "a.ome.tif", page=2)
         with tifffile.TiffFile(export(store, tmp_path / "c.tif")) as tiff:
-            assert not tiff.pages[0].description
+            page = tiff.pages[0]
+            assert not page.description
+            # which stated the size of a pixel
+            assert (page.tags.valueof(282), page.tags.valueof(283)) == ((20_000, 1), (40_000, 1))
+            assert page.tags.valueof(296) == 3
 
     @given(st.text(max_size=60))
     @settings(max_examples=20)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassplate.pipeline.pixel_size import PixelSize
+from glassplate.pipeline.sources.metadata.microscope import micrometres
 from glassplate.pipeline.sources.metadata.physical_size import pixel_size
 from glassplate.pipeline.sources.open_image import open_image
 from glassplate.pipeline.sources.source import SourceSpec
@@ -116,6 +117,57 @@ def test_the_resolution_of_a_scan_gives_micrometres(tmp_path, resolution, unit, 
     else:
         assert found.unit == "micrometer"
         assert (found.y, found.x) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("length", "unit", "expected"),
+    [(0.2, "µm", 0.2), (65.0, "nm", 0.065), (1.5, "mm", 1500.0), (3.0, "pixel", None)],
+)
+def test_the_description_of_a_microscope_gives_micrometres(tmp_path, length, unit, expected):
+    # OME states the size in XML, its resolution is 1 pixel in no unit
+    sizes = {
+        "PhysicalSizeX": 2 * length,
+        "PhysicalSizeXUnit": unit,
+        "PhysicalSizeY": length,
+        "PhysicalSizeYUnit": unit,
+    }
+    ome, imagej = tmp_path / "a.ome.tif", tmp_path / "b.tif"
+    stack = np.zeros((3, 4, 5), "u2")
+    tifffile.imwrite(ome, stack, metadata={"axes": "ZYX", **sizes})
+    resolution, ascii_unit = (0.5 / length, 1 / length), unit.replace("µ", "\\u00B5")
+    tifffile.imwrite(
+        imagej,
+        stack,
+        imagej=True,
+        resolution=resolution,
+        metadata={"axes": "ZYX", "unit": ascii_unit},
+    )
+    for path in (ome, imagej):
+        for page in ("all", 0, 2):
+            source = open_image(SourceSpec(path, page=page))
+            found = pixel_size(source.metadata)
+            source.close()
+            if expected is None:
+                assert found is None
+            else:
+                assert found.unit == "micrometer"
+                assert (found.y, found.x) == pytest.approx((expected, 2 * expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "<OME><Image><Pixels PhysicalSizeX='0' PhysicalSizeY='1'/></Image></OME>",
+        "<OME><Image><Pixels PhysicalSizeX='1'/></Image></OME>",
+        "<OME><Image><Pixels PhysicalSizeX='1 um' PhysicalSizeY='1'/></Image></OME>",
+        "<OME><Image><Pixels PhysicalSizeX='1' PhysicalSizeY='1'/></Image>"
+        "<Image><Pixels PhysicalSizeX='2' PhysicalSizeY='2'/></Image></OME>",
+        "<OME><Image><Pixels",
+        "ImageJ=1.54f\nunit=parsec\n",
+    ],
+)
+def test_a_description_without_one_possible_size_gives_none(description):
+    assert micrometres(description, [[5, 1], [5, 1]], 1) is None
 
 
 def geotiff(keys, scale=(10.0, 20.0, 0.0)):
