@@ -17,6 +17,7 @@ import imagecodecs
 import numpy.typing as npt
 import simplejpeg
 
+from glassplate.pipeline.sources.metadata.exif import exif_tags
 from glassplate.pipeline.sources.raster.header import (
     INK_SET,
     INKS,
@@ -30,8 +31,8 @@ from glassplate.pipeline.text import one_line
 # Markers of frames: baseline, extended, progressive and lossless, with Huffman or arithmetic coding.
 JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB}
 _SCAN, _END, _ADOBE, _COMMENT = 0xDA, 0xD9, 0xEE, 0xFE
-# The tag ImageDescription.
-_DESCRIPTION = 270
+# The tag ImageDescription, and the number of pictures in an index of several.
+_DESCRIPTION, _PICTURES = 270, 0xB001
 
 # Bytes that are read for the header: the profile, EXIF and XMP come before the pixels.
 _HEAD_BYTES = 8 << 20
@@ -67,6 +68,8 @@ class JpegHeader:
     comment: str | None = None
     icc: dict[int, bytes] = field(default_factory=dict)
     """Parts of the colour profile by their number."""
+    pictures: int = 1
+    """Pictures of the file by its index of them (CIPA's multi-picture format), this one included."""
 
 
 def decode(raw: bytes) -> npt.NDArray[Any]:
@@ -110,8 +113,12 @@ def header_of(path: Path) -> RasterHeader:
             "CMYK without Adobe's marker: whether 0 or the largest value is full ink is not known; "
             "convert it to TIFF or RGB first"
         )
+    note = None
+    if jpeg.pictures > 1:
+        # the other half of a stereo pair, a preview, or a map of gains
+        note = f"a file of {jpeg.pictures} pictures, of which the first is read"
     size = (jpeg.width, jpeg.height, jpeg.channels, jpeg.bits)
-    return RasterHeader(*size, metadata, inks=inks, reason=reason)
+    return RasterHeader(*size, metadata, inks=inks, reason=reason, note=note)
 
 
 def jpeg_segments(raw: bytes) -> Iterator[tuple[int, bytes]]:
@@ -169,6 +176,10 @@ def _note(header: JpegHeader, marker: int, data: bytes) -> None:
         header.xmp = header.xmp or data[29:]
     elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0"):
         header.icc[data[12]] = data[14:]
+    elif marker == 0xE2 and data.startswith(b"MPF\0"):
+        index = exif_tags(data[4:])
+        pictures = None if index is None else index.valueof(_PICTURES)
+        header.pictures = pictures if isinstance(pictures, int) else 1
     elif marker == 0xED and data.startswith(b"Photoshop 3.0\0"):
         header.iptc = header.iptc or iptc_of(data[14:])
         header.resources = header.resources or data[14:]

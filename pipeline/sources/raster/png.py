@@ -72,6 +72,8 @@ class PngHeader:
     """Those of white and of the primary colours as tags, in the form of `read_tags`."""
     changed: str | None = None
     """Time of the last change, as TIFF writes it."""
+    frames: int = 1
+    """Frames of an animation; the codec decodes the first picture."""
 
 
 def decode(raw: bytes) -> npt.NDArray[Any]:
@@ -105,14 +107,21 @@ def header_of(path: Path) -> RasterHeader:
     }
     if "icc" not in metadata:
         metadata["tags"] = [*metadata["tags"], *png.chromaticities]
-    note = None
+    bits = 8 if png.palette else max(8, png.bits)
+    return RasterHeader(png.width, png.height, png.channels, bits, metadata, note=_said(png))
+
+
+def _said(png: PngHeader) -> str | None:
+    """What is done to the stored pixels, or not read."""
+    notes = []
     if png.palette:
         colours = "greys" if png.grey_palette else "colours"
-        note = f"a palette is read as its {colours} of 8 bits"
+        notes.append(f"a palette is read as its {colours} of 8 bits")
     elif png.bits < 8:
-        note = f"grey of {png.bits} bit{'s' * (png.bits > 1)} is read as grey of 8 bits"
-    bits = 8 if png.palette else max(8, png.bits)
-    return RasterHeader(png.width, png.height, png.channels, bits, metadata, note=note)
+        notes.append(f"grey of {png.bits} bit{'s' * (png.bits > 1)} is read as grey of 8 bits")
+    if png.frames > 1:
+        notes.append(f"an animation of {png.frames} frames, of which the first is read")
+    return "; ".join(notes) or None
 
 
 def read_png_header(file: IO[bytes]) -> PngHeader:
@@ -179,6 +188,8 @@ def _note(header: PngHeader, name: bytes, data: bytes) -> None:
         ]
     elif name == b"eXIf":
         header.exif = data
+    elif name == b"acTL" and len(data) == 8:
+        (header.frames,) = struct.unpack_from(">I", data)
     elif name == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
         header.xmp = _international(data)
     elif name in (b"tEXt", b"zTXt") and data.startswith(_RAW_PROFILE):

@@ -345,3 +345,16 @@ class TestRefusals:
         (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(picture(1)))
         with pytest.raises(UsageError, match="do not apply to PNG"):
             open_source(SourceSpec(tmp_path / "a.png", page=0))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_of_several_pictures_the_first_is_read_and_the_others_are_named(tmp_path, name):
+    # an animated PNG and a stereo pair of a camera lost all but one picture without a word
+    frames = [Image.fromarray(np.full((24, 36), level, "u1")) for level in (50, 200, 90)]
+    kind = {"a.png": "PNG", "a.jpg": "MPO"}[name]
+    frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:])
+    (image,) = describe(tmp_path / name)["images"]
+    what = {"a.png": "an animation of 3 frames", "a.jpg": "a file of 3 pictures"}[name]
+    assert image["note"] == f"{what}, of which the first is read"
+    frames[0].save(tmp_path / f"one{name}")
+    assert describe(tmp_path / f"one{name}")["images"][0]["note"] is None
