@@ -52,6 +52,8 @@ class ComponentNoise:
     """Side of the square that holds one independent value, pixels; 1 for white noise."""
     flat: float
     """Share of the places that show hardly more than this noise, 0 to 1."""
+    power: tuple[float, ...] = ()
+    """As of `CorrelatedNoise`."""
 
 
 @dataclass(frozen=True)
@@ -125,4 +127,4 @@ def _measured(found: CorrelatedNoise, share: float) -> ComponentNoise | None:
     if len(found.squares) < FEWEST_SQUARES:
         return None
     flat = found.squares.structure <= NEARLY_FLAT * found.variance
-    return ComponentNoise(share * found.variance, found.grain, float(flat.mean()))
+    return ComponentNoise(share * found.variance, found.grain, float(flat.mean()), found.power)

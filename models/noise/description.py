@@ -51,6 +51,11 @@ class NoiseDescription:
     """What follows a standard deviation in words."""
     channels: tuple[float, ...] = ()
     """Standard deviation in each channel; empty where all have the same."""
+    power: tuple[float, ...] = ()
+    """Power of the brightness' noise at each of the `FREQUENCIES` of `noise_spectrum`, over that of white
+    noise of the same standard deviation; empty if it is not known."""
+    colour_power: tuple[float, ...] = ()
+    """The same for the colours; empty for one channel."""
 
     @property
     def confidence(self) -> Literal["high", "fair", "low"]:
@@ -126,4 +131,6 @@ def describe_noise(samples: Sequence[Sample], noise: NoiseModel, unit: str) -> N
         flat=found.brightness.flat,
         unit=unit,
         channels=tuple(sigma * math.sqrt(share) for share in noise.shares),
+        power=found.brightness.power,
+        colour_power=() if colour is None else colour.power,
     )

@@ -26,6 +26,7 @@ from glassplate.models.noise.noise_spectrum import (
     checkerboard,
     flatness,
     noise_spectrum,
+    power_by_frequency,
     radius_of,
 )
 from glassplate.models.noise.spectra import FloatArray, Sample, flattest, square_spectra
@@ -134,6 +135,8 @@ class CorrelatedNoise:
     """Variance of the noise, squared source units; 0 with fewer than `FEWEST_SQUARES`."""
     even: bool
     """Whether places that are stronger than others were taken for outliers."""
+    power: tuple[float, ...] = ()
+    """Its power at each of the `FREQUENCIES` of a spectrum, over that of white noise of its variance."""
 
 
 def measure_correlated(
@@ -191,6 +194,7 @@ def measure_correlated(
         math.sqrt(max(lowest / level, 1.0)),
         float(level) if even else constant_variance(squares),
         even,
+        power_by_frequency(spectrum),
     )
 
 

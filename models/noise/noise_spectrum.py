@@ -25,6 +25,10 @@ ROUNDS = 6
 # found at 2.5 times its noise with outliers, and at 1.2 times without.
 OUTLIER = 1.3
 
+# Frequencies at which a spectrum is told, cycles a pixel: those of the coefficients of squares of 8 pixels,
+# up to waves that change their sign from pixel to pixel.
+FREQUENCIES = tuple(step / 16 for step in range(1, 9))
+
 
 def flat_count(places: int) -> int:
     """Number of the flattest of some places in which noise is measured."""
@@ -111,6 +115,19 @@ def radius_of(side: int) -> FloatArray:
     """Distance of each coefficient from the origin of the frequencies, ``(side * side,)``."""
     k = np.arange(side, dtype=np.float64)
     return np.asarray(np.hypot.outer(k, k).ravel())
+
+
+def power_by_frequency(spectrum: FloatArray) -> tuple[float, ...]:
+    """Mean power of a spectrum in a ring around each of `FREQUENCIES`, in units of its mean power.
+
+    White noise has 1 everywhere. Rings are as wide as the frequencies are apart, and go around the origin, so
+    that the directions are averaged.
+    """
+    side = math.isqrt(len(spectrum))
+    frequency = radius_of(side) / (2 * side)
+    step = FREQUENCIES[1] - FREQUENCIES[0]
+    rings = [np.abs(frequency - middle) <= step / 2 for middle in FREQUENCIES]
+    return tuple(float(f"{spectrum[ring].mean() / spectrum.mean():.4g}") for ring in rings)
 
 
 def _smooth(power: FloatArray) -> FloatArray:

@@ -92,11 +92,11 @@ def _plot(title: str, iterations: FloatArray, values: FloatArray) -> Plot | None
         middle=_median(x, y, known),
         x_ticks=tuple(
             Tick(LEFT + (WIDTH - LEFT - RIGHT) * place / longest, f"{place:g}")
-            for place in _round_numbers(0, longest)
+            for place in round_numbers(0, longest)
         ),
         y_ticks=tuple(
             Tick(TOP + (HEIGHT - TOP - BOTTOM) * (1 - (place - bottom) / (top - bottom)), text)
-            for place, text in _marks(bottom, top, logarithmic=logarithmic)
+            for place, text in axis_marks(bottom, top, logarithmic=logarithmic)
         ),
     )
 
@@ -128,10 +128,10 @@ def _median(x: FloatArray, y: FloatArray, known: npt.NDArray[np.bool_]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
-def _marks(bottom: float, top: float, *, logarithmic: bool) -> Sequence[tuple[float, str]]:
+def axis_marks(bottom: float, top: float, *, logarithmic: bool) -> Sequence[tuple[float, str]]:
     """Places of the marks of the vertical axis, and their texts."""
     if not logarithmic:
-        return [(place, f"{place:.3g}") for place in _round_numbers(bottom, top)]
+        return [(place, f"{place:.3g}") for place in round_numbers(bottom, top)]
     first, last = int(np.ceil(bottom)), int(np.floor(top))
     digits = (1,) if last - first >= 2 else (1, 2, 5)
     places = [
@@ -140,7 +140,7 @@ def _marks(bottom: float, top: float, *, logarithmic: bool) -> Sequence[tuple[fl
     return [(place, f"{10**place:.3g}") for place in places if bottom <= place <= top]
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Four to nine round numbers between two values."""
     power = 10.0 ** np.floor(np.log10((high - low) / 4))
     step = next(digit * power for digit in (5, 2, 1) if digit * power * 4 <= (high - low) * 1.0001)

@@ -28,6 +28,7 @@ from glassplate.pipeline.pages.facts import (
     result_warnings,
 )
 from glassplate.pipeline.pages.html import check_page_target, write_page
+from glassplate.pipeline.pages.noise_plot import noise_plot
 from glassplate.pipeline.pages.overview import Overview, read_overview
 from glassplate.pipeline.pages.regions import Region, choose_regions
 from glassplate.pipeline.pages.shown_result import FloatArray, ShownResult, Views
@@ -128,6 +129,7 @@ def _values(shown: ShownResult) -> dict[str, Any]:
         "first_row_is_lowest": shown.first_row_is_lowest,
         "plots": [asdict(plot) for plot in loss_plots(shown)],
         "noise": noise_facts(shown),
+        "spectrum": noise_plot(shown.manifest.plan.noise_found),
         "figures": figure_facts(shown),
         "provenance": provenance_facts(shown),
         "command": printable(command_again(shown)),
