@@ -80,6 +80,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # turns off an announcement that is no warning of ours (see mkdocs-material in constraints.txt).
 docs: $(VENV)/.installed
 	$(VENV)/bin/python docs/recipe_keys.py
+	$(VENV)/bin/python docs/notebooks.py
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
 	@echo "The guide is in build/site/index.html"
 

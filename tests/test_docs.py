@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.resources
 import itertools
+import json
 import os
 import re
 import shlex
@@ -178,6 +179,25 @@ class TestSite:
         pages = [page.read_text("utf-8") for page in (tmp_path / "site").rglob("*.html")]
         assert len(pages) > len(GUIDE) + len(NOTES)
         assert [link for page in pages for link in re.findall(loaded, page)] == []
+
+
+class TestNotebooks:
+    def test_are_made_from_the_pages_as_they_are(self):
+        made = subprocess.run(
+            [sys.executable, REPOSITORY / "docs" / "notebooks.py", "--check"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+    def test_have_the_code_that_the_tests_of_the_page_run(self, page):
+        cells = json.loads(page.with_suffix(".ipynb").read_text("utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        python = [text for text in code if not text.startswith("%%")]
+        assert python == [text.rstrip("\n") for text in blocks(page, "python")]
+        assert all("<!--" not in "".join(cell["source"]) for cell in cells)
 
 
 class TestRecipeKeys:
