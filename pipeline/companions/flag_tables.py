@@ -214,11 +214,12 @@ def _key_of(headers: Header) -> str | None:
         return instrument if instrument in _HST_INSTRUMENTS else None
     if telescope == "jwst" or (not telescope and instrument in _JWST_INSTRUMENTS):
         return "jwst"
-    if "DES_EXT" in headers:
-        return "des"
+    # NOIRLab's pipeline states its version, and writes the DES_EXT of that of DES as well
     if instrument in _CP_CAMERAS and "PLVER" in headers:
         early = instrument == "decam" and _version(headers["PLVER"]) < _CP_CODES_FROM
         return "cp-bits" if early else "cp-codes"
+    if "DES_EXT" in headers:
+        return "des"
     if instrument == "decam":
         return "cp-codes"
     return next(_by_words(telescope, instrument, headers), None)

@@ -47,7 +47,7 @@ OBSERVATORIES = {
         [1024, 2048],
     ),
     "DES": (
-        {**DECAM, "DES_EXT": "MASK"},
+        {"INSTRUME": "DECam", "DES_EXT": "MASK"},
         [1, 4, 8, 16, 128, 512],
         [2, 64, 2 + 64],
         [32, 256, 1024, 2048],
@@ -213,3 +213,9 @@ def test_flags_and_codes_are_not_given_together():
 def test_a_reading_that_the_table_excludes_is_refused(override, key, message):
     with pytest.raises(UsageError, match=message):
         settings(override).flags(TABLES.get(key))
+
+
+def test_files_of_noirlab_that_have_a_card_of_des_hold_codes():
+    # each ood file of V4.8.2 says DES_EXT = 'IMAGE'; its 5 is a cosmic ray, and was read as 1 and 4
+    assert table_of({**DECAM, "DES_EXT": "IMAGE"}).coded
+    assert not table_of({"INSTRUME": "DECam", "DES_EXT": "MASK"}).coded
