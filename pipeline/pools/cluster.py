@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -41,6 +41,9 @@ WORKER_SETTINGS = {
     # A task whose worker died is tried by another one, and then alone (DaskPool.map). Dask would try it four
     # times each, and every worker that dies takes seconds to be there again.
     "distributed.scheduler.allowed-failures": 1,
+    # Dask gives up a worker that is not there again 15 s after it died. A busy machine takes longer to start
+    # one, and the pool was left without workers.
+    "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.admin.system-monitor.interval": "10s",
 }
 
@@ -69,6 +72,21 @@ def local_cluster(workers: int, gpus: int) -> Iterator[Any]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
             client.wait_for_workers(workers, timeout=120)
         yield client
+
+
+def workers_of(client: Any) -> Mapping[str, Any]:
+    """What the scheduler of a client knows of its workers now, by their addresses.
+
+    `Client.scheduler_info` has none at times: it returns what was asked for last, and Dask itself asks every
+    few seconds, in another thread, without the workers.
+
+    Raises
+    ------
+    OSError
+        If the scheduler does not answer.
+    """
+    known: Mapping[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+    return known
 
 
 def workers_on(gpu: int, workers: int, gpus: int) -> int:
@@ -133,7 +151,7 @@ def connected(address: str) -> Iterator[Any]:
             f"--pool {address}: no Dask scheduler answers there ({one_line(error)})"
         ) from error
     with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
+        if not workers_of(client):
             raise UsageError(
                 f"--pool {address}: the scheduler has no workers; start some with `dask worker`"
             )

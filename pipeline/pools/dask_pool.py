@@ -12,7 +12,7 @@ from typing import Any
 
 from glassplate.pipeline.errors import PassingError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.pools.cluster import CONNECT_S
+from glassplate.pipeline.pools.cluster import CONNECT_S, workers_of
 from glassplate.pipeline.pools.pool import OnProgress, Task, Work
 from glassplate.pipeline.pools.signs import HUNG_S, Signs, attempt_on_worker
 
@@ -38,9 +38,9 @@ class DaskPool:
     def __init__(self, client: Any, *, name: str) -> None:
         self._client = client
         self.name = name
-        info = client.scheduler_info(n_workers=-1)["workers"]
-        self.workers = max(1, sum(worker["nthreads"] for worker in info.values()))
-        has_slots = any("GPU" in worker.get("resources", {}) for worker in info.values())
+        known = workers_of(client).values()
+        self.workers = max(1, sum(worker["nthreads"] for worker in known))
+        has_slots = any("GPU" in worker.get("resources", {}) for worker in known)
         self._resources = {"GPU": 1} if has_slots else None
         self._one_suspect = threading.Lock()
         self._signs = Signs()
@@ -146,7 +146,11 @@ class DaskPool:
         self._check_scheduler()
         if silent_s < (RESTART_S if self.name == "local" else PATIENCE_S):
             return
-        if not self._client.scheduler_info(n_workers=-1)["workers"]:
+        try:
+            is_left = bool(workers_of(self._client))
+        except OSError:  # the next check knows whether the scheduler is gone
+            return
+        if not is_left:
             raise PassingError(
                 f"pool {self.name}: all its workers are gone; what is done is kept, "
                 "start the workers and give the same command again"

@@ -13,7 +13,7 @@ import pytest
 
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.failures import Failure, FailureKind
-from glassplate.pipeline.pools.cluster import worker_options
+from glassplate.pipeline.pools.cluster import worker_options, workers_of
 from glassplate.pipeline.pools.open_pool import open_pool
 from glassplate.pipeline.pools.pool import InlinePool
 
@@ -84,6 +84,13 @@ def test_a_pool_keeps_nothing_of_what_was_done(local_pool):
     assert [one() for one in kept] == [None] * 3
     handlers = local_pool._client._event_handlers
     assert len([topic for topic in handlers if topic.startswith("glassplate")]) == 1
+
+
+def test_the_scheduler_itself_is_asked_for_its_workers(local_pool, monkeypatch):
+    # Dask's own call has none when its clock has just asked without them: a job ended, "all its workers are
+    # gone", while they were busy
+    monkeypatch.setattr(local_pool._client, "scheduler_info", lambda **_: {"workers": {}})
+    assert len(workers_of(local_pool._client)) in (1, 2), "one may just be starting again"
 
 
 def test_results_come_as_they_end(local_pool):
