@@ -66,8 +66,9 @@ class DefectSettings:
 
     cosmic_rays: Literal["auto"] | bool = False
     """Sharp positive spikes, by L.A.Cosmic (van Dokkum 2001, astroscrappy's code), in images of a detector;
-    not for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide. Also
-    pixels far below everything around them: dead pixels and columns, blocks and borders without data."""
+    not for frames so under-sampled that stars are as sharp; auto: where stars are some 3 pixels wide, the
+    noise is not that of photons alone, and no more than 5 % of the pixels look like rays. Also pixels far
+    below everything around them: dead pixels and columns, blocks and borders without data."""
     cosmic_sigma: float = 4.5
     """Standard deviations by which a ray's Laplacian stands out."""
     cosmic_contrast: float = 2.0

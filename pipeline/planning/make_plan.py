@@ -41,6 +41,7 @@ from glassplate.pipeline.planning.noise_found import (
 )
 from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.ray_share import rays_are_few
 from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
@@ -274,7 +275,13 @@ def _detector(
         return None
     noise = noise_between_sources(samples, noise)
     low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
-    return Detector(settings, noise, quantum, sky, low)
+    detector = Detector(settings, noise, quantum, sky, low)
+    if recipe.defects.cosmic_rays != "auto" or not settings.cosmic_rays:
+        return detector
+    if rays_are_few(samples, detector):
+        return detector
+    without_rays = replace(settings, cosmic_rays=False)
+    return Detector(without_rays, noise, quantum, sky) if without_rays.any else None
 
 
 def _quantum(source: Source, exponent: int) -> float:

@@ -57,9 +57,12 @@ def test_peaks_beside_invalid_pixels_do_not_count():
     assert not stars_are_wide(sampled(image, np.zeros(image.shape, bool)), WHITE, 1000.0)
 
 
-def test_photon_counts_have_no_rays():
-    photons = NoiseModel(0.0, 1.0, 0.0, False, "given: poisson")
-    assert not stars_are_wide(sampled(field(4.0)), photons, 1000.0)
+@pytest.mark.parametrize("gain", [1.0, 0.9, 100.0])
+@pytest.mark.parametrize(("read_noise", "wide"), [(0.0, False), (0.16, False), (3.0, True)])
+def test_photon_counts_have_no_rays(read_noise, gain, wide):
+    """An X-ray image was found to have a read noise of 0.16; a twelfth of its pixels were taken for rays."""
+    photons = NoiseModel((read_noise / gain) ** 2, 1 / gain, 0.0, False, "estimated")
+    assert stars_are_wide(sampled(field(4.0) / gain), photons, 1000.0 / gain) is wide
 
 
 def test_rays_on_a_scanned_plate_cannot_be_distinguished():
