@@ -137,7 +137,7 @@ def result_warnings(shown: ShownResult) -> list[str]:
     denoised = shown.traits.denoises and not manifest.plan.removes_nothing
     warnings = [
         *manifest.plan.warnings,
-        *summary_warnings(path, summary, denoised=denoised),
+        *summary_warnings(path, summary, denoised=denoised, planned=manifest.plan.warnings),
     ]
     if summary.quarantined:
         warnings.append(

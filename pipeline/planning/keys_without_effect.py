@@ -15,6 +15,7 @@ from glassplate.models.fit.donor import most_steps
 from glassplate.models.networks.skip import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
+from glassplate.pipeline.text import plural
 
 # Keys that decide how pixels are copied; a task that fits nothing has no use for any other.
 _OF_COPIES = {"task", "tiles.core", "tiles.halo", "tiles.batch", "output.chunk", "output.shard"}
@@ -220,8 +221,8 @@ def _why_not_warm(plan: Plan) -> str:
     if plan.recipe.donor.tiles == 0:
         return "donor.tiles is 0, and each tile starts from random weights"
     return (
-        f"the image has {len(plan.grid)} tiles, fewer than donor.tiles {plan.recipe.donor.tiles}, and each "
-        "starts from random weights"
+        f"the image has {plural(len(plan.grid), 'tile')}, fewer than donor.tiles "
+        f"{plan.recipe.donor.tiles}, and each starts from random weights"
     )
 
 

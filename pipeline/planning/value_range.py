@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -85,6 +86,16 @@ def _findings(sources: Sequence[Source], *, fits: bool) -> tuple[SourceFindings,
     return SourceFindings(exponent, pedestal, read if any(read) else ()), warnings
 
 
+def says_wild(warning: str, path: Path, count: int) -> bool:
+    """Whether a warning of a plan says that so many wild pixels were found in the image of this path."""
+    return warning.startswith(_wild_count(path, count))
+
+
+def _wild_count(path: Path, count: int) -> str:
+    """Return the beginning of the warning of wild pixels."""
+    return f"{path}: wild, and taken for invalid: {count} of "
+
+
 def _check_integers(source: Source) -> None:
     """Refuse integers of 64 bits that float64 does not hold, looking at every pixel.
 
@@ -135,8 +146,8 @@ def _without_wild(
     if not wild:
         return list(samples), []
     line = (
-        f"{source.spec.path}: {wild} of {valid_pixels} pixels looked at ({100 * wild / valid_pixels:.2g} %) "
-        f"are wild and taken for invalid: further than {limits.far:.3g} from the sky of {limits.sky:.4g}"
+        f"{_wild_count(source.spec.path, wild)}{valid_pixels} pixels looked at "
+        f"({100 * wild / valid_pixels:.2g} %), further than {limits.far:.3g} from the sky of {limits.sky:.4g}"
     )
     if limits.sigma:
         high, low = limits.sky + HOT * limits.sigma, limits.sky - DEAD * limits.sigma

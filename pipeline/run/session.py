@@ -131,7 +131,10 @@ def end_session(run: Run, source: Path, files: Mapping[str, str], *, keep_scratc
     run.listener(StageStarted(run.store, "record", 1))
     noise = _noise(run)
     summary = result_summary(run.store, run.plan, run.records, run.failures, noise)
-    for warning in summary_warnings(source, summary, denoised=run.plan.recipe.traits.denoises):
+    warnings = summary_warnings(
+        source, summary, denoised=run.plan.recipe.traits.denoises, planned=run.plan.warnings
+    )
+    for warning in warnings:
         run.listener(Warned(run.store, warning))
     run.manifest = run.manifest.with_result(run.status, summary)
     record_result(run.store, run.plan, run.records, run.manifest, files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from glassplate.models.noise.flat_noise import Comparison, FlatNoise, flat_noise
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.value_range import says_wild
 from glassplate.pipeline.pools.pool import OnProgress
 from glassplate.pipeline.provenance.checksums import write_checksums
 from glassplate.pipeline.provenance.manifest import Manifest, Spread, Summary
@@ -20,6 +21,7 @@ from glassplate.pipeline.provenance.prov_rocrate import write_standards
 from glassplate.pipeline.provenance.records import TileRecord
 from glassplate.pipeline.sources.sample_windows import sample_windows
 from glassplate.pipeline.store.ome_zarr import open_array, read_attributes
+from glassplate.pipeline.text import plural
 from glassplate.pipeline.tiles.scratch import Scratch
 from glassplate.pipeline.tiles.tile_maps import count_reasons, write_iterations, write_quality
 
@@ -71,7 +73,9 @@ def result_summary(
     )
 
 
-def summary_warnings(path: Path, summary: Summary, *, denoised: bool) -> list[str]:
+def summary_warnings(
+    path: Path, summary: Summary, *, denoised: bool, planned: Sequence[str] = ()
+) -> list[str]:
     """Return the warnings about a result, one line each.
 
     Parameters
@@ -82,11 +86,15 @@ def summary_warnings(path: Path, summary: Summary, *, denoised: bool) -> list[st
         Of the result.
     denoised
         Whether the task was to remove noise, so that a result that is its input is doubtful.
+    planned
+        Warnings of its plan. A count of wild pixels that is among them is not said again.
     """
     warnings = []
-    if wild := summary.wild_pixels:
+    wild = summary.wild_pixels
+    # the plan looks at samples only, so that it may have counted fewer
+    if wild and not any(says_wild(line, path, wild) for line in planned):
         warnings.append(
-            f"{path}: {wild} wild pixels were taken for invalid; "
+            f"{path}: {plural(wild, 'wild pixel')} in the whole image, taken for invalid; "
             "the limits are in the manifest under plan.wild"
         )
     if kept := summary.kept_rays:

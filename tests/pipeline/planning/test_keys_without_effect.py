@@ -87,7 +87,7 @@ def test_a_recipe_as_it_is_shipped_gives_no_warning(folder, name):
         (
             "astro-denoise",
             ("donor.tile_iterations=50", "donor.windows=8"),
-            "donor.windows 8, donor.tile_iterations 50 have no effect: the image has 1 tiles, fewer than "
+            "donor.windows 8, donor.tile_iterations 50 have no effect: the image has 1 tile, fewer than "
             "donor.tiles 4, and each starts from random weights",
         ),
         ("astro-denoise", (*TILED, "donor.refine=5"), "donor.refine 5 has no effect: there is no"),
