@@ -16,6 +16,7 @@ from typing import IO
 
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.segments import SEGMENT_LIMIT_BYTES
+from glassplate.pipeline.text import printable
 
 BLOCK = 2880
 CARD = 80
@@ -28,9 +29,12 @@ _MOST_AXES = 999
 _MOST_LENGTH = 2**62
 """A file cannot be read at positions beyond."""
 _SIZES = re.compile(
-    rb"(XTENSION|GROUPS|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+)"
+    rb"(XTENSION|GROUPS|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|BSCALE|BZERO|ZIMAGE|ZBITPIX|ZNAXIS\d*"
+    rb"|ZTILE\d+)"
     rb" *= *('[^']*'|[^/]*)"
 )
+# A number as astropy reads it; it says "Empty or corrupt FITS file" of another one in BSCALE or BZERO.
+_NUMBER = re.compile(r"[+-]? *([0-9]+\.?[0-9]*|\.[0-9]+) *([EDed] *[+-]? *[0-9]+)?")
 _END = re.compile(rb"END(?![A-Z0-9_-])")
 _KEYWORD = re.compile(rb"[A-Z0-9_-]+ *=")
 
@@ -96,7 +100,7 @@ def _structure(raw: bytes) -> dict[str, str]:
     for at in range(0, len(raw), CARD):
         if match := _SIZES.match(raw[at : at + CARD]):
             name, value = (text.decode("latin-1") for text in match.groups())
-            found.setdefault(name, value.strip())
+            found.setdefault(name, value.strip(" "))
     return found
 
 
@@ -108,6 +112,7 @@ def _data_bytes(cards: Cards) -> int:
     pcount = _whole(cards, "PCOUNT", 0, _MOST_LENGTH, otherwise=0)
     gcount = _whole(cards, "GCOUNT", 1, _MOST_LENGTH if is_groups else 1, otherwise=1)
     _whole(cards, "TFIELDS", 0, _MOST_AXES, otherwise=0)
+    _check_scaling(cards)
     if cards.get("ZIMAGE") == "T":
         _check_tiles(cards)
     if not axes:
@@ -116,6 +121,14 @@ def _data_bytes(cards: Cards) -> int:
     if length > _MOST_LENGTH:
         raise SourceError(f"its axes {axes} make {length} bytes, more than any file holds")
     return length
+
+
+def _check_scaling(cards: Cards) -> None:
+    """Refuse a scale or an offset that is not a number."""
+    for keyword in ("BSCALE", "BZERO"):
+        text = cards.get(keyword, "")
+        if text and text[0] != "'" and not _NUMBER.fullmatch(text):
+            raise SourceError(f"{keyword} is {printable(text)}, must be a number")
 
 
 def _check_tiles(cards: Cards) -> None:
@@ -162,5 +175,5 @@ def _whole(cards: Cards, keyword: str, low: int, high: int, *, otherwise: int | 
     if not re.fullmatch(r"[+-]?[0-9]{1,70}", text) or not low <= int(text) <= high:
         most = "" if high == _MOST_LENGTH else f" to {high}"
         limits = str(low) if low == high else f"a whole number from {low}{most}"
-        raise SourceError(f"{keyword} is {text or 'empty'}, must be {limits}")
+        raise SourceError(f"{keyword} is {printable(text) or 'empty'}, must be {limits}")
     return int(text)

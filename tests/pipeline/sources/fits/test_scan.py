@@ -72,6 +72,10 @@ PRIMARY = [
     ("NAXIS2", None, "no NAXIS2"),
     ("BITPIX", "7", "BITPIX is 7, must be one of 8, 16, 32, 64, -32, -64"),
     ("BITPIX", "'x'", "BITPIX is 'x'"),
+    # a tab was taken for a blank, and "'NAXIS1'" was the reason
+    ("NAXIS1", "\t50", r"NAXIS1 is \t50, must"),
+    ("NAXIS1", "50\0", r"NAXIS1 is 50\x00, must"),
+    ("BITPIX", "-32\0\0", r"BITPIX is -32\x00\x00, must"),
 ]
 
 
@@ -79,6 +83,30 @@ PRIMARY = [
 def test_impossible_sizes_of_the_primary(plain, keyword, value, why):
     give(plain, keyword, value)
     assert why in refusal(plain)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "shown"),
+    [("BZERO", "0.0\0", r"0.0\x00"), ("BSCALE", "0,5", "0,5"), ("BSCALE", "1 2", "1 2")],
+)
+def test_a_scale_that_is_no_number(tmp_path, keyword, value, shown):
+    """The reason was an "Empty or corrupt FITS file"."""
+    path = tmp_path / "scaled.fits"
+    hdu = fits.PrimaryHDU(PIXELS)
+    hdu.header[keyword] = 2.0
+    hdu.writeto(path)
+    give(path, keyword, value)
+    assert f"{keyword} is {shown}, must be a number" in refusal(path)
+
+
+@pytest.mark.parametrize("value", ["2", "-2.", ".5", "1.5E-3", "1D0", "+ 1.0"])
+def test_numbers_as_they_are_written(tmp_path, value):
+    path = tmp_path / "scaled.fits"
+    hdu = fits.PrimaryHDU(PIXELS.astype("i2"))
+    hdu.header["BSCALE"] = 3.0
+    hdu.writeto(path)
+    give(path, "BSCALE", value)
+    open_source(SourceSpec(path)).close()
 
 
 @pytest.mark.parametrize(
