@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -112,13 +112,21 @@ def read(path: Path, kind: str, index: int | str, name: str = "") -> npt.NDArray
             with fits.open(path, memmap=False) as hdus:
                 if index and hdus[index].name.upper() != name.upper():
                     raise LookupError(f"HDU {index} is {hdus[index].name!r} to astropy")
-                return _plain(np.array(hdus[index].data))
+                return _plain(_pixels(hdus[index]))
         if kind == "tiff":
             return _plain(tifffile.imread(path, key=None if index == "all" else index))
         with Image.open(path) as image:
             if image.mode in ("P", "1"):
                 image = image.convert()  # as it is seen
             return _plain(np.asarray(image))
+
+
+def _pixels(hdu: Any) -> npt.NDArray[Any]:
+    """The pixels of an HDU; HST writes an image of one value without data, which astropy does not make."""
+    header = hdu.header
+    if hdu.data is None and "PIXVALUE" in header:
+        return np.full((header["NPIX2"], header["NPIX1"]), header["PIXVALUE"], np.float32)
+    return np.array(hdu.data)
 
 
 def difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -> str:
