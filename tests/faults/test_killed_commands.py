@@ -167,8 +167,10 @@ def often(*words):
 
 schedule._watched = often
 
-from glassplate.flows.cli.main import main
-main()
+if __name__ == "__main__":  # the workers import this file too
+    from glassplate.flows.cli.main import main
+
+    main()
 """
 
 
@@ -234,8 +236,10 @@ def blocks(path):
 open_image.find_reader = blocks
 supervision.GRACE_S = supervision.REPEAT_S
 
-from glassplate.flows.cli.main import main
-main()
+if __name__ == "__main__":  # the workers import this file too
+    from glassplate.flows.cli.main import main
+
+    main()
 """
 
 
