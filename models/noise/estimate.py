@@ -37,6 +37,12 @@ from glassplate.models.noise.variance_curve import (
 # Measured: white noise on Set9 and on star fields -0.03 to 0.03, counts of XMM -0.04 to 0.03; resampled
 # DECam exposures 0.07 to 0.18, a scanned plate 0.46, 2MASS 0.53 (design note 004).
 CORRELATED_FROM = 0.05
+# Lag-1 autocorrelation below which whole numbers whose variance is their level are counts of photons, and
+# white. Six X-ray images (XMM) have -0.03 to 0.01 and a slope of 0.98 to 1.04. In the dark parts of one there
+# is less than a twelfth of a photon in a pixel, no more than the noise of rounding: it was taken for a JPEG.
+COUNTS_BELOW = 0.15
+# Range of the slope, and most of the floor in units of its square, of the variance of counted photons.
+COUNTS_SLOPE, COUNTS_FLOOR = (0.8, 1.25), 0.25
 # Times the variance that high orders show, from which that of the colours at all frequencies is of grain too
 # coarse to be seen there. Measured: white noise of 2 to 25 levels on 17 photographs up to 1.5, grain of a
 # Gaussian of 2 pixels 9.5 and more. Brightness has up to 3.5 by its texture, and is not asked.
@@ -90,13 +96,14 @@ def estimate_noise(samples: Sequence[Sample], settings: NoiseSettings) -> NoiseM
 def _measured(finite: Sequence[Sample], settings: NoiseSettings) -> NoiseModel:
     """The noise model of windows as for `estimate_noise`, finite and without impulses."""
     squares, correlation = measure_white(finite)
+    blind = settings.correlation == "auto"
+    counts = blind and correlation.lag1 < COUNTS_BELOW and _are_counts(squares, finite)
     correlated = settings.correlation == "correlated" or (
-        settings.correlation == "auto"
-        and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
+        blind and not counts and correlation.lag1 > max(CORRELATED_FROM, 3 * correlation.error)
     )
     lag1, constant, even = correlation.lag1, None, True
-    rounded = settings.correlation == "auto" and _only_rounded(squares, finite)
-    if settings.correlation == "auto" and not (correlated or rounded):
+    rounded = blind and not counts and _only_rounded(squares, finite)
+    if blind and not (counts or correlated or rounded):
         correlated = _colours_are_coarse(squares, finite[::COARSE_WINDOWS])
     if correlated or rounded:
         rest = without_lights(finite)
@@ -173,6 +180,17 @@ def _colours_are_coarse(squares: Squares, samples: Sequence[Sample]) -> bool:
     # of the mean variance of a channel, if all components had the same
     share = 1 - 1 / len(samples[0][0])
     return components.colour.variance > share * COARSE_FROM * constant_variance(squares) > 0
+
+
+def _are_counts(squares: Squares, samples: Sequence[Sample]) -> bool:
+    """Whether an image holds counted photons: whole numbers from 0, with their own number as variance."""
+    if len(squares) < FEWEST_SQUARES:
+        return False
+    if any(bool((values != np.rint(values)).any() or (values < 0).any()) for values, _ in samples):
+        return False
+    line, _ = _estimated(squares, samples, NoiseSettings(), None)
+    low, high = COUNTS_SLOPE
+    return low <= line.slope <= high and line.floor <= COUNTS_FLOOR * line.slope**2
 
 
 def _only_rounded(squares: Squares, samples: Sequence[Sample]) -> bool:

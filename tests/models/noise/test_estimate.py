@@ -462,3 +462,29 @@ class TestLights:
         model = estimate_noise(windows(scene + grain / grain.std() * sigma), AUTO)
         assert np.sqrt(model.floor) == pytest.approx(6, rel=0.15)
         assert model.lag1 == pytest.approx(2 / 3, abs=0.05)
+
+
+def counts(background, seed, side=384):
+    """Photons of a cluster and of stars in the field of a telescope, with gaps between its detectors."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    from_middle = np.hypot(y - side / 2, x - side / 2)
+    scene = background + 300 * np.exp(-from_middle / 25)
+    for _ in range(30):
+        row, column, peak = rng.uniform(0, side), rng.uniform(0, side), rng.uniform(5, 300)
+        scene += peak * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
+    scene *= from_middle < 0.46 * side
+    scene[::64] = scene[:, ::96] = 0
+    return rng.poisson(scene)
+
+
+@pytest.mark.parametrize("background", [0.05, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_counts_of_few_photons_are_white_and_no_jpeg(background, seed):
+    """What is dark in an X-ray image has no more than the noise of rounding; it was taken for a JPEG's."""
+    image = counts(background, seed).astype("f4")[None]
+    windows = [image[:, y : y + 128, x : x + 128] for y in (0, 128, 256) for x in (0, 128, 256)]
+    noise = estimate_noise([(w, np.ones(w.shape, bool)) for w in windows], NoiseSettings())
+    assert not noise.correlated
+    assert noise.slope == pytest.approx(1, abs=0.15)
+    assert noise.floor < 0.05
