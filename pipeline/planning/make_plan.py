@@ -41,7 +41,7 @@ from glassplate.pipeline.planning.noise_found import (
 )
 from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
 from glassplate.pipeline.planning.plan import Plan
-from glassplate.pipeline.planning.ray_share import rays_are_few
+from glassplate.pipeline.planning.ray_share import TOO_MANY_RAYS, rays_are_few
 from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking
 from glassplate.pipeline.planning.star_width import stars_are_wide
 from glassplate.pipeline.planning.value_range import find_value_range
@@ -172,7 +172,7 @@ def _plan_for(
     removes_nothing = measured is not None and not is_removable(
         samples, measured, quantum, findings.pedestal
     )
-    detector = _detector(samples, recipe, noise, quantum)
+    detector, doubts = _detector(samples, recipe, noise, quantum)
     fills = recipe.fills or detector is not None
     fits = recipe.traits.fits and (fills or not removes_nothing)
     plan = Plan(
@@ -200,6 +200,7 @@ def _plan_for(
             *(() if files.psf is None else files.psf.warnings),
             *checksum_warnings(source.spec),
             *contradicted(samples, noise, findings.exponent),
+            *doubts,
             *(
                 []
                 if measured is None
@@ -264,24 +265,25 @@ def _guide(guide: Source | None) -> dict[str, Any]:
 
 def _detector(
     samples: list[Sample], recipe: Recipe, noise: NoiseModel, quantum: float
-) -> Detector | None:
-    """The detector of defects; None where the recipe looks for none."""
+) -> tuple[Detector | None, tuple[str, ...]]:
+    """The detector of defects, None where the recipe looks for none, and warnings."""
     pixels = np.concatenate([values[valid] for values, valid in samples])
     sky = float(np.median(pixels)) if pixels.size else 0.0
     settings = recipe.defects
     if settings.cosmic_rays == "auto":
         settings = replace(settings, cosmic_rays=stars_are_wide(samples, noise, sky))
     if not settings.any:
-        return None
+        return None, ()
     noise = noise_between_sources(samples, noise)
     low = low_level(samples, noise, quantum) if settings.cosmic_rays else -math.inf
     detector = Detector(settings, noise, quantum, sky, low)
     if recipe.defects.cosmic_rays != "auto" or not settings.cosmic_rays:
-        return detector
+        return detector, ()
     if rays_are_few(samples, detector):
-        return detector
+        return detector, ()
     without_rays = replace(settings, cosmic_rays=False)
-    return Detector(without_rays, noise, quantum, sky) if without_rays.any else None
+    others = Detector(without_rays, noise, quantum, sky) if without_rays.any else None
+    return others, (TOO_MANY_RAYS,)
 
 
 def _quantum(source: Source, exponent: int) -> float:

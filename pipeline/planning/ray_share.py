@@ -12,6 +12,10 @@ from glassplate.pipeline.scaling import Sample
 # Share of the pixels above which they are no rays. Long exposures on the ground have some 0.1 %, of half an
 # hour in space 3 %; in an X-ray image 8 % were found, its sources among them.
 MOST_RAYS = 0.05
+TOO_MANY_RAYS = (
+    f"more than {MOST_RAYS:.0%} of the pixels look like cosmic rays, so that none are looked for: they may "
+    "be photons or sources; if they are rays, set defects.cosmic_rays=true"
+)
 # Windows that are looked at, some tenths of a second together.
 WINDOWS = 8
 

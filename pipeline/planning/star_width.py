@@ -60,8 +60,12 @@ def stars_are_wide(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> 
 
 
 def _is_of_photons(noise: NoiseModel) -> bool:
-    """Whether there is no read noise, in electrons of the gain that the slope states."""
-    return noise.floor <= (LEAST_READ_NOISE * noise.slope) ** 2
+    """Whether there is no read noise, in electrons of the gain that the slope states.
+
+    Noise that grows from a level far above 0 is that of a detector with a bias, or of many rays on a sky.
+    """
+    has_read_noise = noise.floor > (LEAST_READ_NOISE * noise.slope) ** 2
+    return not has_read_noise and (noise.floor <= 0 or abs(noise.pedestal) <= noise.slope)
 
 
 def star_width(samples: Sequence[Sample], noise: NoiseModel, sky: float) -> float | None:

@@ -65,6 +65,12 @@ def test_photon_counts_have_no_rays(read_noise, gain, wide):
     assert stars_are_wide(sampled(field(4.0) / gain), photons, 1000.0 / gain) is wide
 
 
+def test_noise_that_grows_from_a_bias_is_that_of_a_detector():
+    """Rays on a sky of 100 look like noise that grows from there, forty times as fast as photons."""
+    model = NoiseModel(18.0, 40.0, 0.0, False, "estimated", pedestal=1000.0)
+    assert stars_are_wide(sampled(field(4.0)), model, 1000.0)
+
+
 def test_rays_on_a_scanned_plate_cannot_be_distinguished():
     plate = NoiseModel(25.0, 0.0, 0.77, True, "given: sigma")
     assert not stars_are_wide(sampled(field(4.0)), plate, 1000.0)
