@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from glassplate.flows.cli import options
 from glassplate.flows.cli.results import say_written
+from glassplate.flows.cli.terminal_picture import show_in_terminal
 from glassplate.pipeline.errors import UsageError
 
 
@@ -30,7 +32,7 @@ def preview(
     target: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE.png", help="What to write; -o says the same.", show_default=False
+            metavar="FILE.png|.html", help="What to write; -o says the same.", show_default=False
         ),
     ] = None,
     output: Annotated[
@@ -38,8 +40,8 @@ def preview(
         typer.Option(
             "-o",
             "--output",
-            metavar="FILE.png",
-            help="What to write. Default: NAME.preview.png, in this folder.",
+            metavar="FILE.png|.html",
+            help="What to write; of an image also a page. Default: NAME.preview.png, in this folder.",
         ),
     ] = None,
     strengths: Annotated[
@@ -67,7 +69,8 @@ def preview(
     """Try recipes on parts of an image, or strengths of a result.
 
     Of an image a few small windows are restored in some tens of seconds, by the proposed recipe at several
-    strengths, by draft, and for some JPEGs by a third recipe. They are drawn side by side, as PNG.
+    strengths, by draft, and for some JPEGs by a third recipe. They are drawn side by side, as PNG or as a
+    page whose viewer zooms to single pixels.
     """
     from glassplate.pipeline.provenance.inspect import is_result
 
@@ -77,7 +80,7 @@ def preview(
         from glassplate.pipeline.export.preview import STRENGTHS as OF_RESULT
         from glassplate.pipeline.export.preview import preview as draw
 
-        say_written(draw(path, drawn, strengths or OF_RESULT, place), as_json=as_json)
+        _say_drawn(draw(path, drawn, strengths or OF_RESULT, place), (), as_json=as_json)
         return
     from glassplate.flows.report.text import duration
     from glassplate.pipeline.pages.trial.trial import TrialSettings, draw_trial
@@ -95,7 +98,14 @@ def preview(
     notes = (*sheet.notes, f"it took {duration(sheet.seconds)}")
     for note in notes:
         say(note)
-    say_written(sheet.path, notes, as_json=as_json)
+    _say_drawn(sheet.path, notes, as_json=as_json)
+
+
+def _say_drawn(path: Path, notes: Sequence[str], *, as_json: bool) -> None:
+    """Print the name of what was written, below the picture itself where the terminal shows it."""
+    if not as_json and path.suffix.lower() == ".png":
+        show_in_terminal(path)
+    say_written(path, notes, as_json=as_json)
 
 
 def _target(path: Path, *named: Path | None) -> Path:

@@ -49,7 +49,7 @@
   function marks() {
     /* where the regions are, in the picture of the whole image */
     if (view.picture !== 0) return;
-    for (const other of figures.slice(1)) {
+    for (const other of figures.slice(1).filter((one) => one.dataset.place)) {
       const [left, top, width, height] = other.dataset.place.split(" ").map(Number);
       for (const side of Object.values(layers)) {
         const mark = document.createElement("div");

@@ -17,7 +17,7 @@ from glassplate.pipeline.pages.drawing import (
 )
 from glassplate.pipeline.pages.shown_result import SHOWN_PLANES, Colours, FloatArray, colours_of
 from glassplate.pipeline.pages.trial.fits import Tried
-from glassplate.pipeline.pages.trial.sheet import Row
+from glassplate.pipeline.pages.trial.sheet import Column, Row
 from glassplate.pipeline.pages.trial.windows import TrialWindow
 from glassplate.pipeline.sources.source import Source, white_value
 from glassplate.pipeline.store.row_order import first_row_is_lowest
@@ -51,8 +51,8 @@ def trial_rows(
     windows: Sequence[TrialWindow],
     tried: Mapping[str, Mapping[TrialWindow, Tried]],
     strengths: Sequence[float],
-) -> tuple[list[str], list[Row], str]:
-    """The captions of the columns, a row of pictures for each window, and what the greys mean.
+) -> tuple[list[Column], list[Row], str]:
+    """The columns, a row of pictures for each window, and what the greys mean.
 
     Parameters
     ----------
@@ -64,17 +64,18 @@ def trial_rows(
     Returns
     -------
     columns
-        Captions.
+        The input; then for each recipe what it restored, and after it what it removed.
     rows
         A window that a recipe could not restore has no picture there, and no row if none could.
     words
         One line.
     """
     first, *others = tried
-    columns = ["input", *(f"{first}, strength {strength:g}" for strength in strengths)]
-    columns += [f"removed by {first}"]
+    columns = [Column("input", "input")]
+    columns += [Column(f"{first}, strength {strength:g}", "restored") for strength in strengths]
+    columns += [Column(f"removed by {first}", "removed")]
     for name in others:
-        columns += [name, f"removed by {name}"]
+        columns += [Column(name, "restored"), Column(f"removed by {name}", "removed")]
     before = [one.before for found in tried.values() for one in found.values()]
     removed = [one.removed for found in tried.values() for one in found.values()]
     sigma = _sigma(removed)

@@ -1,9 +1,10 @@
-"""The sheet of a trial: a row for each window, a column for each way to restore it."""
+"""The sheet of a trial as PNG: a row for each window, a column for each way to restore it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,6 +20,14 @@ CELL = WINDOW * ENLARGED
 
 
 @dataclass(frozen=True)
+class Column:
+    """What the pictures of a column show."""
+
+    caption: str
+    shows: Literal["input", "restored", "removed"]
+
+
+@dataclass(frozen=True)
 class Row:
     """One window."""
 
@@ -27,7 +36,7 @@ class Row:
     """One for each column; None leaves it empty. At least one is there, and all have one size."""
 
 
-def draw_sheet(columns: Sequence[str], rows: Sequence[Row], notes: Sequence[str]) -> Image.Image:
+def draw_sheet(columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[str]) -> Image.Image:
     """Draw the pictures of a trial with their captions, and notes of one line each below them."""
     heights = [
         ENLARGED * max(len(picture) for picture in row.pictures if picture is not None)
@@ -40,8 +49,8 @@ def draw_sheet(columns: Sequence[str], rows: Sequence[Row], notes: Sequence[str]
     canvas = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(LETTERS)
     lefts = [number * (CELL + GAP) for number in range(len(columns))]
-    for left, caption in zip(lefts, columns, strict=True):
-        pen.text((left + 2, 3), caption, fill="black", font=font)
+    for left, column in zip(lefts, columns, strict=True):
+        pen.text((left + 2, 3), column.caption, fill="black", font=font)
     top = CAPTION
     for row, height in zip(rows, heights, strict=True):
         pen.text((2, top + 3), row.name, fill="black", font=font)

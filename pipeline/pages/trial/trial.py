@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
 from glassplate.pipeline.cached_source import close_cached_sources
@@ -21,6 +22,8 @@ from glassplate.pipeline.export.strength import check_strength
 from glassplate.pipeline.failures import Failure
 from glassplate.pipeline.files import replacing
 from glassplate.pipeline.open_source import open_source
+from glassplate.pipeline.pages.html import SUFFIX as PAGE_SUFFIX
+from glassplate.pipeline.pages.html import check_page_target
 from glassplate.pipeline.pages.shown_result import FloatArray
 from glassplate.pipeline.pages.trial.fits import (
     ITERATIONS,
@@ -31,6 +34,7 @@ from glassplate.pipeline.pages.trial.fits import (
     short_plan,
     try_window,
 )
+from glassplate.pipeline.pages.trial.page import write_trial_page
 from glassplate.pipeline.pages.trial.pictures import ShownInput, trial_rows
 from glassplate.pipeline.pages.trial.sheet import draw_sheet
 from glassplate.pipeline.pages.trial.windows import TrialWindow, choose_windows, window_at
@@ -40,6 +44,7 @@ from glassplate.pipeline.pools.pool import attempt, ignore_progress
 from glassplate.pipeline.sources.file_format import holds_measurements
 from glassplate.pipeline.sources.source import Source, SourceSpec
 from glassplate.pipeline.sources.unpack import forget_unpacked
+from glassplate.pipeline.text import printable
 from glassplate.pipeline.tile_grid import Box
 
 
@@ -82,7 +87,7 @@ def draw_trial(
     spec
         The image.
     target
-        ``.png``; an existing file is replaced only if glassplate drew it.
+        ``.png``, or ``.html`` for a page; an existing file is replaced only if glassplate made it.
     settings
         What is tried.
     say
@@ -95,7 +100,11 @@ def draw_trial(
     GlassplateError
         As `first_look`, or if no fit succeeds.
     """
-    check_preview_target(target)
+    as_page = target.suffix.lower() == PAGE_SUFFIX
+    if as_page:
+        check_page_target(target, overwrite=False)
+    else:
+        check_preview_target(target)
     for strength in settings.strengths:
         check_strength(strength, 0)
     began = time.monotonic()
@@ -109,12 +118,18 @@ def draw_trial(
         forget_unpacked(spec)
     columns, rows, words = trial_rows(shown, windows, tried, settings.strengths)
     notes = (*notes, *unchanged(tried), *failures, words)
-    sheet = draw_sheet(columns, rows, notes)
+    if as_page:
+        write_trial_page(target, printable(spec.path.name), columns, rows, notes)
+    else:
+        _write_png(target, draw_sheet(columns, rows, notes))
+    return TrialSheet(target, notes, time.monotonic() - began)
+
+
+def _write_png(target: Path, sheet: Image) -> None:
     text = PngInfo()
     text.add_text("Software", f"glassplate {version('glassplate')}")
     with replacing(target, target.with_name(f".{target.name}.partial")) as partial:
         sheet.save(partial, "PNG", pnginfo=text)
-    return TrialSheet(target, notes, time.monotonic() - began)
 
 
 def _plans(look: FirstLook, planned: Plan, iterations: int) -> tuple[list[Plan], tuple[str, ...]]:

@@ -6,10 +6,13 @@ import json
 import chromium
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from glassplate.pipeline.pages.job_page import write_job_page
 from glassplate.pipeline.pages.result_page import write_result_page
+from glassplate.pipeline.pages.trial.trial import TrialSettings, draw_trial
+from glassplate.pipeline.sources.source import SourceSpec
 
 pytestmark = [
     pytest.mark.slow,
@@ -116,6 +119,32 @@ def test_what_was_removed_can_be_shown(photo):
     assert (
         photo.evaluate("""document.querySelector('[data-side="removed"]').ariaPressed""") == "true"
     )
+
+
+@pytest.fixture(scope="module")
+def trial_page(tmp_path_factory):
+    """The page of a trial of one window, by recipes `astro-denoise` and `draft`."""
+    folder = tmp_path_factory.mktemp("trial")
+    image = np.random.default_rng(0).normal(100, 5, (40, 48)).astype(np.float32)
+    fits.writeto(folder / "a.fits", image)
+    settings = TrialSettings(strengths=[0.5, 1.0], iterations=3)
+    return draw_trial(SourceSpec(folder / "a.fits"), folder / "a.html", settings).path
+
+
+def test_the_pictures_of_a_trial_are_shown_in_its_viewer(browser, trial_page):
+    browser.open(trial_page)
+    place = "document.getElementById('place').textContent"
+    can_show_removed = "!document.querySelector('[data-side=removed]').disabled"
+    shown = "document.querySelector('#frame .layer:first-child img').src"
+    assert browser.evaluate(place) == "whole image, astro-denoise, strength 0.5"
+    assert not browser.evaluate(can_show_removed)
+    half = browser.evaluate(shown)
+    browser.click('[data-picture="2"]')
+    assert browser.evaluate(place) == "whole image, draft"
+    assert browser.evaluate(can_show_removed)
+    assert browser.evaluate(shown) != half
+    assert browser.complaints == []
+    assert browser.requests == [trial_page.as_uri()]
 
 
 def test_maps_are_read_by_keys(photo):

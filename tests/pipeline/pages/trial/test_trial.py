@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from PIL import Image
+from shown_pages import Page
 
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.pages.trial.fits import (
@@ -45,6 +46,31 @@ def test_the_sheet_of_an_image(tmp_path):
     assert np.asarray(image)[..., 0].std() > 10
     assert any("astro-denoise is proposed" in note for note in sheet.notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fits", "a.png"]
+
+
+def test_the_page_of_an_image(tmp_path):
+    sheet = draw_trial(
+        noisy(tmp_path), tmp_path / "a.html", TrialSettings(strengths=[0.5, 1.0], iterations=3)
+    )
+    page = Page(sheet.path)
+    names = ["astro-denoise, strength 0.5", "astro-denoise, strength 1", "draft"]
+    ways = [name.removeprefix("After: ") for name in page.pictures if name.startswith("After: ")]
+    assert ways == [f"whole image, {name}" for name in names]
+    with_removed = [name for name in ways if f"What was removed: {name}" in page.pictures]
+    assert with_removed == ways[1:], "what was removed is that of the full strength"
+    for kind in ("Before", "After"):
+        assert page.pictures[f"{kind}: whole image, draft"].shape[:2] == (HEIGHT, WIDTH)
+    assert (page.pictures[f"After: {ways[0]}"] != page.pictures[f"After: {ways[2]}"]).any()
+    assert all(note in page.text for note in sheet.notes)
+
+
+def test_a_page_replaces_a_page_but_no_other_file(tmp_path):
+    spec, settings = noisy(tmp_path), TrialSettings(strengths=[1.0], iterations=3)
+    for _ in range(2):
+        draw_trial(spec, tmp_path / "a.html", settings)
+    (tmp_path / "b.html").write_text("my own page")
+    with pytest.raises(UsageError, match="was not written by glassplate"):
+        draw_trial(spec, tmp_path / "b.html", settings)
 
 
 def test_strengths_lie_between_input_and_result():
