@@ -10,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import PassingError, UsageError
 from glassplate.pipeline.text import one_line
 
 # Seconds that a scheduler may take to answer.
 CONNECT_S = 10.0
+# Seconds that all workers of a machine may take to start.
+START_S = 120.0
 
 # Dask keeps the last 1000 messages of each connection, for those who look for faults in Dask. Each task is
 # one, with all of its plan, and the memory of every process of a job grew by those of the first 200 images.
@@ -50,7 +52,13 @@ WORKER_SETTINGS = {
 
 @contextmanager
 def local_cluster(workers: int, gpus: int) -> Iterator[Any]:
-    """Start workers on this machine; yield a client of theirs."""
+    """Start workers on this machine; yield a client of theirs.
+
+    Raises
+    ------
+    PassingError
+        If they do not start, as on a machine that has too much to do.
+    """
     import dask.config
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
@@ -65,12 +73,18 @@ def local_cluster(workers: int, gpus: int) -> Iterator[Any]:
     with ExitStack() as stack:
         # Dask reads the settings whenever it starts or restarts a worker.
         stack.enter_context(dask.config.set(WORKER_SETTINGS))
-        with _interrupts_blocked():
-            cluster = stack.enter_context(
-                SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
-            )
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-            client.wait_for_workers(workers, timeout=120)
+        try:
+            with _interrupts_blocked():
+                cluster = stack.enter_context(
+                    SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
+                )
+                client = stack.enter_context(Client(cluster, set_as_default=False))
+                client.wait_for_workers(workers, timeout=START_S)
+        except (RuntimeError, OSError) as error:  # a TimeoutError is an OSError
+            raise PassingError(
+                f"{workers} workers: did not start on this machine ({one_line(error)}); give the same "
+                "command again, or ask for fewer with --workers"
+            ) from error
         yield client
 
 

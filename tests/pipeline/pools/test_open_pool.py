@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from glassplate.pipeline.errors import UsageError
+from glassplate.pipeline.errors import PassingError, UsageError
 from glassplate.pipeline.pools import cluster
 from glassplate.pipeline.pools.open_pool import default_workers, open_pool
 
@@ -33,3 +33,19 @@ def test_workers_default_to_the_cores():
     assert default_workers("local", workers=None, device="cpu") == len(os.sched_getaffinity(0))
     assert default_workers("inline", workers=7, device="cpu") == 1
     assert default_workers("auto", workers=3, device="cpu") == 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Nanny failed to start."), TimeoutError("late")])
+def test_workers_that_do_not_start_are_a_failure_of_the_moment(error, monkeypatch):
+    """It quarantined the image that came first, on a machine that had too much to do."""
+
+    def cannot_start(**options):
+        raise error
+
+    monkeypatch.setattr("distributed.SpecCluster", cannot_start)
+    message = rf"^2 workers: did not start on this machine \({error}\)"
+    with (
+        pytest.raises(PassingError, match=message),
+        open_pool("local", workers=2, device="cpu"),
+    ):
+        pass
