@@ -214,11 +214,13 @@ def run_job(folder: Path, inputs: Path, name: str, recipe: str, in_flight: int) 
     """Run the job once; return its figures."""
     job, output, home = folder / f"{name}.yaml", folder / name, folder / f"prefect-{name}"
     job.write_text(f"inputs: {inputs}\noutput: {output}\nrecipe: {recipe}\npool: local\n")
-    chosen = f"r.images_in_flight = lambda pool, images: {in_flight}; " if in_flight else ""
-    code = (
-        f"import glassplate.flows.jobs.running.run_images as r; {chosen}"
-        "from glassplate.flows.cli.main import main; main()"
-    )
+    code = "from glassplate.flows.cli.main import main; main()"
+    if in_flight:
+        # imports torch in the process that otherwise only starts the others, which takes seconds
+        module = "glassplate.flows.jobs.running.run_images"
+        code = (
+            f"import {module} as r; r.images_in_flight = lambda pool, images: {in_flight}; {code}"
+        )
     start = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", code, "batch", str(job), "--progress", "plain"],

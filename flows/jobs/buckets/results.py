@@ -7,13 +7,15 @@ import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from glassplate.flows.accounts.entry import Entry
 from glassplate.flows.jobs.buckets.bucket import Bucket, BucketUrl
 from glassplate.flows.report.job_log import JobLog
-from glassplate.pipeline.errors import GlassplateError, PassingError
+from glassplate.pipeline.errors import GlassplateError, PassingError, UsageError
 from glassplate.pipeline.files import write_atomically
+from glassplate.pipeline.pages.job_account import ACCOUNT
 from glassplate.pipeline.provenance.folder import MANIFEST, provenance_path
 from glassplate.pipeline.text import one_line, plural
 
@@ -41,7 +43,7 @@ class Uploads:
     Raises
     ------
     UsageError
-        If obstore is not installed.
+        If obstore is not installed, or the account of another job is where this one's is to go.
     """
 
     def __init__(self, output: Path, url: BucketUrl, log: JobLog) -> None:
@@ -54,6 +56,23 @@ class Uploads:
             self._done: dict[str, str] = json.loads((output / RECORD).read_text("utf-8"))
         except (OSError, ValueError):
             self._done = {}
+        # a store that does not answer now may do so when the first image is done
+        with suppress(PassingError):
+            self._claim()
+
+    def _claim(self) -> None:
+        """Refuse a place that has an account, unless this folder has uploaded there before."""
+        with self._guard:
+            if (self._output / RECORD).is_file():
+                return
+            account = self._output / ACCOUNT
+            if self._bucket.state(self._key(account)) is None:
+                write_atomically(self._output / RECORD, json.dumps(self._done))
+                return
+        raise UsageError(
+            f"upload: {self._url}/{ACCOUNT} is the account of another job or output folder; give this job "
+            "another folder in the bucket, or remove that file"
+        )
 
     def add(self, entry: Entry) -> GlassplateError | None:
         """Upload the result of an image with its exports, if it is complete and not there already.
@@ -66,6 +85,7 @@ class Uploads:
         if not entry.complete or self._done.get(entry.result) == self._state(entry):
             return None
         try:
+            self._claim()
             self._upload(entry)
         except GlassplateError as error:
             self._log.write(logging.WARNING, f"not uploaded: {one_line(error)}", image=entry.result)
@@ -90,6 +110,7 @@ class Uploads:
                 f"{plural(len(faults), 'result')} not uploaded: {one_line(faults[0])}; they are complete in "
                 f"{self._output}"
             )
+        self._claim()
         for path in others:
             if path.is_file():
                 self._bucket.upload(path, self._key(path))

@@ -8,10 +8,10 @@ from s3_server import KEYS
 
 from glassplate.flows.accounts.entry import Entry
 from glassplate.flows.accounts.stamps import own_stamp
-from glassplate.flows.jobs.buckets.bucket import BucketUrl
+from glassplate.flows.jobs.buckets.bucket import Bucket, BucketUrl
 from glassplate.flows.jobs.buckets.results import Uploads
 from glassplate.flows.report.job_log import open_log
-from glassplate.pipeline.errors import PassingError
+from glassplate.pipeline.errors import PassingError, UsageError
 
 MANIFEST = "/plates/restored/night/a.zarr/provenance/manifest.json"
 
@@ -76,7 +76,7 @@ def test_a_result_is_uploaded_once(store, uploads_of, entry):
 
 def test_what_is_not_complete_stays_here(store, uploads_of, entry):
     uploads_of().finish([replace(entry, complete=False)], [])
-    assert store.requests == []
+    assert written(store) == []
 
 
 def test_an_upload_that_breaks_off_leaves_no_finished_result(store, uploads_of, entry):
@@ -105,6 +105,35 @@ def test_another_result_of_the_name_replaces_the_earlier_one(store, uploads_of, 
 def test_the_account_of_the_job_goes_along(store, uploads_of, output):
     uploads_of().finish([], [output / "job.jsonl", output / "missing"])
     assert written(store) == ["/plates/restored/job.jsonl"]
+
+
+def test_the_account_of_another_job_is_left_alone(store, uploads_of, entry, output):
+    """The two overwrote each other's account, and results of one name, without a word."""
+    store.put("restored/job.jsonl", b"of another")
+    with pytest.raises(
+        UsageError, match=r"s3://plates/restored/job\.jsonl is the account of another"
+    ):
+        uploads_of()
+    assert written(store) == []
+    store.remove("restored/job.jsonl")
+    uploads_of().finish([entry], [output / "job.jsonl"])
+    uploads_of().finish([entry], [output / "job.jsonl"])
+    assert written(store).count("/plates/restored/job.jsonl") == 2, "its own is replaced"
+
+
+def test_a_store_that_is_away_when_the_job_starts_is_asked_again(
+    store, uploads_of, entry, monkeypatch
+):
+    store.put("restored/job.jsonl", b"of another")
+
+    def away(bucket, key):
+        raise PassingError("the store does not answer")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Bucket, "state", away)
+        uploads = uploads_of()
+    assert "is the account of another job" in str(uploads.add(entry))
+    assert written(store) == []
 
 
 def test_no_key_is_in_any_file(store, uploads_of, entry, output):
