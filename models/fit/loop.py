@@ -96,8 +96,24 @@ def descend(
         The estimates before the step, (B, C, H, W) in source units, and their data terms, (B,).
     """
     x, losses = _forward(networks, objective, draw)
-    networks.step((losses + objective.penalty(x)).sum(), learning)
+    networks.step(_total(x, losses, objective), learning)
     return x.detach(), losses.detach()
+
+
+def gradients_of(
+    network: Network, objective: Objective, draw: Draw, share: float
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """Gradients of a share of the data term and the penalty, and the data term, (1,); no weight changes.
+
+    Several threads may call this with one network.
+    """
+    x, losses = _forward(network, objective, draw)
+    return network.gradients(share * _total(x, losses, objective)), losses.detach()
+
+
+def _total(x: torch.Tensor, losses: torch.Tensor, objective: Objective) -> torch.Tensor:
+    """What is descended, summed over all windows, ()."""
+    return (losses + objective.penalty(x)).sum()
 
 
 def _forward(
@@ -205,6 +221,20 @@ class Network:
         """Take one optimiser step; it is one network, which learns."""
         self.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+
+    def gradients(self, loss: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Gradients of a scalar by each weight; they are kept nowhere."""
+        return torch.autograd.grad(loss, list(self.module.parameters()))
+
+    def step_along(self, gradients: Sequence[tuple[torch.Tensor, ...]]) -> None:
+        """Take one optimiser step against the sum of gradients, added in their order."""
+        for parameter, first, *others in zip(self.module.parameters(), *gradients, strict=True):
+            # the fused step takes it for granted that a gradient lies in memory as its weight does
+            alike = first.stride() == parameter.stride()
+            parameter.grad = first if alike else torch.empty_like(parameter).copy_(first)
+            for gradient in others:
+                parameter.grad += gradient
         self.optimiser.step()
 
     def set_learning_rate(self, rate: float) -> None:

@@ -15,6 +15,7 @@ from glassplate.models.fit.donor import (
     DonorSettings,
     donor_iterations,
     warm,
+    windows_a_step,
     with_donor_network,
 )
 from glassplate.models.fit.problem import Measurement, Problem
@@ -126,10 +127,15 @@ class Plan:
 
     @property
     def donor_iterations(self) -> int:
-        """Optimiser steps of the donor; 0 without a donor, and for one that is reused as it is."""
+        """Windows that the donor learns from, counting each visit; 0 without a donor, and as it is reused."""
         inherited = self.donor is not None
         steps = donor_iterations(self.problem, self.donor_settings, inherited=inherited)
         return steps if self.warm else 0
+
+    @property
+    def donor_windows_a_step(self) -> int:
+        """Windows from which the donor learns at each of its optimiser steps."""
+        return windows_a_step(self.problem, self.donor_settings, inherited=self.donor is not None)
 
     @property
     def donor_settings(self) -> DonorSettings:

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,18 @@ from windows import measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import donor as module
-from glassplate.models.fit.donor import DonorSettings, fit_donor, warm, weight_shapes
+from glassplate.models.fit.donor import (
+    LEAST_WINDOWS,
+    DonorSettings,
+    fit_donor,
+    warm,
+    weight_shapes,
+    windows_a_step,
+)
+from glassplate.models.fit.loop import Network, gradients_of
+from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import make_network
+from glassplate.models.networks.settings import NetworkSettings
 
 SHORT = DonorSettings(iterations=12, tile_iterations=6)
 
@@ -119,6 +130,58 @@ class TestFitDonor:
             weights()
         assert len(rates) == 6
         assert rates[3] == pytest.approx(rates[0] / 10)
+
+
+# Of a large image: two windows at each step, but the last.
+MANY = replace(SHORT, windows=LEAST_WINDOWS + 1, iterations=7)
+
+
+class OneAfterTheOther(ThreadPoolExecutor):
+    """Does all in this thread."""
+
+    def map(self, work, *each, **options):
+        return map(work, *each)
+
+
+class TestSeveralWindowsAStep:
+    def test_the_bytes_do_not_depend_on_threads(self, monkeypatch):
+        together = fit_donor(windows(), problem(iterations=12), MANY)
+        assert same(together, fit_donor(windows(), problem(iterations=12), MANY))
+        monkeypatch.setattr(module, "ThreadPoolExecutor", OneAfterTheOther)
+        assert same(together, fit_donor(windows(), problem(iterations=12), MANY))
+
+    def test_a_step_follows_the_mean_gradient(self):
+        of_two = problem()
+        one, other = (Window(each, of_two) for each in windows(2))
+        pairs = [(window.objective, window.input().draw()) for window in (one, other)]
+        after = []
+        for together in (True, False):
+            network = Network.for_window(
+                one, one.input().channels, 0.01, None, torch.Generator().manual_seed(0)
+            )
+            if together:
+                found = [gradients_of(network, *pair, share=0.5) for pair in pairs]
+                network.step_along([gradients for gradients, _ in found])
+            else:
+                losses = [
+                    objective.data_term(objective.estimate(network.paint(draw.z)), draw.loss_mask)
+                    for objective, draw in pairs
+                ]
+                network.step(torch.cat(losses).mean())
+            after.append(torch.cat([p.detach().flatten() for p in network.module.parameters()]))
+        torch.testing.assert_close(*after, rtol=0, atol=1e-5)
+
+    def test_all_visits_are_counted(self):
+        heard = []
+        fit_donor(windows(), problem(iterations=12), MANY, heard.append)
+        assert heard == [4, 6, 7]
+
+    def test_few_windows_and_a_donor_that_is_refined_take_one_a_step(self):
+        blind, enlarging = problem(), replace(problem(), network=NetworkSettings("enlarging"))
+        assert windows_a_step(blind, MANY) == 2
+        assert windows_a_step(blind, MANY, inherited=True) == 1
+        assert windows_a_step(blind, SHORT) == 1
+        assert windows_a_step(enlarging, MANY) == 1
 
 
 class TestWarmStart:

@@ -9,6 +9,7 @@ from glassplate.pipeline.planning.timing.duration import (
     FILTER_S_PER_SAMPLE,
     LEARNING_TO_DOUBLE,
     PREDICTION,
+    SIDE_BY_SIDE,
     START_S,
     WORKERS_S,
     PlanTrials,
@@ -139,6 +140,22 @@ def test_predictions_take_a_part_of_an_iteration(inputs):
     fits = fits_of(plan, 1, trials_of(plan, 0.5))
     donor = 1000 * 128**2 / 320**2
     assert fits == pytest.approx(0.5 * (256 * (200 + 10 * PREDICTION) + donor))
+
+
+def test_a_donor_of_many_windows_takes_two_side_by_side(inputs):
+    many = (*THOROUGH, "donor.windows=288", "fit.collaborative=false")
+    plan = of(inputs, "archive-denoise", *many)
+    few = of(inputs, "archive-denoise", *THOROUGH, "fit.collaborative=false")
+    assert (plan.donor_windows_a_step, few.donor_windows_a_step) == (2, 1)
+    assert plan.donor_iterations == few.donor_iterations
+    with_two, alone = (
+        [fits_of(one, workers, trials_of(one, 0.5)) for workers in (1, 2)] for one in (plan, few)
+    )
+    saved = [after - before for before, after in zip(with_two, alone, strict=True)]
+    assert saved[0] == pytest.approx(0, abs=1e-9)
+    assert saved[1] == pytest.approx(
+        (1 - SIDE_BY_SIDE) * 0.5 * plan.donor_iterations * 128**2 / 320**2
+    )
 
 
 def test_it_adds_up_the_donor_and_all_fits(plan):
