@@ -109,7 +109,8 @@ def _tried(spec: SourceSpec, scratch: Path, pool: Pool, note: str | None) -> ora
         if found.ended not in ("equal", "adapted"):
             return found
         kind = suffix[1:].replace("tif", "tiff")
-        again = oracle.compare(store, export, part=0, kind=kind, note=note)
+        # the export of an HDU is its file, with the other HDUs as they were
+        again = oracle.compare(store, export, part=spec.hdu or 0, kind=kind, note=note)
         if again.ended == "differs":
             return oracle.Comparison("differs", f"the export: {again.detail}")
         return found
