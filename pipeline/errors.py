@@ -69,6 +69,12 @@ class SourceAwayError(SourceError):
     passing = True
 
 
+class SourceChangedError(SourceError):
+    """An input has changed while it was looked at or restored; what it holds then can be restored."""
+
+    passing = True
+
+
 class CapacityError(GlassplateError):
     """Projected memory or disk exceeds what is there; refused before anything runs."""
 

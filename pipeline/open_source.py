@@ -16,7 +16,7 @@ from glassplate.pipeline.companions.table import BY_ROLE, COMPANIONS, Check, Com
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.infrared import InfraredMask, is_infrared
 from glassplate.pipeline.defects.wild_pixels import WildMaskedSource
-from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.errors import SourceChangedError
 from glassplate.pipeline.source_findings import NOTHING_FOUND, SourceFindings, exposure_mask_role
 from glassplate.pipeline.sources.alpha import without_alpha
 from glassplate.pipeline.sources.fits.extensions import resolved
@@ -160,12 +160,12 @@ class SourceFiles:
 
         Raises
         ------
-        SourceError
+        SourceChangedError
             Naming the file.
         """
         for path, state in self._states.items():
             if file_state(path) != state:
-                raise SourceError(
+                raise SourceChangedError(
                     f"{path}: has changed while it was being looked at; give the same command again"
                 )
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from glassplate.pipeline.errors import SourceError
+from glassplate.pipeline.errors import SourceChangedError, SourceError
 from glassplate.pipeline.provenance.identity import RunIdentity, file_identity
 from glassplate.pipeline.sources.guarded_reading import FIRST_BYTES_S, answered_within
 
@@ -74,14 +74,16 @@ class InputWatch:
 
         Raises
         ------
-        SourceError
+        SourceChangedError
             With the name of the file.
+        SourceError
+            If the file cannot be read any more.
         """
         for path, before in self._stamps.items():
             now = _stamp(path)
             if not now.is_same(before):
                 if not self._has_same_content(path):
-                    raise SourceError(
+                    raise SourceChangedError(
                         f"{path}: has changed while it was being restored; put it back as it was and give "
                         "the same command again, or remove what is begun of the result to start afresh"
                     )
@@ -92,13 +94,13 @@ class InputWatch:
 
         Raises
         ------
-        SourceError
+        SourceChangedError
             With the name of the file.
         """
         for path, stamp in self._stamps.items():
             doubtful = stamp.is_fresh or stamp.size <= SMALL_BYTES
             if doubtful and not self._has_same_content(path):
-                raise SourceError(
+                raise SourceChangedError(
                     f"{path}: has changed while it was being restored, and its time stamps do not show when; "
                     "remove what is begun of the result and give the same command again"
                 )

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 from runs import COPY, FIT, digest, request
 
@@ -37,7 +38,7 @@ def sky(tmp_path):
 def overwritten(path):
     """In place, the same size."""
     with path.open("r+b") as file:
-        file.write(path.with_name("other.fits").read_bytes())
+        file.write(path.with_name(f"other{path.suffix}").read_bytes())
 
 
 def overwritten_and_its_time_put_back(path):
@@ -48,8 +49,8 @@ def overwritten_and_its_time_put_back(path):
 
 def replaced(path):
     """By rename, with the size and the times of before."""
-    new = path.with_name("new.fits")
-    shutil.copy(path.with_name("other.fits"), new)
+    new = path.with_name("new")
+    shutil.copy(path.with_name(f"other{path.suffix}"), new)
     os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     new.replace(path)
 
@@ -106,6 +107,17 @@ def test_a_change_of_the_source_ends_the_run(sky, tmp_path, moment, way):
     assert restore(wished, InlinePool()).status == "complete"
     restore(request(sky, tmp_path / "whole.zarr", wished.recipe.model_dump()), InlinePool())
     assert digest(store) == digest(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("way", [overwritten, replaced])
+def test_so_does_a_change_of_a_tiff(tmp_path, way):
+    for name, seed in (("page", 0), ("other", 1)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image(seed).astype("u1"))
+    wished = request(tmp_path / "page.tif", tmp_path / "a.zarr", COPY, export=tmp_path / "o.tif")
+    with pytest.raises(SourceError, match=r"page\.tif: has changed while it was being restored"):
+        restore(wished, InlinePool(), at(MOMENTS["first tile"], way, tmp_path / "page.tif"))
+    assert read_manifest(wished.store).status != "complete"
+    assert not wished.export.exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Runs of jobs in this process, without Prefect: what is worked on, and what the account says."""
 
+import itertools
 import json
 import os
 import re
@@ -100,15 +101,43 @@ class TestASecondRun:
     def test_notices_a_damaged_result_and_writes_an_export_again(self, run, job_of, night):
         job = job_of("export: auto")
         run(job)
+        whole = (job.output / "a.fits").read_bytes()
         shutil.rmtree(job.output / "a.zarr" / "0" / "c")
         (job.output / "b.fits").unlink()
         report = run(job)
         assert run.worked_on == ["b.fits"]
         assert check_sums(report, job) == {"skipped": 2, "quarantined": 1}
         assert "is damaged, 1 file(s) missing" in lines_of(job)["a.fits"]["reason"]
+        assert (job.output / "a.fits").read_bytes() == whole, "it was overwritten with NaN"
         assert (job.output / "b.fits").is_file()
         run(job)
         assert run.worked_on == []
+
+    def test_does_not_take_the_exports_below_its_inputs_for_inputs(self, run, job_of, night):
+        # the second run ended with exit code 2
+        job = job_of("export: auto")
+        below = {"path": "in/**/*.fits"}
+        job = job.model_copy(
+            update={
+                "inputs": (job.inputs[0].model_copy(update=below),),
+                "output": night / "in" / "restored",
+            }
+        )
+        job.output.mkdir()
+        assert check_sums(run(job), job) == {"done": 3}
+        assert (job.output / "a.fits").is_file()
+        report = run(job)
+        assert (run.worked_on, report.exit_code) == ([], 0)
+        assert check_sums(report, job) == {"skipped": 3}
+
+    @pytest.mark.parametrize("name", [b"a\xff.fits", b"a\nb.fits"])
+    def test_skips_a_file_whose_name_is_no_text(self, run, job_of, night, name):
+        for path in (night / "in").iterdir():
+            path.rename(path.with_name(os.fsdecode(name)))
+        job = job_of("export: auto")
+        assert check_sums(run(job), job) == {"done": 1}
+        assert (job.output / os.fsdecode(name)).is_file()
+        assert check_sums(run(job), job) == {"skipped": 1}
 
     def test_drops_the_lines_of_images_that_are_gone_and_keeps_those_of_other_jobs(
         self, run, job_of, night
@@ -287,6 +316,31 @@ class TestChanged:
         assert same == (policy == "redo")
         if policy == "skip":
             assert "made from another source" in lines_of(job)["a.fits"]["reason"]
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_input_while_it_is_restored(self, run, job_of, night, make_sky, monkeypatch, times):
+        """It was set aside, with the advice to replace the file that had just been replaced."""
+        real, seeds = restoring.restore_tiles, iter(range(5, 5 + times))
+
+        def change(one):
+            real(one)
+            for seed in itertools.islice(seeds, 1):
+                make_sky(night / "new.fits", seed=seed).replace(night / "in" / "a.fits")
+
+        monkeypatch.setattr(restoring, "restore_tiles", change)
+        job = job_of("export: auto")
+        report = run(job)
+        assert run.worked_on == ["a.fits"] * 2
+        assert check_sums(report, job) == {"done" if times == 1 else "pending": 1}
+        if times == 2:
+            line = lines_of(job)["a.fits"]
+            assert "a.fits: has changed while it was being restored" in line["reason"]
+            assert line["remedy"] == "none: the next run begins anew with what the file holds then"
+            assert report.exit_code == 1
+            assert not (job.output / "a.fits").exists()
+            assert check_sums(run(job), job) == {"done": 1}
+        exported, given = (fits.getdata(night / name / "a.fits") for name in ("out", "in"))
+        np.testing.assert_array_equal(exported, given)
 
     def test_result_that_is_not_finished_is_begun_anew(self, run, job_of, monkeypatch):
         job = job_of()
