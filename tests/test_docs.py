@@ -222,6 +222,44 @@ class TestRecipeKeys:
         assert [row for row in rows if re.search(r"\|\s*\|$", row)] == []
 
 
+class TestFaults:
+    """The note of the faults names tests, and they exist."""
+
+    page = REPOSITORY / "docs" / "design" / "026-faults-and-tests.md"
+
+    def rows(self) -> list[tuple[int, list[str]]]:
+        """The number of each fault and its tests."""
+        rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", self.page.read_text("utf-8"), re.MULTILINE)
+        return [(int(number), re.findall(r"`(tests/[^`]+::\w+)`", cell)) for number, cell in rows]
+
+    def test_are_all_there_with_a_test_each(self):
+        assert [number for number, tests in self.rows() if tests] == list(range(1, 40))
+
+    def test_all_tests_that_are_named_exist(self):
+        named = re.findall(r"`(tests/[^`]*)`", self.page.read_text("utf-8"))
+        assert len(named) == sum(len(tests) for _, tests in self.rows())
+        there = {file: names_of_tests(REPOSITORY / file) for file, _, _ in map(parted, named)}
+        assert [name for name in named if parted(name)[2] not in there[parted(name)[0]]] == []
+
+
+def parted(name: str) -> tuple[str, str, str]:
+    """The file of a test, a separator, and its name in the file."""
+    return name.partition("::")
+
+
+def names_of_tests(path: Path) -> set[str]:
+    """Tests of a file, as pytest names them: those of a class after its name."""
+    if not path.is_file():
+        return set()
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        within = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        functions = (one for one in within if isinstance(one, ast.FunctionDef))
+        found |= {prefix + one.name for one in functions if one.name.startswith("test_")}
+    return found
+
+
 @pytest.fixture(scope="module")
 def messages() -> list[str]:
     """Every string in the code; a star stands for each value that an f-string fills in."""

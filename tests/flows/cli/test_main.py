@@ -74,6 +74,8 @@ BAD = [
     (("--page", "1", "--recipe", "identity"), "--page"),
     (("--hdu", "9", "--recipe", "identity"), "9"),
     (("--export", "out.jpg", "--recipe", "identity"), "out.jpg"),
+    (("--export", "/proc/no/out.fits", "--recipe", "identity"), "there is no folder /proc/no"),
+    (("-o", "/proc/no/o.zarr", "--recipe", "identity"), "/proc/no/o.zarr: cannot be written"),
     (("--no-such-flag",), "No such option"),
 ]
 

@@ -1,8 +1,10 @@
 import fcntl
 import subprocess
+import threading
 
 import pytest
 
+from glassplate.flows.processes import liveness
 from glassplate.flows.server import server
 from glassplate.flows.server.address import given_address
 from glassplate.flows.server.server import prefect_api, start_server
@@ -59,6 +61,27 @@ class TestAddress:
         environment["PREFECT_SERVER_API_PORT"] = port
         with pytest.raises(GlassplateError, match=message):
             start_server(tmp_path / "log", services=True)
+
+
+@pytest.mark.parametrize("services", [False, True])
+def test_a_command_and_a_service_end_when_their_server_is_killed(
+    environment, tmp_path, monkeypatch, services
+):
+    """A service went on for ever and ran nothing, since it heard nothing of its server's end."""
+    environment["PREFECT_HOME"] = str(tmp_path)
+    process, causes, stopped = subprocess.Popen(["sleep", "600"]), [], threading.Event()
+    monkeypatch.setattr(server, "start_server", lambda log, services: (process, "http://there/api"))
+    monkeypatch.setattr(server, "wait_for_server", lambda *_: None)
+    monkeypatch.setattr(liveness, "POLL_S", 0.01)
+    monkeypatch.setattr(
+        liveness, "stop_with", lambda cause: (causes.append(str(cause)), stopped.set())
+    )
+    with prefect_api(services=services) as wait_for_api:
+        wait_for_api()
+        process.kill()
+        assert stopped.wait(60)
+    (cause,) = causes
+    assert cause.startswith("Prefect's server ended with code -9; what is done is kept")
 
 
 def test_another_server_may_start_as_soon_as_this_one_answers(environment, tmp_path, monkeypatch):

@@ -88,6 +88,23 @@ def test_sums_are_kept_where_pixels_are_counted(tmp_path, unit, factor):
     assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
 
 
+@pytest.mark.parametrize(
+    ("primary", "own", "factor"),
+    [("adu", None, 0.25), ("adu", "MJy/sr", 1.0), ("MJy/sr", None, 1.0), ("MJy/sr", "adu", 0.25)],
+)
+def test_the_unit_of_the_primary_header_counts_where_an_extension_has_none(
+    tmp_path, primary, own, factor
+):
+    """Fluxes of an enlarged image were four times too large, as of every file of DECam."""
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((20, 20), "f4"))])
+    hdus[0].header["BUNIT"] = primary
+    if own:
+        hdus[1].header["BUNIT"] = own
+    hdus.writeto(tmp_path / "a.fits")
+    raw = {**SMALL, "task": "superres", "operator": {"scale": 2}}
+    assert plan_of(SourceSpec(tmp_path / "a.fits"), raw).flux_factor == factor
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "said"),

@@ -29,6 +29,7 @@ WIDE = {
     "one as far above its noise as a double allows": (1e15, 10, "f8"),
     "1e-30": (0, 1e-30, "f8"),
     "1e30": (3e30, 1e30, "f8"),
+    "1e300": (0, 1e300, "f8"),
     "whole numbers of 32 bits": (2**30, 1000, "i4"),
     "whole numbers of 64 bits": (2**52, 1000, "i8"),
     "unsigned ones": (2**31, 1000, "u4"),

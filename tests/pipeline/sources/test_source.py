@@ -135,7 +135,8 @@ class TestMaskAndVariance:
         return bad
 
     @pytest.mark.parametrize(
-        "kind", ["fits", "png", "bilevel tiff", "miniswhite tiff", "bilevel png"]
+        "kind",
+        ["fits", "png", "bilevel tiff", "miniswhite tiff", "grey miniswhite tiff", "bilevel png"],
     )
     def test_non_zero_is_invalid_in_every_format(self, sky, bad, tmp_path, kind):
         path = tmp_path / "mask"
@@ -148,6 +149,9 @@ class TestMaskAndVariance:
         elif kind == "miniswhite tiff":
             # what is displayed counts: white, which this file stores as 0, is what the user painted
             tifffile.imwrite(path, ~bad, photometric="miniswhite")
+        elif kind == "grey miniswhite tiff":
+            # such a mask filled all that it should keep
+            tifffile.imwrite(path, (~bad).astype("u1") * 255, photometric="miniswhite")
         else:
             path.write_bytes(_one_bit_png(bad))
         pixels = read(sky, mask=path)

@@ -98,6 +98,26 @@ class TestDescriptions:
         one = adapted_description(IMAGEJ, written(2.0, pages=1))
         assert one == "ImageJ=1.54f\nunit=um\nxorigin=20\nmin=3\n"
 
+    @pytest.mark.parametrize("page", [None, 2, "all"])
+    @pytest.mark.parametrize("behind_one_directory", [False, True])
+    def test_a_stack_of_imagej_is_as_many_images_as_are_written(
+        self, tmp_path, page, behind_one_directory
+    ):
+        """One page of five said that it was five."""
+        data = np.random.default_rng(0).integers(0, 250, (5, 24, 36), dtype="u2")
+        path, kind = tmp_path / "a.tif", {"photometric": "minisblack", "metadata": None}
+        if behind_one_directory:
+            tifffile.imwrite(path, data[0], description=IMAGEJ, **kind)
+            with path.open("ab") as file:
+                file.write(data[1:].tobytes())
+        else:
+            tifffile.imwrite(path, data, imagej=True)
+        store, values = restored(tmp_path, path, page=page)
+        with tifffile.TiffFile(export(store, tmp_path / "b.tif")) as tiff:
+            assert len(tiff.pages) == (5 if page == "all" else 1)
+            assert ("images=5" in tiff.pages[0].description) == (page == "all")
+            np.testing.assert_array_equal(tiff.series[0].asarray(), values)
+
     def test_tifffile_s_shape_is_dropped(self):
         assert adapted_description('{"shape": [5, 24, 36]}', written()) is None
 

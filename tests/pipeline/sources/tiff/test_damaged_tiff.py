@@ -127,6 +127,37 @@ def test_huge_numbers_are_refused_or_harmless(tmp_path, code, count, value, comp
     assert "\n" not in str(error)
 
 
+# ASCII, a fraction and a double, of a number that no such tag can have
+TYPES = {
+    "text": (2, 4, 0x00636261),
+    "fraction": (5, 1, 8),
+    "double": (12, 1, 8),
+    "number": (3, 1, 77),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("code", [274, 282, 283, 296, 305, 34675, 42113])
+def test_a_tag_of_the_wrong_type_is_refused_or_left_out(tmp_path, code, kind):
+    """A unit of the resolution or a profile of another type ended in a ValueError."""
+    path, data = tmp_path / "a.tif", np.arange(80 * 90, dtype="u1").reshape(80, 90)
+    more = {"software": "scanner", "resolution": (300, 300), "iccprofile": bytes(40)}
+    tags = [(274, 3, 1, 1, True), (42113, 2, None, "-9", True)]
+    tifffile.imwrite(path, data, metadata=None, extratags=tags, **more)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags[code].offset
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(struct.pack("<HHII", code, *TYPES[kind]))
+    asked = request(path, tmp_path / "a.zarr", COPY, export=tmp_path / "o.tif")
+    for step in (lambda: describe(path), lambda: restore(asked, InlinePool())):
+        error = refusal(step)
+        assert "\n" not in str(error)
+        assert error is None or error.exit_code == 2
+    if error is None:
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "o.tif"), data)
+
+
 @pytest.mark.parametrize("tile", [None, (16, 16)])
 def test_a_jpeg_that_is_smaller_than_its_strip_or_tile_is_refused(tmp_path, tile):
     """It was decoded to the size of the directory: 18 megapixels of noise from 56 x 40 pixels."""
