@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from glassplate.pipeline.defects.medians import BoolArray, FloatArray, dilate
+from glassplate.pipeline.defects.medians import BoolArray, FloatArray, dilate, lowest_around
 
 # Pixels around an unknown one in which a ray must be seen to end. Where masks of many shapes cut made stars
 # of 3 pixels' width (FWHM) and more, L.A.Cosmic takes pixels that are two pixels away from an unknown one for
@@ -41,13 +40,13 @@ def not_judged(values: FloatArray, known: BoolArray) -> BoolArray:
     """
     near = dilate(~known, NEAR) & known
     ends = np.where(_falls_off(values, known) & near, values, np.float32(-np.inf))
-    return ~known | (near & (values > -_lowest_around(-ends, 1)))
+    return ~known | (near & (values > -lowest_around(-ends, 1)))
 
 
 def _falls_off(values: FloatArray, known: BoolArray) -> BoolArray:
     """Pixels with known ones on both sides, along the row or the column, that are low."""
     seen = np.where(known, values, np.float32(np.inf))
-    lowest = _lowest_around(seen, FLOOR)
+    lowest = lowest_around(seen, FLOOR)
     # all around may be unknown
     lowest = np.where(np.isfinite(lowest), lowest, np.float32(0))
     limit = lowest + BESIDE * (values - lowest)
@@ -63,10 +62,3 @@ def _falls_off(values: FloatArray, known: BoolArray) -> BoolArray:
                 low &= np.roll(known, -1, axis)
             found |= low
     return found & known
-
-
-def _lowest_around(values: FloatArray, radius: int) -> FloatArray:
-    """Lowest value of the square of ``2 radius + 1`` pixels around each pixel."""
-    wide = np.pad(values, radius, constant_values=np.inf)
-    rows = sliding_window_view(wide, 2 * radius + 1, axis=0).min(-1)
-    return np.asarray(sliding_window_view(rows, 2 * radius + 1, axis=1).min(-1))

@@ -1,4 +1,4 @@
-"""Sliding medians that ignore NaN, and binary dilation."""
+"""Sliding medians that ignore NaN, lowest values around pixels, and binary dilation."""
 
 from __future__ import annotations
 
@@ -86,3 +86,10 @@ def dilate(found: BoolArray, radius: int) -> BoolArray:
     wide = np.pad(found, radius)
     rows = sliding_window_view(wide, 2 * radius + 1, axis=0).any(-1)
     return np.asarray(sliding_window_view(rows, 2 * radius + 1, axis=1).any(-1))
+
+
+def lowest_around(values: FloatArray, radius: int) -> FloatArray:
+    """Lowest value of the square of ``2 radius + 1`` pixels around each pixel."""
+    wide = np.pad(values, radius, constant_values=np.inf)
+    rows = sliding_window_view(wide, 2 * radius + 1, axis=0).min(-1)
+    return np.asarray(sliding_window_view(rows, 2 * radius + 1, axis=1).min(-1))

@@ -10,6 +10,7 @@ from rays import WHITE, detector, rays, sky
 from glassplate.models.noise.model import NoiseModel
 from glassplate.pipeline.defects.cosmic_rays import DefectMaskedSource
 from glassplate.pipeline.defects.low_pixels import low_level, low_pixels
+from glassplate.pipeline.defects.medians import dilate
 from glassplate.pipeline.open_source import open_source
 from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.recipes.recipe import load_recipe
@@ -88,6 +89,32 @@ def test_rays_are_found_beside_a_dead_column():
     found = judge.find(hit, np.ones(hit.shape, bool))
     where[:, 70] = False
     assert (found & where).sum() >= 0.9 * where.sum()
+
+
+REGIONS = {
+    "an overscan": np.s_[:, :30],
+    "a narrow one": np.s_[:9],
+    "an amplifier": np.s_[:, :80],
+    "a block": np.s_[40:60, 80:100],
+}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("depth", [6, 12, 20, 40, 180])
+def test_beside_a_lower_region_only_rays_are_found(region, depth):
+    """Up to 352 good pixels beside it were taken for rays; the region has noise, and is not low itself."""
+    quiet = sky(stars=0) + 900
+    image, where = rays(quiet)
+    low = np.zeros(image.shape, bool)
+    low[REGIONS[region]] = True
+    quiet[low] -= 5 * depth
+    image[low] -= 5 * depth
+    judge, valid = replace(detector(cosmic_rays=True), sky=1000.0), np.ones(low.shape, bool)
+    assert judge.find(quiet, valid).sum() <= 2
+    found = judge.find(image, valid)
+    assert (found & ~dilate(where, 1)).sum() <= 4
+    far = where & ~(dilate(low, 4) & dilate(~low, 4))
+    assert (found & far).sum() >= 0.9 * far.sum()
 
 
 def test_without_a_limit_for_the_whole_image_neighbours_are_still_spared():
