@@ -75,15 +75,20 @@ def preview(
     return target
 
 
-def check_preview_target(target: Path) -> None:
+def check_preview_target(target: Path, names: str = ".png") -> None:
     """Refuse a name that is no PNG, and a file that glassplate did not draw.
+
+    Parameters
+    ----------
+    names
+        The suffixes that may be chosen, for the message.
 
     Raises
     ------
     UsageError
     """
     if target.suffix.lower() != ".png":
-        raise UsageError(f"{target}: previews are .png; choose such a name")
+        raise UsageError(f"{target}: previews are {names}; choose such a name")
     check_replaceable(target, is_own_png)
 
 

@@ -32,7 +32,7 @@ def noise_facts(shown: ShownResult) -> Facts:
         found = plan.noise_found
         facts.append(("Correlation of neighbours", number(noise.lag1)))
         facts.append(("Side of a grain", f"{number(found.grain)} pixels"))
-        facts.append(("Share of the image that shows little else", f"{found.flat:.0%}"))
+        facts.append(("Share of the image that shows little but noise", f"{found.flat:.0%}"))
     facts += [(line.split(",")[0], line) for line in summary.companions]
     return facts
 

@@ -29,6 +29,10 @@
 
   const figure = () => figures[view.picture];
   const size = () => ({width: Number(figure().dataset.width), height: Number(figure().dataset.height)});
+  const title = () => {
+    const caption = figure().querySelector("figcaption");
+    return caption.querySelector("button")?.ariaLabel ?? caption.textContent;
+  };
   const image = (name) => figure().querySelector(`img.${name}`);
 
   function fill(side, name, text) {
@@ -75,7 +79,7 @@
     press("[data-picture]", (button) => Number(button.dataset.picture) === picture);
     press("[data-side]", (button) => button.dataset.side === side);
     document.querySelector('[data-side="removed"]').disabled = !hasRemoved;
-    document.getElementById("place").textContent = figure().querySelector("figcaption").textContent;
+    document.getElementById("place").textContent = title();
     fit();
   }
 
@@ -200,5 +204,5 @@
     frame.addEventListener("pointercancel", () => frame.removeEventListener("pointermove", drag), {once: true});
   });
   new ResizeObserver(() => (view.fitted ? fit() : draw())).observe(frame);
-  show(0);
+  show(Number(document.getElementById("pictures").dataset.first ?? 0));
 })();

@@ -19,6 +19,8 @@ class Way:
     number: int
     """Among all of the page."""
     name: str
+    """With that of the window."""
+    caption: str
     width: int
     height: int
     after: str
@@ -65,7 +67,14 @@ def write_trial_page(
         subtitle="a trial of recipes on a few windows, with short fits",
         notes=notes,
         rows=shown,
+        first=_first_shown(shown),
     )
+
+
+def _first_shown(rows: Sequence[PageRow]) -> int:
+    """Number of the picture that the viewer shows at first: the proposed recipe at its full strength."""
+    numbers = (way.number for row in rows for way in row.ways if way.removed is not None)
+    return next(numbers, 0)
 
 
 def _ways(row: Row, columns: Sequence[Column], numbers: Iterator[int]) -> Iterator[Way]:
@@ -76,6 +85,7 @@ def _ways(row: Row, columns: Sequence[Column], numbers: Iterator[int]) -> Iterat
         yield Way(
             number=next(numbers),
             name=f"{row.name.partition(':')[0]}, {column.caption}",
+            caption=column.caption,
             width=after.shape[1],
             height=after.shape[0],
             after=png(after),

@@ -104,7 +104,7 @@ def draw_trial(
     if as_page:
         check_page_target(target, overwrite=False)
     else:
-        check_preview_target(target)
+        check_preview_target(target, f".png or {PAGE_SUFFIX}")
     for strength in settings.strengths:
         check_strength(strength, 0)
     began = time.monotonic()

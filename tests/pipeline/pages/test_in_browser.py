@@ -136,7 +136,11 @@ def test_the_pictures_of_a_trial_are_shown_in_its_viewer(browser, trial_page):
     place = "document.getElementById('place').textContent"
     can_show_removed = "!document.querySelector('[data-side=removed]').disabled"
     shown = "document.querySelector('#frame .layer:first-child img').src"
-    assert browser.evaluate(place) == "whole image, astro-denoise, strength 0.5"
+    assert browser.evaluate(place) == "whole image, astro-denoise, strength 1"  # what is seen best
+    caption = "document.querySelector('[data-picture=\"0\"]')"
+    assert browser.evaluate(f"{caption}.textContent") == "astro-denoise, strength 0.5"
+    assert browser.evaluate(f"{caption}.ariaLabel") == "whole image, astro-denoise, strength 0.5"
+    browser.click('[data-picture="0"]')
     assert not browser.evaluate(can_show_removed)
     half = browser.evaluate(shown)
     browser.click('[data-picture="2"]')

@@ -145,7 +145,7 @@ def test_without_noise_it_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("name", "more", "why"),
     [
-        ("b.jpg", {}, r"previews are \.png"),
+        ("b.jpg", {}, r"previews are \.png or \.html; choose"),
         ("b.png", {"strengths": [2.0]}, "must be between 0"),
         ("b.png", {"at": (HEIGHT, 0)}, "--at 40,0: the image has 40 rows"),
         ("none/b.png", {}, "there is no folder"),
