@@ -193,7 +193,7 @@ def _text(assessment: Assessment) -> str:
         ]
     lines += [
         f"  residual     {number(residual.rms, unit)}, chi2 {number(residual.chi2)}",
-        f"  neighbours   alike by {number(residual.lag1_rows)} in columns and "
+        f"  neighbours   correlation {number(residual.lag1_rows)} in columns and "
         f"{number(residual.lag1_columns)} in rows; {number(residual.lag1_expected)} in the noise",
         f"  structure    correlation {number(residual.with_estimate)} with the estimate",
     ]
@@ -206,9 +206,9 @@ def _text(assessment: Assessment) -> str:
     levels = [level for level in residual.by_level if level.chi2 is not None]
     if levels:
         level_of = f"level, {unit}" if unit else "level"
-        lines += ["", f"  {level_of:<28}{'chi2':>8}{'lost, of the noise':>21}"]
+        lines += ["", f"  {level_of:<28}{'chi2':>8}{'light lost, in sigmas':>23}"]
         lines += [
-            f"  {level.limits:<28}{number(level.chi2):>8}{number(level.mean):>21}"
+            f"  {level.limits:<28}{number(level.chi2):>8}{number(level.mean):>23}"
             for level in levels
         ]
         lines.append("")

@@ -94,7 +94,7 @@ def _look_lines(look: dict[str, Any] | None) -> list[str]:
         return [f"  refused    {look['refused']}"]
     lines = [
         f"  noise      {look['noise_words']}",
-        f"  neighbours alike by {number(look['correlation'])}",
+        f"  neighbours correlation of their noise {number(look['correlation'])}; 0 in white noise",
         f"  missing    {_share(look['missing'])} of the pixels looked at",
         f"  saturated  {_share(look['saturated'])}",
     ]

@@ -205,6 +205,8 @@ def _usage_error(error: Exception) -> str | None:
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "glassplate")
     text = " ".join(describe().split()).replace("Value error, ", "")
+    if "unexpected extra argument" in text and path.endswith(" restore"):
+        text += "; restore takes one image, a job takes many: glassplate batch"
     return f"{text} (see {path} --help)"
 
 

@@ -170,11 +170,19 @@ def read_job(path: Path) -> Job:
     UsageError
         If the file cannot be read, or one of its keys or values is invalid.
     """
+    if path.is_dir():
+        raise UsageError(
+            f"job {path}: is a folder; write a job file with the lines 'inputs: {path}' and 'output: FOLDER', "
+            "and give its name"
+        )
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
-        raise UsageError(f"job {path}: {reason}") from error
+    except OSError as error:
+        raise UsageError(f"job {path}: {error.strerror or one_line(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"job {path}: is no text; give a job file, whose inputs name the images"
+        ) from error
     except yaml.YAMLError as error:
         raise UsageError(f"job {path}: not YAML: {one_line(error)}") from error
     if not isinstance(raw, dict):
@@ -239,7 +247,8 @@ def _absolute_entry(entry: JobInput) -> JobInput:
 
 def _first_error(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first error of a validation on one line, with the nearest known key for an unknown one."""
-    first = error.errors()[0]
+    # a misspelt key is the cause of the missing one
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list((model or _model_at(first["loc"])).model_fields)

@@ -59,7 +59,7 @@ class NoiseDescription:
 
     @property
     def confidence(self) -> Literal["high", "fair", "low"]:
-        """How well the noise is known, by the share of the image that shows little else."""
+        """How well the noise is known, by the share of the image that shows little but noise."""
         if self.flat >= HIGH_CONFIDENCE:
             return "high"
         return "fair" if self.flat >= LOW_CONFIDENCE else "low"
@@ -85,7 +85,9 @@ class NoiseDescription:
             growing = (
                 f", by channel {', '.join(f'{sigma:.3g}' for sigma in self.channels)}{growing}"
             )
-        known = f"; confidence {self.confidence}, {self.flat:.0%} of the image shows little else"
+        known = (
+            f"; confidence {self.confidence}, {self.flat:.0%} of the image shows little but noise"
+        )
         if not self.correlated:
             return f"white, {self.sigma:.3g}{after}{growing}{known}"
         coarse = "coarse grain" if self.grain >= COARSE else "grain"

@@ -152,4 +152,5 @@ def check_regular(path: Path) -> None:
         stat.S_IFBLK: "a device",
     }
     kind = kinds.get(stat.S_IFMT(mode), "something else")
-    raise SourceError(f"{path}: is {kind}, not a file; give the file of an image")
+    folder = "; a folder of images needs a job (`glassplate batch`)" if stat.S_ISDIR(mode) else ""
+    raise SourceError(f"{path}: is {kind}, not a file; give the file of an image{folder}")

@@ -99,6 +99,7 @@ class TestRefusals:
         [
             (("restore", "x.fits"), "Missing option '-o'"),
             (("restore", "none.fits", "-o", "o.zarr"), "none.fits: no such file"),
+            (("restore", "a.fits", "b.fits", "-o", "o.zarr"), "a job takes many: glassplate batch"),
             (("restor",), "Did you mean 'restore'"),
             (("--bogus",), "No such option"),
             (("inspect", "none.zarr"), "none.zarr"),

@@ -46,6 +46,7 @@ def test_paths_become_absolute(folder, monkeypatch, job_of):
         ("inputs: [{path: a, nam: b}]\noutput: o\n", r"inputs\.0\.nam.*did you mean 'name'\?"),
         ("inputs: a\n", "output is missing"),
         ("output: a\n", "inputs is missing"),
+        ("inputs: a\noutputs: o\n", r"unknown key 'outputs'; did you mean 'output'\?"),
         ("inputs: []\noutput: o\n", "inputs is"),
         ("inputs: 3\noutput: o\n", "inputs is 3"),
         ("inputs: a\noutput: o\nworkers: 0\n", "workers is 0"),
@@ -64,3 +65,13 @@ def test_an_invalid_job_is_refused_in_one_line(text, message, job_of):
 def test_a_missing_job_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.yaml: No such file"):
         read_job(tmp_path / "nowhere.yaml")
+
+
+def test_a_folder_or_an_image_in_place_of_a_job_is_refused_with_the_lines_to_write(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"is a folder; write a job file with the lines 'inputs: .+"
+    ):
+        read_job(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UsageError, match=r"photo\.jpg: is no text; give a job file"):
+        read_job(tmp_path / "photo.jpg")

@@ -86,25 +86,25 @@ class TestDescription:
         [
             (
                 {"sigma": 25.0, "brightness": 14.4, "colour": 20.4, "colour_grain": 1.0},
-                "white, 25 levels; confidence high, 43% of the image shows little else",
+                "white, 25 levels; confidence high, 43% of the image shows little but noise",
             ),
             (
                 {"correlated": True, "colour": 5.2, "colour_grain": 6.0, "brightness": 3.1, "grain": 4.0},
                 "coarse grain, 3.1 levels at 4 pixels, colour noise 5.2 levels at 6 pixels; "
-                "confidence high, 43% of the image shows little else",
+                "confidence high, 43% of the image shows little but noise",
             ),
             (
                 {"correlated": True, "grain": 1.6, "brightness": 3.0, "flat": 0.01, "unit": "adu"},
-                "grain, 3 adu at 1.6 pixels; confidence low, 1% of the image shows little else",
+                "grain, 3 adu at 1.6 pixels; confidence low, 1% of the image shows little but noise",
             ),
             (
                 {"grows": True, "unit": "", "flat": 0.1, "sigma": 2.0},
-                "white, 2, growing with brightness; confidence fair, 10% of the image shows little else",
+                "white, 2, growing with brightness; confidence fair, 10% of the image shows little but noise",
             ),
             (
                 {"channels": (2.0, 3.0, 4.0), "colour": 2.4, "grows": True},
                 "white, 3 levels, by channel 2, 3, 4, growing with brightness; "
-                "confidence high, 43% of the image shows little else",
+                "confidence high, 43% of the image shows little but noise",
             ),
             ({"sigma": 0.0}, "none"),
         ],

@@ -54,7 +54,7 @@ class TestSniffing:
 
 BAD = {
     "missing": (lambda d: d / "no.fits", "no such file or directory"),
-    "a folder": (lambda d: d, "is a directory"),
+    "a folder": (lambda d: d, r"a folder of images needs a job \(`glassplate batch`\)"),
     "empty": (lambda d: _write(d / "a.fits", b""), "is empty"),
     "text": (
         lambda d: _write(d / "a.fits", b"not a FITS file\n" * 99),
