@@ -53,7 +53,7 @@ help:
 	@echo "make docs       write the table of recipe keys, and build the user guide in build/site"
 	@echo "make oldest     make quick with the oldest versions of the dependencies that are allowed"
 	@echo "make pythons    make quick under Python 3.12 and 3.13, where they are installed"
-	@echo "make picture    make demo, and the picture of the README"
+	@echo "make picture    make demo, and its picture for docs/install.md"
 	@echo "make venv       .venv with glassplate (editable) and the tools to work on it"
 	@echo "make sbom       dist/glassplate.cdx.json, a software bill of materials of .venv"
 	@echo "make clean      remove what was built; make distclean: .venv too"
@@ -87,7 +87,7 @@ docs: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(VENV)/bin/python examples/demo.py
 
-# The picture of the README, from the demo's own results.
+# The picture of docs/install.md, from the demo's own results.
 picture: $(VENV)/.installed
 	$(VENV)/bin/python examples/demo.py --picture docs/images/before-after.png
 
