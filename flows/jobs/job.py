@@ -172,7 +172,7 @@ def read_job(path: Path) -> Job:
     """
     if path.is_dir():
         raise UsageError(
-            f"job {path}: is a folder; write a job file with the lines 'inputs: {path}' and 'output: FOLDER', "
+            f"job {path}: is a folder; write a job file with lines 'inputs: {path}' and 'output: FOLDER', "
             "and give its name"
         )
     try:

@@ -68,8 +68,8 @@ def warnings_about(found: NoiseDescription, exponent: int, removes_nothing: bool
         ]
     if found.confidence == "low":
         return [
-            f"the noise is not surely known: {found.flat:.1%} of the image shows little but noise, so that its "
-            f"standard deviation of {sigma:.3g} may be fine detail; check it with 'glassplate assess' "
+            f"the noise is not surely known: {found.flat:.1%} of the image shows little but noise, so that "
+            f"its standard deviation of {sigma:.3g} may be fine detail; check it with 'glassplate assess' "
             "or give noise.sigma"
         ]
     return []

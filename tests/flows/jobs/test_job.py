@@ -68,9 +68,7 @@ def test_a_missing_job_is_refused(tmp_path):
 
 
 def test_a_folder_or_an_image_in_place_of_a_job_is_refused_with_the_lines_to_write(tmp_path):
-    with pytest.raises(
-        UsageError, match=r"is a folder; write a job file with the lines 'inputs: .+"
-    ):
+    with pytest.raises(UsageError, match=r"is a folder; write a job file with lines 'inputs: .+"):
         read_job(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UsageError, match=r"photo\.jpg: is no text; give a job file"):
