@@ -68,7 +68,8 @@ def _of_residual(residual: Residual, denoised: bool) -> Iterator[str]:
     if follows is not None and follows > MOST_CORRELATION:
         yield (
             f"the residual follows the estimate (correlation {follows:.2f}, at most {MOST_CORRELATION:g} is "
-            "expected): structure was removed; look at the residual, raise fit.iterations or lower fit.guard"
+            "expected): structure was removed; look at the residual, raise fit.iterations, or lower "
+            "fit.guard where it is set"
         )
     elif follows is not None and follows < -MOST_CORRELATION:
         yield (
@@ -91,7 +92,7 @@ def _of_residual(residual: Residual, denoised: bool) -> Iterator[str]:
         yield (
             f"pixels {lost.limits} lost {lost.mean:.2f} standard deviations of the noise on average, at "
             f"most {MOST_LOST:g} is expected: structure was dimmed, or the noise there is stronger than was "
-            "found; lower fit.guard or raise fit.iterations"
+            "found; raise fit.iterations, or lower fit.guard where it is set"
         )
 
 

@@ -38,16 +38,16 @@ def _of_row(row: RecoveryRow) -> Iterator[str]:
         yield (
             f"{named} keep {kept:.2f} of their flux (+- {error:.2f}), 1 is expected: "
             + (
-                "they were partly taken for noise; lower fit.guard or raise fit.iterations"
+                "they were partly taken for noise; set fit.guard, or lower it, or raise fit.iterations"
                 if kept < 1
-                else "noise around them was taken for their light; raise fit.guard"
+                else "noise around them was taken for their light; raise fit.guard where it is set"
             )
         )
     before, after = row.before, row.after
     if before.completeness - after.completeness > MOST_MISSED:
         yield (
             f"{before.completeness:.0%} of the {named} are found in the input and "
-            f"{after.completeness:.0%} in the result: faint sources were removed; lower fit.guard"
+            f"{after.completeness:.0%} in the result: faint sources were removed; set fit.guard, or lower it"
         )
     if (
         before.width is not None
@@ -67,5 +67,6 @@ def _of_purity(row: PurityRow) -> Iterator[str]:
     if before - row.after > MOST_FALSE:
         yield (
             f"of the detections near signal to noise {row.significance}, {row.after:.0%} are true in the "
-            f"result and {before:.0%} in the input: noise was made into sources; raise fit.guard"
+            f"result and {before:.0%} in the input: noise was made into sources; raise fit.guard "
+            "where it is set"
         )
