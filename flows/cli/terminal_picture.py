@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def show_in_terminal(path: Path) -> bool:
-    """Draw a PNG at the width of the terminal, or smaller, by sixels or Kitty's protocol.
+    """Draw a PNG as large as the terminal has room for, by sixels or Kitty's protocol.
 
     Returns
     -------

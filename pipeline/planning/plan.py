@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def donor_iterations(self) -> int:
-        """Windows that the donor learns from, counting each visit; 0 without a donor, and as it is reused."""
+        """Windows that the donor learns from, counting each visit; 0 if it learns from none."""
         inherited = self.donor is not None
         steps = donor_iterations(self.problem, self.donor_settings, inherited=inherited)
         return steps if self.warm else 0
