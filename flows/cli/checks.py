@@ -100,8 +100,8 @@ def _versions() -> Finding:
 def _cpu() -> Finding:
     import torch
 
+    from glassplate.models.device.cores import cpu_count
     from glassplate.models.device.numerics import resolve
-    from glassplate.pipeline.pools.open_pool import cpu_count
 
     chosen = resolve("cpu")
     facts = {
@@ -168,8 +168,8 @@ def _device() -> Finding:
 
 def _recipes() -> Finding:
     """Estimate how many megapixels each shipped recipe restores in an hour."""
+    from glassplate.models.device.cores import cpu_count
     from glassplate.pipeline.planning.timing.recipe_rates import IMAGE_SIDE, recipe_rates
-    from glassplate.pipeline.pools.open_pool import cpu_count
 
     load, cores = os.getloadavg()[0], cpu_count()
     rates = recipe_rates()

@@ -9,18 +9,18 @@ less each learns by itself (docs/design/019-throughput.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import torch
 
 from glassplate.models.fit.cross_scale import learn_to_double
 from glassplate.models.fit.inputs import MORE_SQUARES
-from glassplate.models.fit.loop import RETRY_RATE, Network, descend, gradients_of
+from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import SEED_STEP, Measurement, Problem, Weights
+from glassplate.models.fit.second_process import SecondProcess, gradients_on_each, second_process
 from glassplate.models.fit.window import Window
 from glassplate.models.networks import make as networks
 from glassplate.models.networks.settings import NetworkSettings
@@ -41,8 +41,8 @@ LEAST_ITERATIONS = 1000
 # larger image share. Twelve photographs of Kodak as one image of 72 tiles, twelve of the tiles: a donor of
 # 6000 steps and 50 a tile 31.62 dB, 12000 and 5 31.61, 12000 and 20 31.70, 24000 and 5 31.68.
 THOROUGH_TILES, SHARED_TILES = 16, 8
-# Windows from which a donor of many learns at each step, each in a thread of its own. Twelve photographs of
-# Kodak as one image, 12 000 windows in all: 31.34 dB with one a step and with two.
+# Windows from which a donor of many learns at each step, each in a process of its own. Twelve photographs of
+# Kodak as one image, 12 000 windows in all: 31.34 dB with one a step and with two, 31.31 with four.
 WINDOWS_A_STEP = 2
 # Windows of a donor for which it takes `fit.iterations` steps at most.
 WINDOWS_A_FIT = 24
@@ -274,25 +274,17 @@ def _fit(
     cross_scale = problem.input == "cross-scale"
     inputs = first.channels if cross_scale else first.input().channels
     network = Network.for_window(first, inputs, steps.learning_rate, steps.start, generator)
-    learn = learn_to_double if cross_scale else _learn_to_predict
     loss_sum, count = torch.zeros((), device=problem.numerics.device), 0
-    with ThreadPoolExecutor(
-        steps.at_once, "donor", torch.set_num_threads, (problem.numerics.threads,)
-    ) as threads:
-        side_by_side = threads.map if problem.numerics.device == "cpu" else map
+    with _learning(network, problem, steps.at_once, first) as learn:
         for done in range(0, steps.iterations, steps.at_once):
             iteration = min(done + steps.at_once, steps.iterations)
             network.set_learning_rate(steps.learning_rate_at(iteration))
-            visits = [
-                _visit(measurements, number, generator) for number in range(done + 1, iteration + 1)
-            ]
-            if steps.at_once == 1:
-                losses = learn(network, visits[0], problem)
-            else:
-                of_one = partial(_gradients, network, problem, share=1 / len(visits))
-                gradients, each = zip(*side_by_side(of_one, visits), strict=True)
-                network.step_along(gradients)
-                losses = torch.cat(each)
+            losses = learn(
+                [
+                    _visit(measurements, number, generator)
+                    for number in range(done + 1, iteration + 1)
+                ]
+            )
             loss_sum += losses.mean()
             count += 1
             if not steps.is_due(done, iteration, problem.fit.log_period):
@@ -321,16 +313,35 @@ def _visit(
     return replace(measurement, seed=(measurement.seed + number * SEED_STEP) % 2**63)
 
 
+@contextmanager
+def _learning(
+    network: Network, problem: Problem, at_once: int, first: Window
+) -> Iterator[Callable[[Sequence[Measurement]], torch.Tensor]]:
+    """Give what takes one optimiser step on so many windows, like the first, and returns their data terms."""
+    if problem.input == "cross-scale":
+        yield lambda visits: learn_to_double(network, visits[0], problem)
+    elif at_once == 1:
+        yield lambda visits: _learn_to_predict(network, visits[0], problem)
+    else:
+        channels = first.input().channels, first.channels
+        with second_process(network, problem, channels) as second:
+            yield lambda visits: _learn_from_several(network, visits, problem, second)
+
+
+def _learn_from_several(
+    network: Network,
+    measurements: Sequence[Measurement],
+    problem: Problem,
+    second: SecondProcess | None,
+) -> torch.Tensor:
+    """Take one optimiser step along the mean gradient; return the data terms before it, (B,)."""
+    found = gradients_on_each(network, problem, measurements, second)
+    network.step_along([of_one.gradients for of_one in found])
+    return torch.cat([of_one.losses for of_one in found])
+
+
 def _learn_to_predict(network: Network, measurement: Measurement, problem: Problem) -> torch.Tensor:
     """Take one optimiser step on a window; return the data term before it, (1,)."""
     window = Window(measurement, problem)
     _, losses = descend(network, window.objective, window.input().draw())
     return losses
-
-
-def _gradients(
-    network: Network, problem: Problem, measurement: Measurement, share: float
-) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Gradients of a share of what is descended on a window, and its data term, (1,)."""
-    window = Window(measurement, problem)
-    return gradients_of(network, window.objective, window.input().draw(), share)

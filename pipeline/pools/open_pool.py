@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from glassplate.models.device.cores import cpu_count
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.pools.cluster import connected, local_cluster
 from glassplate.pipeline.pools.dask_pool import DaskPool
 from glassplate.pipeline.pools.pool import InlinePool, Pool
 
 KINDS = ("auto", "inline", "local")
-
-
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpu_count(device: str) -> int:

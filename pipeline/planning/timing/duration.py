@@ -25,9 +25,9 @@ PREDICTION = 0.36
 # Time of a step in which a network learns to double a window, from half of it, over that of doubling the
 # window in all orientations (0.0093 s and 0.38 s, of which 0.12 for 3x128x128, for 3x224x224).
 LEARNING_TO_DOUBLE = 0.09
-# Time of a donor's step on two windows in two threads, over that of two steps (0.040 s and 0.058 s for
+# Time of a donor's step on two windows in two processes, over that of two steps (0.028 s and 0.053 s for
 # 3x128x128, Intel Sapphire Rapids, bf16).
-SIDE_BY_SIDE = 0.7
+SIDE_BY_SIDE = 0.53
 # Bytes per second at which one worker reads, blends, compresses and writes (benchmarks/pipeline.py).
 COPY_BYTES_PER_S = 40e6
 

@@ -103,7 +103,7 @@ class TestRates:
     )
     def test_a_busy_machine_is_reported(self, measured, monkeypatch, load, reported):
         monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
-        monkeypatch.setattr("glassplate.pipeline.pools.open_pool.cpu_count", lambda: 2)
+        monkeypatch.setattr("glassplate.models.device.cores.cpu_count", lambda: 2)
         finding = checks._recipes()
         assert ("other programs" in finding.detail) == (reported is not None)
         assert (reported or "") in finding.detail

@@ -1,4 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +7,7 @@ from windows import measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import donor as module
+from glassplate.models.fit import second_process
 from glassplate.models.fit.donor import (
     LEAST_WINDOWS,
     DonorSettings,
@@ -136,18 +136,11 @@ class TestFitDonor:
 MANY = replace(SHORT, windows=LEAST_WINDOWS + 1, iterations=7)
 
 
-class OneAfterTheOther(ThreadPoolExecutor):
-    """Does all in this thread."""
-
-    def map(self, work, *each, **options):
-        return map(work, *each)
-
-
 class TestSeveralWindowsAStep:
-    def test_the_bytes_do_not_depend_on_threads(self, monkeypatch):
+    @pytest.mark.parametrize("cores", [1, 2])
+    def test_the_bytes_do_not_depend_on_cores(self, monkeypatch, cores):
         together = fit_donor(windows(), problem(iterations=12), MANY)
-        assert same(together, fit_donor(windows(), problem(iterations=12), MANY))
-        monkeypatch.setattr(module, "ThreadPoolExecutor", OneAfterTheOther)
+        monkeypatch.setattr(second_process, "cpu_count", lambda: cores)
         assert same(together, fit_donor(windows(), problem(iterations=12), MANY))
 
     def test_a_step_follows_the_mean_gradient(self):

@@ -1,0 +1,131 @@
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from windows import measurement, problem, sky
+
+from glassplate.models.fit import second_process as module
+from glassplate.models.fit.loop import Network
+from glassplate.models.fit.second_process import SecondProcess, gradients_on_each, second_process
+from glassplate.models.fit.window import Window
+
+
+def windows(count=2):
+    return [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(count)]
+
+
+def network():
+    window = Window(windows()[0], problem())
+    channels = window.input().channels, window.channels
+    made = Network.for_window(window, channels[0], 0.01, None, torch.Generator().manual_seed(0))
+    return made, channels
+
+
+def values_of(found):
+    return [
+        [gradient.numpy().tobytes() for gradient in of_one.gradients] + [of_one.losses.item()]
+        for of_one in found
+    ]
+
+
+def alone(made, measurements):
+    return values_of(gradients_on_each(made, problem(), measurements, None))
+
+
+def wait_until_asked(second, measurement):
+    """Ask until the process has started."""
+    deadline = time.monotonic() + 120
+    while not second.ask(measurement, share=0.5):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def second():
+    made, channels = network()
+    process = SecondProcess(made, problem(), channels)
+    yield made, process
+    process.close()
+
+
+def test_it_finds_the_same_bytes_and_follows_the_weights(second):
+    made, process = second
+    given = windows()
+    wait_until_asked(process, given[1])
+    assert values_of([process.answer()]) == alone(made, given)[1:]
+    for _ in range(2):
+        expected = alone(made, given)
+        assert process.ask(given[1], share=0.5)
+        found = process.answer()
+        assert values_of([found]) == expected[1:]
+        made.step_along([found.gradients])
+
+
+def test_both_together_find_what_one_finds(second):
+    made, process = second
+    given = windows()
+    wait_until_asked(process, given[0])
+    process.answer()
+    assert values_of(gradients_on_each(made, problem(), given, process)) == alone(made, given)
+    assert values_of(gradients_on_each(made, problem(), given[:1], process)) == alone(
+        made, given[:1]
+    )
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_process_that_is_killed_is_done_without(second, asked):
+    made, process = second
+    given = windows()
+    wait_until_asked(process, given[0])
+    if not asked:
+        process.answer()
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.wait()
+    if asked:
+        process.answer()  # it may have been quicker than the signal
+    assert values_of(gradients_on_each(made, problem(), given, process)) == alone(made, given)
+    assert not process.ask(given[0], share=0.5)
+    assert process.answer() is None
+
+
+def test_it_ends_when_the_other_end_is_closed(second):
+    _, process = second
+    process._connection.close()
+    assert process._process.wait(120) == 0
+
+
+def test_ctrl_c_does_not_end_it(second):
+    made, process = second
+    given = windows()
+    wait_until_asked(process, given[1])
+    process.answer()
+    os.kill(process._process.pid, signal.SIGINT)
+    assert process.ask(given[1], share=0.5)
+    assert values_of([process.answer()]) == alone(made, given)[1:]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_there_is_one_where_there_is_a_core_for_it(monkeypatch, cores):
+    monkeypatch.setattr(module, "cpu_count", lambda: cores)
+    with second_process(*with_problem(network())) as second:
+        assert (second is not None) == (cores > 1)
+    if second is not None:
+        assert second._process.poll() is not None
+
+
+def test_without_room_for_a_process_there_is_none(monkeypatch):
+    def full(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "cpu_count", lambda: 2)
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with second_process(*with_problem(network())) as second:
+        assert second is None
+
+
+def with_problem(of_network):
+    made, channels = of_network
+    return made, problem(), channels
