@@ -183,7 +183,11 @@ def start_server(log: Path, *, services: bool) -> tuple[subprocess.Popen[bytes],
             settings["PREFECT__SERVER_EPHEMERAL"] = "1"  # without both, it starts sooner
         with log.open("ab") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "glassplate.flows.server.server", str(listener.fileno())],
+                [
+                    # -P: the folder that a user is in has no say in what is imported
+                    *(sys.executable, "-P", "-m", "glassplate.flows.server.server"),
+                    str(listener.fileno()),
+                ],
                 stdin=subprocess.PIPE,  # end of file tells the server that this process is gone
                 stdout=sink,
                 stderr=sink,

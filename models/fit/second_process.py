@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple, TypeAlias
 
@@ -70,7 +70,8 @@ class SecondProcess:
             shared, self._gradients = _shared(file.fileno(), weights)
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "glassplate.models.fit.second_process"),
+                    # -P: the folder that a user is in has no say in what is imported
+                    *(sys.executable, "-P", "-m", "glassplate.models.fit.second_process"),
                     *(str(its.fileno()), str(file.fileno())),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -82,7 +83,8 @@ class SecondProcess:
         for weight, place in zip(weights, shared, strict=True):
             weight.data = place.copy_(weight.data)
         self._ready = False
-        self._connection.send((problem, channels))
+        with suppress(OSError):  # it has ended already, as the first question will find
+            self._connection.send((problem, channels))
 
     def ask(self, measurement: Measurement, share: float) -> bool:
         """Ask for the gradients of a share of what is descended on a window; return whether it was asked.

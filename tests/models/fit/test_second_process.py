@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -105,6 +106,19 @@ def test_ctrl_c_does_not_end_it(second):
     os.kill(process._process.pid, signal.SIGINT)
     assert process.ask(given[1], share=0.5)
     assert values_of([process.answer()]) == alone(made, given)[1:]
+
+
+def test_a_process_that_does_not_start_is_done_without(monkeypatch):
+    monkeypatch.setattr(module.sys, "executable", shutil.which("false"))
+    made, channels = network()
+    given = windows()
+    with second_process(made, problem(), channels) as process:
+        if process is not None:  # on one core there is none
+            process._process.wait()
+        for _ in range(2):
+            assert values_of(gradients_on_each(made, problem(), given, process)) == alone(
+                made, given
+            )
 
 
 @pytest.mark.parametrize("cores", [1, 2])
