@@ -34,9 +34,11 @@ from alone import Alone
 from speed import RESULTS, Image, Point, machine, reference, write
 from torch import nn
 
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.fit.loop import Network
 from glassplate.models.fit.problem import Problem
-from glassplate.models.networks.make import NetworkSettings, count_weights
+from glassplate.models.networks.make import count_weights
+from glassplate.models.networks.settings import NetworkSettings
 
 # Upsampling and last layer as in the paper. 32 channels, since 128 take sixteen times the time and an image
 # of 128x128 pixels; 4 skip channels as in the paper; a U-Net doubles its channels, so that 16 (its size in
@@ -121,7 +123,7 @@ def fitted(case: Case, image: Image, options: argparse.Namespace) -> dict[str, A
     """One row: the curve, where it was best, where it ended; seconds are the processor's, looks included."""
     problem = problem_of(case, image, options)
     points: list[Point] = []
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         fit = begin(case, image, problem)
         began = time.process_time()
         while fit.iteration < options.iterations:

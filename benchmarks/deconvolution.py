@@ -26,12 +26,13 @@ from alone import Alone
 from quality import InMemory, conditions
 from skimage import data, restoration
 
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import applied, resolve
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.metrics import psnr
 from glassplate.models.noise.estimate import estimate_noise
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.operator import Operator
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.recipes.recipe import Recipe, load_recipe
 from glassplate.pipeline.scaling import make_transform
 from glassplate.pipeline.sources.sample_windows import sample
@@ -98,7 +99,7 @@ def ours(
     )
     seed = tile_seed(recipe.seed, 0, 0)
     start, records = time.thread_time(), []
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         fit = Alone(Measurement(image, np.ones(image.shape, bool), None, seed), problem)
         while not fit.ended:
             fit.step()

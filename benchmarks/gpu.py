@@ -47,12 +47,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glassplate.models.batching.fit_each import fit_batch, fit_each
 from glassplate.models.batching.slots import Slots
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import applied, resolve
 from glassplate.models.device.speed import measure_device
-from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
+from glassplate.models.fit.donor import fit_donor
+from glassplate.models.fit.donor_problem import warm
 from glassplate.models.fit.loop import begin
 from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.fit.problem import FitSettings, Measurement, Problem, Weights
+from glassplate.models.fit.problem import Measurement, Problem, Weights
+from glassplate.models.fit.settings import DonorSettings, FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.metrics import psnr
@@ -151,7 +153,7 @@ def step_seconds(
 def flop_per_iteration(problem: Problem, measurement: Measurement) -> int:
     """Operations of one iteration of one fit, as torch counts those of its convolutions and products."""
     alone = replace(problem, numerics=replace(problem.numerics, stack=1, together="separate"))
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         slots = Slots([begin(Window(measurement, alone))])
         with FlopCounterMode(display=False) as counter:
             slots.advance()

@@ -17,6 +17,7 @@ from torch import func
 from torch.nn import functional as F
 
 from glassplate.models.batching import grouped_networks
+from glassplate.models.device.arithmetic import activation_dtype, applied
 from glassplate.models.device.numerics import WAYS, Numerics
 from glassplate.models.networks.layers import pad_reflect
 
@@ -111,7 +112,7 @@ def finish(device: str) -> None:
 @contextmanager
 def working(numerics: Numerics, *, ordered: bool = True) -> Iterator[None]:
     """The settings of a fit; `ordered`: whether sums are to have a fixed order, as they have in every fit."""
-    with numerics.applied():
+    with applied(numerics):
         if not ordered:
             torch.use_deterministic_algorithms(False)  # until the end of the block
         yield
@@ -125,7 +126,7 @@ def timed(numerics: Numerics, widths: Sequence[int], side: int) -> list[dict[str
         generator = torch.Generator(device).manual_seed(0)
         shapes = ((width, channels, side + 2, side + 2), (width, channels, channels, 3, 3))
         x, weight = (
-            torch.randn(shape, generator=generator, device=device).to(numerics.dtype)
+            torch.randn(shape, generator=generator, device=device).to(activation_dtype(numerics))
             for shape in shapes
         )
         for name, form in FORMS.items():

@@ -30,6 +30,7 @@ from quality import RESULTS, conditions, measurement_of, problem_for
 from skimage import io
 from studies import SIGMA
 
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.metrics import psnr
 from glassplate.models.networks.skip import SkipNetwork
 from glassplate.pipeline.recipes.recipe import load_recipe
@@ -97,7 +98,7 @@ def with_the_same_weights(noisy: np.ndarray) -> dict[str, float]:
         head.bias.copy_(fit.network.module.head.bias)
     draw = fit.state.input.draw()
     y = torch.from_numpy(noisy)[None].float()
-    with fit.problem.numerics.applied():
+    with applied(fit.problem.numerics):
         painted = fit.window.objective.estimate(fit.network.paint(draw.z))
         fit.window.objective.data_term(painted, draw.loss_mask).backward()
     out = network(draw.z)
@@ -132,7 +133,7 @@ def theirs(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) ->
 def ours(noisy: np.ndarray, clean: np.ndarray, seed: int, looks: list[int]) -> Curve:
     """Our loop, with the recipe as it ships."""
     fit, curve = our_fit(noisy, seed, max(looks)), {}
-    with fit.problem.numerics.applied():
+    with applied(fit.problem.numerics):
         while not fit.ended:
             fit.step()
             if fit.record_due:

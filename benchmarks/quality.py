@@ -59,7 +59,7 @@ from studies import (
 )
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import applied, resolve
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.pipeline.open_source import open_source
@@ -232,7 +232,7 @@ def stopped_by(rule: str, recipe: Recipe) -> Method:
             )
         problem, looks = plan.problem, {}
         decision, ended = None, None
-        with problem.numerics.applied():
+        with applied(problem.numerics):
             fit = Alone(plan.measurement(pixels, tile_seed(recipe.seed, 0, 0)), problem)
             while fit.iteration < problem.fit.iterations:
                 fit.step()
@@ -267,7 +267,7 @@ def noise_input(name: str, options: argparse.Namespace) -> dict[str, Method]:
 
     def fitted(image: np.ndarray, key: bytes) -> None:
         problem = problem_for(recipe, image, options.threads)
-        with problem.numerics.applied():
+        with applied(problem.numerics):
             fit = Alone(measurement_of(recipe, image), problem)
             while fit.iteration < last:
                 fit.step()

@@ -41,12 +41,15 @@ from zsn2n import ITERATIONS as ZSN2N_ITERATIONS
 from zsn2n import ZeroShotNoise2Noise
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.device.numerics import WAYS, resolve
-from glassplate.models.fit.donor import DonorSettings, fit_donor, warm
-from glassplate.models.fit.problem import FitSettings, Measurement, Problem, Weights
+from glassplate.models.device.arithmetic import applied, resolve
+from glassplate.models.device.numerics import WAYS
+from glassplate.models.fit.donor import fit_donor
+from glassplate.models.fit.donor_problem import warm
+from glassplate.models.fit.problem import Measurement, Problem, Weights
+from glassplate.models.fit.settings import DonorSettings, FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
 from glassplate.models.pixel_transform import PixelTransform
@@ -126,7 +129,7 @@ def curve(
     """PSNR of the answer at every record of a fit that runs to its cap."""
     points: list[Point] = []
     spent = 0.0
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         fit = Alone(image.measurement(), problem, start)
         while fit.iteration < problem.fit.iterations:
             began = time.perf_counter()
@@ -162,7 +165,7 @@ def fine(problem: Problem, iterations: int) -> Problem:
 def reference_seconds(image: Image, options: argparse.Namespace, count: int = 6) -> float:
     """Seconds of one iteration of the reference, now: median of a few, the first not counted."""
     problem = reference(image, options)
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         fit = Alone(image.measurement(), problem)
         times = []
         for _ in range(count + 1):

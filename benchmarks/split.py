@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import resolve
 from glassplate.models.fit.problem import Measurement, Problem
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity

@@ -24,6 +24,7 @@ import torch
 from alone import Alone
 from quality import conditions, measurement_of, problem_for
 
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.fit.log import Record
 from glassplate.models.fit.stopping import Decision, StoppingSettings, decide, least
 from glassplate.models.metrics import psnr
@@ -91,7 +92,7 @@ def curve(recipe: Recipe, clean: np.ndarray, image: np.ndarray, threads: int) ->
     problem = replace(problem, stopping=replace(problem.stopping, rule="heldout", patience=cap))
     log: list[Watched] = []
     decibels: list[float] = []
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         fit = Alone(measurement_of(recipe, image), problem)
         moving = MovingVariance(fit.window.objective.validation_weight)
         while fit.iteration < cap:

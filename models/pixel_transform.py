@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
-import torch
 
-Array = TypeVar("Array", "np.ndarray[Any, Any]", torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+Array = TypeVar("Array", "np.ndarray[Any, Any]", "torch.Tensor")
 
 
 @dataclass(frozen=True)
@@ -69,5 +71,9 @@ class PixelTransform:
 
 
 def _library(x: np.ndarray[Any, Any] | torch.Tensor) -> Any:
-    """Return torch or numpy, whichever `x` belongs to; both have the functions used here."""
-    return torch if isinstance(x, torch.Tensor) else np
+    """Return numpy or torch, whichever `x` belongs to; both have the functions used here."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    import torch  # by whoever has a tensor: a recorded transform is read without it
+
+    return torch

@@ -83,7 +83,7 @@ def _kind_of(error: Exception) -> FailureKind:
     if isinstance(error, MemoryError):
         return FailureKind.OUT_OF_MEMORY
     if isinstance(error, RuntimeError):
-        from glassplate.models.device.numerics import is_out_of_memory  # imports torch
+        from glassplate.models.device.arithmetic import is_out_of_memory  # imports torch
 
         return FailureKind.OUT_OF_MEMORY if is_out_of_memory(error) else FailureKind.OTHER
     return FailureKind.OTHER

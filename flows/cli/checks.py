@@ -100,8 +100,8 @@ def _versions() -> Finding:
 def _cpu() -> Finding:
     import torch
 
+    from glassplate.models.device.arithmetic import resolve
     from glassplate.models.device.cores import cpu_count
-    from glassplate.models.device.numerics import resolve
 
     chosen = resolve("cpu")
     facts = {
@@ -152,7 +152,7 @@ def _disk() -> Finding:
 
 def _device() -> Finding:
     """Measure how fast the device copies and multiplies."""
-    from glassplate.models.device.numerics import resolve
+    from glassplate.models.device.arithmetic import resolve
     from glassplate.models.device.speed import REPEATS, measure_device
 
     numerics = resolve()

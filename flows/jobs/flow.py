@@ -44,7 +44,6 @@ from glassplate.flows.jobs.running.pages import JobPage  # noqa: E402
 from glassplate.flows.jobs.running.run_images import Restore, run_images  # noqa: E402
 from glassplate.flows.jobs.running.settled import RunFacts  # noqa: E402
 from glassplate.flows.jobs.running.verdicts import verdict_of  # noqa: E402
-from glassplate.flows.jobs.running.work import restore_one  # noqa: E402
 from glassplate.flows.jobs.sequence import DonorSequence  # noqa: E402
 from glassplate.flows.jobs.serving.earlier_runs import SKIPPED, was_under_way  # noqa: E402
 from glassplate.flows.processes.liveness import end_with_service  # noqa: E402
@@ -157,6 +156,8 @@ def restore_image(name: str, look: Look, run: JobRun) -> State[Any]:
     state
         Completed, or Failed if the image is quarantined or has to be tried again; its data is an `Outcome`.
     """
+    from glassplate.flows.jobs.running.work import restore_one  # imports torch
+
     start = time.monotonic()
     store = look.image.store
     try:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from glassplate.flows.processes.spawning import refuse_unsafe_spawning
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.pools.open_pool import default_workers, is_address, open_pool
+from glassplate.pipeline.pools.open_pool import check_kind, default_workers, is_address, open_pool
 from glassplate.pipeline.pools.pool import OnProgress, Pool, Work
 
 Task = TypeVar("Task")
@@ -47,7 +47,8 @@ class LazyPool:
         self._closing = ExitStack()
         self._lock = threading.Lock()
         self.name = kind
-        self.workers = default_workers(kind, workers=workers, device=device)
+        self._workers: int | None = None
+        check_kind(kind)
         if is_address(kind):
             # only the scheduler knows whether it has workers, and how many
             self._pool(0)
@@ -58,11 +59,20 @@ class LazyPool:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
+    @property
+    def workers(self) -> int:
+        """See `Pool.workers`. Unless it is given it is found when it is asked for: torch counts the GPUs."""
+        if self._workers is None:
+            self._workers = default_workers(
+                self._kind, workers=self._given_workers, device=self._device
+            )
+        return self._workers
+
     def expect(self, tasks: int) -> None:
         """See `Pool.expect`. The first stage may be one fit, that of the donor, before many tiles."""
         self._expected_tasks = tasks
         if self._opened is None and self._kind == "auto" and self._images == 1 and tasks <= 1:
-            self.name, self.workers = "inline", 1
+            self.name, self._workers = "inline", 1
 
     def map(
         self, work: Work, tasks: Sequence[Task], on_progress: OnProgress, turn: int = 0
@@ -85,7 +95,7 @@ class LazyPool:
                 if self._kind != "inline" and not is_address(self._kind):
                     refuse_unsafe_spawning()
                 self._opened = self._closing.enter_context(opening)
-                self.name, self.workers = self._opened.name, self._opened.workers
+                self.name, self._workers = self._opened.name, self._opened.workers
             return self._opened
 
 

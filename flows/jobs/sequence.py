@@ -7,7 +7,6 @@ from pathlib import Path
 from glassplate.flows.jobs.images import Image
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.donor_reuse import begun_with, find_donor, is_begun
-from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.recipes.recipe import Recipe
 
 
@@ -35,6 +34,8 @@ class DonorSequence:
             return begun_with(image.store)
         if self._last is None:
             return image.donor
+        from glassplate.pipeline.planning.make_plan import make_plan  # imports torch
+
         try:
             make_plan(image.spec, recipe, recipe_name="", donor=find_donor(self._last))
         except UsageError:

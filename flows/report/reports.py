@@ -13,7 +13,7 @@ from glassplate.pipeline.pages.job_account import State
 from glassplate.pipeline.text import printable
 
 if TYPE_CHECKING:
-    from glassplate.pipeline.run.restore import RunResult
+    from glassplate.pipeline.run.request import RunResult
 
 _STATES: Mapping[Status, State] = {
     "restored": "done",

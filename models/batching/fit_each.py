@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from glassplate.models.batching.queue import OnRecord, Queue
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.estimate.estimate import restorations
 from glassplate.models.estimate.restoration import Restoration, without_valid_pixels
 from glassplate.models.fit.cross_scale import enlarge_window
@@ -87,7 +88,7 @@ def fit_each(
         If one fit alone is too large for the device. Where several are, half as many go on.
     """
     report = on_record or (lambda place, record: None)
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         if problem.numerics.stack > 1 and problem.input != "cross-scale":
             yield from Queue(windows, problem, report, start).run()
         else:

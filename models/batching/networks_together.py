@@ -10,7 +10,7 @@ import torch
 from glassplate.models.batching.grouped_networks import GroupedNetworks
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.fit.loop import Network, Networks
-from glassplate.models.networks.settings import PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
 
 
 class StackedNetworks(Networks, Protocol):

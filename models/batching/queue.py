@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 
 from glassplate.models.batching.slots import Slots
-from glassplate.models.device.numerics import is_out_of_memory
+from glassplate.models.device.arithmetic import is_out_of_memory
 from glassplate.models.estimate.estimate import restorations
 from glassplate.models.estimate.restoration import Restoration, without_valid_pixels
 from glassplate.models.fit.log import FitLog, FitResult, Reading, Record

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.device.numerics import Numerics
 
 # Size of the copied tensor. With its copy it is five times the largest cache of a GPU (50 MB), and more than
@@ -66,7 +67,7 @@ def measure_device(numerics: Numerics) -> DeviceRates:
         If the device has too little memory for the tensors, at most 3 GiB on a GPU, some 0.3 GiB on a CPU.
     """
     device = numerics.device
-    with numerics.applied():
+    with applied(numerics):
         copies, copying_s = _grown(partial(_copies, device), 1, MOST_COPIES, device)
         fp32, fp32_s = _grown(
             partial(_product, device, torch.float32), FIRST_SIDE, LAST_SIDE, device

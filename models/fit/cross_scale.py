@@ -17,14 +17,17 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from glassplate.models.device.arithmetic import activation_dtype, activation_layout
 from glassplate.models.filters import fill_unknown, neighbour_mean
 from glassplate.models.fit.log import FitResult, Record
 from glassplate.models.fit.loop import Network
 from glassplate.models.fit.losses import masked_mean
 from glassplate.models.fit.problem import Measurement, Problem, Weights
+from glassplate.models.fit.settings import LEAST_SIDE
 from glassplate.models.fit.window import Window
 from glassplate.models.networks.enlarging import DOUBLE
-from glassplate.models.operators.downsample import Downsample, Kernel, taps, upsample_bicubic
+from glassplate.models.operators.downsample import Downsample, taps, upsample_bicubic
+from glassplate.models.operators.kernels import Kernel
 
 # Sizes, relative to the measurement, of the images that are doubled from half of it: more scales are more
 # examples. Comic, foreman and ppt3 of Set14 by 2: with the first alone 31.99 dB, with four more 32.33; in
@@ -33,8 +36,6 @@ SIZES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
 # Turns and mirror images of a square: examples are drawn in one of them, predictions averaged over all.
 ORIENTATIONS = 8
 _MIRRORED: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
-# Fewest rows and columns of an image that is made smaller.
-LEAST_SIDE = 8
 # Share of a pixel's weight that must come from measured ones, but for rounding.
 MEASURED = 0.999
 
@@ -148,7 +149,7 @@ def upright(x: torch.Tensor, turn: int) -> torch.Tensor:
 def _doubled(network: Network, u: torch.Tensor, problem: Problem) -> torch.Tensor:
     """Interpolate (1, C, h, w) to twice its size and add what that lacks, in the network's domain."""
     numerics = problem.numerics
-    z = u.to(numerics.dtype).contiguous(memory_format=numerics.layout)
+    z = u.to(activation_dtype(numerics)).contiguous(memory_format=activation_layout(numerics))
     return upsample_bicubic(u, DOUBLE) + network.paint(z)
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from glassplate.models.filters import fill_unknown
+from glassplate.models.fit.settings import MORE_SQUARES
 from glassplate.models.operators.downsample import upsample_bicubic
 from glassplate.models.stacked_state import RandomGenerators, StackedState
 
@@ -21,12 +22,6 @@ DITHER = 1e-3
 # Side of the squares dropped where the noise is correlated, pixels: their centre is then two pixels
 # from anything the network sees (DECam exposure a: 19.0 dB of gain, 17.7 with single pixels dropped).
 SQUARE = 3
-# Factor on the number of squares, dropped and held out, of what would make the same share of pixels as
-# where single ones are: a fit learns and is judged by their centres only. Two crops of PolyU, 128x128,
-# prediction after 600 iterations with 0.3 dropped: factor 1 gives 38.3 and 30.8 dB, 2.6 38.9 and 32.2,
-# 4 39.0 and 32.6, 6.5 39.0 and 32.3. Held out: 36 squares (1) stop a fit 3.4 dB too soon, 109 (3) do not, 327
-# (9) cost 0.4 dB.
-MORE_SQUARES = 3
 # Gaussian with which dropped squares are filled from what surrounds them, pixels.
 FILL_RADIUS = 2.0
 

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from glassplate.models.filters import fill_unknown
 from glassplate.models.fit.inputs import Draw, Scene, prepare
 from glassplate.models.operators.jpeg import (
-    BLOCK,
-    Quantisation,
     block_cosine_matrix,
     box_mean,
     join_blocks,
@@ -17,6 +15,7 @@ from glassplate.models.operators.jpeg import (
     split_blocks,
     ycbcr_to_rgb,
 )
+from glassplate.models.operators.quantisation import BLOCK, Quantisation
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.models.stacked_state import RandomGenerators, StackedState
 

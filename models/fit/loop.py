@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from glassplate.models.device.arithmetic import activation_dtype, activation_layout
 from glassplate.models.fit.adam import Adam
 from glassplate.models.fit.average import Average
 from glassplate.models.fit.inputs import Draw, Input
@@ -121,7 +122,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimates, (B, C, H, W), and their data terms, (B,)."""
     numerics = objective.problem.numerics
-    z = draw.z.to(numerics.dtype).contiguous(memory_format=numerics.layout)
+    z = draw.z.to(activation_dtype(numerics)).contiguous(memory_format=activation_layout(numerics))
     x = objective.estimate(networks.paint(z))  # (B, C, H, W)
     return x, objective.data_term(x, draw.loss_mask)
 
@@ -207,7 +208,7 @@ class Network:
         problem = window.problem
         module = make_network(problem.network, inputs, window.channels, generator)
         # Torch's stub of Module.to leaves memory_format out.
-        module.to(problem.numerics.device, memory_format=problem.numerics.layout)  # type: ignore[call-overload]
+        module.to(problem.numerics.device, memory_format=activation_layout(problem.numerics))  # type: ignore[call-overload]
         if start is not None:
             module.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
         return cls(module, learning_rate)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from glassplate.models.device.numerics import multiplies_bf16
+from glassplate.models.device.arithmetic import multiplies_bf16
 from glassplate.models.fit.problem import Problem
 from glassplate.models.networks.enlarging import DOUBLE
-from glassplate.models.networks.make import (
-    NetworkSettings,
-    count_weights,
-    input_size,
-    padded_size,
-)
-from glassplate.models.networks.skip import LEAN, SQUARE
+from glassplate.models.networks.make import count_weights, input_size, padded_size
+from glassplate.models.networks.settings import LEAN, NetworkSettings
+from glassplate.models.networks.skip import SQUARE
 
 # Memory that torch takes at the first fit whatever its size: oneDNN's kernels and scratch. Measured 35 MiB
 # (torch 2.13, CPU), and some 40 MiB more where torch had just been installed: Linux then maps more pages of

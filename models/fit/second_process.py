@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
+from glassplate.models.device.arithmetic import activation_layout, applied
 from glassplate.models.device.cores import cpu_count
 from glassplate.models.fit.loop import Network, gradients_of
 from glassplate.models.fit.problem import Measurement, Problem
@@ -199,13 +200,13 @@ def main(connected: int, shared: int) -> None:
 def _answer(connection: Connection, descriptor: int) -> None:
     problem, (inputs, outputs) = connection.recv()
     module = make_network(problem.network, inputs, outputs, torch.Generator())
-    module.to(problem.numerics.device, memory_format=problem.numerics.layout)  # type: ignore[call-overload]
+    module.to(problem.numerics.device, memory_format=activation_layout(problem.numerics))  # type: ignore[call-overload]
     network = Network(module, learning_rate=0.0)
     weights, gradients = _shared(descriptor, list(module.parameters()))
     for weight, place in zip(module.parameters(), weights, strict=True):
         weight.data = place
     connection.send(True)
-    with problem.numerics.applied():
+    with applied(problem.numerics):
         while True:
             measurement, share = connection.recv()
             found = _gradients(network, problem, measurement, share)

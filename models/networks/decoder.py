@@ -12,7 +12,8 @@ from __future__ import annotations
 from torch import nn
 
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head, Upsample
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
+from glassplate.models.networks.settings import NetworkSettings
 
 
 class Decoder(PriorNetwork):

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from glassplate.models.networks.layers import Convolution, Head, Residual
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
+from glassplate.models.networks.settings import NetworkSettings
 
 # Rows and columns of the output for each of the input.
 DOUBLE = 2

@@ -9,19 +9,11 @@ import torch
 from glassplate.models.networks.decoder import Decoder
 from glassplate.models.networks.enlarging import DOUBLE, EnlargingNetwork
 from glassplate.models.networks.layers import BatchNorm, Convolution, Head
+from glassplate.models.networks.prior_network import PriorNetwork
 from glassplate.models.networks.resnet import ResNet
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.networks.skip import SQUARE, SkipNetwork, UnshuffledNetwork
 from glassplate.models.networks.unet import UNet
-
-__all__ = [
-    "NetworkSettings",
-    "PriorNetwork",
-    "count_weights",
-    "input_size",
-    "make_network",
-    "padded_size",
-]
 
 KINDS: dict[str, Callable[[NetworkSettings, int, int], PriorNetwork]] = {
     "lean": SkipNetwork,

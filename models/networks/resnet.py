@@ -19,7 +19,8 @@ from glassplate.models.networks.layers import (
     Residual,
     conv_norm_activation,
 )
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
+from glassplate.models.networks.settings import NetworkSettings
 
 
 class ResNet(PriorNetwork):

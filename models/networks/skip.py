@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from glassplate.models.networks.layers import BatchNorm, Head, Upsample, conv_norm_activation
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
+from glassplate.models.networks.settings import LEAN, NetworkSettings
 
-# Kinds without what costs time and gains nothing.
-LEAN = ("lean", "unshuffled")
 # Side of the square of pixels that become channels.
 SQUARE = 2
 

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from glassplate.models.networks.layers import Head, MaxPool, Upsample, conv_norm_activation
-from glassplate.models.networks.settings import NetworkSettings, PriorNetwork
+from glassplate.models.networks.prior_network import PriorNetwork
+from glassplate.models.networks.settings import NetworkSettings
 
 
 class UNet(PriorNetwork):

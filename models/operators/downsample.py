@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
 
 from glassplate.models.operators.borders import repeat_border, repeat_border_adjoint
-
-Kernel: TypeAlias = Literal["lanczos2", "lanczos3", "bicubic", "box", "pick"]
-KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+from glassplate.models.operators.kernels import KERNELS, Kernel
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from glassplate.models.operators.jpeg import (
-    BLOCK,
-    Quantisation,
     block_cosine_matrix,
     box_mean,
     join_blocks,
@@ -16,6 +14,7 @@ from glassplate.models.operators.jpeg import (
     split_blocks,
     ycbcr_to_rgb,
 )
+from glassplate.models.operators.quantisation import BLOCK, Quantisation
 
 # Iterations that invert the decoder's interpolation. Each leaves a third of the error; what is left after the
 # last is far below the rounding to 8 bits.

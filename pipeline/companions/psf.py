@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from glassplate.models.operators.blur import Psf
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.errors import SourceError
 from glassplate.pipeline.sources.open_image import open_named
 from glassplate.pipeline.tile_grid import Box

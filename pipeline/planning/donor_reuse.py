@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from glassplate.models.fit.donor import DonorSettings, donor_network, weight_shapes
 from glassplate.models.fit.problem import Problem
+from glassplate.models.fit.settings import DonorSettings, donor_network
 from glassplate.models.networks.settings import NetworkSettings
 from glassplate.pipeline.errors import StoreError, UsageError
 from glassplate.pipeline.files import sha256_of, write_atomically
@@ -186,6 +186,8 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
                 "with (with donor.network=same for both, if one image has more than 16 tiles and the other "
                 "has not) or drop --donor"
             )
+    from glassplate.models.fit.donor import weight_shapes  # torch tells the shapes
+
     if _shapes(inherited) != weight_shapes(problem, channels):
         raise UsageError(
             f"{named}: its network paints another number of channels, or sees another number of guides, "

@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from glassplate.models.device.numerics import Numerics
 from glassplate.models.noise.description import NoiseDescription
-from glassplate.models.operators.jpeg import Quantisation, standard_quantisation
+from glassplate.models.operators.quantisation import Quantisation, standard_quantisation
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companions.find_companions import with_companions
 from glassplate.pipeline.planning.jpeg_tables import read_quantisation
-from glassplate.pipeline.planning.make_plan import plan_files
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.plan_files import plan_files
 from glassplate.pipeline.planning.star_width import star_width
 from glassplate.pipeline.recipes.recipe import load_recipe
 from glassplate.pipeline.sources.file_format import holds_measurements
@@ -106,7 +107,8 @@ def look_and_plan(spec: SourceSpec) -> tuple[FirstLook, Plan]:
     name = "astro-denoise" if holds_measurements(spec.path) else "archive-denoise"
     recipe = load_recipe(name)
     with open_files(with_companions(spec, recipe)) as files:
-        plan = plan_files(files, recipe, recipe_name=name, device="cpu")
+        # nothing is fitted, so that any numerics will do
+        plan = plan_files(files, recipe, recipe_name=name, numerics=Numerics())
         counted = _counted(files, plan)
         jpeg = _jpeg(files.image)
     width = counted["star_width"] if name == "astro-denoise" else None

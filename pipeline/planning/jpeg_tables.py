@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from glassplate.models.operators.jpeg import Quantisation, standard_quantisation
+from glassplate.models.operators.quantisation import Quantisation, standard_quantisation
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.raster.jpeg import read_jpeg_header

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from glassplate.models.fit.donor import most_steps
-from glassplate.models.networks.skip import LEAN
+from glassplate.models.fit.donor_problem import most_steps
+from glassplate.models.networks.settings import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names
 from glassplate.pipeline.text import plural

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from glassplate.models.fit.cross_scale import LEAST_SIDE
-from glassplate.models.operators.blur import Blur, Psf
-from glassplate.models.operators.downsample import Downsample
+from glassplate.models.fit.settings import LEAST_SIDE
 from glassplate.models.operators.operator import Composition, Identity, Operator
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.source import Source
@@ -18,8 +17,14 @@ def make_operator(recipe: Recipe, psf: Psf | None) -> Operator:
     The PSF is on the grid of the estimate, which may be finer than that of the measurement.
     """
     scale, kernel = recipe.operator.scale, recipe.operator.kernel
+    if psf is None and scale == 1:
+        return Identity()
+    # here, as these import torch, without which a plan that only denoises is made and read
+    from glassplate.models.operators.blur import Blur
+    from glassplate.models.operators.downsample import Downsample
+
     if psf is None:
-        return Downsample(scale, kernel) if scale > 1 else Identity()
+        return Downsample(scale, kernel)
     return Composition(Blur(psf), Downsample(scale, kernel)) if scale > 1 else Blur(psf)
 
 

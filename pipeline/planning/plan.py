@@ -11,19 +11,19 @@ import numpy.typing as npt
 
 from glassplate.models.colour import lightness
 from glassplate.models.device.numerics import Numerics
-from glassplate.models.fit.donor import (
-    DonorSettings,
+from glassplate.models.fit.donor_problem import (
     donor_iterations,
     warm,
     windows_a_step,
     with_donor_network,
 )
 from glassplate.models.fit.problem import Measurement, Problem
+from glassplate.models.fit.settings import DonorSettings
 from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.operators.blur import Psf
-from glassplate.models.operators.jpeg import Quantisation
 from glassplate.models.operators.operator import Operator
+from glassplate.models.operators.psf import Psf
+from glassplate.models.operators.quantisation import Quantisation
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.planning.donor_reuse import Inherited
 from glassplate.pipeline.planning.operator import make_operator

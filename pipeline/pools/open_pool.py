@@ -28,6 +28,20 @@ def is_address(kind: str) -> bool:
     return ":" in kind
 
 
+def check_kind(kind: str) -> None:
+    """Refuse the name of a pool that is none.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kind.
+    """
+    if kind not in KINDS and not is_address(kind):
+        raise UsageError(
+            f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
+        )
+
+
 def default_workers(kind: str, *, workers: int | None, device: str) -> int:
     """Workers that a pool of this kind would have: one for each GPU, or one for each core.
 
@@ -39,10 +53,7 @@ def default_workers(kind: str, *, workers: int | None, device: str) -> int:
     UsageError
         If there is no such kind.
     """
-    if kind not in KINDS and not is_address(kind):
-        raise UsageError(
-            f"pool {kind}: expected {', '.join(KINDS)} or an address such as tcp://host:8786"
-        )
+    check_kind(kind)
     if kind == "inline":
         return 1
     if workers is not None:

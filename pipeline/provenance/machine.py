@@ -12,9 +12,6 @@ from functools import cache
 from pathlib import Path
 
 import psutil
-import torch
-
-from glassplate.pipeline.pools.open_pool import gpu_count
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,24 @@ def this_machine(*, gpus: bool = False) -> Machine:
     gpus
         Whether to name the GPUs. Only a run that uses them should ask torch for them.
     """
-    count = gpu_count("cuda") if gpus else 0
     return Machine(
         host=platform.node(),
         system=platform.platform(),
         processor=processor(),
-        gpus=tuple(torch.cuda.get_device_name(n) for n in range(count)),
+        gpus=gpu_names() if gpus else (),
         cores=os.cpu_count(),
         memory_bytes=psutil.virtual_memory().total,
         python=sys.version.split()[0],
     )
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of the GPUs that torch finds."""
+    import torch  # seconds that a description of the machine without GPUs does not need
+
+    if not torch.cuda.is_available():
+        return ()
+    return tuple(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
 
 
 def processor() -> str:

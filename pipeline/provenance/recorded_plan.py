@@ -8,7 +8,7 @@ from pathlib import PurePath
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.noise.description import NoiseDescription
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.operators.jpeg import Quantisation
+from glassplate.models.operators.quantisation import Quantisation
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Combination
 from glassplate.pipeline.store.layout import Layout

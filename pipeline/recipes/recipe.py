@@ -13,10 +13,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from glassplate.models.fit.donor import DonorSettings
-from glassplate.models.fit.problem import FitSettings, check_input
+from glassplate.models.fit.settings import DonorSettings, FitSettings, check_input
 from glassplate.models.fit.stopping import StoppingSettings
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.pipeline.companions.settings import CompanionSettings
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings

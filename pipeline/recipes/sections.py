@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from glassplate.models.operators.downsample import Kernel
+from glassplate.models.operators.kernels import Kernel
 
 
 class Section(BaseModel):

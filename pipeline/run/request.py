@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from glassplate.models.device.numerics import Device
 from glassplate.pipeline.errors import StoreError
 from glassplate.pipeline.export.export import check_target
 from glassplate.pipeline.open_source import SourceFiles, open_files
 from glassplate.pipeline.planning.companions.companion_checks import check_companions
 from glassplate.pipeline.planning.companions.find_companions import with_companions
-from glassplate.pipeline.planning.make_plan import Device
 from glassplate.pipeline.provenance.manifest import Summary
 from glassplate.pipeline.recipes.recipe import Recipe
 from glassplate.pipeline.sources.source import SourceSpec

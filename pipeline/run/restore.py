@@ -9,20 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from glassplate.pipeline.errors import DiskFullError, SpoiledError, is_disk_full
 from glassplate.pipeline.events import Listener, RunEnded, StageStarted, ignore_event
 from glassplate.pipeline.export.export import write_export
 from glassplate.pipeline.open_source import SourceFiles
-from glassplate.pipeline.planning.donor_reuse import Inherited, inherit
-from glassplate.pipeline.planning.make_plan import plan_files
+from glassplate.pipeline.planning.make_plan import numerics_for
 from glassplate.pipeline.planning.memory import check_capacity
+from glassplate.pipeline.planning.plan_files import plan_files
 from glassplate.pipeline.pools.pool import Pool
 from glassplate.pipeline.provenance.checksums import check_undamaged
-from glassplate.pipeline.provenance.identity import RunIdentity, identify
+from glassplate.pipeline.provenance.identity import RunIdentity
 from glassplate.pipeline.provenance.identity_check import check_same
-from glassplate.pipeline.provenance.input_watch import InputWatch, stamps_of
 from glassplate.pipeline.provenance.manifest import (
     Manifest,
     finished_manifest,
@@ -30,6 +29,13 @@ from glassplate.pipeline.provenance.manifest import (
     write_manifest,
 )
 from glassplate.pipeline.run.donor_stage import prepare_donor
+from glassplate.pipeline.run.finished import (
+    Inputs,
+    already_complete,
+    check_finished,
+    identify_inputs,
+    wants_export,
+)
 from glassplate.pipeline.run.request import RestoreRequest, RunResult, check_request
 from glassplate.pipeline.run.session import (
     begin_session,
@@ -91,72 +97,15 @@ def _unless_done(request: RestoreRequest, pool: Pool, listener: Listener) -> Run
             inputs = None
             finished = finished_manifest(request.store)
             if finished is not None:
-                inputs = _identify_inputs(request, opened)
-                _check_finished(request, finished, inputs.identity)
-                if not _wants_export(request, finished):
-                    return _already_complete(request, finished, start)
+                inputs = identify_inputs(request, opened)
+                check_finished(request, finished, inputs.identity)
+                if not wants_export(request, finished):
+                    return already_complete(request, finished, start)
             with _locked(request):
-                inputs = inputs or _identify_inputs(request, opened)
+                inputs = inputs or identify_inputs(request, opened)
                 return _restore(request, opened, inputs, pool, listener, start)
         finally:
             forget_unpacked(request.spec)
-
-
-def complete_result(request: RestoreRequest) -> RunResult | None:
-    """The result of an earlier run of the same request, if nothing of it is left to do; reads the inputs.
-
-    Returns
-    -------
-    result
-        None if there is no result, its run has not ended, some of its tiles are missing, or the export is
-        not there as it was written.
-
-    Raises
-    ------
-    ChangedError
-        If the result is of another request.
-    StoreError
-        If it is damaged.
-    SourceError, UsageError, CapacityError
-        As `restore`.
-    """
-    start = time.monotonic()
-    finished = finished_manifest(request.store)
-    if finished is None:
-        return None
-    with check_request(request) as opened:
-        request = replace(request, spec=opened.spec)
-        try:
-            _check_finished(request, finished, _identify_inputs(request, opened).identity)
-        finally:
-            forget_unpacked(request.spec)
-    if _wants_export(request, finished):
-        return None
-    return _already_complete(request, finished, start)
-
-
-def _check_finished(request: RestoreRequest, finished: Manifest, identity: RunIdentity) -> None:
-    """Refuse a complete result that is of another request or damaged."""
-    check_same(request.store, finished, identity, request.recipe, any_version=request.any_version)
-    check_undamaged(request.store)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What a run is made from, as it was when the session began."""
-
-    identity: RunIdentity
-    watch: InputWatch
-    donor: Inherited | None
-
-
-def _identify_inputs(request: RestoreRequest, opened: SourceFiles) -> _Inputs:
-    donor = None if request.donor is None else inherit(request.donor, request.store)
-    # the time stamps are read before the files are hashed, so that a change meanwhile shows
-    stamps = stamps_of(request.spec.files)
-    opened.check_unchanged()
-    identity = identify(request.spec, request.recipe, None if donor is None else donor.file)
-    return _Inputs(identity, InputWatch(stamps, identity), donor)
 
 
 @contextmanager
@@ -174,7 +123,7 @@ def _locked(request: RestoreRequest) -> Iterator[None]:
 def _restore(
     request: RestoreRequest,
     opened: SourceFiles,
-    inputs: _Inputs,
+    inputs: Inputs,
     pool: Pool,
     listener: Listener,
     start: float,
@@ -184,7 +133,7 @@ def _restore(
     if manifest is not None and manifest.status == "complete":
         check_undamaged(request.store)
         _export(request, manifest, listener)
-        return _already_complete(request, manifest, start)
+        return already_complete(request, manifest, start)
 
     run = _planned(request, opened, inputs, manifest, pool, listener)
     begin_session(run, request.spec.path, request.context)
@@ -213,7 +162,7 @@ def _restore(
 def _planned(
     request: RestoreRequest,
     opened: SourceFiles,
-    inputs: _Inputs,
+    inputs: Inputs,
     manifest: Manifest | None,
     pool: Pool,
     listener: Listener,
@@ -223,7 +172,7 @@ def _planned(
         opened,
         request.recipe,
         recipe_name=request.recipe_name,
-        device=request.device,
+        numerics=numerics_for(request.recipe, request.device),
         donor=inputs.donor,
         workers=pool.workers,
     )
@@ -259,28 +208,9 @@ def _manifest_to_resume(request: RestoreRequest, identity: RunIdentity) -> Manif
     return manifest
 
 
-def _already_complete(request: RestoreRequest, manifest: Manifest, start: float) -> RunResult:
-    return RunResult(
-        store=request.store,
-        status="complete",
-        tiles=manifest.tiles,
-        done=manifest.tiles,
-        quarantined=0,
-        already_complete=True,
-        seconds=time.monotonic() - start,
-        summary=manifest.final_summary,
-        export=request.export,
-    )
-
-
-def _wants_export(request: RestoreRequest, manifest: Manifest) -> bool:
-    """Whether an export is asked for that is not there as it was written."""
-    return request.export is not None and not manifest.has_export(request.export)
-
-
 def _export(request: RestoreRequest, manifest: Manifest, listener: Listener) -> None:
     """Write and record the export that is asked for, unless it is there as it was written."""
-    if request.export is None or not _wants_export(request, manifest):
+    if request.export is None or not wants_export(request, manifest):
         return
     listener(StageStarted(request.store, "export", 1))
     write_export([request.store], request.export, listener=listener)

@@ -34,13 +34,10 @@ from glassplate.pipeline.tiles.donor import DonorFile, read_donor
 from glassplate.pipeline.tiles.kept_rays import kept_rays
 from glassplate.pipeline.tiles.plausible import implausible
 from glassplate.pipeline.tiles.prefetch import WriteBehind, read_ahead, reader_and_writer
-from glassplate.pipeline.tiles.scratch import Scratch
+from glassplate.pipeline.tiles.scratch import LOG_FIELDS, Scratch
 from glassplate.pipeline.tiles.seeds import tile_seed
 
 FloatArray = npt.NDArray[np.float32]
-
-# Columns of an iteration log.
-LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
 
 
 @dataclass(frozen=True)

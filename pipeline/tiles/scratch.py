@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from glassplate.pipeline.files import write_atomically
 
+# Columns of an iteration log.
+LOG_FIELDS = ("iteration", "data_term", "heldout_loss", "chi2", "seconds")
+
 # Logs of runs that an earlier version began have a sixth column, the moving variance of a stopping rule that
 # is gone; they are resumed.
 EARLIER_FIELDS = 6

@@ -14,9 +14,8 @@ import zarr
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.records import TileRecord
 from glassplate.pipeline.tile_grid import Tile, TileGrid
-from glassplate.pipeline.tiles.batch import LOG_FIELDS
 from glassplate.pipeline.tiles.blend import axis_weight
-from glassplate.pipeline.tiles.scratch import Scratch
+from glassplate.pipeline.tiles.scratch import LOG_FIELDS, Scratch
 
 # Maps that are fields of the tile records, with their meaning; `seam` is measured from the windows.
 MAPS = {

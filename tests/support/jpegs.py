@@ -4,9 +4,7 @@ import imagecodecs
 import numpy as np
 import torch
 
-from glassplate.models.operators.jpeg import (
-    standard_quantisation,
-)
+from glassplate.models.operators.quantisation import standard_quantisation
 
 SAMPLINGS = {"444": (1, 1), "422": (1, 2), "420": (2, 2)}
 

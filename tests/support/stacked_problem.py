@@ -1,9 +1,10 @@
 """A small problem whose fits may be stacked."""
 
-from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.problem import FitSettings, Problem
+from glassplate.models.device.arithmetic import resolve
+from glassplate.models.fit.problem import Problem
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.operator import Identity
 from glassplate.models.pixel_transform import PixelTransform

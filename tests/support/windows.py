@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from glassplate.models.device.numerics import resolve
-from glassplate.models.fit.problem import FitSettings, Measurement, Problem
+from glassplate.models.device.arithmetic import resolve
+from glassplate.models.fit.problem import Measurement, Problem
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.operators.blur import Psf
 from glassplate.models.operators.operator import Identity
+from glassplate.models.operators.psf import Psf
 from glassplate.models.pixel_transform import PixelTransform
 
 SIGMA = 5.0

@@ -23,7 +23,7 @@ from glassplate.flows.report.reports import ImageReport
 from glassplate.flows.report.text import plural
 from glassplate.pipeline.errors import ChangedError
 from glassplate.pipeline.provenance.manifest import Manifest, read_manifest
-from glassplate.pipeline.run.restore import RunResult
+from glassplate.pipeline.run.request import RunResult
 from glassplate.pipeline.text import one_line, printable
 
 PARTIAL_REMEDY = (

@@ -20,6 +20,7 @@ from glassplate.flows.jobs.joint_exports import JointExports
 from glassplate.flows.jobs.lazy_pool import LazyPool
 from glassplate.flows.jobs.running.arriving import ARRIVING, wait_until_whole
 from glassplate.flows.jobs.running.asked import asked_of
+from glassplate.flows.jobs.running.find_done import find_done
 from glassplate.flows.jobs.running.job_run import JobRun
 from glassplate.flows.jobs.running.outcomes import (
     Look,
@@ -36,7 +37,6 @@ from glassplate.flows.jobs.running.settled import (
 )
 from glassplate.flows.jobs.running.through import Way, go_through
 from glassplate.flows.jobs.running.verdicts import verdict_of
-from glassplate.flows.jobs.running.work import find_done
 from glassplate.flows.processes.memory import share_arenas
 from glassplate.pipeline.errors import GlassplateError, UsageError
 from glassplate.pipeline.pages.job_account import State
@@ -80,15 +80,16 @@ def run_images(
         submit=lambda image: _submitted(image, next(turns), run, threads, restore),
         is_worth_another=lambda outcome: _is_worth_another(outcome, run),
         ended=ended,
+        at_once=lambda: 1 if run.donors is not None else images_in_flight(pool, len(images)),
     )
     # the pool closes before the threads are joined, so that an interrupted run waits for no fit
     with ExitStack() as stack:
         stack.callback(_close, run, images, outcomes)
-        at_once = 1 if run.donors is not None else images_in_flight(pool, len(images))
-        threads = stack.enter_context(ThreadPoolExecutor(at_once, thread_name_prefix="image"))
+        # as many threads as are at work at once
+        threads = stack.enter_context(ThreadPoolExecutor(len(images), thread_name_prefix="image"))
         stack.enter_context(pool)
         try:
-            go_through(_new_ones_first(images, run), way, at_once)
+            go_through(_new_ones_first(images, run), way)
         except BaseException:  # Ctrl-C, a signal, or a cancellation from Prefect
             run.stop.set()
             threads.shutdown(wait=False, cancel_futures=True)

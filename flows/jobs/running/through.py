@@ -25,10 +25,12 @@ class Way(Generic[Item, Outcome]):
     """Whether an item is tried once more, after all others."""
     ended: Callable[[Item, Outcome], None]
     """Called once for each item, in the calling thread, with its outcome."""
+    at_once: Callable[[], int]
+    """How many items are worked on at once, at least one; asked when the second one is to begin."""
 
 
-def go_through(items: Iterable[Item], way: Way[Item, Outcome], at_once: int) -> None:
-    """Work on items, at most so many at once; return when the last one has ended.
+def go_through(items: Iterable[Item], way: Way[Item, Outcome]) -> None:
+    """Work on items, a few at once; return when the last one has ended.
 
     What an item needs is found out when its turn comes, while the work on those before it goes on.
     """
@@ -46,7 +48,7 @@ def go_through(items: Iterable[Item], way: Way[Item, Outcome], at_once: int) -> 
 
     def begin(item: Item, first: Outcome | None = None) -> None:
         """Begin the work on an item, for the second time if it has a first outcome."""
-        while len(running) >= at_once:
+        while running and len(running) >= way.at_once():
             collect(last_try=first is not None)
         outcome = way.refused(item)
         if outcome is not None:

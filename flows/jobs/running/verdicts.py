@@ -79,7 +79,7 @@ def verdict_of(error: Exception) -> Verdict:
 def _is_passing(error: Exception) -> bool:
     if isinstance(error, GlassplateError):
         return error.passing
-    from glassplate.models.device.numerics import is_out_of_memory  # imports torch
+    from glassplate.models.device.arithmetic import is_out_of_memory  # imports torch
 
     return any(
         isinstance(one, MemoryError | TimeoutError | ConnectionError)

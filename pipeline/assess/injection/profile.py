@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from glassplate.models.metrics import MAD_TO_SIGMA
-from glassplate.models.operators.blur import Psf
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.scaling import Sample
 

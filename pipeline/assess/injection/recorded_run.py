@@ -9,8 +9,9 @@ from glassplate.pipeline.errors import SourceError, StoreError
 from glassplate.pipeline.files import sha256_of
 from glassplate.pipeline.open_source import open_files
 from glassplate.pipeline.planning.donor_reuse import WEIGHTS, recorded_donor
-from glassplate.pipeline.planning.make_plan import plan_files
+from glassplate.pipeline.planning.make_plan import numerics_for
 from glassplate.pipeline.planning.plan import Plan
+from glassplate.pipeline.planning.plan_files import plan_files
 from glassplate.pipeline.provenance.folder import provenance_path
 from glassplate.pipeline.provenance.identity import FileIdentity, RunIdentity
 from glassplate.pipeline.provenance.manifest import Manifest
@@ -45,7 +46,8 @@ def recorded_run(store: Path, manifest: Manifest) -> RecordedRun:
         _check_input(store, file)
     recipe = parse_recipe(manifest.recipe, str(store))
     with open_files(_spec(manifest.identity)) as files:
-        plan = plan_files(files, recipe, recipe_name=manifest.recipe_name)
+        numerics = numerics_for(recipe, "auto")
+        plan = plan_files(files, recipe, recipe_name=manifest.recipe_name, numerics=numerics)
     here = plan.numerics
     plan = replace(plan.as_recorded(manifest.plan), donor=recorded_donor(store))
     if plan.numerics.device == "cuda" and here.device != "cuda":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import resolve
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import GlassplateError
 from glassplate.pipeline.export.strength import Removed

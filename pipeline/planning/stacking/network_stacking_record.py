@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from glassplate.models.device.numerics import WAYS, Way
 from glassplate.models.fit.problem import Problem
 from glassplate.pipeline.provenance.machine import processor
@@ -74,13 +72,17 @@ def _key(problem: Problem) -> str:
     """What a record holds for: the device, the software, and what decides most of an iteration's time."""
     numerics = problem.numerics
     cuda = numerics.device == "cuda"
-    device = torch.cuda.get_device_name() if cuda else processor()
-    software = (
-        f"glassplate {version('glassplate')}, torch {torch.__version__}, {numerics.precision}"
-    )
+    device = _gpu_name() if cuda else processor()
+    software = f"glassplate {version('glassplate')}, torch {version('torch')}, {numerics.precision}"
     network = ", ".join(str(value) for value in asdict(problem.network).values())
     painted = f"input {problem.input}, scale {problem.operator.scale}"
     return f"{device}; {software}; {network}; {painted}"
+
+
+def _gpu_name() -> str:
+    import torch  # a plan of fits on the CPU does without it
+
+    return torch.cuda.get_device_name()
 
 
 def _read(path: Path | None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from glassplate.models.batching.iteration_time import seconds_per_iteration
-from glassplate.models.fit.problem import FitSettings, Problem
+from glassplate.models.fit.problem import Problem
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.networks.make import padded_size
 

@@ -15,8 +15,8 @@ import numpy as np
 import tifffile
 
 from glassplate.models.batching.iteration_time import seconds_per_iteration
-from glassplate.models.device.numerics import Way
-from glassplate.pipeline.planning.make_plan import Device, make_plan
+from glassplate.models.device.numerics import Device, Way
+from glassplate.pipeline.planning.make_plan import make_plan
 from glassplate.pipeline.planning.memory import device_memory
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.planning.stacking.network_stacking import choose_stacking, with_stacking

@@ -11,7 +11,7 @@ from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import loop
 from glassplate.models.fit.problem import Measurement, member_measurement
 from glassplate.models.fit.stopping import StoppingSettings
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample

@@ -4,7 +4,8 @@ import torch
 from glassplate.models.batching.grouped_networks import GroupedNetworks
 from glassplate.models.batching.networks_together import SeparateNetworks
 from glassplate.models.fit.loop import Network
-from glassplate.models.networks.make import NetworkSettings, input_size, make_network
+from glassplate.models.networks.make import input_size, make_network
+from glassplate.models.networks.settings import NetworkSettings
 
 KINDS = ("lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder")
 RATES = (0.01, 0.003, 0.01)

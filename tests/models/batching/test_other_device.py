@@ -12,12 +12,14 @@ from windows import problem
 
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.batching.slots import Slots
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.estimate import hole_edges
-from glassplate.models.fit.donor import DonorSettings, fit_donor
+from glassplate.models.fit.donor import fit_donor
 from glassplate.models.fit.loop import begin
 from glassplate.models.fit.problem import Measurement
+from glassplate.models.fit.settings import DonorSettings
 from glassplate.models.fit.window import Window
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.pixel_transform import PixelTransform
 
 if torch.cuda.is_available():
@@ -142,7 +144,7 @@ def test_fits_are_what_they_are_on_the_cpu(case, way, monkeypatch):
 def test_an_iteration_waits_for_nothing_and_a_record_once(case, way, device):
     given, measured = EVERY[case]
     given = there(stacked(given, 2, way))
-    with given.numerics.applied():
+    with applied(given.numerics):
         slots = Slots([begin(Window(one, given)) for one in measured[:2]])
         slots.advance()  # constants may be sent
         device.waits.clear()

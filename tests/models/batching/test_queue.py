@@ -25,7 +25,7 @@ from glassplate.models.batching.slots import Slots
 from glassplate.models.fit.loop import RETRY_RATE, begin
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.fit.window import Window
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.pixel_transform import PixelTransform
 
 WAYS = ("separate", "grouped")

@@ -7,9 +7,11 @@ from glassplate.models.estimate.posterior import (
     posterior_through,
     posterior_variance,
 )
-from glassplate.models.operators.blur import Blur, Psf
-from glassplate.models.operators.downsample import KERNELS, Downsample
+from glassplate.models.operators.blur import Blur
+from glassplate.models.operators.downsample import Downsample
+from glassplate.models.operators.kernels import KERNELS
 from glassplate.models.operators.operator import Composition
+from glassplate.models.operators.psf import Psf
 
 
 def scene(seed=0, n=96, sigma=5.0, texture=10.0):

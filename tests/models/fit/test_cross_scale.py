@@ -10,10 +10,13 @@ from windows import PSF, SIGMA, measurement, problem, sky
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import cross_scale
 from glassplate.models.fit.cross_scale import ORIENTATIONS, SIZES, draw_example, oriented, upright
-from glassplate.models.fit.donor import DonorSettings, fit_donor, warm, weight_shapes
+from glassplate.models.fit.donor import fit_donor, weight_shapes
+from glassplate.models.fit.donor_problem import warm
 from glassplate.models.fit.loop import Network
+from glassplate.models.fit.settings import DonorSettings
 from glassplate.models.networks.enlarging import DOUBLE
-from glassplate.models.networks.make import NetworkSettings, make_network
+from glassplate.models.networks.make import make_network
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample, upsample_bicubic

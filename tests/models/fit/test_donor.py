@@ -8,15 +8,10 @@ from windows import measurement, problem, sky
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit import donor as module
 from glassplate.models.fit import second_process
-from glassplate.models.fit.donor import (
-    LEAST_WINDOWS,
-    DonorSettings,
-    fit_donor,
-    warm,
-    weight_shapes,
-    windows_a_step,
-)
+from glassplate.models.fit.donor import fit_donor, weight_shapes
+from glassplate.models.fit.donor_problem import warm, windows_a_step
 from glassplate.models.fit.loop import Network, gradients_of
+from glassplate.models.fit.settings import LEAST_WINDOWS, DonorSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.networks.make import make_network
 from glassplate.models.networks.settings import NetworkSettings

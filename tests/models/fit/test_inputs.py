@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from windows import measurement, problem, sky
 
 from glassplate.models.fit.inputs import (
-    MORE_SQUARES,
     BlindSpot,
     NoiseCode,
     PixelSplit,
@@ -16,8 +15,9 @@ from glassplate.models.fit.inputs import (
     split_pixels,
     squares,
 )
+from glassplate.models.fit.settings import MORE_SQUARES
 from glassplate.models.fit.window import Window
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.stacked_state import RandomGenerators
 
 

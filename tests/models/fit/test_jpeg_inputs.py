@@ -7,13 +7,8 @@ from jpegs import photograph, saved, tensor
 
 from glassplate.models.fit.inputs import Scene, split_pixels
 from glassplate.models.fit.jpeg_inputs import Requantised, requantised
-from glassplate.models.operators.jpeg import (
-    join_blocks,
-    rgb_to_ycbcr,
-    split_blocks,
-    standard_quantisation,
-    ycbcr_to_rgb,
-)
+from glassplate.models.operators.jpeg import join_blocks, rgb_to_ycbcr, split_blocks, ycbcr_to_rgb
+from glassplate.models.operators.quantisation import standard_quantisation
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.models.stacked_state import RandomGenerators
 

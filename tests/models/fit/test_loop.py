@@ -7,6 +7,7 @@ import torch
 from windows import SIGMA, measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.device.arithmetic import applied
 from glassplate.models.fit.loop import advance, begin, fit_window
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.fit.window import Window
@@ -17,7 +18,7 @@ class TestFitWindow:
         _, noisy = sky(20, 24)
         records = []
         given = problem(iterations=8)
-        with given.numerics.applied():
+        with applied(given.numerics):
             fit = fit_window(measurement(noisy), given, records.append)
         [restored] = fit_batch([measurement(noisy)], given)
         assert fit.log == tuple(records)
@@ -30,7 +31,7 @@ class TestFitWindow:
         _, noisy = sky(20, 24)
         noisy[0, 3, 3] = np.inf
         given = problem()
-        with given.numerics.applied(), pytest.raises(FloatingPointError, match="at iteration 3"):
+        with applied(given.numerics), pytest.raises(FloatingPointError, match="at iteration 3"):
             fit_window(measurement(noisy), given)
 
 
@@ -40,7 +41,7 @@ class TestPredictions:
         given = problem(iterations=7, predictions=4, log_period=1)
         state, network = begin(Window(measurement(noisy), given))
         weights, means = [], []
-        with given.numerics.applied():
+        with applied(given.numerics):
             for iteration in range(7):
                 advance(state, network, [given.fit.learns(iteration)])
                 weights.append([w.clone() for w in network.module.state_dict().values()])
@@ -49,7 +50,7 @@ class TestPredictions:
         for later in weights[3:]:
             assert all(torch.equal(a, b) for a, b in zip(weights[2], later, strict=True))
         assert not any(torch.equal(before, after) for before, after in itertools.pairwise(means))
-        with given.numerics.applied():
+        with applied(given.numerics):
             fit = fit_window(measurement(noisy), given)
         assert [record.iteration for record in fit.log] == list(range(1, 8))
         torch.testing.assert_close(fit.log[-1].chi2, float(state.score.chi2(state.average.value())))

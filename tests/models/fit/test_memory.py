@@ -13,15 +13,17 @@ import pytest
 import torch
 from peak_memory import ForkServer
 
-from glassplate.models.device.numerics import multiplies_bf16, resolve
+from glassplate.models.device.arithmetic import multiplies_bf16, resolve
 from glassplate.models.fit.memory import projected_bytes
-from glassplate.models.fit.problem import FitSettings, Problem
+from glassplate.models.fit.problem import Problem
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Identity
+from glassplate.models.operators.psf import Psf
 from glassplate.models.pixel_transform import PixelTransform
 
 

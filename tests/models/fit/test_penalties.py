@@ -10,7 +10,7 @@ from windows import SIGMA, measurement, problem, sky
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.fit.losses import TV_SMOOTHING, total_variation
 from glassplate.models.fit.penalties import NoPenalty, TotalVariation
-from glassplate.models.fit.problem import FitSettings
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.operators.downsample import Downsample

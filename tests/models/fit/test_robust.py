@@ -9,10 +9,11 @@ from skimage import io
 from windows import problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.fit.problem import FitSettings, Measurement
+from glassplate.models.fit.problem import Measurement
+from glassplate.models.fit.settings import FitSettings
 from glassplate.models.fit.stopping import StoppingSettings
 from glassplate.models.metrics import psnr
-from glassplate.models.networks.make import NetworkSettings
+from glassplate.models.networks.settings import NetworkSettings
 from glassplate.models.noise.estimate import estimate_noise
 from glassplate.models.noise.model import NoiseSettings
 from glassplate.models.pixel_transform import PixelTransform

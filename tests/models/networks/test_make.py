@@ -3,13 +3,8 @@ import itertools
 import pytest
 import torch
 
-from glassplate.models.networks.make import (
-    NetworkSettings,
-    count_weights,
-    input_size,
-    make_network,
-    padded_size,
-)
+from glassplate.models.networks.make import count_weights, input_size, make_network, padded_size
+from glassplate.models.networks.settings import NetworkSettings
 
 SMALL = NetworkSettings(channels=8, scales=2, skip_channels=4)
 KINDS = ["lean", "unshuffled", "skip", "hourglass", "unet", "resnet", "decoder", "enlarging"]

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from glassplate.models.operators.blur import Blur, Psf, fastest_method, is_separable
+from glassplate.models.operators.blur import Blur, fastest_method, is_separable
+from glassplate.models.operators.psf import Psf
 
 
 def gaussian(height, width, sigma=1.5):

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from glassplate.models.operators.downsample import KERNELS, Downsample, taps, upsample_bicubic
+from glassplate.models.operators.downsample import Downsample, taps, upsample_bicubic
+from glassplate.models.operators.kernels import KERNELS
 
 SCALES = (2, 3, 4, 5, 6, 7, 16)
 every = pytest.mark.parametrize(

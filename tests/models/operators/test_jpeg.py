@@ -5,13 +5,11 @@ import pytest
 import torch
 from jpegs import tensor
 
-from glassplate.models.operators.jpeg import (
+from glassplate.models.operators.jpeg import block_cosine_matrix, box_mean, rgb_to_ycbcr
+from glassplate.models.operators.quantisation import (
     CHROMA,
     LUMA,
     Quantisation,
-    block_cosine_matrix,
-    box_mean,
-    rgb_to_ycbcr,
     standard_quantisation,
 )
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from jpegs import photograph, saved, tensor
 
-from glassplate.models.operators.jpeg import standard_quantisation
 from glassplate.models.operators.jpeg_cells import (
     QuantisationCells,
     interpolated_mean,
     stored_samples,
 )
+from glassplate.models.operators.quantisation import standard_quantisation
 
 
 def cells(y, quantisation, origin=(0, 0), valid=None):

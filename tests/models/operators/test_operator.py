@@ -7,10 +7,11 @@ from adjoint import has_exact_adjoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.borders import repeat_border, repeat_border_adjoint
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
+from glassplate.models.operators.psf import Psf
 
 
 def gaussian(height, width, sigma=1.3):

@@ -7,7 +7,7 @@ import tifffile
 from runs import FIT, UntidyPool, digest, level0, request
 
 from glassplate.models.metrics import psnr
-from glassplate.models.operators.jpeg import LUMA, standard_quantisation
+from glassplate.models.operators.quantisation import LUMA, standard_quantisation
 from glassplate.pipeline.errors import SourceError, UsageError
 from glassplate.pipeline.planning.jpeg_tables import SAMPLING, read_quantisation
 from glassplate.pipeline.planning.make_plan import make_plan

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition, Identity
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.errors import UsageError
 from glassplate.pipeline.planning.operator import check_reach, check_size, make_operator
 from glassplate.pipeline.recipes.recipe import load_recipe, parse_recipe

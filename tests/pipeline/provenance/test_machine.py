@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glassplate.pipeline.planning import memory
-from glassplate.pipeline.planning.make_plan import plan_files
+from glassplate.pipeline.planning.plan_files import plan_files
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance import machine
 from glassplate.pipeline.provenance.manifest import read_manifest
@@ -38,7 +38,8 @@ def test_a_session_names_the_gpus_that_its_plan_uses(
 
     monkeypatch.setattr(run, "plan_files", on_that)
     monkeypatch.setattr(memory, "device_memory", lambda workers: ())
-    monkeypatch.setattr(machine, "gpu_count", lambda device: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
     request = make_request(tmp_path)
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from manifests import IDENTITY, PLAN, manifest
 from glassplate.models.device.numerics import Numerics
 from glassplate.models.exposures import Match
 from glassplate.models.noise.model import NoiseModel
-from glassplate.models.operators.jpeg import standard_quantisation
+from glassplate.models.operators.quantisation import standard_quantisation
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.companions.exposures import Alignment, Combination
 from glassplate.pipeline.defects.cosmic_rays import DefectSettings

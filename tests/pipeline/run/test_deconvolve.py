@@ -9,9 +9,10 @@ import torch
 import zarr
 from astropy.io import fits
 
-from glassplate.models.operators.blur import Blur, Psf
+from glassplate.models.operators.blur import Blur
 from glassplate.models.operators.downsample import Downsample
 from glassplate.models.operators.operator import Composition
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.errors import SourceError, StoreError, UsageError
 from glassplate.pipeline.events import Warned
 from glassplate.pipeline.failures import Failure

@@ -24,14 +24,15 @@ from glassplate.pipeline.errors import (
 )
 from glassplate.pipeline.events import RunEnded, RunStarted, StageStarted, TileDone, Warned
 from glassplate.pipeline.failures import Failure
-from glassplate.pipeline.planning.make_plan import plan_files
+from glassplate.pipeline.planning.plan_files import plan_files
 from glassplate.pipeline.pools.pool import InlinePool
 from glassplate.pipeline.provenance import identity
 from glassplate.pipeline.provenance.inspect import inspect_result
 from glassplate.pipeline.provenance.verify import verify
 from glassplate.pipeline.recipes.recipe import sha256_of_recipe
 from glassplate.pipeline.run import restore as run
-from glassplate.pipeline.run.restore import complete_result, restore
+from glassplate.pipeline.run.finished import complete_result
+from glassplate.pipeline.run.restore import restore
 from glassplate.pipeline.sources.source import SourceSpec
 from glassplate.pipeline.tiles import batch as batch_module
 

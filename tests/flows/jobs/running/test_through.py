@@ -35,8 +35,9 @@ def test_each_item_ends_once(items, at_once, most):
             submit=lambda number: threads.submit(work, number),
             is_worth_another=lambda outcome: outcome == "passing",
             ended=lambda number, outcome: ended.append((number, outcome)),
+            at_once=lambda: at_once,
         )
-        go_through(range(len(items)), way, at_once)
+        go_through(range(len(items)), way)
     assert sorted(number for number, _ in ended) == list(range(len(items)))
     for number, outcome in ended:
         if items[number] == "settled":

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassplate.models.operators.blur import Psf
+from glassplate.models.operators.psf import Psf
 from glassplate.pipeline.assess.injection.profile import (
     PointSpread,
     Profile,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from stacked_problem import PROBLEM
 
-from glassplate.models.device.numerics import resolve
+from glassplate.models.device.arithmetic import resolve
 from glassplate.models.noise.model import NoiseModel
 from glassplate.models.pixel_transform import PixelTransform
 from glassplate.pipeline.planning.stacking.network_stacking_record import (

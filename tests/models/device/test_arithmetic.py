@@ -3,14 +3,27 @@ import os
 import pytest
 import torch
 
-from glassplate.models.device.numerics import Numerics, is_out_of_memory, resolve
+from glassplate.models.device.arithmetic import (
+    activation_dtype,
+    activation_layout,
+    applied,
+    is_out_of_memory,
+    resolve,
+)
+from glassplate.models.device.numerics import Numerics
 
 
 def test_names_become_torch_types():
     fast = Numerics("cpu", "bf16", "channels_last", 1)
     plain = Numerics("cpu", "fp32", "contiguous", 1)
-    assert (fast.dtype, fast.layout) == (torch.bfloat16, torch.channels_last)
-    assert (plain.dtype, plain.layout) == (torch.float32, torch.contiguous_format)
+    assert (activation_dtype(fast), activation_layout(fast)) == (
+        torch.bfloat16,
+        torch.channels_last,
+    )
+    assert (activation_dtype(plain), activation_layout(plain)) == (
+        torch.float32,
+        torch.contiguous_format,
+    )
 
 
 def test_explicit_choices_are_kept():
@@ -37,7 +50,7 @@ def test_threads_are_put_back_also_after_a_fault():
     inside = []
 
     def fail():
-        with resolve("cpu", threads=before + 1).applied():
+        with applied(resolve("cpu", threads=before + 1)):
             inside.append(torch.get_num_threads())
             raise RuntimeError("on purpose")
 
@@ -58,10 +71,10 @@ def exactness():
 
 def test_a_gpu_is_to_add_exactly_and_in_a_fixed_order():
     before = exactness()
-    with Numerics("cuda").applied():
+    with applied(Numerics("cuda")):
         assert exactness() == (True, False, False, False)
     assert exactness() == before
-    with Numerics("cpu").applied():
+    with applied(Numerics("cpu")):
         assert exactness() == before
     # without it torch refuses every product of matrices there
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
