@@ -57,13 +57,15 @@ def batch(
         _say("JobPlan", plan, progress, as_json=as_json)
         return 0
 
+    from glassplate.flows.processes.importing import importing
     from glassplate.flows.server.server import prefect_api
 
     try:
         # the server takes six seconds of a core to start, as long as all that is done here meanwhile
         with prefect_api(services=False) as wait_for_api:
             parsed, _ = _with_images(given)
-            from glassplate.flows.jobs.flow import run_job
+            with importing():
+                from glassplate.flows.jobs.flow import run_job
 
             wait_for_api()
             report = run_job(parsed, progress, retry_failed=retry_failed)

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from glassplate.flows.processes.importing import importing
 from glassplate.flows.processes.liveness import accepts_connections, stop_when_lost
 from glassplate.flows.server.address import EVERY_ADDRESS, LOOPBACK, bind, given_address
 from glassplate.flows.server.settings import apply_settings, make_home
@@ -255,8 +256,9 @@ def _end_with_parent() -> None:
 def main(descriptor: int) -> None:
     """Serve Prefect's API on the open socket of a file descriptor until this process is stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with importing():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
     config = uvicorn.Config(
         create_app(final=True), log_level="error", timeout_graceful_shutdown=3, lifespan="on"

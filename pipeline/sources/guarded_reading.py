@@ -8,6 +8,7 @@ tell the user which file is meant.
 from __future__ import annotations
 
 import contextvars
+import math
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,11 @@ FIRST_BYTES_S = 60.0
 # Not measured either: far more than the largest PNG takes, which is decoded as a whole when it is opened
 # (4 GiB at some 100 MB a second).
 OPEN_S = 600.0
+
+# Seconds for which somebody waits for the work of this context already.
+_waited_for_s: contextvars.ContextVar[float] = contextvars.ContextVar(
+    "waited_for_s", default=math.inf
+)
 
 
 @contextmanager
@@ -73,7 +79,8 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     """Call a function that may block in the operating system, and wait for it for a limited time.
 
     The call runs in a thread of its own, which is abandoned when the time is over: a blocked system call,
-    such as a read from a file server that is gone, cannot be interrupted.
+    such as a read from a file server that is gone, cannot be interrupted. Within such a call of the same or a
+    shorter time the function is simply called.
 
     Parameters
     ----------
@@ -89,9 +96,12 @@ def answered_within(limit_s: float, named: Path, work: Callable[[], Answer]) -> 
     SourceAwayError
         If the call takes longer.
     """
+    if _waited_for_s.get() <= limit_s:
+        return work()
     answers: list[Answer] = []
     faults: list[BaseException] = []
     context = contextvars.copy_context()  # which collects the warnings of this image
+    context.run(_waited_for_s.set, limit_s)
 
     def ask() -> None:
         try:

@@ -13,6 +13,7 @@ import zarr
 
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.provenance.records import TileRecord
+from glassplate.pipeline.store.ome_zarr import made_in_memory
 from glassplate.pipeline.tile_grid import Tile, TileGrid
 from glassplate.pipeline.tiles.blend import axis_weight
 from glassplate.pipeline.tiles.scratch import LOG_FIELDS, Scratch
@@ -41,29 +42,32 @@ def write_quality(
         Record of each tile that is done; a quarantined tile has none, and NaN in every map.
     """
     grid = plan.grid
-    group = zarr.open_group(store, mode="r+").create_group(
-        "quality", overwrite=True, attributes={"tile_core": grid.core, "tile_halo": grid.halo}
-    )
-    for name, meaning in MAPS.items():
-        values = [_number(records.get(tile), name) for tile in range(len(grid))]
-        _write_map(group, name, np.array(values), grid, {"meaning": meaning})
     fitted = plan.fits  # copies of one image cannot disagree
     seams = [
         seam_score(grid, tile, scratch, records) if fitted else np.nan for tile in range(len(grid))
     ]
-    _write_map(
-        group,
-        "seam",
-        plan.differences_in_source_units(np.array(seams)),
-        grid,
-        {"meaning": "RMS difference to the next tiles where both count, source units"},
-    )
     reasons = [
         records[tile].stop_reason if tile in records else QUARANTINED for tile in range(len(grid))
     ]
     names = sorted(set(reasons))
     codes = np.array([names.index(reason) for reason in reasons], np.float64)
-    _write_map(group, "stop_reason", codes, grid, {"meaning": "why the fit ended", "codes": names})
+    with made_in_memory(store / "quality") as memory:
+        group = zarr.create_group(
+            memory, attributes={"tile_core": grid.core, "tile_halo": grid.halo}
+        )
+        for name, meaning in MAPS.items():
+            values = [_number(records.get(tile), name) for tile in range(len(grid))]
+            _write_map(group, name, np.array(values), grid, {"meaning": meaning})
+        _write_map(
+            group,
+            "seam",
+            plan.differences_in_source_units(np.array(seams)),
+            grid,
+            {"meaning": "RMS difference to the next tiles where both count, source units"},
+        )
+        _write_map(
+            group, "stop_reason", codes, grid, {"meaning": "why the fit ended", "codes": names}
+        )
 
 
 def _write_map(
