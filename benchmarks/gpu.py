@@ -49,8 +49,8 @@ from glassplate.models.batching.fit_each import fit_batch, fit_each
 from glassplate.models.batching.slots import Slots
 from glassplate.models.device.arithmetic import applied, resolve
 from glassplate.models.device.speed import measure_device
-from glassplate.models.fit.donor import fit_donor
-from glassplate.models.fit.donor_problem import warm
+from glassplate.models.donor.donor_problem import warm
+from glassplate.models.donor.fit_donor import fit_donor
 from glassplate.models.fit.loop import begin
 from glassplate.models.fit.memory import projected_bytes
 from glassplate.models.fit.problem import Measurement, Problem, Weights

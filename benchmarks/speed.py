@@ -43,8 +43,8 @@ from zsn2n import ZeroShotNoise2Noise
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.device.arithmetic import applied, resolve
 from glassplate.models.device.numerics import WAYS
-from glassplate.models.fit.donor import fit_donor
-from glassplate.models.fit.donor_problem import warm
+from glassplate.models.donor.donor_problem import warm
+from glassplate.models.donor.fit_donor import fit_donor
 from glassplate.models.fit.problem import Measurement, Problem, Weights
 from glassplate.models.fit.settings import DonorSettings, FitSettings
 from glassplate.models.fit.stopping import StoppingSettings

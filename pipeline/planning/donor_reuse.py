@@ -186,7 +186,7 @@ def check_inherited(inherited: Inherited, problem: Problem, channels: int, least
                 "with (with donor.network=same for both, if one image has more than 16 tiles and the other "
                 "has not) or drop --donor"
             )
-    from glassplate.models.fit.donor import weight_shapes  # torch tells the shapes
+    from glassplate.models.donor.fit_donor import weight_shapes  # torch tells the shapes
 
     if _shapes(inherited) != weight_shapes(problem, channels):
         raise UsageError(

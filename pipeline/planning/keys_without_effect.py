@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from glassplate.models.fit.donor_problem import most_steps
+from glassplate.models.donor.donor_problem import most_steps
 from glassplate.models.networks.settings import LEAN
 from glassplate.pipeline.planning.plan import Plan
 from glassplate.pipeline.recipes.recipe import Recipe, flat_values, load_recipe, recipe_names

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from glassplate.models.colour import lightness
 from glassplate.models.device.numerics import Numerics
-from glassplate.models.fit.donor_problem import (
+from glassplate.models.donor.donor_problem import (
     donor_iterations,
     warm,
     windows_a_step,

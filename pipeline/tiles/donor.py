@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glassplate.models.fit.donor import fit_donor
+from glassplate.models.donor.fit_donor import fit_donor
 from glassplate.models.fit.problem import Measurement, Weights
 from glassplate.pipeline.cached_source import cached_source
 from glassplate.pipeline.errors import StoreError

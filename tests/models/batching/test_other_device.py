@@ -13,8 +13,8 @@ from windows import problem
 from glassplate.models.batching.fit_each import fit_batch
 from glassplate.models.batching.slots import Slots
 from glassplate.models.device.arithmetic import applied
+from glassplate.models.donor.fit_donor import fit_donor
 from glassplate.models.estimate import hole_edges
-from glassplate.models.fit.donor import fit_donor
 from glassplate.models.fit.loop import begin
 from glassplate.models.fit.problem import Measurement
 from glassplate.models.fit.settings import DonorSettings

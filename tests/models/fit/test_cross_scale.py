@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from windows import PSF, SIGMA, measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
+from glassplate.models.donor.donor_problem import warm
+from glassplate.models.donor.fit_donor import fit_donor, weight_shapes
 from glassplate.models.fit import cross_scale
 from glassplate.models.fit.cross_scale import ORIENTATIONS, SIZES, draw_example, oriented, upright
-from glassplate.models.fit.donor import fit_donor, weight_shapes
-from glassplate.models.fit.donor_problem import warm
 from glassplate.models.fit.loop import Network
 from glassplate.models.fit.settings import DonorSettings
 from glassplate.models.networks.enlarging import DOUBLE

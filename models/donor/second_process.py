@@ -72,7 +72,7 @@ class SecondProcess:
             self._process = subprocess.Popen(
                 [
                     # -P: the folder that a user is in has no say in what is imported
-                    *(sys.executable, "-P", "-m", "glassplate.models.fit.second_process"),
+                    *(sys.executable, "-P", "-m", "glassplate.models.donor.second_process"),
                     *(str(its.fileno()), str(file.fileno())),
                 ],
                 stdin=subprocess.DEVNULL,

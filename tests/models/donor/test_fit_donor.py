@@ -6,10 +6,10 @@ import torch
 from windows import measurement, problem, sky
 
 from glassplate.models.batching.fit_each import fit_batch
-from glassplate.models.fit import donor as module
-from glassplate.models.fit import second_process
-from glassplate.models.fit.donor import fit_donor, weight_shapes
-from glassplate.models.fit.donor_problem import warm, windows_a_step
+from glassplate.models.donor import fit_donor as module
+from glassplate.models.donor import second_process
+from glassplate.models.donor.donor_problem import warm, windows_a_step
+from glassplate.models.donor.fit_donor import fit_donor, weight_shapes
 from glassplate.models.fit.loop import Network, gradients_of
 from glassplate.models.fit.settings import LEAST_WINDOWS, DonorSettings
 from glassplate.models.fit.window import Window

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from glassplate.models.device.arithmetic import applied
-from glassplate.models.fit.cross_scale import learn_to_double
-from glassplate.models.fit.donor_problem import (
+from glassplate.models.donor.donor_problem import (
     donor_iterations,
     windows_a_step,
     with_donor_network,
 )
+from glassplate.models.donor.second_process import SecondProcess, gradients_on_each, second_process
+from glassplate.models.fit.cross_scale import learn_to_double
 from glassplate.models.fit.loop import RETRY_RATE, Network, descend
 from glassplate.models.fit.problem import SEED_STEP, Measurement, Problem, Weights
-from glassplate.models.fit.second_process import SecondProcess, gradients_on_each, second_process
 from glassplate.models.fit.settings import DonorSettings
 from glassplate.models.fit.window import Window
 from glassplate.models.networks import make as networks

@@ -8,9 +8,9 @@ import pytest
 import torch
 from windows import measurement, problem, sky
 
-from glassplate.models.fit import second_process as module
+from glassplate.models.donor import second_process as module
+from glassplate.models.donor.second_process import SecondProcess, gradients_on_each, second_process
 from glassplate.models.fit.loop import Network
-from glassplate.models.fit.second_process import SecondProcess, gradients_on_each, second_process
 from glassplate.models.fit.window import Window
 
 
