@@ -168,7 +168,7 @@ def read_job(path: Path) -> Job:
     Raises
     ------
     UsageError
-        If the file cannot be read, or one of its keys or values is invalid.
+        If the file cannot be read, one of its keys or values is invalid, or its output is a file.
     """
     if path.is_dir():
         raise UsageError(
@@ -195,7 +195,12 @@ def read_job(path: Path) -> Job:
         raise UsageError(f"job {path}: {_first_error(error)}") from error
     if "name" not in job.model_fields_set:
         job = job.model_copy(update={"name": path.stem})
-    return _with_absolute_paths(job)
+    job = _with_absolute_paths(job)
+    if job.output.exists() and not job.output.is_dir():
+        raise UsageError(
+            f"job {path}: output {job.output} is a file; give a folder for the results"
+        )
+    return job
 
 
 def entry_of_list(entry: JobInput, path: Path, line: int, row: Mapping[str, Any]) -> JobInput:

@@ -67,6 +67,12 @@ def test_a_missing_job_is_refused(tmp_path):
         read_job(tmp_path / "nowhere.yaml")
 
 
+def test_an_output_that_is_a_file_is_refused(tmp_path, job_of):
+    (tmp_path / "results").write_text("mine")
+    with pytest.raises(UsageError, match=r"results is a file; give a folder for the results"):
+        job_of(f"inputs: a.fits\noutput: {tmp_path / 'results'}\n")
+
+
 def test_a_folder_or_an_image_in_place_of_a_job_is_refused_with_the_lines_to_write(tmp_path):
     with pytest.raises(UsageError, match=r"is a folder; write a job file with lines 'inputs: .+"):
         read_job(tmp_path)
