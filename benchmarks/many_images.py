@@ -210,13 +210,22 @@ def _role(one: psutil.Process, command: psutil.Process) -> str:
     return "supervisor" if one.pid == command.pid else "flow"
 
 
-def run_job(folder: Path, inputs: Path, name: str, recipe: str, in_flight: int) -> dict[str, Any]:
-    """Run the job once; return its figures."""
+def run_job(
+    folder: Path, inputs: Path, name: str, recipe: str, in_flight: int, *settings: str
+) -> dict[str, Any]:
+    """Run the job once, with these further lines; return its figures."""
     job, output, home = folder / f"{name}.yaml", folder / name, folder / f"prefect-{name}"
-    job.write_text(f"inputs: {inputs}\noutput: {output}\nrecipe: {recipe}\npool: local\n")
+    lines = (
+        f"inputs: {inputs}",
+        f"output: {output}",
+        f"recipe: {recipe}",
+        "pool: local",
+        *settings,
+    )
+    job.write_text("\n".join(lines) + "\n")
     code = "from glassplate.flows.cli.main import main; main()"
     if in_flight:
-        # imports torch in the process that otherwise only starts the others, which takes seconds
+        # imports what a job needs in the process that otherwise only starts the others
         module = "glassplate.flows.jobs.running.run_images"
         code = (
             f"import {module} as r; r.images_in_flight = lambda pool, images: {in_flight}; {code}"

@@ -410,6 +410,51 @@ class TestStars:
         assert found["false_after"] == 0
 
 
+class TestFitShare:
+    @pytest.fixture
+    def share(self, monkeypatch):
+        monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+        return importlib.import_module("fit_share")
+
+    @pytest.mark.parametrize(
+        ("fits", "expected", "seconds_with"),
+        [
+            ([(0, 4), (0, 4)], 1.0, {"2": 4}),
+            ([(0, 4), (2, 4)], 0.75, {"1": 2, "2": 2}),
+            ([(0, 1), (0, 1), (3, 4), (3, 4)], 0.5, {"0": 2, "2": 2}),
+            # a clock that is a little off makes three of two workers
+            ([(0, 2), (0, 3), (1, 3)], 1.0, {"2": 2, "3": 1}),
+        ],
+    )
+    def test_of_made_fits(self, share, fits, expected, seconds_with):
+        found = share.share_of([share.Fit(*fit) for fit in fits], workers=2)
+        assert (found["share"], found["seconds_with"]) == (expected, seconds_with)
+
+    def test_fits_are_found_by_journals_and_log(self, share, tmp_path):
+        output = tmp_path / "out"
+        provenance = output / "a.zarr" / "provenance"
+        provenance.mkdir(parents=True)
+
+        def write(path, *documents):
+            path.write_text("".join(json.dumps(one) + "\n" for one in documents))
+
+        def line(second, message, **more):
+            time = f"2026-01-01T00:00:{second:02}.000+00:00"
+            return {"time": time, "level": "debug", "image": "a.fits", "message": message, **more}
+
+        write(output / "job.jsonl", {"image": "/in/a.fits", "result": "a.zarr"})
+        write(provenance / "donor.jsonl", {"ok": True, "seconds": 3.0})
+        write(provenance / "tiles.jsonl", {"ok": True, "tile": 0, "seconds": 2.0})
+        write(
+            output / "out.log",
+            {"time": "2026-01-01T00:00:00.000+00:00", "message": "out: 1 inputs"},
+            line(5, "restore"),
+            line(8, "tile 0: fixed after 10 iterations", tile=0),
+        )
+        lengths = [(fit.end - fit.start) for fit in share.fits_of_job(output)]
+        assert lengths == [3.0, 2.0]
+
+
 class TestManyImages:
     @pytest.fixture
     def many(self, monkeypatch):
