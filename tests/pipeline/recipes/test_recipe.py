@@ -12,6 +12,7 @@ from glassplate.pipeline.recipes.recipe import (
 )
 
 SHIPPED = [
+    "archive-best",
     "archive-colorize",
     "archive-deartifact",
     "archive-denoise",
@@ -38,6 +39,13 @@ ENLARGING = {
 
 def test_the_shipped_recipes_are_there():
     assert recipe_names() == SHIPPED
+
+
+def test_the_best_differs_from_the_default_in_its_time_alone():
+    best, default = load_recipe("archive-best"), load_recipe("archive-denoise")
+    more = ["fit.members=3", "donor.iterations=24000", "donor.windows=576", "donor.tile_least=50"]
+    assert best != default
+    assert best == load_recipe("archive-denoise", more)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
