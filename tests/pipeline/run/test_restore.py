@@ -464,7 +464,7 @@ class TestRunsDoNotMix:
     def test_another_version(self, sky, store, monkeypatch):
         real = identity.identify
         monkeypatch.setattr(
-            "glassplate.pipeline.run.restore.identify",
+            "glassplate.pipeline.run.finished.identify",
             lambda *a: replace(real(*a), versions={**real(*a).versions, "torch": "9.9"}),
         )
         with pytest.raises(StoreError, match=r"made with torch .*, this is 9.9; choose another -o"):
