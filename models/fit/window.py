@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from glassplate.models.filters import neighbour_mean
@@ -9,7 +10,7 @@ from glassplate.models.fit.inputs import BlindSpot, Input, NoiseCode, Scene, Who
 from glassplate.models.fit.jpeg_inputs import Requantised
 from glassplate.models.fit.objective import Objective
 from glassplate.models.fit.penalties import NoPenalty, Penalty, TotalVariation
-from glassplate.models.fit.problem import Measurement, Problem
+from glassplate.models.fit.problem import BoolArray, FloatArray, Measurement, Problem
 from glassplate.models.fit.score import Score
 from glassplate.models.networks.make import input_size
 from glassplate.models.stacked_state import RandomGenerators
@@ -34,15 +35,15 @@ class Window:
         seed = int(torch.randint(2**62, (), generator=self.generator))
         # on the device: draws what an iteration needs for each pixel
         self.device_generator = torch.Generator(device).manual_seed(seed)
-        valid = torch.from_numpy(measurement.valid)[None].to(device)  # (1, C, h, w)
-        values = torch.from_numpy(measurement.values)[None].to(device)
+        valid = _tensor(measurement.valid, device)  # (1, C, h, w)
+        values = _tensor(measurement.values, device)
         self.y = torch.where(valid, values, problem.transform.offset)
         self.channels = self.y.shape[1]
         share = problem.stopping.heldout if problem.stopping.rule == "heldout" else 0.0
         self.split = split_pixels(valid, share, problem.noise.correlated, self.generator)
         self.guide: torch.Tensor | None = None
         if measurement.guide is not None:
-            self.guide = torch.from_numpy(measurement.guide)[None].to(device)  # (1, g, h, w)
+            self.guide = _tensor(measurement.guide, device)  # (1, g, h, w)
         self.transformed = problem.transform.forward(self.y)  # (1, C, h, w), the network's domain
         # The level is what a pixel's neighbours say. If it knew the pixel's own noise, the weights would
         # follow the noise and the flux would be biased.
@@ -51,11 +52,11 @@ class Window:
         precision = torch.ones_like(self.y)
         self.variance: torch.Tensor | None = None
         if measurement.variance is not None:
-            self.variance = torch.from_numpy(measurement.variance)[None].to(device)
+            self.variance = _tensor(measurement.variance, device)
             precision = _relative_precision(self.variance, valid)
         exposure: torch.Tensor | None = None
         if measurement.validation_exposure is not None:
-            exposure = torch.from_numpy(measurement.validation_exposure)[None].to(device)
+            exposure = _tensor(measurement.validation_exposure, device)
         moments = _moments(self.transformed, self.split.usable)
         penalty = self._penalty(level, precision, slope)
         self.objective = Objective(problem, self.y, precision, slope, moments, penalty)
@@ -101,6 +102,15 @@ class Window:
         typical = sigma[noisy].median() if noisy.any() else torch.zeros_like(sigma[0, 0, 0, 0])
         sigma = torch.where(noisy, sigma, typical)
         return TotalVariation(fit.tv, sigma, precision, self.problem.transform, scale)
+
+
+def _tensor(array: FloatArray | BoolArray, device: str) -> torch.Tensor:
+    """An array (c, h, w) on the device, (1, c, h, w).
+
+    In rows, one after the other, whatever its order in memory: torch sums in that order, and a reader's
+    pixels have another one than those that were sent to another process.
+    """
+    return torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
 
 
 def _relative_precision(variance: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

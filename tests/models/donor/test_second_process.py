@@ -3,7 +3,9 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from windows import measurement, problem, sky
@@ -18,8 +20,8 @@ def windows(count=2):
     return [measurement(sky(20, 24, seed)[1], seed=seed) for seed in range(count)]
 
 
-def network():
-    window = Window(windows()[0], problem())
+def network(given=None):
+    window = Window(given or windows()[0], problem())
     channels = window.input().channels, window.channels
     made = Network.for_window(window, channels[0], 0.01, None, torch.Generator().manual_seed(0))
     return made, channels
@@ -74,6 +76,31 @@ def test_both_together_find_what_one_finds(second):
     assert values_of(gradients_on_each(made, problem(), given[:1], process)) == alone(
         made, given[:1]
     )
+
+
+def turned(array):
+    """An array (c, h, w) as a view of (h, w, c)."""
+    return np.ascontiguousarray(array.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def test_the_order_of_the_pixels_in_memory_does_not_matter():
+    # The pixels of a colour image in float32 were a view of (h, w, 3). Once sent to the process they
+    # were no longer, and torch summed them in another order: a donor depended on when the process was ready.
+    coloured = [measurement(sky(40, 48, seed, channels=3)[1], seed=seed) for seed in range(8)]
+    made, channels = network(coloured[0])
+    process = SecondProcess(made, problem(), channels)
+    try:
+        wait_until_asked(process, coloured[0])
+        process.answer()
+        for given in coloured:
+            interleaved = replace(given, values=turned(given.values), valid=turned(given.valid))
+            assert not interleaved.values.flags.c_contiguous
+            assert process.ask(interleaved, share=0.5)
+            answer = values_of([process.answer()])
+            for same in (given, interleaved):
+                assert answer == alone(made, [given, same])[1:]
+    finally:
+        process.close()
 
 
 @pytest.mark.parametrize("asked", [False, True])
