@@ -68,7 +68,7 @@ class SecondProcess:
             # written, and not made longer: a full disk then is an error, and not the end of the process
             file.write(bytes(2 * sum(weight.nbytes for weight in weights)))
             file.flush()
-            shared, self._gradients = _shared(file.fileno(), weights)
+            shared, self._shared_gradients = _shared(file.fileno(), weights)
             self._process = subprocess.Popen(
                 [
                     # -P: the folder that a user is in has no say in what is imported
@@ -117,7 +117,7 @@ class SecondProcess:
         except (EOFError, OSError):
             self.close()
             return None
-        return Found(self._gradients, torch.tensor([loss]))
+        return Found(self._shared_gradients, torch.tensor([loss]))
 
     def close(self) -> None:
         """End the process."""

@@ -104,10 +104,7 @@ def descend(
 def gradients_of(
     network: Network, objective: Objective, draw: Draw, share: float
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Gradients of a share of the data term and the penalty, and the data term, (1,); no weight changes.
-
-    Several threads may call this with one network.
-    """
+    """Gradients of a share of the data term and the penalty, and the data term, (1,); no weight changes."""
     x, losses = _forward(network, objective, draw)
     return network.gradients(share * _total(x, losses, objective)), losses.detach()
 

@@ -10,7 +10,7 @@ from glassplate.models.networks.settings import LEAN, NetworkSettings
 from glassplate.models.networks.skip import SQUARE
 
 # Memory that torch takes at the first fit whatever its size: oneDNN's kernels and scratch. Measured 35 MiB
-# (torch 2.13, CPU), and up to 46 MiB more where torch had just been installed: Linux then maps more pages of
+# (torch 2.13, CPU), and some 45 MiB more where torch had just been installed: Linux then maps more pages of
 # its libraries at once.
 FIRST_FIT_BYTES = 84 << 20
 # Feature maps alive at the peak of the backward pass, for each channel and each skip channel of a scale. Half

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -132,11 +133,23 @@ MANY = replace(SHORT, windows=LEAST_WINDOWS + 1, iterations=7)
 
 
 class TestSeveralWindowsAStep:
-    @pytest.mark.parametrize("cores", [1, 2])
-    def test_the_bytes_do_not_depend_on_cores(self, monkeypatch, cores):
-        together = fit_donor(windows(), problem(iterations=12), MANY)
-        monkeypatch.setattr(second_process, "cpu_count", lambda: cores)
-        assert same(together, fit_donor(windows(), problem(iterations=12), MANY))
+    def test_the_bytes_do_not_depend_on_cores(self, monkeypatch):
+        monkeypatch.setattr(second_process, "cpu_count", lambda: 1)
+        on_one = fit_donor(windows(), problem(iterations=12), MANY)
+        assert same(on_one, fit_donor(windows(), problem(iterations=12), MANY))
+        ask, asked = second_process.SecondProcess.ask, []
+
+        def ask_until_ready(second, *question):
+            while not ask(second, *question):
+                assert second._process.poll() is None  # it starts, and takes seconds for it
+                time.sleep(0.05)
+            asked.append(question)
+            return True
+
+        monkeypatch.setattr(second_process, "cpu_count", lambda: 2)
+        monkeypatch.setattr(second_process.SecondProcess, "ask", ask_until_ready)
+        assert same(on_one, fit_donor(windows(), problem(iterations=12), MANY))
+        assert len(asked) == 4  # the steps of seven windows
 
     def test_a_step_follows_the_mean_gradient(self):
         of_two = problem()
