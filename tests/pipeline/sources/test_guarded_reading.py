@@ -98,6 +98,19 @@ class TestAnsweredWithin:
         with pytest.raises(ZeroDivisionError):
             answered_within(60, tmp_path, lambda: 1 / 0)
 
+    @pytest.mark.parametrize(("inner_s", "same_thread"), [(60, True), (90, True), (30, False)])
+    def test_a_call_within_another_has_a_thread_of_its_own_if_it_is_to_end_sooner(
+        self, tmp_path, inner_s, same_thread
+    ):
+        def threads():
+            return threading.get_ident(), answered_within(inner_s, tmp_path, threading.get_ident)
+
+        outer, inner = answered_within(60, tmp_path, threads)
+        assert (outer == inner) == same_thread
+        assert threading.get_ident() not in (outer, inner)
+        # the limit is over with the call
+        assert answered_within(60, tmp_path, threading.get_ident) != threading.get_ident()
+
     def test_gives_up(self, tmp_path, never):
         with pytest.raises(SourceError, match=r"a.fits: did not answer within 0 s"):
             answered_within(0.05, tmp_path / "a.fits", never.wait)
