@@ -69,7 +69,7 @@ SKY_FIT = FitSettings(
 SKY_DONOR = DonorSettings(
     network="unshuffled", iterations=6000, windows=288, tile_least=10, tile_predictions=8
 )
-CORE, HALO = 256, 32
+CORE, HALO = 256, 16
 # Level and read noise of the synthetic sky, electrons.
 SKY, READ_NOISE = 200.0, 5.0
 STARS_PER_MEGAPIXEL = 400

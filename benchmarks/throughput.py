@@ -48,6 +48,7 @@ ROUNDING = 1 / 255 / math.sqrt(12)
 # What the measurement of an enlarging was made with.
 HALVED = ("operator.kernel=bicubic", f"noise.sigma={ROUNDING:.3g}")
 THOROUGH = (
+    "tiles.halo=32",
     "donor.network=same",
     "donor.iterations=1000",
     "donor.windows=32",

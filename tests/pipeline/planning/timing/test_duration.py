@@ -22,7 +22,7 @@ from glassplate.pipeline.planning.timing.iteration import TRIALS, Trial
 from glassplate.pipeline.planning.timing.recipe_rates import make_inputs, plan_of_large
 from glassplate.pipeline.recipes.recipe import load_recipe
 
-WINDOW, DONOR_WINDOW = (320, 320), (128, 128)
+WINDOW, DONOR_WINDOW = (288, 288), (128, 128)
 # 256 tiles of 200 iterations, and a donor's 1000
 THOROUGH = (
     "donor.iterations=1000",
@@ -40,7 +40,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def plan(inputs):
-    """256 tiles of 200 iterations on windows of 320x320, and a donor's 1000 on windows of 128x128."""
+    """256 tiles of 200 iterations on windows of 288x288, and a donor's 1000 on windows of 128x128."""
     return of(inputs, "archive-denoise", "fit.collaborative=false", *THOROUGH)
 
 
@@ -125,20 +125,20 @@ def test_the_filter_of_similar_blocks_counts_once_a_tile(inputs, overrides, devi
     plan = of(inputs, "archive-denoise", *THOROUGH, *overrides)
     plan = replace(plan, numerics=replace(plan.numerics, device=device))
     seconds = fits_of(plan, 1, trials_of(plan, 0.0))
-    assert seconds == pytest.approx(filtered * FILTER_S_PER_SAMPLE * 320**2)
+    assert seconds == pytest.approx(filtered * FILTER_S_PER_SAMPLE * 288**2)
 
 
 def test_a_coarser_pass_of_the_filter_takes_half_of_the_last(inputs):
     plan = of(inputs, "archive-denoise", *THOROUGH, "donor.tile_passes=3")
     seconds = fits_of(plan, 1, trials_of(plan, 0.0))
-    assert seconds == pytest.approx(256 * FILTER_S_PER_SAMPLE * 320**2 * 2)
+    assert seconds == pytest.approx(256 * FILTER_S_PER_SAMPLE * 288**2 * 2)
 
 
 def test_predictions_take_a_part_of_an_iteration(inputs):
     wished = (*THOROUGH, "fit.collaborative=false", "donor.tile_predictions=10")
     plan = of(inputs, "archive-denoise", *wished)
     fits = fits_of(plan, 1, trials_of(plan, 0.5))
-    donor = 1000 * 128**2 / 320**2
+    donor = 1000 * 128**2 / 288**2
     assert fits == pytest.approx(0.5 * (256 * (200 + 10 * PREDICTION) + donor))
 
 
@@ -154,18 +154,18 @@ def test_a_donor_of_many_windows_takes_two_side_by_side(inputs):
     saved = [after - before for before, after in zip(with_two, alone, strict=True)]
     assert saved[0] == pytest.approx(0, abs=1e-9)
     assert saved[1] == pytest.approx(
-        (1 - SIDE_BY_SIDE) * 0.5 * plan.donor_iterations * 128**2 / 320**2
+        (1 - SIDE_BY_SIDE) * 0.5 * plan.donor_iterations * 128**2 / 288**2
     )
 
 
 def test_it_adds_up_the_donor_and_all_fits(plan):
     assert plan.grid.window_shape == (1, *WINDOW)
     fits = fits_of(plan, 1, trials_of(plan, 0.5))
-    assert fits == pytest.approx(0.5 * (256 * 200 + 1000 * 128**2 / 320**2))
+    assert fits == pytest.approx(0.5 * (256 * 200 + 1000 * 128**2 / 288**2))
     wished = ["fit.members=2", "fit.collaborative=false", *THOROUGH]
     two = replace(plan, recipe=load_recipe("archive-denoise", wished))
     both = fits_of(two, 1, trials_of(plan, 0.5))
-    assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 320**2))
+    assert both == pytest.approx(0.5 * (256 * 200 * 2 + 1000 * 128**2 / 288**2))
 
 
 @pytest.mark.parametrize(("scale", "area"), [(2, 1), (3, 5), (4, 5), (8, 21)])
@@ -245,7 +245,7 @@ class TestTrials:
         tile, donor = [(8, (1, 64, 64))] * TRIALS, [(1, (1, 64, 64))] * TRIALS
         assert calls == [*tile, *donor]
         fits = fits_of(several, 1, trials)
-        assert fits == pytest.approx(10e-6 * 320**2 * 256 * 200 + 70e-6 * 128**2 * 1000)
+        assert fits == pytest.approx(10e-6 * 288**2 * 256 * 200 + 70e-6 * 128**2 * 1000)
 
     def test_of_a_donor_go_no_further_than_its_window(self, plan):
         calls = []

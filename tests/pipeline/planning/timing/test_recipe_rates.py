@@ -67,7 +67,7 @@ def test_the_time_of_an_image_is_calculated_in_one_place(inputs, monkeypatch):
 def test_caps_members_donor_and_windows_are_those_of_the_recipe(expected):
     warm = expected["archive-denoise"]
     assert (warm.iterations, warm.members, warm.donor_iterations) == (18, 1, 12000)
-    assert (warm.core, warm.window) == ((256, 256), (320, 320))
+    assert (warm.core, warm.window) == ((256, 256), (288, 288))
     colours = expected["archive-colorize"]
     assert (colours.iterations, colours.members, colours.donor_iterations) == (100, 4, 0)
     reference = expected["reference"]
