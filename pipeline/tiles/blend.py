@@ -20,8 +20,8 @@ from glassplate.pipeline.tile_grid import Axis, Box
 FloatArray = npt.NDArray[np.float64]
 
 # Share of the halo that has weight 0, since the outer pixels of a fit see reflected context.
-# A quarter is 8 pixels of a halo of 32, the reach of the two finest scales of the network. Of a halo of 16 it is
-# 4, and the errors at the edges of tiles are the same (docs/design/023-level-and-donor.md).
+# A quarter of a halo of 32 is 8 pixels, the reach of the two finest scales of the network. Of one of 16
+# it is 4, and the errors at the edges of tiles are the same (docs/design/023-level-and-donor.md).
 MARGIN = 0.25
 
 
