@@ -6,7 +6,7 @@
 
 Images: a mosaic of Kodak's photographs, each cut to 512x512, with white noise of 25/255, and a made sky.
 Each is restored by `glassplate restore` with one worker, as a user would, from the start of the process to
-its end, donor included. `thorough` is the same with 200 steps for every tile and a donor of 1000, as before
+its end, donor included. `thorough` has 200 steps for every tile, a halo of 32 and a donor of 1000, as before
 large images had their own rule. Enlarging doubles the mosaic that Pillow's bicubic filter made half as large,
 in 8 bits; `lean` fits a network to each tile, as archive-upscale did before. The filters are told the noise,
 have one thread, and get the pixels in memory. Figures are megapixels of the input an hour, and PSNR
