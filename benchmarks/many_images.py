@@ -333,8 +333,8 @@ def main() -> None:
 
 
 def _shown(words: list[str]) -> list[str]:
-    """The words of the command without folders of this machine."""
-    return [word for word in words if "/" not in word]
+    """The words of the command without folders of this machine, as FOLDER."""
+    return ["FOLDER" if "/" in word else word for word in words]
 
 
 if __name__ == "__main__":
